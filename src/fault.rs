@@ -1,0 +1,139 @@
+//! Named places at which a test lets the process die as if by `kill -9`. Dormant unless `SOLL_FAULT` names one; knows
+//! nothing of what happens around them. Places of the host are passed by its agent, places of a run by the controller.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Every place of the host, so that a test can go through all of them. A place that is not listed does not compile.
+pub const HOST: &[&str] = &[
+    "host.record.before-rename",
+    "host.acquire.after-lock",
+    "host.acquire.after-record",
+    "host.upload.mid-blob",
+    "host.upload.after-rename",
+    "host.extract.mid-tree",
+    "host.extract.before-record",
+    "host.extract.after-record",
+    "host.extract.after-rename",
+    "host.link.before-link",
+    "host.link.after-link",
+    "host.hook.after-begun",
+    "host.hook.after-run",
+    "host.hook.after-verdict",
+    "host.seal.before-manifest",
+    "host.seal.after-manifest",
+    "host.seal.after-record",
+    "host.adopt.after-entry",
+    "host.adopt.after-manifest",
+    "host.adopt.after-record",
+    "host.switch.before-arm",
+    "host.switch.after-arm",
+    "host.switch.after-rename",
+    "host.confirm.before-record",
+    "host.confirm.after-record",
+    "host.return.before-link",
+    "host.return.after-link",
+    "host.return.after-record",
+    "host.hold.after-record",
+    "host.go-back.before-link",
+    "host.go-back.after-link",
+    "host.go-back.after-hooks",
+    "host.go-back.after-record",
+    "host.prune.after-rename",
+    "host.prune.after-record",
+    "host.prune.after-removal",
+];
+
+/// The places around a run.
+pub const RUN: &[&str] = &[
+    "run.before-acquire",
+    "run.after-acquire",
+    "run.after-accept",
+    "run.after-started",
+    "run.before-quarantine",
+    "run.after-quarantine",
+    "run.after-turned-back",
+    "run.before-finished",
+    "run.after-finished",
+];
+
+/// The places around every step of a run; each is followed by `@` and the kind of the step (`run.after-intent@switch`).
+pub const STEP: &[&str] = &["run.before-intent", "run.after-intent", "run.after-effect", "run.after-result"];
+
+/// Whether a place is in a list. `const`, so that `fault!` asks at compile time.
+pub const fn listed(list: &[&str], name: &str) -> bool {
+    let mut i = 0;
+    while i < list.len() {
+        if same(list[i].as_bytes(), name.as_bytes()) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// One place at which to die, and at which passage of it.
+struct Wanted {
+    place: String,
+    nth: u32,
+    passed: AtomicU32,
+}
+
+/// `SOLL_FAULT`: places with commas between them; `PLACE@3` means the third time that it is passed.
+fn wanted() -> &'static [Wanted] {
+    static WANTED: OnceLock<Vec<Wanted>> = OnceLock::new();
+    WANTED.get_or_init(|| {
+        let text = std::env::var("SOLL_FAULT").unwrap_or_default();
+        let one = |text: &str| {
+            let nth = text.rsplit_once('@').and_then(|(place, nth)| Some((place, nth.parse().ok()?)));
+            let (place, nth) = nth.unwrap_or((text, 1));
+            Wanted { place: place.to_owned(), nth, passed: AtomicU32::new(0) }
+        };
+        text.split(',').filter(|text| !text.is_empty()).map(one).collect()
+    })
+}
+
+/// Dies here when `SOLL_FAULT` names this place. Use [`fault!`].
+pub fn point(name: &str, kind: Option<&str>) {
+    for wanted in wanted() {
+        let here = match (kind, wanted.place.rsplit_once('@')) {
+            (None, None) => wanted.place == name,
+            (Some(kind), Some((place, of))) => place == name && of == kind,
+            _ => false,
+        };
+        if here && wanted.passed.fetch_add(1, Ordering::Relaxed) + 1 == wanted.nth {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            std::process::abort();
+        }
+    }
+}
+
+/// A place of [`HOST`] or [`RUN`], or, with the kind of a step, of [`STEP`].
+macro_rules! fault {
+    ($name:literal) => {{
+        const _: () = assert!(
+            $crate::fault::listed($crate::fault::HOST, $name) || $crate::fault::listed($crate::fault::RUN, $name),
+            "not in fault::HOST or fault::RUN"
+        );
+        $crate::fault::point($name, None);
+    }};
+    ($name:literal, $kind:expr) => {{
+        const _: () = assert!($crate::fault::listed($crate::fault::STEP, $name), "not in fault::STEP");
+        $crate::fault::point($name, Some($kind));
+    }};
+}
+pub(crate) use fault;

@@ -1,0 +1,54 @@
+//! `soll`: GitOps for plain Linux servers. A Git repository says which release each environment should run (SOLL); the
+//! hosts say what they run (IST); a pure planner says what to do about the difference; one executor does it.
+//!
+//! # Reading order: from a commit to a confirmed release
+//! 1. [`model::desired`]: the state file, from TOML to typed environments, with every error at its place.
+//! 2. [`state_repo`]: where a commit comes from, and whether it may be acted on (`advance`).
+//! 3. [`model::record`] and [`model::observed`]: what a host remembers, and what is seen of it. Every change of a record
+//!    is a pure transition; the host and the simulated host of the law tests run the same ones.
+//! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
+//!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
+//! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`).
+//! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `executor` (a
+//!    match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site` (the real world).
+//! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
+//! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many.
+//! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant here.
+//!
+//! # Who may import whom
+//! ```text
+//! model  <-  plan, journal  <-  run  <-  cli, web, demo
+//!        <-  artifact, health, host, state_repo, store  <-  run
+//! ```
+//! - `model` imports no other room; `plan` only `model`; `journal` those two. None of the three knows I/O, a clock or
+//!   tokio, so a plan of the same facts is the same bytes, and the laws are proven on the code that ships.
+//! - `host` and `health` serve each other's calls through the trait `host::ops::Prober`; `host` takes from `artifact`
+//!   the form of a manifest only. `store` knows events, not who makes them. No room below `run` knows `run`.
+//! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit: losing
+//!   it loses no safety.
+//!
+//! # The laws, one line each (proven in `tests/it/laws*` and, with `kill -9`, on the real binary)
+//! 1. `current` always leads to a complete release whose manifest matched: [`host`] seals, then switches by one rename.
+//! 2. The confirmed release is never pruned: `model::record::Record::prunable`.
+//! 3. One live run per environment; every effect carries an epoch, and the host refuses an older one: `Record::fence`.
+//! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody: `journal::consequence`.
+//! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::dispatch`, `plan::policy`.
+//! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself: `host::worker`.
+//! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
+//! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
+//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `health::mask`, `state_repo::location`.
+//! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is read.
+
+pub mod artifact;
+pub mod cli;
+pub mod demo;
+pub mod fault;
+pub mod health;
+pub mod host;
+pub mod journal;
+pub mod model;
+pub mod plan;
+pub mod run;
+pub mod state_repo;
+pub mod store;
+pub mod web;
