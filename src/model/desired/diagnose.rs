@@ -1,0 +1,166 @@
+//! Errors with a place: which file, line and column, which words, why, and the next move. Collected until a whole file
+//! is read, so that nobody repairs one error a run. How they look on a terminal is `render`'s business.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::secrets;
+use super::tree::Span;
+
+/// Whether the state is refused or merely remarked upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One thing that is wrong, or worth a remark, at one place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Diagnostic {
+    pub span: Span,
+    pub severity: Severity,
+    /// What is wrong, in one sentence without its place.
+    pub message: String,
+    /// Stands at the underlined words.
+    pub label: String,
+    /// The next move.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Something that must be repaired.
+    pub fn error(span: Span, message: impl Into<String>) -> Self {
+        let severity = Severity::Error;
+        Diagnostic { span, severity, message: message.into(), label: "here".to_owned(), help: None }
+    }
+
+    /// Something that should be looked at.
+    pub fn warning(span: Span, message: impl Into<String>) -> Self {
+        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(span, message) }
+    }
+
+    /// Sets the words at the underline.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Sets the next move.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A file that was read: its name as people write it, and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Relative to the root of the state repository, `/`-separated.
+    pub path: String,
+    pub text: String,
+}
+
+/// Everything found in a set of files, with the files themselves. Secrets in them are masked (law 9).
+#[derive(Clone, Default)]
+pub struct Diagnostics {
+    pub(super) files: Vec<SourceFile>,
+    found: BTreeSet<Diagnostic>,
+}
+
+/// A place for people: 1-based, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl Diagnostics {
+    /// Takes a file in and gives the number that spans of it carry.
+    pub fn add_file(&mut self, path: &str, text: &str) -> usize {
+        self.files.push(SourceFile { path: path.to_owned(), text: secrets::masked(text) });
+        self.files.len() - 1
+    }
+
+    /// Adds one; the same remark about the same words counts once, however many environments it concerns.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.found.insert(diagnostic);
+    }
+
+    /// Whether something must be repaired.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Nothing at all was found.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// By file and place.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.found.iter()
+    }
+
+    /// The warnings without the errors.
+    pub fn warnings(&self) -> Diagnostics {
+        let found = self.found.iter().filter(|d| d.severity == Severity::Warning).cloned().collect();
+        Diagnostics { files: self.files.clone(), found }
+    }
+
+    /// Where a span begins.
+    pub fn place(&self, span: Span) -> Place {
+        let Some(file) = self.files.get(span.file) else {
+            return Place { file: "a built-in recipe".to_owned(), line: 1, column: 1 };
+        };
+        let before = file.text.get(..span.start).unwrap_or(&file.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let column = before[line_start..].chars().filter(|c| *c != '\u{feff}').count() + 1;
+        Place { file: file.path.clone(), line: before.matches('\n').count() + 1, column }
+    }
+
+    /// For machines: `[{severity, file, line, column, message, label, help}]`.
+    pub fn to_json(&self) -> Json {
+        self.iter()
+            .map(|d| {
+                let Place { file, line, column } = self.place(d.span);
+                let severity = if d.severity == Severity::Error { "error" } else { "warning" };
+                json!({
+                    "severity": severity, "file": file, "line": line, "column": column,
+                    "message": d.message, "label": d.label, "help": d.help,
+                })
+            })
+            .collect()
+    }
+}
+
+/// One line each: `file:line:column: message (help)`; the form for logs and errors of other rooms.
+impl std::fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, diagnostic) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{}: {}", self.place(diagnostic.span), diagnostic.message)?;
+            if let Some(help) = &diagnostic.help {
+                write!(f, " ({help})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Diagnostics {}

@@ -1,0 +1,96 @@
+//! The types of single fields: text with a grammar, which the schema shows as `format` and `pattern`, and which is
+//! parsed by the same function that checked it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+
+use super::formats;
+use super::release;
+use crate::model::ids::Sha;
+
+macro_rules! field {
+    ($($(#[doc = $doc:expr])* $name:ident($inner:ty), $format:literal, $pattern:expr, $example:expr, $parse:expr;)*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(pub $inner);
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool { true }
+            fn schema_name() -> Cow<'static, str> { stringify!($name).into() }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let mut schema = json_schema!({ "type": "string", "format": $format, "examples": [$example] });
+                let pattern: Option<&str> = $pattern;
+                if let Some(pattern) = pattern {
+                    schema.insert("pattern".to_owned(), pattern.into());
+                }
+                schema
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(d)?;
+                if let Some(Err(fault)) = formats::check($format, &text) {
+                    return Err(serde::de::Error::custom(fault));
+                }
+                #[allow(clippy::redundant_closure_call)]
+                $parse(text).map($name).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+type Taken = Result<String, formats::Fault>;
+fn take(text: String) -> Taken {
+    Ok(text)
+}
+
+field! {
+    /// A duration longer than nothing.
+    Time(Duration), "soll-duration", Some(r"^([0-9]+ *[a-zA-Z]+ *)+$"), "10m", |t: String| formats::duration(&t);
+    /// A duration that may be nothing.
+    Pause(Duration), "soll-pause", Some(r"^(0|([0-9]+ *[a-zA-Z]+ *)+)$"), "15s", |t: String| formats::pause(&t);
+    /// A full commit id or a tag.
+    Release(String), "soll-release", None, "f0959bafdeadbeeff0959bafdeadbeeff0959baf", take;
+    /// A full commit id.
+    FullSha(Sha), "soll-sha", Some("^[0-9a-f]{40}$"), "f0959bafdeadbeeff0959bafdeadbeeff0959baf", |t: String| release::sha(&t);
+    /// The name of a branch.
+    Branch(String), "soll-branch", None, "main", take;
+    /// A name of the state file: an app, a host, an environment, a template.
+    Name(String), "soll-name", Some("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "production", take;
+    /// Some text, over several lines if it likes.
+    Text(String), "soll-text", Some(r"\S"), "php artisan migrate --force", take;
+    /// One line of text.
+    Line(String), "soll-line", Some(r"^[^\x00-\x1f]*\S[^\x00-\x1f]*$"), "incident 4711", take;
+    /// A path inside the release.
+    RelPath(String), "soll-path", Some("^[^/]"), "public/uploads", |t: String| formats::path(&t);
+    /// A glob inside the release.
+    Glob(String), "soll-glob", Some("^[^/]"), "bootstrap/cache/**", take;
+    /// A glob of state files.
+    Include(String), "soll-include", Some("^[^/]"), "environments/*.toml", take;
+    /// Minutes after midnight, written as `09:00`.
+    Clock(u16), "soll-clock", Some("^([01][0-9]|2[0-3]):[0-5][0-9]$"), "09:00", |t: String| formats::clock(&t);
+    /// An IANA time zone.
+    Zone(String), "soll-zone", None, "Europe/Berlin", take;
+    /// The name of a secret of the controller, never its value.
+    SecretName(String), "soll-secret-name", Some("^[A-Z][A-Z0-9_]*$"), "HEALTHCHECK_TOKEN", take;
+    /// The name of a variable of an environment file.
+    EnvVar(String), "soll-env-name", Some("^[A-Za-z_][A-Za-z0-9_]*$"), "APP_KEY", take;
+    /// A part of the hosts.
+    Percent(u32), "soll-percent", Some("^([1-9][0-9]?|100) *%$"), "25%", |t: String| formats::percent(&t);
+    /// The address of a host.
+    HostAddress(String), "soll-address", None, "api.example.com", take;
+    /// A user of a host.
+    User(String), "soll-user", Some("^[A-Za-z0-9_][A-Za-z0-9._-]*$"), "deploy", take;
+    /// Host and port; a template.
+    Endpoint(String), "soll-endpoint", None, "127.0.0.1:6379", take;
+    /// A URL that is fetched with HTTP; a template.
+    HttpUrl(String), "soll-http", None, "http://127.0.0.1:8080/health", take;
+    /// Where a bundle is; a template.
+    BundleUrl(String), "soll-bundle", None, "https://artifacts.example.com/api/deployment-bundle-{sha}.tar.gz", take;
+    /// A Git repository.
+    Repository(String), "soll-repository", None, "https://git.example.com/acme/api.git", take;
+}

@@ -1,0 +1,174 @@
+//! From texts to [`Desired`]: parse every file, check each against the schema, put the definitions together, resolve.
+//! Pure: the caller reads files (from a commit or a folder) and hands their texts in.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::Desired;
+use super::diagnose::{Diagnostic, Diagnostics, SourceFile};
+use super::formats;
+use super::resolve;
+use super::tree::{self, Entry, Node, Span, Table};
+use super::walk;
+use crate::model::ids::EnvName;
+
+/// A state that may be acted on.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub desired: Desired,
+    /// What should be looked at; render it like errors.
+    pub warnings: Diagnostics,
+    /// Where the `release` of each environment is written, for edits and messages. None where `track` has not found one.
+    pub releases: BTreeMap<EnvName, ReleasePlace>,
+    /// Where each environment is defined: the file that edits of it go to.
+    pub defined_in: BTreeMap<EnvName, String>,
+    /// Every file that was read, the main one first.
+    pub files: Vec<String>,
+}
+
+/// The value of one `release` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleasePlace {
+    pub file: String,
+    /// Bytes of the value with its quotes.
+    pub span: Range<usize>,
+    pub line: usize,
+}
+
+/// The tables of all files together.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub apps: Table,
+    pub hosts: Table,
+    pub environments: Table,
+    pub templates: Table,
+}
+
+/// Loads a state. `includes` gives the files that match a glob (relative to the root of the repository, as `main.path` is),
+/// or says why it cannot; see [`matcher`].
+///
+/// # Errors
+/// Everything that is wrong in all files, with its places.
+pub fn load(
+    main: SourceFile,
+    includes: &dyn Fn(&str) -> Result<Vec<SourceFile>, String>,
+) -> Result<Loaded, Diagnostics> {
+    let mut out = Diagnostics::default();
+    let mut roots = vec![parse(&main, false, &mut out)];
+    for file in included(&main.path, &roots[0], includes, &mut out) {
+        let root = parse(&file, true, &mut out);
+        if let Some(entry) = root.table().and_then(|table| table.get("include")) {
+            let error = Diagnostic::error(entry.key, "an included file cannot include others");
+            out.push(error.label("not here").help(format!("name the files in `include` of {}", main.path)));
+        }
+        roots.push(root);
+    }
+    let mut tables = Tables::default();
+    for root in &roots {
+        collect(root, "apps", "application", &mut tables.apps, &mut out);
+        collect(root, "hosts", "host", &mut tables.hosts, &mut out);
+        collect(root, "environments", "environment", &mut tables.environments, &mut out);
+        collect(root, "templates", "template", &mut tables.templates, &mut out);
+    }
+    if out.has_errors() {
+        return Err(out);
+    }
+    let files = out.files.iter().map(|file| file.path.clone()).collect();
+    let environments = resolve::all(&tables, &mut out);
+    if out.has_errors() {
+        return Err(out);
+    }
+    let mut loaded = Loaded {
+        desired: Desired::default(),
+        warnings: out.warnings(),
+        releases: BTreeMap::new(),
+        defined_in: BTreeMap::new(),
+        files,
+    };
+    for resolved in environments {
+        let name = resolved.environment.name.clone();
+        if let Some(span) = resolved.release {
+            let place = out.place(span);
+            let place = ReleasePlace { file: place.file, span: span.range(), line: place.line };
+            loaded.releases.insert(name.clone(), place);
+        }
+        loaded.defined_in.insert(name.clone(), out.place(resolved.key).file);
+        loaded.desired.environments.insert(name, resolved.environment);
+    }
+    Ok(loaded)
+}
+
+/// How the globs of `include` match: `*` stays inside one directory.
+///
+/// # Errors
+/// The reason why it is no glob.
+pub fn matcher(pattern: &str) -> Result<globset::GlobMatcher, String> {
+    let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|error| error.to_string())
+}
+
+/// A file as a tree, checked against the schema as far as its syntax is whole.
+fn parse(file: &SourceFile, included: bool, out: &mut Diagnostics) -> Node {
+    let index = out.add_file(&file.path, &file.text);
+    let mut syntax = Diagnostics::default();
+    let root = tree::parse(index, &file.text, &mut syntax);
+    let mut found = Diagnostics::default();
+    walk::file(&root, included, &mut found);
+    // Where the syntax is broken, what seems to be missing may be in the broken part, and a broken line says enough.
+    let line = |span: Span| file.text[..span.start].matches('\n').count();
+    let broken: Vec<_> = syntax.iter().map(|error| line(error.span)).collect();
+    let sure =
+        |d: &&Diagnostic| broken.is_empty() || !(d.label.starts_with("needs ") || broken.contains(&line(d.span)));
+    found.iter().filter(sure).chain(syntax.iter()).for_each(|error| out.push(error.clone()));
+    root
+}
+
+/// The files that the main one includes, each once.
+fn included(
+    main: &str,
+    root: &Node,
+    includes: &dyn Fn(&str) -> Result<Vec<SourceFile>, String>,
+    out: &mut Diagnostics,
+) -> Vec<SourceFile> {
+    let mut files: BTreeMap<String, SourceFile> = BTreeMap::new();
+    for item in root.get("include").map(Node::items).unwrap_or_default() {
+        let Some(pattern) = item.text() else { continue };
+        // The schema walk has reported what is no pattern.
+        if !matches!(formats::check("soll-include", pattern), Some(Ok(()))) {
+            continue;
+        }
+        let folder = main.rsplit_once('/').map(|(folder, _)| format!("{folder}/")).unwrap_or_default();
+        match includes(&format!("{folder}{pattern}")) {
+            Err(why) => {
+                let error = Diagnostic::error(item.span, format!("`{pattern}` cannot be read: {why}"));
+                out.push(error.label("included here"));
+            }
+            Ok(found) => {
+                let found: Vec<_> = found.into_iter().filter(|file| file.path != main).collect();
+                if found.is_empty() {
+                    let error = Diagnostic::error(item.span, format!("`{pattern}` matches no file"));
+                    let help = "globs are relative to this file; are the files committed?";
+                    out.push(error.label("nothing there").help(help));
+                }
+                files.extend(found.into_iter().map(|file| (file.path.clone(), file)));
+            }
+        }
+    }
+    files.into_values().collect()
+}
+
+/// Adds the definitions of one kind; the same name twice is an error that names both places (B7).
+fn collect(root: &Node, section: &str, what: &str, into: &mut Table, out: &mut Diagnostics) {
+    let Some(table) = root.get(section).and_then(Node::table) else { return };
+    for (name, Entry { key, node }) in table {
+        if let Some(first) = into.get(name) {
+            let first = out.place(first.key);
+            let error = Diagnostic::error(*key, format!("the {what} `{name}` is defined twice"));
+            out.push(
+                error.label("the second definition").help(format!("the first one is at {first}: keep one of them")),
+            );
+            continue;
+        }
+        into.insert(name.clone(), Entry { key: *key, node: node.clone() });
+    }
+}

@@ -1,0 +1,412 @@
+//! The desired state of every environment, resolved: recipe, application and environment merged, names looked up,
+//! templates still unfilled. This is what the planner reads; how it is written is `raw`'s business, how errors are
+//! shown is `diagnose`'s. Pure: nothing here reads a file or knows a commit.
+
+pub mod diagnose;
+pub mod edit;
+pub mod fields;
+pub mod formats;
+mod health;
+mod layers;
+pub mod load;
+pub mod raw;
+pub mod recipe;
+pub mod release;
+pub mod render;
+mod resolve;
+pub mod schema;
+mod secrets;
+pub mod suggest;
+pub mod tree;
+pub mod walk;
+mod words;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};
+use super::ids::{AppName, Digest, EnvName, HostName, Sha};
+
+/// Everything that one commit of the state repository asks for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    /// By name; iteration order is the order of plans and pages.
+    pub environments: BTreeMap<EnvName, Environment>,
+}
+
+/// One environment with everything that applies to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    pub name: EnvName,
+    pub app: AppName,
+    /// The recipe's name; its effect is already merged into the fields below.
+    pub recipe: String,
+    /// What `release = "…"` says.
+    pub release: ReleaseRef,
+    /// In the order of `hosts`; the first one migrates.
+    pub targets: Vec<Target>,
+    /// The application's own repository (tags, `track`, promotion by tree).
+    pub repository: Option<String>,
+    pub bundle: Bundle,
+    pub shared: Vec<Shared>,
+    /// Globs inside a release that the application may write (recipes set theirs).
+    pub mutable: Vec<String>,
+    pub keep_releases: u32,
+    /// Variables that must be present in the shared environment file (E4).
+    pub required_env: Vec<String>,
+    pub gates: Vec<Gate>,
+    pub hooks: Vec<Hook>,
+    /// Checks of the build that must be recorded as successful beside the bundle (B8).
+    pub checks: Vec<String>,
+    /// `{name}` in URLs and commands, `SOLL_VAR_name` in commands.
+    pub variables: BTreeMap<String, String>,
+    pub health: Health,
+    pub watch: Option<Watch>,
+    pub drift: DriftPolicy,
+    #[serde(with = "seconds")]
+    pub drift_every: Duration,
+    pub on_failure: EnvFailure,
+    pub revert_commit: bool,
+    /// The reason, where the environment is frozen (D5).
+    pub frozen: Option<String>,
+    pub promote: Option<Promote>,
+    pub approvals: u32,
+    /// Tags are refused; only a full SHA will do (B4).
+    pub immutable: bool,
+    pub track: Option<Track>,
+    pub strategy: Strategy,
+    #[serde(with = "seconds")]
+    pub deadline: Duration,
+    pub unreachable: Unreachable,
+    pub windows: Vec<Window>,
+    pub emergency: Option<Emergency>,
+}
+
+/// What the line `release = "…"` names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseRef {
+    Sha(Sha),
+    /// Peeled to a commit of the application's repository and recorded per commit of the state repository (B6).
+    Tag(String),
+    /// Nothing yet: `track` names a branch, and no release of it was committed so far.
+    Awaited,
+}
+
+impl ReleaseRef {
+    /// The text as it stands in the state file; empty where nothing stands there yet.
+    pub fn as_str(&self) -> &str {
+        match self {
+            ReleaseRef::Sha(sha) => sha.as_str(),
+            ReleaseRef::Tag(tag) => tag,
+            ReleaseRef::Awaited => "",
+        }
+    }
+}
+
+/// One host of an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub name: HostName,
+    pub address: Address,
+    pub user: Option<String>,
+    pub port: u16,
+    /// ROOT on this host, absolute, templates filled.
+    pub root: String,
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Address {
+    /// This machine (`address = "local"`, or no `hosts` at all).
+    Local,
+    Remote(String),
+}
+
+/// Where bundles come from. Both are templates; `{url}` in `sha256` and `checks` is the filled `url`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// https://, http://, file://, or a path relative to the state file.
+    pub url: String,
+    pub sha256: String,
+    /// The record of the build (B8).
+    pub checks: String,
+}
+
+/// A path of the release that lives under `ROOT/shared/` (A1, A9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// Relative to the release.
+    pub path: String,
+    /// Relative to `ROOT/shared/`.
+    pub from: String,
+    /// A directory is made where it is missing; a file must exist, it is never made empty.
+    pub directory: bool,
+}
+
+/// A check of the new release directory before anything is switched (A3, A4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    pub name: String,
+    pub test: GateTest,
+    #[serde(with = "seconds")]
+    pub timeout: Duration,
+}
+
+/// What a gate asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateTest {
+    File(String),
+    Dir(String),
+    Run(String),
+}
+
+/// A configured command at one phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub name: String,
+    pub phase: Phase,
+    pub run: String,
+    pub on_failure: OnFailure,
+    #[serde(with = "seconds")]
+    pub timeout: Duration,
+    /// Shown and counted as a `reload` step (A5: warn in staging, rollback in production).
+    pub reload: bool,
+}
+
+/// When a hook runs, in the order of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    Prepare,
+    MaintenanceOn,
+    /// Once per environment, on its first host.
+    Migrate,
+    PreSwitch,
+    PostSwitch,
+    MaintenanceOff,
+    /// After the health checks, before the confirmation.
+    Verify,
+    After,
+    /// In the release that is returned to.
+    Rollback,
+    /// `soll stop` (D5).
+    Stop,
+    /// `soll start` (D5).
+    Start,
+    /// Between deployments, when health fails (C6): the first rung of the ladder.
+    Restart,
+}
+
+impl Phase {
+    /// The name in the state file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Prepare => "prepare",
+            Phase::MaintenanceOn => "maintenance-on",
+            Phase::Migrate => "migrate",
+            Phase::PreSwitch => "pre-switch",
+            Phase::PostSwitch => "post-switch",
+            Phase::MaintenanceOff => "maintenance-off",
+            Phase::Verify => "verify",
+            Phase::After => "after",
+            Phase::Rollback => "rollback",
+            Phase::Stop => "stop",
+            Phase::Start => "start",
+            Phase::Restart => "restart",
+        }
+    }
+
+    /// What a failure does where the hook does not say (contract 1.1).
+    pub fn default_on_failure(self) -> OnFailure {
+        match self {
+            Phase::Prepare | Phase::PreSwitch | Phase::MaintenanceOn | Phase::Stop | Phase::Start | Phase::Restart => {
+                OnFailure::Abort
+            }
+            Phase::Migrate | Phase::PostSwitch | Phase::Verify | Phase::MaintenanceOff => OnFailure::Rollback,
+            Phase::After | Phase::Rollback => OnFailure::Warn,
+        }
+    }
+}
+
+/// What the failure of a step does to its run (A5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The run ends; `current` is untouched.
+    Abort,
+    /// What was switched goes back; before the switch, the rollback hooks run.
+    Rollback,
+    /// Recorded, shown, and the run goes on.
+    Warn,
+}
+
+/// What a failed deployment does to the environment (`on_failure`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvFailure {
+    Rollback,
+    /// The new release stays, for people to look at.
+    Hold,
+}
+
+/// What is done about changed contents and links (A7). A hand-switched `current` is always out of sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftPolicy {
+    Report,
+    Heal,
+    Ignore,
+}
+
+/// What an unreachable host does to its environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unreachable {
+    Block,
+    Skip,
+}
+
+/// Only what another environment runs well may come here (B2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promote {
+    pub from: EnvName,
+    #[serde(with = "seconds")]
+    pub soak: Duration,
+    pub by: Match,
+}
+
+/// How a release here is recognised in the environment that it comes from (B2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Match {
+    Sha,
+    Bundle,
+    Tree,
+}
+
+/// Follow a branch of the application's repository (B1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Track {
+    pub branch: String,
+}
+
+/// In which order hosts are switched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    AllAtOnce,
+    Rolling { batch: Batch, max_failures: u32 },
+}
+
+/// How many hosts a batch has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Batch {
+    Hosts(u32),
+    Percent(u32),
+}
+
+impl Batch {
+    /// Hosts per batch of an environment with `hosts` hosts; at least one.
+    pub fn size(self, hosts: usize) -> usize {
+        match self {
+            Batch::Hosts(n) => (n as usize).max(1),
+            Batch::Percent(p) => (hosts * p as usize).div_ceil(100).max(1),
+        }
+    }
+}
+
+/// A time in which changes are allowed or denied: deny wins; with any allow window, only inside one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    pub kind: WindowKind,
+    /// Empty: every day. A window that passes midnight belongs to the day on which it starts.
+    pub days: Vec<Weekday>,
+    /// Minutes after local midnight.
+    pub from: u16,
+    /// Minutes after local midnight; less than `from` passes midnight, equal is the whole day.
+    pub to: u16,
+    /// IANA name.
+    pub zone: String,
+    pub reason: Option<String>,
+}
+
+/// Whether changes are allowed inside a window, or denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WindowKind {
+    Allow,
+    Deny,
+}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weekday {
+    Mon,
+    Tue,
+    Wed,
+    Thu,
+    Fri,
+    Sat,
+    Sun,
+}
+
+/// What a hotfix may skip, for one release only, with a reason that is recorded (B6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emergency {
+    /// The exception holds for this commit alone.
+    pub release: Sha,
+    pub reason: String,
+    /// `soak`, `promotion`, `window`, `approval`, `checks`, or the name of a gate.
+    pub skip: Vec<String>,
+}
+
+impl Environment {
+    /// The digest over what a verdict about a release depends on: recipe, gates, hooks, shared paths, health, variables (law 4).
+    pub fn config_digest(&self) -> Digest {
+        Digest::of_json(&(
+            (&self.recipe, &self.gates, &self.hooks, &self.shared, &self.mutable),
+            (&self.required_env, &self.variables, &self.health, &self.watch),
+        ))
+    }
+
+    /// The digest over what a running release was made with beside its SHA: a difference is a change at the same SHA (A10).
+    pub fn inputs_digest(&self) -> Digest {
+        Digest::of_json(&(&self.variables, &self.shared))
+    }
+
+    /// The hooks of one phase, in their order.
+    pub fn hooks_of(&self, phase: Phase) -> impl Iterator<Item = &Hook> {
+        self.hooks.iter().filter(move |hook| hook.phase == phase)
+    }
+
+    /// Whether the emergency of this release skips `what`.
+    pub fn skips(&self, sha: &Sha, what: &str) -> Option<&Emergency> {
+        self.emergency.as_ref().filter(|e| e.release == *sha && e.skip.iter().any(|s| s == what))
+    }
+
+    /// The shared environment file: the shared file that the release calls `.env`, or whose name ends so (A9).
+    pub fn env_file(&self) -> Option<&Shared> {
+        let files = || self.shared.iter().filter(|s| !s.directory);
+        files().find(|s| s.path == ".env").or_else(|| files().find(|s| s.path.ends_with(".env")))
+    }
+}
+
+/// Durations as fractional seconds: readable in JSON and stable under a digest.
+pub(crate) mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_f64(d.as_secs_f64())
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}

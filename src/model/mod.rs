@@ -1,0 +1,8 @@
+//! The nouns: what is desired, what is observed, what a host remembers. Pure data and pure functions over it; this
+//! room imports nothing of the others.
+
+pub mod desired;
+pub mod ids;
+pub mod observed;
+pub mod record;
+pub mod template;

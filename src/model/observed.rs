@@ -1,0 +1,186 @@
+//! What the hosts really run, as one observation. Facts only: no opinion, no secret, nothing that was not seen.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Digest, EnvName, HostName, ReleaseName, Sha};
+use super::record::{Holder, Record};
+
+/// One observation of everything that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    pub environments: BTreeMap<EnvName, EnvObserved>,
+}
+
+/// One environment as it was seen.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EnvObserved {
+    pub hosts: BTreeMap<HostName, HostObserved>,
+    /// What `release = "…"` means at this commit.
+    pub resolved: Resolved,
+    /// Seen only where a fetch is likely, or a policy asks for it.
+    pub artifact: Option<ArtifactFacts>,
+    /// Health of the live release from the controller's checks; the hosts carry their own.
+    pub health: Vec<CheckResult>,
+    pub approvals: Vec<Approval>,
+    /// The Git tree of the desired commit, where promotion matches by tree (B2).
+    pub tree: Option<String>,
+    /// The trees of what this environment runs, where another one is promoted from it by tree.
+    #[serde(default)]
+    pub live_trees: BTreeMap<Sha, String>,
+}
+
+/// What a `release` came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resolved {
+    Sha(Sha),
+    /// The tag could not be resolved, and why.
+    Unknown(String),
+    #[default]
+    NotAsked,
+}
+
+/// What stands at the place of the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactFacts {
+    pub sha256: Fact<Digest>,
+    /// Check name → conclusion, from the record beside the bundle (B8).
+    pub checks: Fact<BTreeMap<String, String>>,
+}
+
+/// Something that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fact<T> {
+    Known(T),
+    /// It is certainly not there.
+    Missing,
+    /// It could not be seen.
+    Unknown(String),
+    NotAsked,
+}
+
+/// One host of an environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostObserved {
+    Reached(Box<HostState>),
+    Unreachable(String),
+}
+
+/// One root on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostState {
+    pub record: Record,
+    pub current: Current,
+    /// The directories in `releases/`, by name.
+    pub releases: Vec<ReleaseName>,
+    /// The shared files that the environment names: `from` → digest, or `None` where it is missing.
+    pub files: BTreeMap<String, Option<Digest>>,
+    /// The names of `required_env` that the environment file lacks.
+    pub missing_env: Vec<String>,
+    pub drift: Option<DriftReport>,
+    /// Someone holds this root right now.
+    pub holder: Option<Holder>,
+    /// A probation whose lease has run out, with nobody left to act on it.
+    pub lease_over: bool,
+    pub health: Vec<CheckResult>,
+}
+
+/// What `ROOT/current` is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Current {
+    /// Nothing there: a fresh root.
+    Missing,
+    /// A link to a directory of `releases/`.
+    Release(ReleaseName),
+    /// A link to somewhere else, or to nothing: its text.
+    Elsewhere(String),
+    /// A real file or directory.
+    NotALink,
+}
+
+impl Current {
+    /// The release, where it is one.
+    pub fn release(&self) -> Option<&ReleaseName> {
+        match self {
+            Current::Release(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
+/// The last scan of a release's contents (A7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftReport {
+    pub release: ReleaseName,
+    pub at: Timestamp,
+    pub entries: Vec<Drift>,
+}
+
+/// One difference between a sealed release and its manifest, or a broken shared link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Drift {
+    /// Relative to the release.
+    pub path: String,
+    pub kind: DriftKind,
+}
+
+/// How a path differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftKind {
+    Changed,
+    Missing,
+    Added,
+    /// The mode differs, the contents do not.
+    Mode,
+    /// A shared path is no link, or leads elsewhere, or to nothing.
+    Link,
+}
+
+/// The result of one check, with every attempt (C2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    pub check: String,
+    pub verdict: Verdict,
+    pub attempts: Vec<Attempt>,
+}
+
+/// Three outcomes, never two: no evidence is not bad evidence (law 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Pass,
+    /// The target answered, and the answer is bad, or refused the connection.
+    Fail,
+    /// Nothing can be said: the secret is missing, the prober itself failed.
+    Inconclusive,
+}
+
+/// One attempt of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub at: Timestamp,
+    pub verdict: Verdict,
+    /// `200 in 12 ms`, `connection refused`: evidence for people, never a secret.
+    pub evidence: String,
+    pub millis: u64,
+}
+
+/// A person's word on one plan (B3, section 3 of the design).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    pub by: String,
+    pub at: Timestamp,
+    pub approve: bool,
+    pub note: Option<String>,
+    /// The binding: what was reviewed.
+    pub binding: Digest,
+    /// Its signature was made by an allowed key. Where none is required, unsigned words count.
+    pub trusted: bool,
+}
