@@ -1,0 +1,335 @@
+//! The graph from what runs to what is desired. The order is A4's: look at the target, fetch, verify, stage and gate
+//! every host before the first one is switched; migrate once; switch batch by batch; judge; confirm all; prune.
+
+use std::collections::BTreeSet;
+
+use super::graph::Builder;
+use super::intent::{Intent, is_failed, sha_of};
+use super::step::{Action, Place, Step};
+use crate::model::desired::{Before, Check, Environment, OnFailure, Phase, Probe, Strategy, Target};
+use crate::model::ids::{HostName, ReleaseName, Sha};
+use crate::model::observed::HostState;
+
+/// One host that takes part.
+pub struct Host<'a> {
+    pub target: &'a Target,
+    pub state: &'a HostState,
+    pub intent: Intent,
+}
+
+impl Host<'_> {
+    fn name(&self) -> &HostName {
+        &self.target.name
+    }
+
+    fn live(&self) -> Place {
+        Place::Live { sha: self.state.current.release().and_then(|r| sha_of(&self.state.record, r)) }
+    }
+
+    /// Where the host will be afterwards.
+    fn goal(&self, sha: &Sha) -> Place {
+        let existing = |release: &ReleaseName| Place::Existing { release: release.clone(), sha: Some(sha.clone()) };
+        match &self.intent {
+            Intent::Deploy { .. } | Intent::Nothing => Place::New { sha: sha.clone() },
+            Intent::SwitchTo { release, .. }
+            | Intent::Reconfigure { release, .. }
+            | Intent::Resume { release, .. }
+            | Intent::Restart { release, .. }
+            | Intent::Adopt { release, .. } => existing(release),
+        }
+    }
+
+    fn deploys(&self) -> bool {
+        matches!(self.intent, Intent::Deploy { .. })
+    }
+
+    fn switches(&self) -> bool {
+        matches!(self.intent, Intent::Deploy { .. } | Intent::SwitchTo { .. })
+    }
+}
+
+/// What a migration is remembered by: the commit and the command.
+pub fn migration_key(sha: &Sha, hook: &crate::model::desired::Hook) -> String {
+    format!("{sha}/{}", crate::model::ids::Digest::of(hook.run.as_bytes()).short())
+}
+
+/// Builds the graph for the hosts that need something. `migrated`: the keys of the migrations that are done on any host
+/// of the environment, also on one that needs nothing any more.
+pub fn forward(env: &Environment, sha: &Sha, hosts: &[Host<'_>], migrated: &BTreeSet<&str>) -> Vec<Step> {
+    let mut forward = Forward { env, sha, migrated, steps: Builder::default() };
+    let before = forward.look(hosts);
+    let ready = forward.stage(hosts, &before);
+    let judged = forward.switch(hosts, &ready);
+    forward.settle(hosts, &judged);
+    forward.steps.finish()
+}
+
+struct Forward<'a> {
+    env: &'a Environment,
+    sha: &'a Sha,
+    migrated: &'a BTreeSet<&'a str>,
+    steps: Builder,
+}
+
+impl Forward<'_> {
+    /// Health of what runs, and the adoption of what nobody has confirmed yet, so that there is a way back.
+    fn look(&mut self, hosts: &[Host<'_>]) -> Vec<String> {
+        let mut seen = Vec::new();
+        for host in hosts.iter().filter(|h| h.switches() && h.state.current.release().is_some()) {
+            let mut looked = Vec::new();
+            // An unhealthy target is looked at once: waiting would only delay the release that cures it.
+            let (on_failure, attempts) = match self.env.health.before {
+                Before::Block => (OnFailure::Abort, self.env.health.attempts),
+                Before::Warn => (OnFailure::Warn, 1),
+            };
+            // A return is quick and asks nothing of what it leaves (A6).
+            for check in self.env.health.checks.iter().filter(|c| host.deploys() && !is_assets(c)) {
+                let action = Action::HealthBefore { check: check.clone(), attempts };
+                let why = "the target is looked at before anything is touched";
+                looked.push(self.steps.push(Some(host.name()), Some(&check.name), action, &[], on_failure, why));
+            }
+            let record = &host.state.record;
+            let adopts =
+                |current: &&ReleaseName| record.confirmed.is_none() && !is_failed(self.env, host.state, current);
+            if let Some(current) = host.state.current.release().filter(adopts) {
+                let checks = self.env.health.checks.iter().filter(|c| !is_assets(c)).cloned().collect();
+                let action = Action::Adopt { release: current.clone(), sha: sha_of(record, current), checks };
+                let why = format!("{current} becomes the way back if it is healthy");
+                looked = vec![self.steps.push(Some(host.name()), None, action, &looked, OnFailure::Warn, why)];
+            }
+            seen.extend(looked);
+        }
+        seen
+    }
+
+    /// Everything that leaves `current` alone. Gives the steps after which the first host may be switched.
+    fn stage(&mut self, hosts: &[Host<'_>], before: &[String]) -> Vec<String> {
+        let abort = OnFailure::Abort;
+        let mut verified = before.to_vec();
+        if hosts.iter().any(Host::deploys) {
+            let sha = self.sha.clone();
+            let why = format!("the bundle of {} is needed", sha.short());
+            let fetched = self.steps.push(None, None, Action::Fetch { sha: sha.clone() }, before, abort, why);
+            let why = "only what its SHA-256 vouches for is unpacked";
+            let action = Action::Verify { place: Place::New { sha } };
+            verified = vec![self.steps.push(None, None, action, &[fetched], abort, why)];
+        }
+        let mut gated = Vec::new();
+        for host in hosts {
+            let mut last = match &host.intent {
+                Intent::Deploy { why } => {
+                    let name = Some(host.name());
+                    let last = self.steps.push(name, None, Action::Upload, &verified, abort, why.as_str());
+                    let why = "complete, under a name of its own, beside what runs";
+                    let last = self.steps.push(name, None, Action::Extract, &[last], abort, why);
+                    let why = "shared paths lead to `shared/`";
+                    let last = self.steps.push(name, None, Action::Link, &[last], abort, why);
+                    self.hooks(host, Phase::Prepare, vec![last])
+                }
+                Intent::SwitchTo { why, .. } => {
+                    let place = host.goal(self.sha);
+                    let sealed = matches!(&place, Place::Existing { release, .. }
+                        if host.state.record.releases.get(release).is_some_and(|r| r.sealed));
+                    let action = if sealed { Action::Verify { place } } else { Action::Seal { place } };
+                    vec![self.steps.push(Some(host.name()), None, action, before, abort, why.as_str())]
+                }
+                Intent::Reconfigure { .. } => before.to_vec(),
+                Intent::Resume { .. } | Intent::Restart { .. } | Intent::Adopt { .. } | Intent::Nothing => continue,
+            };
+            for gate in &self.env.gates {
+                if let Some(emergency) = self.env.skips(self.sha, &gate.name) {
+                    tracing::debug!(gate = gate.name, reason = emergency.reason, "skipped");
+                    continue;
+                }
+                let action = Action::Gate { gate: gate.clone(), place: host.goal(self.sha) };
+                let why = "nothing is switched that does not pass";
+                last = vec![self.steps.push(Some(host.name()), Some(&gate.name), action, &last, abort, why)];
+            }
+            gated.extend(last);
+        }
+        if gated.is_empty() {
+            gated = verified;
+        }
+        self.commit_point(hosts, gated)
+    }
+
+    /// Maintenance, migration, pre-switch and seal: after every host's gates, before the first switch.
+    fn commit_point(&mut self, hosts: &[Host<'_>], mut ready: Vec<String>) -> Vec<String> {
+        let deploying: Vec<_> = hosts.iter().filter(|h| h.deploys()).collect();
+        let Some(first) = deploying.first() else { return ready };
+        let mut closed: Vec<_> =
+            deploying.iter().flat_map(|host| self.hooks(host, Phase::MaintenanceOn, ready.clone())).collect();
+        // Hosts without such hooks give what they were given: named once, or a large fleet is planned for minutes.
+        closed.sort();
+        closed.dedup();
+        ready = closed;
+        let target = self.env.targets.first().map(|t| &t.name);
+        let migrator = deploying.iter().find(|h| Some(h.name()) == target).unwrap_or(first);
+        for hook in self.env.hooks_of(Phase::Migrate) {
+            if self.migrated.contains(migration_key(self.sha, hook).as_str()) {
+                continue;
+            }
+            let action = Action::Migrate { hook: hook.clone(), place: migrator.goal(self.sha) };
+            let why = "once per environment; a rollback does not take it back";
+            ready =
+                vec![self.steps.push(Some(migrator.name()), Some(&hook.name), action, &ready, hook.on_failure, why)];
+        }
+        let mut sealed = Vec::new();
+        for host in &deploying {
+            let last = self.hooks(host, Phase::PreSwitch, ready.clone());
+            let action = Action::Seal { place: host.goal(self.sha) };
+            let why = "from here on the contents do not change";
+            sealed.push(self.steps.push(Some(host.name()), None, action, &last, OnFailure::Abort, why));
+        }
+        sealed
+    }
+
+    /// Switch and judge, batch by batch. Gives the last step of every host.
+    fn switch(&mut self, hosts: &[Host<'_>], ready: &[String]) -> Vec<(HostName, Vec<String>)> {
+        let size = match self.env.strategy {
+            Strategy::AllAtOnce => hosts.len().max(1),
+            Strategy::Rolling { batch, .. } => batch.size(self.env.targets.len()),
+        };
+        let mut barrier = ready.to_vec();
+        let mut judged = Vec::new();
+        for batch in hosts.chunks(size) {
+            let from = judged.len();
+            for host in batch {
+                let last = self.switch_host(host, barrier.clone());
+                judged.push((host.name().clone(), self.judge(host, last)));
+            }
+            barrier = judged[from..].iter().flat_map(|(_, last)| last.clone()).collect();
+        }
+        judged
+    }
+
+    fn switch_host(&mut self, host: &Host<'_>, mut last: Vec<String>) -> Vec<String> {
+        if host.switches() {
+            let action = Action::Switch { to: host.goal(self.sha) };
+            let why = format!("{}: probation is written first, then one rename", host.intent.why());
+            last = vec![self.steps.push(Some(host.name()), None, action, &last, OnFailure::Rollback, why)];
+        }
+        match host.intent {
+            Intent::SwitchTo { .. } => self.hooks(host, Phase::Rollback, last),
+            Intent::Restart { .. } => self.hooks(host, Phase::Restart, last),
+            Intent::Adopt { .. } | Intent::Nothing => last,
+            _ => {
+                let last = self.hooks(host, Phase::PostSwitch, last);
+                match host.intent {
+                    Intent::Reconfigure { .. } => last,
+                    _ => self.hooks(host, Phase::MaintenanceOff, last),
+                }
+            }
+        }
+    }
+
+    /// Grace, health, assets, verify hooks and the watch, on one host.
+    fn judge(&mut self, host: &Host<'_>, mut last: Vec<String>) -> Vec<String> {
+        let name = Some(host.name());
+        let adopts = matches!(host.intent, Intent::Adopt { .. });
+        let health = &self.env.health;
+        let place = host.goal(self.sha);
+        if !health.grace.is_zero() && !adopts && !health.checks.is_empty() {
+            let action = Action::Grace { seconds: health.grace.as_secs_f64() };
+            last = vec![self.steps.push(
+                name,
+                None,
+                action,
+                &last,
+                OnFailure::Warn,
+                "time to start before the first check",
+            )];
+        }
+        let mut checked = Vec::new();
+        for check in &health.checks {
+            let (action, why) = if is_assets(check) {
+                (
+                    Action::Assets { check: check.clone(), place: place.clone() },
+                    "every asset that the pages name can be fetched",
+                )
+            } else {
+                (Action::Health { check: check.clone(), place: place.clone() }, "only a healthy release is confirmed")
+            };
+            checked.push(self.steps.push(name, Some(&check.name), action, &last, check.on_failure, why));
+        }
+        if !checked.is_empty() {
+            last = checked;
+        }
+        if !adopts {
+            last = self.hooks(host, Phase::Verify, last);
+        }
+        match &self.env.watch {
+            // What was confirmed here before was watched then: a return takes seconds, not the length of a watch (A6).
+            Some(watch) if host.switches() && !host.intent.is_return(&host.state.record) => {
+                let action = Action::Watch { watch: watch.clone(), place };
+                let why = "figures that go wrong only after a while still send it back";
+                vec![self.steps.push(name, None, action, &last, OnFailure::Rollback, why)]
+            }
+            _ => last,
+        }
+    }
+
+    /// Confirm everybody once everybody is judged; then what a failure cannot undo any more.
+    fn settle(&mut self, hosts: &[Host<'_>], judged: &[(HostName, Vec<String>)]) {
+        let all: Vec<String> = judged.iter().flat_map(|(_, last)| last.clone()).collect();
+        for host in hosts.iter().filter(|h| h.intent != Intent::Nothing) {
+            let name = Some(host.name());
+            let release = host.goal(self.sha);
+            if matches!(host.intent, Intent::Adopt { .. }) {
+                let Place::Existing { release, sha } = release else { continue };
+                let action = Action::Adopt { release, sha, checks: Vec::new() };
+                let why = "it is healthy: the release becomes the confirmed one";
+                self.steps.push(name, None, action, &all, OnFailure::Abort, why);
+                continue;
+            }
+            let action = Action::Confirm { release, inputs: self.env.inputs_digest() };
+            let why = "read back from the host before anything is called a success";
+            let last = vec![self.steps.push(name, None, action, &all, OnFailure::Rollback, why)];
+            let last = if host.switches() { self.hooks(host, Phase::After, last) } else { last };
+            if host.deploys() {
+                let keep = self.env.keep_releases;
+                let why = format!("{keep} releases are kept");
+                self.steps.push(name, None, Action::Prune { keep }, &last, OnFailure::Warn, why);
+            }
+        }
+    }
+
+    fn hooks(&mut self, host: &Host<'_>, phase: Phase, last: Vec<String>) -> Vec<String> {
+        let place = match phase {
+            // Nothing runs here yet: there is nothing to close.
+            Phase::MaintenanceOn if host.state.current.release().is_none() => return last,
+            Phase::MaintenanceOn => host.live(),
+            _ => host.goal(self.sha),
+        };
+        push_hooks(&mut self.steps, self.env, host.name(), phase, &place, last)
+    }
+}
+
+/// The hooks of a phase on one host, one after the other.
+pub fn push_hooks(
+    steps: &mut Builder,
+    env: &Environment,
+    host: &HostName,
+    phase: Phase,
+    place: &Place,
+    mut last: Vec<String>,
+) -> Vec<String> {
+    for hook in env.hooks_of(phase) {
+        let (hook, place) = (hook.clone(), place.clone());
+        let name = hook.name.clone();
+        // What is confirmed does not go back: a verdict that comes after it is shown, and nothing is undone.
+        let on_failure = if phase == Phase::After { OnFailure::Warn } else { hook.on_failure };
+        let why = format!("{} hook", phase.as_str());
+        let action = match phase {
+            Phase::MaintenanceOn | Phase::MaintenanceOff => Action::Maintenance { hook, place },
+            _ if hook.reload => Action::Reload { hook, place },
+            _ => Action::Hook { hook, place },
+        };
+        last = vec![steps.push(Some(host), Some(&name), action, &last, on_failure, why)];
+    }
+    last
+}
+
+fn is_assets(check: &Check) -> bool {
+    matches!(check.probe, Probe::Assets { .. })
+}

@@ -1,0 +1,226 @@
+//! The pure core: `Desired` x `Observed` -> `Plan`. No I/O, no clock (`now` is handed in), no tokio. A rollback is the
+//! same planner aimed at the confirmed release (`back`), not a second mechanism.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::Grade;
+use crate::model::ids::{AppName, Digest, EnvName, HostName, ReleaseName, Sha};
+use crate::model::observed::{Current, Drift};
+
+pub mod back;
+pub mod forward;
+pub mod graph;
+pub mod intent;
+pub mod planner;
+pub mod policy;
+pub mod render;
+pub mod step;
+pub mod window;
+
+pub use planner::{Context, plan, plan_environment};
+pub use step::{Action, Place, Step};
+
+/// The version of the plan's JSON form.
+pub const SCHEMA: u32 = 1;
+
+/// What would be done, for every environment that was asked for (contract 1.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub schema: u32,
+    /// The commit of the state repository.
+    pub commit: String,
+    /// Over the fingerprints of the environments.
+    pub fingerprint: Digest,
+    pub verdict: PlanVerdict,
+    pub environments: Vec<EnvPlan>,
+}
+
+/// The whole plan in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanVerdict {
+    None,
+    Changes,
+    Blocked,
+}
+
+/// The plan of one environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvPlan {
+    pub name: EnvName,
+    pub app: AppName,
+    /// The commit that is desired, where it could be resolved.
+    pub desired: Option<Sha>,
+    /// What the state file says: the SHA, or the tag that came to it.
+    pub release: String,
+    /// Over the effective configuration and what decides on the hosts; no health, no disk, no times.
+    pub fingerprint: Digest,
+    /// What an approval of this plan is bound to.
+    pub binding: Digest,
+    pub sync: Sync,
+    pub health: Health,
+    pub verdict: Verdict,
+    pub blockers: Vec<Blocker>,
+    pub hosts: Vec<HostView>,
+    pub steps: Vec<Step>,
+}
+
+/// Desired against observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    InSync,
+    OutOfSync,
+    Unknown,
+}
+
+/// The health axis; later is worse, the worst host wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    Healthy,
+    Unknown,
+    Progressing,
+    Missing,
+    Degraded,
+}
+
+/// GO, NO-GO or PENDING: only a person's word is missing (B3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    #[serde(rename = "GO")]
+    Go,
+    #[serde(rename = "NO-GO")]
+    NoGo,
+    #[serde(rename = "PENDING")]
+    Pending,
+}
+
+impl Verdict {
+    /// As people read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Go => "GO",
+            Verdict::NoGo => "NO-GO",
+            Verdict::Pending => "PENDING",
+        }
+    }
+}
+
+/// One reason against a change, with what cures it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocker {
+    pub grade: Grade,
+    pub code: Code,
+    pub message: String,
+    pub fix: String,
+}
+
+/// What kind of reason it is. Scripts match on these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    Frozen,
+    Stopped,
+    Window,
+    Approval,
+    Rejected,
+    NotPromoted,
+    NotGreen,
+    Soak,
+    Checks,
+    MigrationUnknown,
+    Quarantined,
+    Unreachable,
+    Unresolved,
+    BundleMissing,
+    SharedFileMissing,
+    VariableMissing,
+    SecretMissing,
+    CurrentNotALink,
+    /// Shown only: an exception is in force.
+    Emergency,
+    /// Shown only: something differs and is not acted on.
+    Drift,
+    /// Shown only: the host went back by itself.
+    Returned,
+    /// Shown only: the soak or another fact could not be seen.
+    Note,
+}
+
+impl Blocker {
+    /// P0 and P1 block, P2 is shown (B3).
+    pub fn blocks(&self) -> bool {
+        self.grade <= Grade::P1
+    }
+}
+
+/// SOLL against IST on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    pub name: HostName,
+    pub reachable: bool,
+    /// The live release's directory name, or what `current` is instead.
+    pub current: Option<String>,
+    pub confirmed: Option<ReleaseName>,
+    pub releases: Vec<ReleaseName>,
+    pub drift: Vec<Drift>,
+    /// Why the host needs what the plan does, in words.
+    pub reason: String,
+}
+
+impl HostView {
+    /// `current` as people and scripts read it.
+    pub fn current_text(current: &Current) -> Option<String> {
+        match current {
+            Current::Missing => None,
+            Current::Release(name) => Some(name.to_string()),
+            Current::Elsewhere(target) => Some(format!("elsewhere: {target}")),
+            Current::NotALink => Some("not a link".to_owned()),
+        }
+    }
+}
+
+impl Plan {
+    /// The plan as it is compared (law 7): without estimates, which differ from one controller to the next.
+    pub fn canonical(&self) -> Plan {
+        let mut plan = self.clone();
+        for env in &mut plan.environments {
+            env.estimate(&BTreeMap::new());
+        }
+        plan
+    }
+
+    /// The bytes that two plans of one case have in common.
+    pub fn compare_bytes(&self) -> Vec<u8> {
+        // Serialization of our own plain data into memory has no failing case.
+        serde_json::to_vec(&self.canonical()).unwrap_or_default()
+    }
+}
+
+impl EnvPlan {
+    /// Sets what each step is expected to take, by step id; a step that is not in `millis` gets no estimate.
+    pub fn estimate(&mut self, millis: &BTreeMap<String, u64>) {
+        for step in &mut self.steps {
+            step.estimate_ms = millis.get(&step.id).copied();
+        }
+    }
+
+    /// What the whole is expected to take, in milliseconds: the longest way through the graph, as far as times are
+    /// known. `None`: no time is known.
+    pub fn expected_ms(&self) -> Option<u64> {
+        graph::longest(&self.steps)
+    }
+
+    /// Whether something would be done.
+    pub fn has_changes(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// The blockers that block.
+    pub fn blocking(&self) -> impl Iterator<Item = &Blocker> {
+        self.blockers.iter().filter(|b| b.blocks())
+    }
+}

@@ -1,0 +1,261 @@
+//! From desired and observed to the plan: a fold over environments, each planned alone except for the look at the
+//! environment that it is promoted from.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::forward::{Host, forward};
+use super::intent::{Intent, intent, present_files};
+use super::policy::{Case, blockers};
+use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
+use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
+use crate::model::ids::{Digest, EnvName, Sha};
+use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
+use crate::model::record::Migration;
+
+/// What a plan depends on beside desired and observed.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    pub commit: &'a str,
+    pub now: Timestamp,
+    /// The names of the controller's secrets; `None`: not known here (a plan from a published observation).
+    pub secrets: Option<&'a BTreeSet<String>>,
+}
+
+/// Plans the environments in `names`, in their order.
+pub fn plan(desired: &Desired, observed: &Observed, names: &[EnvName], context: &Context<'_>) -> Plan {
+    let environments: Vec<_> = names
+        .iter()
+        .filter_map(|name| desired.environments.get(name))
+        .map(|env| plan_environment(desired, observed, env, context))
+        .collect();
+    let fingerprints: Vec<_> = environments.iter().map(|e| (&e.name, e.fingerprint)).collect();
+    let blocked = environments.iter().any(|e| e.blocking().next().is_some());
+    let verdict = match environments.iter().any(EnvPlan::has_changes) {
+        _ if blocked => PlanVerdict::Blocked,
+        true => PlanVerdict::Changes,
+        false => PlanVerdict::None,
+    };
+    Plan {
+        schema: SCHEMA,
+        commit: context.commit.to_owned(),
+        fingerprint: Digest::of_json(&fingerprints),
+        verdict,
+        environments,
+    }
+}
+
+/// Plans one environment.
+pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environment, context: &Context<'_>) -> EnvPlan {
+    let nothing = EnvObserved::default();
+    let seen = observed.environments.get(&env.name).unwrap_or(&nothing);
+    let mut found = Vec::new();
+    let sha = match &seen.resolved {
+        Resolved::Sha(sha) => Some(sha.clone()),
+        Resolved::Unknown(why) => {
+            let message = format!("`release = \"{}\"` cannot be resolved: {why}", env.release.as_str());
+            let fix = "name a tag that exists in the application's repository, or a full SHA".to_owned();
+            found.push(Blocker { grade: Grade::P0, code: Code::Unresolved, message, fix });
+            None
+        }
+        Resolved::NotAsked => None,
+    };
+    let mut hosts = Vec::new();
+    let mut views = Vec::new();
+    for target in &env.targets {
+        match seen.hosts.get(&target.name) {
+            Some(HostObserved::Reached(state)) => {
+                let intent = sha.as_ref().map_or(Intent::Nothing, |sha| intent(env, sha, state));
+                let why = if sha.is_some() { intent.why() } else { "nobody knows what is desired" };
+                views.push(view(env, target, state, why));
+                hosts.push(Host { target, state, intent });
+            }
+            other => {
+                let why = match other {
+                    Some(HostObserved::Unreachable(why)) => why.as_str(),
+                    _ => "it was not looked at",
+                };
+                found.push(unreachable(env, target, why));
+                views.push(HostView {
+                    name: target.name.clone(),
+                    reachable: false,
+                    current: None,
+                    confirmed: None,
+                    releases: Vec::new(),
+                    drift: Vec::new(),
+                    reason: why.to_owned(),
+                });
+            }
+        }
+    }
+    let complete = hosts.len() == env.targets.len();
+    let reached: Vec<_> = hosts.iter().map(|h| (h.target, h.state)).collect();
+    let changing: Vec<Host<'_>> = hosts.into_iter().filter(|h| h.intent != Intent::Nothing).collect();
+    let sync = match (&sha, changing.is_empty()) {
+        (None, _) => Sync::Unknown,
+        (_, false) => Sync::OutOfSync,
+        (_, true) if complete => Sync::InSync,
+        (_, true) => Sync::Unknown,
+    };
+    let migrated: BTreeSet<&str> = states(seen)
+        .flat_map(|(_, state)| &state.record.migrations)
+        .filter_map(|(key, migration)| (*migration == Migration::Done).then_some(key.as_str()))
+        .collect();
+    let steps = match &sha {
+        Some(sha) if !changing.is_empty() => forward(env, sha, &changing, &migrated),
+        _ => Vec::new(),
+    };
+    let binding = binding(env, sha.as_ref(), seen, &steps);
+    if let Some(sha) = sha.as_ref().filter(|_| !changing.is_empty()) {
+        let source = env.promote.as_ref().and_then(|promote| {
+            Some((desired.environments.get(&promote.from)?, observed.environments.get(&promote.from)?))
+        });
+        let (now, secrets) = (context.now, context.secrets);
+        let (hosts, reached) = (&*changing, &*reached);
+        let case = Case { env, sha, hosts, reached, observed: seen, source, binding, now, secrets };
+        found.extend(blockers(&case));
+    }
+    found.extend(notes(env, seen));
+    found.sort_by_key(|b| (b.grade, b.code));
+    EnvPlan {
+        name: env.name.clone(),
+        app: env.app.clone(),
+        desired: sha,
+        release: env.release.as_str().to_owned(),
+        fingerprint: fingerprint(env, seen),
+        binding,
+        sync,
+        health: health(env, seen),
+        verdict: verdict(&found),
+        blockers: found,
+        hosts: views,
+        steps,
+    }
+}
+
+fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostState, why: &str) -> HostView {
+    let drift = state.drift.as_ref().filter(|_| env.drift != DriftPolicy::Ignore);
+    let current = state.current.release();
+    HostView {
+        name: target.name.clone(),
+        reachable: true,
+        current: HostView::current_text(&state.current),
+        confirmed: state.record.confirmed.as_ref().map(|c| c.release.clone()),
+        releases: state.releases.clone(),
+        drift: drift.filter(|d| Some(&d.release) == current).map(|d| d.entries.clone()).unwrap_or_default(),
+        reason: why.to_owned(),
+    }
+}
+
+fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &str) -> Blocker {
+    let grade = if env.unreachable == Unreachable::Skip { Grade::P2 } else { Grade::P0 };
+    let message = format!("{} cannot be reached: {why}", target.name);
+    let fix = match env.unreachable {
+        Unreachable::Skip => "it is caught up when it returns".to_owned(),
+        Unreachable::Block => format!("bring it back, or set `unreachable = \"skip\"` for {}", env.name),
+    };
+    Blocker { grade, code: Code::Unreachable, message, fix }
+}
+
+/// Facts that people should see and that block nothing.
+fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
+    let mut found = Vec::new();
+    for (name, host) in &seen.hosts {
+        let HostObserved::Reached(state) = host else { continue };
+        if let Some(returned) = &state.record.returned {
+            let message = format!("{name} went back by itself at {}: {}", returned.at, returned.reason);
+            let fix = "look at what happened to the controller then; the next success clears this".to_owned();
+            found.push(Blocker { grade: Grade::P2, code: Code::Returned, message, fix });
+        }
+        let drift =
+            state.drift.as_ref().filter(|d| !d.entries.is_empty() && Some(&d.release) == state.current.release());
+        if let Some(report) = drift.filter(|_| env.drift == DriftPolicy::Report) {
+            let message =
+                format!("{} path(s) of {} on {name} are not as released", report.entries.len(), report.release);
+            let fix = format!("see them: soll diff {}; put them right with `drift = \"heal\"`", env.name);
+            found.push(Blocker { grade: Grade::P2, code: Code::Drift, message, fix });
+        }
+    }
+    found
+}
+
+fn verdict(found: &[Blocker]) -> Verdict {
+    let mut blocking = found.iter().filter(|b| b.blocks()).peekable();
+    if blocking.peek().is_none() {
+        return Verdict::Go;
+    }
+    if blocking.all(|b| b.code == Code::Approval) { Verdict::Pending } else { Verdict::NoGo }
+}
+
+/// What an approval is bound to: environment, from, to, configuration, irreversible steps.
+fn binding(env: &Environment, sha: Option<&Sha>, seen: &EnvObserved, steps: &[super::Step]) -> Digest {
+    let from: Vec<_> = states(seen)
+        .map(|(name, state)| (name, &state.current, state.record.confirmed.as_ref().map(|c| &c.release)))
+        .collect();
+    let files: Vec<_> = states(seen).map(|(name, state)| (name, present_files(state))).collect();
+    let irreversible: Vec<_> = steps.iter().filter(|s| s.irreversible).map(|s| (&s.id, &s.action)).collect();
+    Digest::of_json(&(&env.name, from, sha, env.config_digest(), files, irreversible))
+}
+
+fn fingerprint(env: &Environment, seen: &EnvObserved) -> Digest {
+    let hosts: Vec<_> = states(seen)
+        .map(|(name, state)| {
+            let record = &state.record;
+            let probation = record.probation.as_ref().map(|p| &p.release);
+            let releases: BTreeSet<_> = state.releases.iter().collect();
+            (name, &state.current, record.confirmed.as_ref().map(|c| &c.release), probation, releases)
+        })
+        .collect();
+    Digest::of_json(&(env, &seen.resolved, hosts))
+}
+
+fn states(seen: &EnvObserved) -> impl Iterator<Item = (&crate::model::ids::HostName, &HostState)> {
+    seen.hosts.iter().filter_map(|(name, host)| match host {
+        HostObserved::Reached(state) => Some((name, &**state)),
+        HostObserved::Unreachable(_) => None,
+    })
+}
+
+/// The worst host wins; what was not measured is what the last samples say.
+pub fn health(env: &Environment, seen: &EnvObserved) -> Health {
+    let mut worst = Health::Healthy;
+    for target in &env.targets {
+        let of_host = match seen.hosts.get(&target.name) {
+            Some(HostObserved::Reached(state)) => host_health(env, state),
+            _ => Health::Unknown,
+        };
+        worst = worst.max(of_host);
+    }
+    worst.max(results(&seen.health, env.health.checks.is_empty()).unwrap_or(Health::Healthy))
+}
+
+fn host_health(env: &Environment, state: &HostState) -> Health {
+    if state.current.release().is_none() {
+        return Health::Missing;
+    }
+    if state.record.probation.is_some() {
+        return Health::Progressing;
+    }
+    if let Some(measured) = results(&state.health, env.health.checks.is_empty()) {
+        return measured;
+    }
+    if state.record.green.is_some() { Health::Healthy } else { Health::Unknown }
+}
+
+/// `None`: nothing was measured.
+fn results(results: &[observed::CheckResult], no_checks: bool) -> Option<Health> {
+    if no_checks {
+        return Some(Health::Healthy);
+    }
+    let worst = results.iter().map(|r| r.verdict).max_by_key(|v| match v {
+        observed::Verdict::Pass => 0,
+        observed::Verdict::Inconclusive => 1,
+        observed::Verdict::Fail => 2,
+    })?;
+    Some(match worst {
+        observed::Verdict::Pass => Health::Healthy,
+        observed::Verdict::Inconclusive => Health::Unknown,
+        observed::Verdict::Fail => Health::Degraded,
+    })
+}

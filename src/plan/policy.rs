@@ -1,0 +1,347 @@
+//! Reasons against a change, graded, each with its cure (B2-B4, B6, B8, D5). Pure; asked only where something would change.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::forward::{Host, migration_key};
+use super::intent::{Intent, quarantine_key};
+use super::window::{WindowState, windows_state};
+use super::{Blocker, Code};
+use crate::model::desired::{Environment, Grade, Match, MetricSource, Phase, Probe, Promote, Target};
+use crate::model::ids::{Digest, EnvName, Sha};
+use crate::model::observed::{EnvObserved, Fact, HostObserved, HostState, Resolved};
+use crate::model::record::Migration;
+
+/// What a policy may look at.
+pub struct Case<'a> {
+    pub env: &'a Environment,
+    pub sha: &'a Sha,
+    /// Those that need something.
+    pub hosts: &'a [Host<'a>],
+    /// Every host that was seen: one in sync remembers verdicts and migrations too.
+    pub reached: &'a [(&'a Target, &'a HostState)],
+    pub observed: &'a EnvObserved,
+    /// The environment that this one is promoted from, where there is one.
+    pub source: Option<(&'a Environment, &'a EnvObserved)>,
+    pub binding: Digest,
+    pub now: Timestamp,
+    /// The names of the secrets that the controller has; `None`: it cannot say, and nobody asks.
+    pub secrets: Option<&'a std::collections::BTreeSet<String>>,
+}
+
+/// Every blocker of this change.
+pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
+    let mut found = Vec::new();
+    let is_return = case.hosts.iter().all(|h| h.intent.is_return(&h.state.record));
+    found.extend(quarantined(case));
+    found.extend(migrations(case));
+    found.extend(stopped(case));
+    found.extend(frozen(case));
+    let restarts = case.hosts.iter().all(|h| matches!(h.intent, Intent::Restart { .. }));
+    if !is_return && !restarts {
+        found.extend(window(case));
+        found.extend(case.env.promote.as_ref().and_then(|promote| promotion(case, promote)));
+    }
+    if case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
+        found.extend(artifact(case));
+    }
+    found.extend(host_preconditions(case));
+    found.extend(secrets(case));
+    // A restart changes no release: nobody has to agree to it.
+    if !restarts {
+        found.extend(approvals(case));
+    }
+    found.extend(emergency(case));
+    found
+}
+
+fn blocker(grade: Grade, code: Code, message: impl Into<String>, fix: impl Into<String>) -> Blocker {
+    Blocker { grade, code, message: message.into(), fix: fix.into() }
+}
+
+fn quarantined(case: &Case<'_>) -> Option<Blocker> {
+    let bundle = case.observed.artifact.as_ref().and_then(|a| match &a.sha256 {
+        Fact::Known(digest) => Some(*digest),
+        _ => None,
+    });
+    let mut known = case.reached.iter().filter(|(_, state)| !state.record.quarantined.is_empty());
+    known.find_map(|(_, state)| {
+        let key = quarantine_key(case.env, state, case.sha, bundle);
+        let verdict = state.record.verdict_on(&key)?;
+        let message =
+            format!("{} failed here at {} and is quarantined: {}", case.sha.short(), verdict.at, verdict.reason);
+        let fix = format!("commit another release, or try it again: soll retry {}", case.env.name);
+        Some(blocker(Grade::P0, Code::Quarantined, message, fix))
+    })
+}
+
+/// Looked for on every host: the one that began it may run the desired release by now.
+fn migrations(case: &Case<'_>) -> Option<Blocker> {
+    let prefix = format!("{}/", case.sha);
+    let begun = |state: &HostState| {
+        let mut all = state.record.migrations.iter().filter(|(key, _)| key.starts_with(&prefix));
+        all.any(|(_, m)| *m == Migration::Begun)
+    };
+    let (short, env) = (case.sha.short(), &case.env.name);
+    let Some((host, state)) = case.reached.iter().find(|(_, state)| begun(state)) else { return migrator_unseen(case) };
+    let name = &host.name;
+    if let Some(holder) = &state.holder {
+        let message =
+            format!("a migration of {short} is under way on {name}, by {} since {}", holder.who, holder.since);
+        return Some(blocker(Grade::P0, Code::MigrationUnknown, message, format!("wait for it: soll wait {env}")));
+    }
+    let message =
+        format!("a migration of {short} was begun on {name} and not seen to finish: nobody knows what it did");
+    let fix = format!(
+        "look at the database, then: soll retry {env} --migration done, or: soll retry {env} --migration again"
+    );
+    Some(blocker(Grade::P0, Code::MigrationUnknown, message, fix))
+}
+
+/// The first host migrates and remembers that it did. While it cannot be seen, another one would do it a second time.
+fn migrator_unseen(case: &Case<'_>) -> Option<Blocker> {
+    let first = case.env.targets.first().filter(|first| case.reached.iter().all(|(t, _)| t.name != first.name))?;
+    let mut hooks = case.env.hooks_of(Phase::Migrate);
+    let done = |key: String| case.reached.iter().any(|(_, s)| s.record.migrations.get(&key) == Some(&Migration::Done));
+    let open = hooks.any(|hook| !done(migration_key(case.sha, hook)));
+    if !open || !case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
+        return None;
+    }
+    let message = format!(
+        "{} migrates for everybody and cannot be reached: whether {} is migrated is not known",
+        first.name,
+        case.sha.short()
+    );
+    let fix = format!("bring {} back, or put another host first in `hosts`", first.name);
+    Some(blocker(Grade::P0, Code::Unreachable, message, fix))
+}
+
+fn stopped(case: &Case<'_>) -> Option<Blocker> {
+    let stopped = case.hosts.iter().find_map(|h| h.state.record.stopped.as_ref())?;
+    let message = format!("stopped by {} at {}: {}", stopped.by, stopped.at, stopped.reason);
+    Some(blocker(Grade::P1, Code::Stopped, message, format!("soll start {}", case.env.name)))
+}
+
+fn frozen(case: &Case<'_>) -> Option<Blocker> {
+    let reason = case.env.frozen.as_ref()?;
+    let fix = format!("when it is over: soll unfreeze {}", case.env.name);
+    Some(blocker(Grade::P1, Code::Frozen, format!("frozen: {reason}"), fix))
+}
+
+fn window(case: &Case<'_>) -> Option<Blocker> {
+    if case.env.skips(case.sha, "window").is_some() {
+        return None;
+    }
+    match windows_state(&case.env.windows, case.now) {
+        WindowState::Open { .. } => None,
+        WindowState::Closed { reason, opens } => {
+            let fix = match opens {
+                Some(at) => format!("it goes on by itself when the window opens at {at}"),
+                None => "no window opens within two weeks: look at the windows in the state file".to_owned(),
+            };
+            Some(blocker(Grade::P1, Code::Window, reason, fix))
+        }
+    }
+}
+
+/// Production takes only what the source runs, well, and has run well for long enough (B2).
+fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
+    if case.env.skips(case.sha, "promotion").is_some() {
+        return None;
+    }
+    let from = &promote.from;
+    let not_green = |message: String| {
+        Some(blocker(Grade::P0, Code::NotGreen, message, format!("see what {from} needs: soll why {from}")))
+    };
+    // What was not seen is not green: a plan without a look at the source would let everything pass.
+    let Some((source, seen)) = case.source else { return not_green(format!("{from} was not looked at")) };
+    let mut since: Option<Timestamp> = None;
+    for target in &source.targets {
+        let state = match seen.hosts.get(&target.name) {
+            Some(HostObserved::Reached(state)) => state,
+            Some(HostObserved::Unreachable(why)) => {
+                return not_green(format!("{from} cannot be seen on {}: {why}", target.name));
+            }
+            None => return not_green(format!("{from} was not looked at on {}", target.name)),
+        };
+        let Some(confirmed) = state.record.confirmed.as_ref().filter(|_| state.record.probation.is_none()) else {
+            return not_green(format!("nothing is confirmed in {from}"));
+        };
+        if state.current.release() != Some(&confirmed.release) {
+            return not_green(format!("{from} does not run its confirmed release {}", confirmed.release));
+        }
+        if let Resolved::Sha(wanted) = &seen.resolved
+            && confirmed.sha.as_ref() != Some(wanted)
+        {
+            return not_green(format!(
+                "{from} wants {} and runs {}: what it wants did not succeed",
+                wanted.short(),
+                confirmed.sha.as_ref().map_or("something older", |s| s.short())
+            ));
+        }
+        if !matches(case, promote.by, confirmed, seen) {
+            let message = format!("{from} runs {}, not {}", confirmed.release, case.sha.short());
+            let fix = format!("release it there first: soll release {from} {}", case.sha);
+            return Some(blocker(Grade::P0, Code::NotPromoted, message, fix));
+        }
+        let green = state.record.green.as_ref().filter(|green| green.release == confirmed.release);
+        let Some(green) = green.filter(|green| !green.stale(source.health.every, case.now)) else {
+            return not_green(format!("{from} has no recent green health sample of {}", confirmed.release));
+        };
+        since = since.max(Some(green.since));
+    }
+    let ends = since? + SignedDuration::try_from(promote.soak).unwrap_or_default();
+    if case.now >= ends || case.env.skips(case.sha, "soak").is_some() {
+        return None;
+    }
+    let message = format!("{} soaks in {from} until {ends}", case.sha.short());
+    Some(blocker(Grade::P1, Code::Soak, message, "it goes on by itself then, if it stays green"))
+}
+
+fn matches(case: &Case<'_>, by: Match, confirmed: &crate::model::record::Confirmed, seen: &EnvObserved) -> bool {
+    match by {
+        Match::Sha => confirmed.sha.as_ref() == Some(case.sha),
+        Match::Bundle => {
+            let ours = case.observed.artifact.as_ref().map(|a| &a.sha256);
+            matches!((ours, confirmed.bundle), (Some(Fact::Known(ours)), Some(theirs)) if *ours == theirs)
+        }
+        Match::Tree => {
+            let theirs = confirmed.sha.as_ref().and_then(|sha| seen.live_trees.get(sha));
+            case.observed.tree.is_some() && case.observed.tree.as_ref() == theirs
+        }
+    }
+}
+
+/// Is there a bundle, and did its build pass (B8)?
+fn artifact(case: &Case<'_>) -> Vec<Blocker> {
+    let facts = case.observed.artifact.as_ref();
+    let mut found = Vec::new();
+    match facts.map(|f| &f.sha256) {
+        Some(Fact::Missing) => {
+            let message = format!("there is no bundle of {} where {} says", case.sha.short(), case.env.bundle.url);
+            let fix = "let CI build it, or make one: soll bundle DIR --sha SHA";
+            found.push(blocker(Grade::P1, Code::BundleMissing, message, fix));
+        }
+        Some(Fact::Unknown(why)) => {
+            let message = format!("nobody could see whether there is a bundle of {}: {why}", case.sha.short());
+            let fix = "the run will try to fetch it, and stop before anything is touched where it cannot";
+            found.push(blocker(Grade::P2, Code::Note, message, fix));
+        }
+        Some(Fact::Known(_) | Fact::NotAsked) | None => {}
+    }
+    if case.env.checks.is_empty() || case.env.skips(case.sha, "checks").is_some() {
+        return found;
+    }
+    let record = match facts.map_or(&Fact::NotAsked, |f| &f.checks) {
+        Fact::Known(checks) => Ok(checks.clone()),
+        Fact::Missing => Ok(BTreeMap::new()),
+        Fact::Unknown(why) => Err(format!("the record of the build cannot be read: {why}")),
+        // A build counts only where its record was seen: not asked is not passed.
+        Fact::NotAsked => Err("the record of the build was not looked at".to_owned()),
+    };
+    let record = match record {
+        Ok(record) => record,
+        Err(message) => {
+            let fix = format!("it should be at {}", case.env.bundle.checks);
+            found.push(blocker(Grade::P0, Code::Checks, message, fix));
+            return found;
+        }
+    };
+    let success = |name: &str| record.get(name).is_some_and(|c| c == "success");
+    let wanted = case.env.checks.iter().map(String::as_str).filter(|name| !success(name));
+    let build = record.get("build").filter(|c| *c != "success").map(|_| "build");
+    let bad: Vec<String> = wanted
+        .chain(build)
+        .map(|name| format!("{name} ({})", record.get(name).map_or("missing", |c| c.as_str())))
+        .collect();
+    if !bad.is_empty() {
+        let message = format!("required checks of {} are not successful: {}", case.sha.short(), bad.join(", "));
+        found.push(blocker(Grade::P0, Code::Checks, message, "let CI finish this commit, or release another one"));
+    }
+    found
+}
+
+/// What the host lacks before anything starts (E4, A9).
+fn host_preconditions(case: &Case<'_>) -> Vec<Blocker> {
+    let mut found = Vec::new();
+    for host in case.hosts {
+        let (name, state, root): (_, &HostState, _) = (&host.target.name, host.state, &host.target.root);
+        if state.current == crate::model::observed::Current::NotALink {
+            let message = format!("{root}/current on {name} is a real directory, not a link");
+            let fix = format!("take the root over: soll adopt {}", case.env.name);
+            found.push(blocker(Grade::P0, Code::CurrentNotALink, message, fix));
+        }
+        for (file, _) in state.files.iter().filter(|(_, digest)| digest.is_none()) {
+            let message = format!("{root}/shared/{file} is missing on {name}");
+            let fix = "put the file there, with its owner and mode; an empty one is never made";
+            found.push(blocker(Grade::P1, Code::SharedFileMissing, message, fix));
+        }
+        let missing_file = case.env.env_file().is_some_and(|f| state.files.get(&f.from) == Some(&None));
+        if !state.missing_env.is_empty() && !missing_file {
+            let file = case.env.env_file().map_or(".env", |f| f.from.as_str());
+            let message = format!("{root}/shared/{file} on {name} lacks {}", state.missing_env.join(", "));
+            found.push(blocker(Grade::P1, Code::VariableMissing, message, "add the variables to that file"));
+        }
+    }
+    found
+}
+
+fn secrets(case: &Case<'_>) -> Vec<Blocker> {
+    let Some(known) = case.secrets else { return Vec::new() };
+    let checks = case.env.health.checks.iter().filter_map(|check| match &check.probe {
+        Probe::Http { bearer, .. } => bearer.as_ref().map(|b| (b, &check.name)),
+        _ => None,
+    });
+    let metrics = case.env.watch.iter().flat_map(|w| &w.metrics).filter_map(|metric| match &metric.source {
+        MetricSource::Http { bearer, .. } | MetricSource::Prometheus { bearer, .. } => {
+            bearer.as_ref().map(|b| (b, &metric.name))
+        }
+        MetricSource::Run { .. } => None,
+    });
+    let missing = checks.chain(metrics).filter(|(name, _)| !known.contains(*name));
+    missing
+        .map(|(name, user)| {
+            let message = format!("check `{user}` needs the secret {name}, which this controller does not have");
+            let fix = format!("set SOLL_SECRET_{name}, or put it into the controller's secrets directory");
+            blocker(Grade::P1, Code::SecretMissing, message, fix)
+        })
+        .collect()
+}
+
+/// Approvals bind to what was reviewed; the last word of each person counts (B3).
+fn approvals(case: &Case<'_>) -> Vec<Blocker> {
+    let mut last: BTreeMap<&str, &crate::model::observed::Approval> = BTreeMap::new();
+    for word in case.observed.approvals.iter().filter(|w| w.binding == case.binding && w.trusted) {
+        let newest = last.entry(&word.by).or_insert(word);
+        if word.at >= newest.at {
+            *newest = word;
+        }
+    }
+    let mut found = Vec::new();
+    for word in last.values().filter(|w| !w.approve) {
+        let note = word.note.as_deref().unwrap_or("no reason given");
+        let message = format!("rejected by {} at {}: {note}", word.by, word.at);
+        let fix = format!("change what is desired, or let {} approve it after all", word.by);
+        found.push(blocker(Grade::P0, Code::Rejected, message, fix));
+    }
+    let have = last.values().filter(|w| w.approve).count();
+    let needed = case.env.approvals as usize;
+    if have < needed && case.env.skips(case.sha, "approval").is_none() {
+        let message = format!("{have} of {needed} approvals for {} -> {}", case.env.name, case.sha.short());
+        let fix = format!("soll approve {}", case.env.name);
+        found.push(blocker(Grade::P1, Code::Approval, message, fix));
+    }
+    found
+}
+
+fn emergency(case: &Case<'_>) -> Option<Blocker> {
+    let emergency = case.env.emergency.as_ref().filter(|e| e.release == *case.sha)?;
+    let message = format!("emergency, skips {}: {}", emergency.skip.join(", "), emergency.reason);
+    Some(blocker(Grade::P2, Code::Emergency, message, "remove `emergency` from the state file afterwards"))
+}
+
+/// The environments whose observation a plan of `env` needs beside its own.
+pub fn sources(env: &Environment) -> impl Iterator<Item = &EnvName> {
+    env.promote.iter().map(|p| &p.from)
+}

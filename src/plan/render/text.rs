@@ -1,0 +1,198 @@
+//! A plan on a terminal: blockers first, then desired against observed per host, then the steps; drift apart from
+//! changes; what is as desired in one line.
+
+use std::fmt::Write as _;
+
+use super::parts::{self, clean, count};
+use crate::plan::{EnvPlan, Health, HostView, Plan, Step, Sync, Verdict};
+
+/// Whether colours may be used. Off a terminal they may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Style {
+    #[default]
+    Plain,
+    Colour,
+}
+
+/// The colours, by what they mean.
+#[derive(Clone, Copy)]
+enum Ink {
+    Good,
+    Bad,
+    Open,
+    Strong,
+    Faint,
+}
+
+/// The plan as text, ending with a line break.
+pub fn text(plan: &Plan, style: Style) -> String {
+    let mut page = Page { out: String::new(), style };
+    let (changing, quiet): (Vec<_>, Vec<_>) =
+        plan.environments.iter().partition(|e| e.has_changes() || e.blocking().next().is_some());
+    for env in changing {
+        page.environment(env);
+    }
+    for env in &quiet {
+        page.quiet(env);
+    }
+    if !quiet.is_empty() {
+        page.line("");
+    }
+    page.drift(&plan.environments);
+    let commit = clean(&plan.commit);
+    let tally = parts::tally(&plan.environments);
+    page.line(&format!("{tally}. Plan {} of commit {commit}", plan.fingerprint.short()));
+    page.out
+}
+
+struct Page {
+    out: String,
+    style: Style,
+}
+
+impl Page {
+    fn environment(&mut self, env: &EnvPlan) {
+        let headline = self.headline(env);
+        self.line(&headline);
+        for blocker in &env.blockers {
+            let ink = if blocker.blocks() { Ink::Bad } else { Ink::Faint };
+            let grade = self.ink(ink, parts::grade(blocker.grade));
+            let code = parts::word(&blocker.code);
+            self.line(&format!("  {grade} {code}: {}", parts::message(blocker)));
+            self.line(&format!("     fix: {}", clean(&blocker.fix)));
+        }
+        let width = env.hosts.iter().map(|h| h.name.as_str().len()).max().unwrap_or(0);
+        for host in &env.hosts {
+            let line = host_line(host, width);
+            self.line(&format!("  {line}"));
+        }
+        self.steps(env);
+        self.line("");
+    }
+
+    /// `production  NO-GO  out of sync  healthy  soll f0959baf  ist 20251102_154900-abc12345`
+    fn headline(&self, env: &EnvPlan) -> String {
+        let verdict = match env.verdict {
+            Verdict::Go => Ink::Good,
+            Verdict::NoGo => Ink::Bad,
+            Verdict::Pending => Ink::Open,
+        };
+        [
+            self.ink(Ink::Strong, env.name.as_str()),
+            self.ink(verdict, env.verdict.as_str()),
+            self.sync(env.sync),
+            self.health(env.health),
+            format!("soll {}", parts::soll(env)),
+            format!("ist {}", parts::ist(env)),
+        ]
+        .join("  ")
+    }
+
+    /// An environment in which nothing is done, with what should be known all the same. Its drift comes later.
+    fn quiet(&mut self, env: &EnvPlan) {
+        let fields =
+            [self.ink(Ink::Strong, env.name.as_str()), self.sync(env.sync), self.health(env.health), parts::soll(env)];
+        self.line(&fields.join("  "));
+        for note in env.blockers.iter().filter(|b| b.code != crate::plan::Code::Drift) {
+            let grade = self.ink(Ink::Faint, parts::grade(note.grade));
+            self.line(&format!("  {grade} {}: {}", parts::word(&note.code), parts::message(note)));
+        }
+    }
+
+    fn steps(&mut self, env: &EnvPlan) {
+        if env.steps.is_empty() {
+            return;
+        }
+        let about = env.expected_ms().map(|ms| format!(", about {}", parts::time(ms))).unwrap_or_default();
+        let title = if env.verdict == Verdict::Go { "steps" } else { "steps, once nothing blocks" };
+        self.line(&format!("  {title} ({}{about})", env.steps.len()));
+        let host = |step: &Step| step.host.as_ref().map_or("controller", |h| h.as_str()).to_owned();
+        let hosts = env.steps.iter().map(|s| host(s).len()).max().unwrap_or(0);
+        let whats = env.steps.iter().map(|s| parts::what(s).chars().count()).max().unwrap_or(0).min(40);
+        for (part, steps) in parts::parts(&env.steps) {
+            let title = self.ink(Ink::Faint, part.title());
+            self.line(&format!("    {title}"));
+            for step in steps {
+                let irreversible =
+                    if step.irreversible { format!("{}  ", self.ink(Ink::Bad, "irreversible")) } else { String::new() };
+                let time = step.estimate_ms.map(|ms| format!("  ~{}", parts::time(ms))).unwrap_or_default();
+                let (what, host, reason) = (parts::what(step), host(step), clean(&step.reason));
+                self.line(&format!("      {host:hosts$}  {what:whats$}  {irreversible}{reason}{time}"));
+            }
+        }
+    }
+
+    /// Drift of every environment, file by file.
+    fn drift(&mut self, environments: &[EnvPlan]) {
+        let hosts: Vec<_> = environments
+            .iter()
+            .flat_map(|env| env.hosts.iter().filter(|h| !h.drift.is_empty()).map(move |host| (env, host)))
+            .collect();
+        if hosts.is_empty() {
+            return;
+        }
+        let title = self.ink(Ink::Strong, "drift: not as released");
+        self.line(&title);
+        for (env, host) in hosts {
+            let healed = env.has_changes() && env.blockers.iter().all(|b| b.code != crate::plan::Code::Drift);
+            let what = if healed { "the plan makes it anew" } else { "reported only" };
+            let place = format!("{}  {}  {}", env.name, host.name, parts::current(host));
+            self.line(&format!("  {place}  {}, {what}", count(host.drift.len(), "path")));
+            for drift in host.drift.iter().take(parts::DRIFT_LINES) {
+                self.line(&format!("    {:7}  {}", parts::drift(drift.kind), clean(&drift.path)));
+            }
+            if host.drift.len() > parts::DRIFT_LINES {
+                let more = host.drift.len() - parts::DRIFT_LINES;
+                self.line(&format!("    … and {more} more: soll diff {}", env.name));
+            }
+        }
+        self.line("");
+    }
+
+    fn sync(&self, sync: Sync) -> String {
+        let ink = match sync {
+            Sync::InSync => Ink::Good,
+            Sync::OutOfSync | Sync::Unknown => Ink::Open,
+        };
+        self.ink(ink, parts::sync(sync))
+    }
+
+    fn health(&self, health: Health) -> String {
+        let ink = match health {
+            Health::Healthy => Ink::Good,
+            Health::Unknown | Health::Progressing => Ink::Open,
+            Health::Missing | Health::Degraded => Ink::Bad,
+        };
+        self.ink(ink, parts::health(health))
+    }
+
+    fn ink(&self, ink: Ink, text: &str) -> String {
+        use anstyle::AnsiColor::{Green, Red, Yellow};
+        let style = match (self.style, ink) {
+            (Style::Plain, _) => return text.to_owned(),
+            (_, Ink::Good) => Green.on_default(),
+            (_, Ink::Bad) => Red.on_default().bold(),
+            (_, Ink::Open) => Yellow.on_default(),
+            (_, Ink::Strong) => anstyle::Style::new().bold(),
+            (_, Ink::Faint) => anstyle::Style::new().dimmed(),
+        };
+        format!("{style}{text}{style:#}")
+    }
+
+    fn line(&mut self, text: &str) {
+        // Writing into a `String` has no failing case.
+        let _ = writeln!(self.out, "{}", text.trim_end());
+    }
+}
+
+/// `web1  20251102_154900-abc12345  (confirmed …): why`
+fn host_line(host: &HostView, width: usize) -> String {
+    let confirmed = match (&host.confirmed, &host.current) {
+        _ if !host.reachable => String::new(),
+        (Some(confirmed), Some(current)) if confirmed.as_str() == current => String::new(),
+        (Some(confirmed), _) => format!(" (confirmed: {confirmed})"),
+        (None, _) => " (nothing confirmed)".to_owned(),
+    };
+    let what = if host.reachable { parts::current(host) } else { "unreachable".to_owned() };
+    format!("{:width$}  {what}{confirmed}: {}", host.name.as_str(), clean(&host.reason))
+}

@@ -1,0 +1,164 @@
+//! One step of a plan: data that a person can read and an executor can carry out without deciding anything.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::{Check, Gate, Hook, OnFailure, Watch};
+use crate::model::ids::{Digest, HostName, ReleaseName, Sha};
+
+/// One node of the graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Unique in its plan: `switch:web1`, `gate:web1:autoload`.
+    pub id: String,
+    #[serde(flatten)]
+    pub action: Action,
+    /// `None`: the controller's own work, once per environment.
+    pub host: Option<HostName>,
+    /// The ids of the steps that come first.
+    pub after: Vec<String>,
+    pub on_failure: OnFailure,
+    /// Cannot be taken back by a rollback: a migration.
+    pub irreversible: bool,
+    /// Why it is in the plan, for people.
+    pub reason: String,
+    /// From past runs; never part of what is compared (law 7).
+    pub estimate_ms: Option<u64>,
+}
+
+/// What a step does. The tag is the contract's step kind (1.3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Action {
+    /// A look at the live release before anything is touched (A4).
+    HealthBefore {
+        check: Check,
+        attempts: u32,
+    },
+    /// The healthy `current` of a host without a confirmed release becomes the confirmed one.
+    Adopt {
+        release: ReleaseName,
+        sha: Option<Sha>,
+        checks: Vec<Check>,
+    },
+    Fetch {
+        sha: Sha,
+    },
+    /// The bundle against its SHA-256, or, on a host, a release that is there against its manifest (law 1).
+    Verify {
+        place: Place,
+    },
+    Upload,
+    Extract,
+    Link,
+    Gate {
+        gate: Gate,
+        place: Place,
+    },
+    Hook {
+        hook: Hook,
+        place: Place,
+    },
+    Migrate {
+        hook: Hook,
+        place: Place,
+    },
+    Maintenance {
+        hook: Hook,
+        place: Place,
+    },
+    Reload {
+        hook: Hook,
+        place: Place,
+    },
+    /// From here on the contents are final.
+    Seal {
+        place: Place,
+    },
+    Switch {
+        to: Place,
+    },
+    Grace {
+        seconds: f64,
+    },
+    Health {
+        check: Check,
+        place: Place,
+    },
+    Assets {
+        check: Check,
+        place: Place,
+    },
+    Watch {
+        watch: Watch,
+        place: Place,
+    },
+    Confirm {
+        release: Place,
+        inputs: Digest,
+    },
+    Prune {
+        keep: u32,
+    },
+    /// The host goes back to its confirmed release.
+    Rollback,
+    /// Probation ends and the release stays: nowhere to go, or `on_failure = "hold"`.
+    Hold,
+    /// The state repository gets a commit that takes the failed release back (H2).
+    RevertCommit {
+        from: Sha,
+        to: Sha,
+    },
+}
+
+/// A directory of a host, as far as it is known before the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "in", rename_all = "kebab-case")]
+pub enum Place {
+    /// The release that this run makes; it gets its name when the run starts.
+    New { sha: Sha },
+    /// One that is there already.
+    Existing { release: ReleaseName, sha: Option<Sha> },
+    /// Whatever `current` leads to at that moment.
+    Live { sha: Option<Sha> },
+}
+
+impl Place {
+    /// The commit that `SOLL_SHA` names there.
+    pub fn sha(&self) -> Option<&Sha> {
+        match self {
+            Place::New { sha } => Some(sha),
+            Place::Existing { sha, .. } | Place::Live { sha } => sha.as_ref(),
+        }
+    }
+}
+
+impl Action {
+    /// The contract's name of the kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Action::HealthBefore { .. } => "health-before",
+            Action::Adopt { .. } => "adopt",
+            Action::Fetch { .. } => "fetch",
+            Action::Verify { .. } => "verify",
+            Action::Upload => "upload",
+            Action::Extract => "extract",
+            Action::Link => "link",
+            Action::Gate { .. } => "gate",
+            Action::Hook { .. } => "hook",
+            Action::Migrate { .. } => "migrate",
+            Action::Maintenance { .. } => "maintenance",
+            Action::Reload { .. } => "reload",
+            Action::Seal { .. } => "seal",
+            Action::Switch { .. } => "switch",
+            Action::Grace { .. } => "grace",
+            Action::Health { .. } => "health",
+            Action::Assets { .. } => "assets",
+            Action::Watch { .. } => "watch",
+            Action::Confirm { .. } => "confirm",
+            Action::Prune { .. } => "prune",
+            Action::Rollback => "rollback",
+            Action::Hold => "hold",
+            Action::RevertCommit { .. } => "revert-commit",
+        }
+    }
+}
