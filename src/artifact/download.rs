@@ -1,0 +1,217 @@
+//! A download in progress: `NAME.part`, hashed while it grows, and `NAME.part.etag`, which says of what it is a part.
+//! Knows nothing of retries.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::{Client, StatusCode, Url};
+use sha2::{Digest as _, Sha256};
+
+use crate::model::ids::Digest;
+
+use super::fetch::{FetchError, OnProgress, Progress};
+use super::files::{FileError, at};
+use super::source::Location;
+
+/// The part that is here already. Chunks are written where they arrive: each costs microseconds, and a future that is
+/// dropped leaves no writer behind.
+pub(super) struct Part {
+    path: PathBuf,
+    file: Arc<File>,
+    hasher: Sha256,
+    len: u64,
+    most: u64,
+    /// The server's word for this version of the file.
+    validator: Option<String>,
+    resumed: bool,
+}
+
+impl Part {
+    /// Takes up what an earlier attempt left in the directory, where it is known of what version that was.
+    pub(super) async fn open(dir: &Path, name: &str, most: u64) -> Result<Self, FetchError> {
+        let path = dir.join(format!("{name}.part"));
+        let file = File::options().read(true).append(true).create(true).open(&path).map_err(at("opening", &path))?;
+        let validator = std::fs::read_to_string(etag_of(&path)).ok().filter(|text| sendable(text));
+        let file = Arc::new(file);
+        let mut part =
+            Part { path, file, hasher: Sha256::new(), len: 0, most, validator: validator.clone(), resumed: false };
+        if validator.is_none() {
+            part.restart()?;
+            return Ok(part);
+        }
+        let mut reader = part.file.try_clone().map_err(at("opening", &part.path))?;
+        let hashed = tokio::task::spawn_blocking(move || {
+            let (mut hasher, mut len, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+            reader.seek(SeekFrom::Start(0))?;
+            loop {
+                let n = reader.read(&mut buffer)?;
+                if n == 0 {
+                    return io::Result::Ok((hasher, len));
+                }
+                hasher.update(&buffer[..n]);
+                len += n as u64;
+            }
+        });
+        let hashed = hashed.await.map_err(io::Error::other).and_then(|result| result);
+        (part.hasher, part.len) = hashed.map_err(at("reading", &part.path))?;
+        if part.len > most {
+            part.restart()?;
+        }
+        Ok(part)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Some of it came from an earlier attempt.
+    pub(super) fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    pub(super) fn digest(&self) -> Digest {
+        Digest::from_bytes(self.hasher.clone().finalize().into())
+    }
+
+    /// Back to nothing.
+    pub(super) fn restart(&mut self) -> Result<(), FileError> {
+        self.file.set_len(0).map_err(at("emptying", &self.path))?;
+        let _ = std::fs::remove_file(etag_of(&self.path));
+        (self.hasher, self.len, self.validator, self.resumed) = (Sha256::new(), 0, None, false);
+        Ok(())
+    }
+
+    /// Removes it, as far as that goes: the next attempt would empty it anyway.
+    pub(super) fn discard(self) {
+        let _ = std::fs::remove_file(etag_of(&self.path));
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// Makes it durable and gives it its name.
+    pub(super) async fn finish(self, to: &Path) -> Result<(), FileError> {
+        let file = Arc::clone(&self.file);
+        let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
+        synced.map_err(io::Error::other).and_then(|result| result).map_err(at("syncing", &self.path))?;
+        std::fs::rename(&self.path, to).map_err(at("renaming to", to))?;
+        let _ = std::fs::remove_file(etag_of(&self.path));
+        Ok(())
+    }
+
+    /// From a file of this machine. Always from the start.
+    pub(super) async fn copy(&mut self, from: &Location, path: &Path, on: OnProgress<'_>) -> Result<(), FetchError> {
+        self.restart()?;
+        let found = match std::fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FetchError::missing(from)),
+            other => other.map_err(at("reading", path))?,
+        };
+        // Opening a named pipe would wait forever.
+        if !found.is_file() {
+            return Err(FetchError::refused(from, "it is not a file"));
+        }
+        self.check_size(from, found.len())?;
+        let mut file = File::open(path).map_err(at("opening", path))?;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let n = file.read(&mut buffer).map_err(at("reading", path))?;
+            if n == 0 {
+                return Ok(());
+            }
+            self.write(from, &buffer[..n])?;
+            on(Progress { done: self.len, total: Some(found.len()) });
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// One attempt over HTTP; goes on where the last one stopped if the server still has the same file.
+    pub(super) async fn download(
+        &mut self,
+        client: &Client,
+        from: &Location,
+        url: &Url,
+        on: OnProgress<'_>,
+    ) -> Result<(), FetchError> {
+        // Compression on the way would make offsets and digest those of something else.
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        match &self.validator {
+            Some(validator) if self.len > 0 => {
+                request = request.header(RANGE, format!("bytes={}-", self.len)).header(IF_RANGE, validator);
+            }
+            _ => self.restart()?,
+        }
+        let mut answer = request.send().await.map_err(|error| FetchError::http(from, error))?;
+        match answer.status() {
+            StatusCode::OK => {
+                self.restart()?;
+                self.remember(answer.headers())?;
+            }
+            StatusCode::PARTIAL_CONTENT if self.len > 0 && self.continues(answer.headers()) => self.resumed = true,
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if self.len > 0 => {
+                self.restart()?;
+                return Err(FetchError::transient(from, "the server has another version than before"));
+            }
+            status => return Err(FetchError::status(from, status)),
+        }
+        let total = answer.content_length().map(|rest| self.len.saturating_add(rest));
+        self.check_size(from, total.unwrap_or(0))?;
+        on(Progress { done: self.len, total });
+        while let Some(piece) = answer.chunk().await.map_err(|error| FetchError::http(from, error))? {
+            self.write(from, &piece)?;
+            on(Progress { done: self.len, total });
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, from: &Location, piece: &[u8]) -> Result<(), FetchError> {
+        self.check_size(from, self.len + piece.len() as u64)?;
+        (&*self.file).write_all(piece).map_err(at("writing", &self.path))?;
+        self.hasher.update(piece);
+        self.len += piece.len() as u64;
+        Ok(())
+    }
+
+    fn check_size(&self, from: &Location, bytes: u64) -> Result<(), FetchError> {
+        if bytes > self.most {
+            let reason = format!("it has more than {} bytes, the limit for a bundle", self.most);
+            return Err(FetchError::refused(from, reason));
+        }
+        Ok(())
+    }
+
+    /// Keeps what identifies this version. A weak ETag does not promise the same bytes, so it is no basis for a range.
+    fn remember(&mut self, headers: &HeaderMap) -> Result<(), FileError> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).filter(|text| sendable(text));
+        let validator = match text(ETAG) {
+            Some(etag) if !etag.starts_with("W/") => Some(etag),
+            _ => text(LAST_MODIFIED),
+        };
+        self.validator = validator.map(str::to_owned);
+        if let Some(validator) = validator {
+            let path = etag_of(&self.path);
+            std::fs::write(&path, validator).map_err(at("writing", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a partial answer begins where we stopped, and in the same version.
+    fn continues(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let start =
+            text(CONTENT_RANGE).and_then(|range| range.strip_prefix("bytes ")).and_then(|r| r.split('-').next());
+        let same = match (text(ETAG), self.validator.as_deref()) {
+            (Some(etag), Some(before)) if before.starts_with('"') => etag == before,
+            _ => true,
+        };
+        same && start.and_then(|start| start.parse().ok()) == Some(self.len)
+    }
+}
+
+fn etag_of(part: &Path) -> PathBuf {
+    part.with_added_extension("etag")
+}
+
+fn sendable(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 1024 && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}

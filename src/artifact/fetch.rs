@@ -1,0 +1,352 @@
+//! From an address to a file whose SHA-256 is the expected one. Knows nothing of what is in the file.
+//!
+//! A download that breaks off goes on where it stopped, in this process or in the next one, as long as the server says
+//! that the file is still the same; and what counts in the end is the digest alone.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use crate::model::ids::Digest;
+use crate::model::observed::Fact;
+
+use super::download::Part;
+use super::files::{FileError, at, sync_dir};
+use super::inspect;
+use super::source::{Location, Source};
+
+/// How patient and how generous a [`Fetcher`] is.
+#[derive(Debug, Clone)]
+pub struct FetchSettings {
+    /// A bundle with more bytes is refused.
+    pub max_bytes: u64,
+    pub connect_timeout: Duration,
+    /// The longest silence of a server.
+    pub read_timeout: Duration,
+    /// For one bundle, all attempts and pauses together.
+    pub total_timeout: Duration,
+    /// How often a download is tried again after an accident.
+    pub retries: u32,
+    /// Before the first retry; doubles with each further one.
+    pub pause: Duration,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        FetchSettings {
+            max_bytes: 4 << 30,
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(30 * 60),
+            retries: 4,
+            pause: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why something could not be fetched. Places are shown without secrets (law 9).
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// An accident on the way; worth another try later.
+    #[error("{place} could not be fetched: {reason}")]
+    Transient { place: String, reason: String },
+    /// It is certainly not there.
+    #[error("{place} does not exist; was the bundle of this commit built and uploaded, and is it still kept?")]
+    Missing { place: String },
+    /// It is there and is not what it should be, or may not be had. The same again until someone changes something.
+    #[error("{place} cannot be used: {reason}")]
+    Refused { place: String, reason: String },
+    /// The contents differ from what was promised.
+    #[error(
+        "{place} has the SHA-256 {found}, and {expected} was expected: it was replaced after its checksum was written, \
+         or damaged on the way; build the bundle anew, or commit the commit that it really belongs to"
+    )]
+    Mismatch { place: String, expected: Digest, found: Digest },
+    /// This machine is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl FetchError {
+    /// Another attempt may succeed with nothing changed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, FetchError::Transient { .. })
+    }
+
+    pub(super) fn transient(place: &Location, reason: impl Into<String>) -> Self {
+        FetchError::Transient { place: place.to_string(), reason: reason.into() }
+    }
+
+    pub(super) fn refused(place: &Location, reason: impl Into<String>) -> Self {
+        FetchError::Refused { place: place.to_string(), reason: reason.into() }
+    }
+
+    pub(super) fn missing(place: &Location) -> Self {
+        FetchError::Missing { place: place.to_string() }
+    }
+
+    /// Sorts an error of the HTTP client.
+    pub(super) fn http(place: &Location, error: reqwest::Error) -> Self {
+        let refused = error.is_redirect() || error.is_builder();
+        // The client's text repeats the address, secrets included; ours names the place.
+        let error = error.without_url();
+        let mut reason = if error.is_timeout() { "the server took too long".to_owned() } else { error.to_string() };
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            let text = inner.to_string();
+            if !reason.contains(&text) {
+                reason = format!("{reason}: {text}");
+            }
+            cause = inner.source();
+        }
+        if refused { Self::refused(place, reason) } else { Self::transient(place, reason) }
+    }
+
+    /// Sorts an answer that is no success.
+    pub(super) fn status(place: &Location, status: StatusCode) -> Self {
+        match status.as_u16() {
+            404 | 410 => Self::missing(place),
+            408 | 425 | 429 | 500..=599 => Self::transient(place, format!("the server answered {status}")),
+            401 | 403 | 407 => Self::refused(place, format!("the server answered {status}; may this machine read it?")),
+            _ => Self::refused(place, format!("the server answered {status}")),
+        }
+    }
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u64,
+    /// Unknown where the server does not say.
+    pub total: Option<u64>,
+}
+
+/// Called for every piece that arrives.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// A file that has the digest it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    pub path: PathBuf,
+    pub sha256: Digest,
+    pub bytes: u64,
+}
+
+/// Fetches. Keeps connections; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    pub(super) client: reqwest::Client,
+    pub(super) settings: FetchSettings,
+}
+
+impl Fetcher {
+    /// No cookies, no step down from https to http, at most five redirects.
+    pub fn new(settings: FetchSettings) -> Result<Self, FetchError> {
+        let redirects = reqwest::redirect::Policy::custom(|attempt| {
+            let downgrade = attempt.url().scheme() == "http"
+                && attempt.previous().last().is_some_and(|before| before.scheme() == "https");
+            match attempt.previous().len() {
+                _ if downgrade => attempt.error("it was redirected from https to http"),
+                0..=5 => attempt.follow(),
+                _ => attempt.error("it was redirected more than five times"),
+            }
+        });
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirects)
+            .referer(false)
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.read_timeout)
+            .build()
+            .map_err(|error| FetchError::Refused {
+                place: "any https:// address".to_owned(),
+                reason: format!("the TLS client of this machine does not start: {error}"),
+            })?;
+        Ok(Fetcher { client, settings })
+    }
+
+    /// The digest that is written beside the bundle.
+    pub async fn checksum(&self, source: &Source) -> Result<Digest, FetchError> {
+        let text = self.small(&source.sha256).await?;
+        inspect::parse_sha256(&text).map_err(|reason| FetchError::refused(&source.sha256, reason))
+    }
+
+    /// Whether the bundle and its checksum are there, for those who follow a branch (B1).
+    pub async fn exists(&self, source: &Source) -> Fact<()> {
+        match self.probe(&source.sha256).await {
+            Fact::Known(()) => self.probe(&source.url).await,
+            other => other,
+        }
+    }
+
+    /// Fetches the bundle into a directory, under its own name.
+    ///
+    /// Errors: see [`FetchError`]; after a mismatch nothing of the download is left. One caller at a time for a
+    /// directory: [`super::store`] sees to that.
+    pub async fn fetch(
+        &self,
+        source: &Source,
+        expected: Digest,
+        dest_dir: &Path,
+        progress: OnProgress<'_>,
+    ) -> Result<Fetched, FetchError> {
+        let limit = self.settings.total_timeout;
+        match tokio::time::timeout(limit, self.whole(&source.url, expected, dest_dir, progress)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let limit = humantime::format_duration(limit);
+                Err(FetchError::transient(&source.url, format!("it was not complete after {limit}")))
+            }
+        }
+    }
+
+    async fn whole(
+        &self,
+        from: &Location,
+        expected: Digest,
+        dest_dir: &Path,
+        progress: OnProgress<'_>,
+    ) -> Result<Fetched, FetchError> {
+        let mut backoff = Backoff::new(self.settings.retries, self.settings.pause);
+        let mut part = Part::open(dest_dir, &from.file_name(), self.settings.max_bytes).await?;
+        let found = loop {
+            let result = match from {
+                Location::File(path) => part.copy(from, path, progress).await,
+                Location::Http(url) => part.download(&self.client, from, url, progress).await,
+            };
+            match result {
+                Ok(()) if part.digest() == expected => break expected,
+                // The server may have joined two files that it took for one: once more, from the start.
+                Ok(()) if part.resumed() => part.restart()?,
+                Ok(()) => break part.digest(),
+                Err(error @ FetchError::Transient { .. }) => backoff.pause(error).await?,
+                Err(error) => {
+                    part.discard();
+                    return Err(error);
+                }
+            }
+        };
+        if found != expected {
+            part.discard();
+            return Err(FetchError::Mismatch { place: from.to_string(), expected, found });
+        }
+        let path = dest_dir.join(from.file_name());
+        let bytes = part.len();
+        part.finish(&path).await?;
+        sync_dir(dest_dir)?;
+        Ok(Fetched { path, sha256: expected, bytes })
+    }
+
+    /// A file of a few lines, as text. Tried twice: whoever plans is waiting.
+    pub(super) async fn small(&self, from: &Location) -> Result<String, FetchError> {
+        const MOST: usize = 1 << 20;
+        let mut backoff = Backoff::new(1.min(self.settings.retries), self.settings.pause);
+        loop {
+            let result = match from {
+                Location::File(path) => small_file(from, path, MOST),
+                Location::Http(url) => self.small_body(from, url, MOST).await,
+            };
+            match result {
+                Ok(bytes) => {
+                    return String::from_utf8(bytes).map_err(|_| FetchError::refused(from, "it is not a text"));
+                }
+                Err(error) => backoff.pause(error).await?,
+            }
+        }
+    }
+
+    async fn small_body(&self, from: &Location, url: &reqwest::Url, most: usize) -> Result<Vec<u8>, FetchError> {
+        let answer = self.client.get(url.clone()).send().await.map_err(|error| FetchError::http(from, error))?;
+        if answer.status() != StatusCode::OK {
+            return Err(FetchError::status(from, answer.status()));
+        }
+        let mut answer = answer;
+        let mut bytes = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| FetchError::http(from, error))? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > most {
+                return Err(too_long(from, most));
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn probe(&self, place: &Location) -> Fact<()> {
+        let url = match place {
+            Location::File(path) => {
+                return match std::fs::metadata(path) {
+                    Ok(found) if found.is_file() => Fact::Known(()),
+                    Ok(_) => Fact::Unknown(format!("{place} is not a file")),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fact::Missing,
+                    Err(error) => Fact::Unknown(format!("{place}: {error}")),
+                };
+            }
+            Location::Http(url) => url,
+        };
+        let head = self.client.head(url.clone()).send().await;
+        let answer = match head {
+            Ok(answer) if answer.status().is_success() => return Fact::Known(()),
+            Ok(answer) if matches!(answer.status().as_u16(), 404 | 410) => return Fact::Missing,
+            // Signed addresses are often good for GET alone.
+            Ok(_) => self.client.get(url.clone()).header(reqwest::header::RANGE, "bytes=0-0").send().await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) if answer.status().is_success() => Fact::Known(()),
+            Ok(answer) => missing_or_unknown(FetchError::status(place, answer.status())),
+            Err(error) => missing_or_unknown(FetchError::http(place, error)),
+        }
+    }
+}
+
+/// What an error says about something that was looked for.
+pub(super) fn missing_or_unknown<T>(error: FetchError) -> Fact<T> {
+    match error {
+        FetchError::Missing { .. } => Fact::Missing,
+        other => Fact::Unknown(other.to_string()),
+    }
+}
+
+fn too_long(from: &Location, most: usize) -> FetchError {
+    FetchError::refused(from, format!("it has more than {most} bytes, and a few lines were expected"))
+}
+
+fn small_file(from: &Location, path: &Path, most: usize) -> Result<Vec<u8>, FetchError> {
+    let found = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(FetchError::missing(from)),
+        other => other.map_err(at("reading", path))?,
+    };
+    if !found.is_file() {
+        return Err(FetchError::refused(from, "it is not a file"));
+    }
+    if found.len() > most as u64 {
+        return Err(too_long(from, most));
+    }
+    Ok(std::fs::read(path).map_err(at("reading", path))?)
+}
+
+/// Counts attempts, and waits between them.
+struct Backoff {
+    left: u32,
+    pause: Duration,
+}
+
+impl Backoff {
+    fn new(retries: u32, pause: Duration) -> Self {
+        Backoff { left: retries, pause }
+    }
+
+    /// Waits where another attempt makes sense; gives the error back where it does not.
+    async fn pause(&mut self, error: FetchError) -> Result<(), FetchError> {
+        if !error.is_transient() || self.left == 0 {
+            return Err(error);
+        }
+        tracing::debug!(%error, pause = ?self.pause, "trying again");
+        tokio::time::sleep(self.pause).await;
+        self.left -= 1;
+        self.pause *= 2;
+        Ok(())
+    }
+}

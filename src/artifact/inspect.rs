@@ -1,0 +1,158 @@
+//! What stands beside a bundle: its checksum and the record of its build (A2, B8). Judges the texts, not the build.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::ids::{Digest, Sha};
+use crate::model::observed::{ArtifactFacts, Fact};
+
+use super::fetch::{FetchError, Fetcher, missing_or_unknown};
+use super::source::Source;
+use super::tree::shown;
+
+/// The name under which the build as a whole appears among its checks, where it did not succeed.
+pub const BUILD: &str = "build";
+
+impl Fetcher {
+    /// Looks at what stands beside the bundle of `sha`, without fetching the bundle. The record is read where
+    /// `checks` asks for it.
+    pub async fn inspect(&self, source: &Source, sha: &Sha, checks: bool) -> ArtifactFacts {
+        let sha256 = self.checksum(source).await.map_or_else(missing_or_unknown, Fact::Known);
+        let checks = if checks { self.record(source, sha).await } else { Fact::NotAsked };
+        ArtifactFacts { sha256, checks }
+    }
+
+    async fn record(&self, source: &Source, sha: &Sha) -> Fact<BTreeMap<String, String>> {
+        let text = match self.small(&source.checks).await {
+            Ok(text) => text,
+            Err(error) => return missing_or_unknown(error),
+        };
+        match parse_record(&text) {
+            Ok(record) => Fact::Known(record.conclusions(sha)),
+            Err(reason) => missing_or_unknown(FetchError::refused(&source.checks, reason)),
+        }
+    }
+}
+
+/// The record of one build, as it lies beside the bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    pub sha: String,
+    /// `completed`, or what it is instead.
+    pub status: Option<String>,
+    /// `success`, or what it is instead.
+    pub conclusion: Option<String>,
+    #[serde(default)]
+    pub checks: BTreeMap<String, Option<String>>,
+}
+
+impl BuildRecord {
+    /// Check → conclusion, for the build of exactly this commit. A record of another commit says nothing about its
+    /// checks: it gives the one check [`BUILD`], which says so.
+    pub fn conclusions(self, sha: &Sha) -> BTreeMap<String, String> {
+        if self.sha != sha.as_str() {
+            let other = format!("recorded for another commit ({})", shown(&self.sha));
+            return BTreeMap::from([(BUILD.to_owned(), other)]);
+        }
+        let word = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+        let mut all: BTreeMap<String, String> =
+            self.checks.into_iter().map(|(name, conclusion)| (name, word(conclusion, "no conclusion"))).collect();
+        let whole = match (self.status.as_deref(), self.conclusion) {
+            (Some("completed"), conclusion) => word(conclusion, "no conclusion"),
+            (status, _) => status.unwrap_or("no status").to_owned(),
+        };
+        if whole != "success" {
+            all.insert(BUILD.to_owned(), whole);
+        }
+        all
+    }
+}
+
+/// The digest in what `sha256sum` writes. The error says what the text is instead.
+pub(super) fn parse_sha256(text: &str) -> Result<Digest, String> {
+    let first = text.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let word = first.split_whitespace().next().unwrap_or_default();
+    // `sha256sum` starts a line with a backslash where the name of the file needed one.
+    let word = word.strip_prefix('\\').unwrap_or(word);
+    match word {
+        "" => Err("it is empty; a SHA-256 as `sha256sum` writes it was expected".to_owned()),
+        "null" => Err("it says `null`: whoever wrote it found no bundle, and that is an error".to_owned()),
+        _ if word.starts_with('<') => {
+            Err("it is a web page, not a checksum; look at the address and at who may read it".to_owned())
+        }
+        _ => word.parse().map_err(|_| {
+            let word: String = word.chars().take(80).collect();
+            format!("it starts with `{}`, which is not a SHA-256 (64 hexadecimal digits)", shown(&word))
+        }),
+    }
+}
+
+fn parse_record(text: &str) -> Result<BuildRecord, String> {
+    match text.trim() {
+        "" => return Err("it is empty; the record of the build was expected".to_owned()),
+        "null" => return Err("it says `null`: whoever wrote it found no build, and that is an error".to_owned()),
+        _ => {}
+    }
+    serde_json::from_str(text).map_err(|error| format!("it is not the record of a build: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHA: &str = "f0959bafdeadbeeff0959bafdeadbeeff0959baf";
+
+    #[test]
+    fn checksums_as_they_are_found_in_the_wild() {
+        let hex = "ab".repeat(32);
+        for good in [
+            hex.clone(),
+            format!("{hex}\n"),
+            format!("{hex}  bundle.tar.gz\n"),
+            format!("{hex} *bundle.tar.gz\r\n"),
+            format!("\u{feff}\n\\{}  odd\\nname\n", hex.to_uppercase()),
+        ] {
+            assert_eq!(parse_sha256(&good).map(|d| d.to_string()), Ok(hex.clone()), "{good:?}");
+        }
+        let mut refused = String::new();
+        for bad in [
+            "",
+            "\n \n",
+            "null\n",
+            "<!doctype html><title>Sign in</title>",
+            "d41d8cd98f00b204e9800998ecf8427e  md5",
+            &format!("{hex}ff"),
+            &format!("+{}", &hex[1..]),
+            "SHA256 (x) = 00",
+        ] {
+            refused += &format!("{}\n", parse_sha256(bad).unwrap_err());
+        }
+        insta::assert_snapshot!(refused);
+    }
+
+    #[test]
+    fn a_record_counts_for_its_own_commit_only() {
+        let record = |text: &str| parse_record(text).map(|record| record.conclusions(&SHA.parse().unwrap()));
+        let mut out = String::new();
+        for text in [
+            format!(
+                r#"{{"sha":"{SHA}","status":"completed","conclusion":"success","checks":{{"run-tests":"success"}}}}"#
+            ),
+            format!(
+                r#"{{"sha":"{SHA}","status":"completed","conclusion":"failure","checks":{{"run-tests":"failure"}}}}"#
+            ),
+            format!(r#"{{"sha":"{SHA}","status":"in_progress","conclusion":null,"checks":{{"run-tests":null}}}}"#),
+            format!(r#"{{"sha":"{SHA}","conclusion":"success","checks":{{"build":"success"}}}}"#),
+            r#"{"sha":"dead","status":"completed","conclusion":"success","checks":{"run-tests":"success"}}"#.to_owned(),
+            r#"{"status":"completed","conclusion":"success"}"#.to_owned(),
+            "null".to_owned(),
+            "[]".to_owned(),
+            String::new(),
+            "<html>".to_owned(),
+        ] {
+            out += &format!("{:?}\n", record(&text));
+        }
+        insta::assert_snapshot!(out);
+    }
+}

@@ -1,0 +1,273 @@
+//! Every bundle that was needed lately, fetched, checked and unpacked once on this machine. Shared by all processes of
+//! one user; knows nothing of who needs a bundle or why.
+//!
+//! `bundles/DIGEST/` is complete or absent, also after `kill -9`: it appears by one rename and goes by one. Downloads
+//! and whatever else is unfinished lie in `work/DIGEST/`; `locks/DIGEST` is held while either changes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::model::ids::Digest;
+
+use super::fetch::{FetchError, FetchSettings, Fetcher, OnProgress};
+use super::files::{FileError, at, inside};
+use super::pack::{self, Unpacked};
+use super::source::Source;
+use super::unpack::{Limits, UnpackError, unpack};
+
+/// A half-finished download that nobody came back for.
+const STALE_PART: Duration = Duration::from_secs(24 * 3600);
+
+/// The cache. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ArtifactStore {
+    dir: PathBuf,
+    fetcher: Fetcher,
+    limits: Limits,
+}
+
+/// Why a bundle could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl ArtifactError {
+    /// Another attempt may succeed with nothing changed.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, ArtifactError::Fetch(error) if error.is_transient())
+    }
+}
+
+impl ArtifactStore {
+    /// Opens the cache in this directory, with the usual patience and limits, and removes what killed processes left.
+    pub fn new(dir: impl Into<PathBuf>) -> Result<Self, ArtifactError> {
+        Self::with(dir, FetchSettings::default(), Limits::default())
+    }
+
+    /// The same with other settings.
+    pub fn with(dir: impl Into<PathBuf>, fetch: FetchSettings, limits: Limits) -> Result<Self, ArtifactError> {
+        let store = ArtifactStore { dir: dir.into(), fetcher: Fetcher::new(fetch)?, limits };
+        for room in ["bundles", "work", "locks"] {
+            let room = store.dir.join(room);
+            std::fs::create_dir_all(&room).map_err(inside("making", &room))?;
+        }
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// What fetches for this cache; for looking at bundles without taking them.
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.fetcher
+    }
+
+    /// The bundle with this digest, if it is here. It stays readable even if it is trimmed meanwhile.
+    pub fn get(&self, bundle: &Digest) -> Option<Unpacked> {
+        let dir = self.bundle_dir(bundle);
+        match Unpacked::open(&dir) {
+            Ok(found) if found.bundle == *bundle => {
+                pack::touch(&dir);
+                Some(found)
+            }
+            Ok(_) => None,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(%error, "an unpacked bundle cannot be used and will be made anew");
+                }
+                None
+            }
+        }
+    }
+
+    /// The bundle at this address, checked and unpacked; fetched only where it is not here yet. Without `expected` the
+    /// checksum beside the bundle says which one it is. Whoever asks for the same bundle at the same time, in this
+    /// process or another, waits and shares the result.
+    pub async fn ensure(
+        &self,
+        source: &Source,
+        expected: Option<Digest>,
+        progress: OnProgress<'_>,
+    ) -> Result<Unpacked, ArtifactError> {
+        let digest = match expected {
+            Some(digest) => digest,
+            None => self.fetcher.checksum(source).await?,
+        };
+        if let Some(found) = self.get(&digest) {
+            return Ok(found);
+        }
+        let lock = self.lock(&digest).await?;
+        if let Some(found) = self.get(&digest) {
+            return Ok(found);
+        }
+        let work = self.work_dir(&digest);
+        std::fs::create_dir_all(&work).map_err(inside("making", &work))?;
+        let fetched = self.fetcher.fetch(source, digest, &work, progress).await?;
+        let store = self.clone();
+        // The lock goes along: if the caller goes away, the work is still finished before anyone else starts on it.
+        let task = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
+            let result = store.take_in(&fetched.path, &digest);
+            let _ = std::fs::remove_dir_all(&work);
+            result
+        });
+        task.await.map_err(io::Error::other).map_err(inside("unpacking into", &self.dir))?
+    }
+
+    /// Unpacks a fetched archive and gives it its place. The lock is held.
+    fn take_in(&self, archive: &Path, digest: &Digest) -> Result<Unpacked, ArtifactError> {
+        let dest = self.bundle_dir(digest);
+        if dest.exists() {
+            self.remove(digest)?;
+        }
+        let staged = archive.with_file_name("tree");
+        if staged.exists() {
+            std::fs::remove_dir_all(&staged).map_err(at("removing", &staged))?;
+        }
+        let unpacked = unpack(archive, &staged, &self.limits)?;
+        if unpacked.bundle != *digest {
+            // It was right when it was fetched: someone writes into this cache.
+            let place = archive.display().to_string();
+            return Err(FetchError::Mismatch { place, expected: *digest, found: unpacked.bundle }.into());
+        }
+        std::fs::rename(&staged, &dest).map_err(at("moving what was unpacked to", &dest))?;
+        super::files::sync_dir(&self.dir.join("bundles"))?;
+        Ok(Unpacked::open(&dest).map_err(at("opening", &dest))?)
+    }
+
+    /// Removes what nobody used for `max_age`, then the longest unused until at most `keep_bytes` remain. Gives the
+    /// digests that went. What someone is working on stays.
+    pub fn trim(&self, max_age: Duration, keep_bytes: u64) -> Result<Vec<Digest>, ArtifactError> {
+        let mut known: Vec<(SystemTime, u64, Digest)> = Vec::new();
+        for (digest, path) in self.digests("bundles")? {
+            // What cannot be read is no use to anyone: it goes first.
+            let (used, bytes) = pack::usage(&path).unwrap_or((SystemTime::UNIX_EPOCH, 0));
+            known.push((used, bytes, digest));
+        }
+        known.sort_unstable();
+        let mut total: u64 = known.iter().map(|(_, bytes, _)| bytes).sum();
+        let mut gone = Vec::new();
+        for (used, bytes, digest) in known {
+            let age = SystemTime::now().duration_since(used).unwrap_or_default();
+            if age <= max_age && total <= keep_bytes {
+                continue;
+            }
+            let Some(lock) = self.try_lock(&digest)? else { continue };
+            // Somebody else may have trimmed it since the directory was listed.
+            if self.bundle_dir(&digest).exists() {
+                self.remove(&digest)?;
+                gone.push(digest);
+            }
+            lock.retire();
+            total -= bytes;
+        }
+        Ok(gone)
+    }
+
+    /// Takes a bundle away: out of sight by one rename, then bit by bit. The lock is held.
+    fn remove(&self, digest: &Digest) -> Result<(), FileError> {
+        let from = self.bundle_dir(digest);
+        let work = self.work_dir(digest);
+        std::fs::create_dir_all(&work).map_err(inside("making", &work))?;
+        let trash = work.join("trash");
+        if trash.exists() {
+            std::fs::remove_dir_all(&trash).map_err(at("removing", &trash))?;
+        }
+        std::fs::rename(&from, &trash).map_err(at("removing", &from))?;
+        std::fs::remove_dir_all(&trash).map_err(at("removing", &trash))?;
+        // Fails where a download lies there as well, which is right.
+        let _ = std::fs::remove_dir(&work);
+        Ok(())
+    }
+
+    /// Removes what processes that are gone left behind; young downloads stay, to be resumed.
+    fn sweep(&self) -> Result<(), FileError> {
+        for (digest, work) in self.digests("work")? {
+            let Some(lock) = self.try_lock(&digest)? else { continue };
+            // Whoever worked here may have finished, and tidied up, since the directory was listed.
+            if !work.exists() {
+                continue;
+            }
+            for entry in std::fs::read_dir(&work).map_err(inside("reading", &work))?.flatten() {
+                let path = entry.path();
+                let modified = entry.metadata().and_then(|found| found.modified());
+                let age = modified.ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+                let download = entry.file_type().is_ok_and(|kind| kind.is_file());
+                if download && age < STALE_PART {
+                    continue;
+                }
+                let gone = if download { std::fs::remove_file(&path) } else { std::fs::remove_dir_all(&path) };
+                gone.map_err(at("removing", &path))?;
+            }
+            if std::fs::remove_dir(&work).is_ok() && !self.bundle_dir(&digest).exists() {
+                lock.retire();
+            }
+        }
+        Ok(())
+    }
+
+    fn digests(&self, room: &str) -> Result<Vec<(Digest, PathBuf)>, FileError> {
+        let room = self.dir.join(room);
+        let entries = std::fs::read_dir(&room).map_err(inside("reading", &room))?;
+        Ok(entries.flatten().filter_map(|e| Some((e.file_name().to_str()?.parse().ok()?, e.path()))).collect())
+    }
+
+    fn bundle_dir(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("bundles").join(digest.to_string())
+    }
+
+    fn work_dir(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("work").join(digest.to_string())
+    }
+
+    async fn lock(&self, digest: &Digest) -> Result<Lock, FileError> {
+        // Asking again and again, instead of waiting in the kernel, lets the caller be cancelled.
+        let mut pause = Duration::from_millis(5);
+        loop {
+            if let Some(lock) = self.try_lock(digest)? {
+                return Ok(lock);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(200));
+        }
+    }
+
+    fn try_lock(&self, digest: &Digest) -> Result<Option<Lock>, FileError> {
+        let path = self.dir.join("locks").join(digest.to_string());
+        let file =
+            File::options().write(true).create(true).truncate(false).open(&path).map_err(at("opening", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(at("locking", &path)(error.into())),
+        }
+        // Whoever held it before may have retired it: then this is the lock of a file that is gone.
+        let same = |found: std::fs::Metadata| file.metadata().is_ok_and(|own| own.ino() == found.ino());
+        if !std::fs::metadata(&path).is_ok_and(same) {
+            return Ok(None);
+        }
+        Ok(Some(Lock { path, _file: file }))
+    }
+}
+
+/// Held until it is dropped, or its process ends.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Removes the lock file, while it is still held.
+    fn retire(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,273 @@
+//! From an archive to a checked tree, in one pass over its bytes. Trusts nothing in it.
+//!
+//! Paths in the archive only ever become text in a manifest; contents go into one pack file ([`super::pack`]). So a
+//! hostile archive can be refused or can waste what the limits allow, and nothing else. The result appears under its
+//! name complete, or not at all.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest as _, Sha256};
+
+use crate::model::ids::Digest;
+
+use super::files::{FileError, at, inside, sync_dir};
+use super::manifest::{Manifest, Node};
+use super::pack::{PackError, PackWriter, Unpacked};
+use super::tarball::{Cause, Fault, Member, MemberKind, Members};
+use super::tree::{Tree, canonical, shown};
+
+/// How much an archive may ask for.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub total_bytes: u64,
+    /// Bytes of one file.
+    pub file_bytes: u64,
+    /// Paths, directories that are only implied included.
+    pub entries: usize,
+    /// How many bytes one compressed byte may become …
+    pub ratio: u64,
+    /// … once so many have come out.
+    pub ratio_after: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { total_bytes: 8 << 30, file_bytes: 4 << 30, entries: 500_000, ratio: 1000, ratio_after: 64 << 20 }
+    }
+}
+
+/// Why an archive did not become a tree.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The archive is at fault; trying again will not help.
+    #[error(
+        "{} is refused{}: {reason}; `soll bundle DIR` makes bundles that pass",
+        archive.display(),
+        entry.as_ref().map(|entry| format!(" because of `{entry}`")).unwrap_or_default()
+    )]
+    Refused { archive: PathBuf, entry: Option<String>, reason: String },
+    /// This machine is at fault.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Unpacks an archive (tar, tar.gz, tar.zst, told apart by their first bytes) into `dest`, which must not exist yet.
+/// Blocks: seconds for a large one.
+pub fn unpack(archive: &Path, dest: &Path, limits: &Limits) -> Result<Unpacked, UnpackError> {
+    if dest.symlink_metadata().is_ok() {
+        let exists = io::Error::from(io::ErrorKind::AlreadyExists);
+        return Err(at("unpacking into", dest)(exists).into());
+    }
+    let parent = dest.parent().unwrap_or(Path::new("/"));
+    let name = dest.file_name().unwrap_or_default().to_string_lossy();
+    let staging = tempfile::Builder::new()
+        .prefix(&format!(".{name}."))
+        .tempdir_in(parent)
+        .map_err(inside("making a directory in", parent))?;
+
+    let mut pack = PackWriter::create(staging.path())?;
+    let (bundle, manifest) = read(archive, &mut pack, limits)?;
+    pack.finish(bundle, manifest)?;
+    // From here on the staging directory is not a temporary one any more.
+    let staging = staging.keep();
+    std::fs::rename(&staging, dest).map_err(|error| {
+        let _ = std::fs::remove_dir_all(&staging);
+        at("moving what was unpacked to", dest)(error)
+    })?;
+    sync_dir(parent)?;
+    Ok(Unpacked::open(dest).map_err(at("opening", dest))?)
+}
+
+/// Contents into the pack, everything else into the manifest; the digest is that of the archive.
+fn read(archive: &Path, pack: &mut PackWriter, limits: &Limits) -> Result<(Digest, Manifest), UnpackError> {
+    let refused = |entry: Option<&[u8]>, reason: String| UnpackError::Refused {
+        archive: archive.to_owned(),
+        entry: entry.map(|name| shown(&String::from_utf8_lossy(name))),
+        reason,
+    };
+    let failed = |entry: Option<&[u8]>, cause: Cause| match cause {
+        Cause::Refused(reason) => refused(entry, reason),
+        Cause::Io(error) => at("reading", archive)(error).into(),
+    };
+
+    let consumed = Rc::new(Cell::new(0));
+    let file = File::open(archive).map_err(at("opening", archive))?;
+    let mut raw =
+        BufReader::with_capacity(256 << 10, Raw { file, hasher: Sha256::new(), consumed: Rc::clone(&consumed) });
+    let decoder = Decoder::new(&mut raw).map_err(|cause| failed(None, cause))?;
+    let guard = Guard { decoder, given: 0, consumed, limits };
+    let mut members = Members::new(BufReader::with_capacity(256 << 10, guard));
+
+    let mut tree = Tree::new(limits.entries);
+    let mut total = 0;
+    while let Some(member) = members.next().map_err(|Fault { entry, cause }| failed(entry.as_deref(), cause))? {
+        let name = member.name.clone();
+        take(member, &mut members, &mut tree, pack, &mut total, limits).map_err(|stop| match stop {
+            Stop::Archive(cause) => failed(Some(&name), cause),
+            Stop::File(error) => error.into(),
+        })?;
+    }
+    drop(members.into_inner());
+    if !raw.fill_buf().map_err(|error| failed(None, error.into()))?.is_empty() {
+        return Err(refused(None, "there is data after the end of the compressed stream".to_owned()));
+    }
+    if tree.is_empty() {
+        return Err(refused(None, "it is empty; a release without a single file is never meant".to_owned()));
+    }
+    let manifest = tree.finish().map_err(|(path, reason)| refused(Some(path.as_bytes()), reason))?;
+    Ok((Digest::from_bytes(raw.into_inner().hasher.finalize().into()), manifest))
+}
+
+/// Why a member stops everything.
+enum Stop {
+    Archive(Cause),
+    File(FileError),
+}
+
+impl From<String> for Stop {
+    fn from(reason: String) -> Self {
+        Stop::Archive(Cause::Refused(reason))
+    }
+}
+
+fn take<R: Read>(
+    member: Member,
+    members: &mut Members<R>,
+    tree: &mut Tree,
+    pack: &mut PackWriter,
+    total: &mut u64,
+    limits: &Limits,
+) -> Result<(), Stop> {
+    let Member { name, kind, size, executable } = member;
+    let path = match (canonical(&name)?, &kind) {
+        (Some(path), MemberKind::Dir) => path,
+        (None, MemberKind::Dir) => return Ok(()),
+        (None, _) => return Err("it takes the place of the release itself".to_owned().into()),
+        (Some(_), _) if name.ends_with(b"/") => {
+            return Err("it is no directory, and yet its name ends in `/`".to_owned().into());
+        }
+        (Some(path), _) => path,
+    };
+    let mut charge = |size: u64| {
+        *total += size;
+        if size > limits.file_bytes {
+            return Err(format!("it has {size} bytes; {} are the limit for one file", limits.file_bytes));
+        }
+        if *total > limits.total_bytes {
+            return Err(format!("with it the release has more than {} bytes", limits.total_bytes));
+        }
+        Ok(())
+    };
+    let node = match kind {
+        MemberKind::Dir => Node::Dir,
+        MemberKind::File => {
+            charge(size)?;
+            let sha256 = pack.add(members, size).map_err(|error| match error {
+                PackError::Source(error) => Stop::Archive(error.into()),
+                PackError::File(error) => Stop::File(error),
+            })?;
+            Node::File { sha256, size, executable }
+        }
+        MemberKind::Link(target) => {
+            let target = String::from_utf8(target).map_err(|_| "its target is not UTF-8".to_owned())?;
+            Node::Link { target }
+        }
+        MemberKind::Hard(target) => {
+            let spelt = shown(&String::from_utf8_lossy(&target));
+            let known = canonical(&target).ok().flatten().and_then(|target| tree.file(&target));
+            let (sha256, size, executable) = known.ok_or_else(|| {
+                format!("it is a hard link to `{spelt}`, which is not a file that came before it in this archive")
+            })?;
+            charge(size)?;
+            Node::File { sha256, size, executable }
+        }
+    };
+    Ok(tree.add(&path, node)?)
+}
+
+/// The archive's own bytes, counted and hashed as they go by.
+struct Raw {
+    file: File,
+    hasher: Sha256,
+    consumed: Rc<Cell<u64>>,
+}
+
+impl Read for Raw {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(into)?;
+        self.hasher.update(&into[..n]);
+        self.consumed.set(self.consumed.get() + n as u64);
+        Ok(n)
+    }
+}
+
+enum Decoder<'a> {
+    Plain(&'a mut BufReader<Raw>),
+    Gzip(Box<MultiGzDecoder<&'a mut BufReader<Raw>>>),
+    Zstd(Box<zstd::Decoder<'static, &'a mut BufReader<Raw>>>),
+}
+
+impl<'a> Decoder<'a> {
+    fn new(raw: &'a mut BufReader<Raw>) -> Result<Self, Cause> {
+        // The buffer was just made, and holds more than a header: one read gives its first bytes, for a regular file.
+        let start = raw.fill_buf()?;
+        if start.starts_with(&[0x1f, 0x8b]) {
+            return Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(raw))));
+        }
+        if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            return Ok(Decoder::Zstd(Box::new(zstd::Decoder::with_buffer(raw)?)));
+        }
+        if start.get(257..262) == Some(b"ustar") {
+            return Ok(Decoder::Plain(raw));
+        }
+        let what = match start {
+            [] => "it is an empty file",
+            [b'<', ..] => "it is a web page, not an archive; look at the address and at who may read it",
+            _ => "it is neither tar, tar.gz nor tar.zst",
+        };
+        Err(Cause::Refused(what.to_owned()))
+    }
+}
+
+impl Read for Decoder<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Decoder::Plain(reader) => reader.read(into),
+            Decoder::Gzip(reader) => reader.read(into),
+            Decoder::Zstd(reader) => reader.read(into),
+        }
+    }
+}
+
+/// Stops a bomb while it goes off, wherever in the stream it sits: contents, headers or padding.
+struct Guard<'a> {
+    decoder: Decoder<'a>,
+    given: u64,
+    consumed: Rc<Cell<u64>>,
+    limits: &'a Limits,
+}
+
+impl Read for Guard<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.decoder.read(into)?;
+        self.given += n as u64;
+        if self.given > self.limits.ratio_after && self.given / self.limits.ratio > self.consumed.get() {
+            return Err(io::Error::other(format!(
+                "it grows to more than {} times its size; this is not what a release looks like",
+                self.limits.ratio
+            )));
+        }
+        // Headers, names and padding come on top of the contents: 4 KiB for each entry is more than they ever need.
+        let most = self.limits.total_bytes.saturating_add((self.limits.entries as u64).saturating_mul(4096));
+        if self.given > most.saturating_add(1 << 20) {
+            return Err(io::Error::other(format!("more than {most} bytes come out of it")));
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,9 @@
+//! What happened, and what follows from it. Events are the only truth about a run; its state is a fold over them, and
+//! what a failure leads to is a pure function of that state. No I/O.
+
+pub mod consequence;
+pub mod event;
+pub mod state;
+
+pub use event::{Event, Failure, FailureClass, RunResult, StepEnd};
+pub use state::{RunState, StepState};

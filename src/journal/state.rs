@@ -1,0 +1,113 @@
+//! The state of a run: a fold over its events, nothing else. The dispatcher is the only one that adds events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{Event, Failure, RunResult, Started, StepEnd};
+use crate::model::ids::{Epoch, HostName};
+use crate::plan::{Action, Step};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunState {
+    pub started: Option<Started>,
+    pub epoch: Option<Epoch>,
+    pub steps: BTreeMap<String, StepState>,
+    /// What the forward part failed with.
+    pub failure: Option<Failure>,
+    /// The steps of the way back, once it was taken.
+    pub back: Option<Vec<Step>>,
+    pub quarantined: bool,
+    pub result: Option<(RunResult, String)>,
+}
+
+/// Where a step stands. A step that is in no map has not been touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepState {
+    /// Its effect may have happened.
+    Intended,
+    Ended(StepEnd),
+}
+
+impl RunState {
+    /// The state after all of `events`.
+    pub fn of<'a>(events: impl IntoIterator<Item = &'a Event>) -> Self {
+        let mut state = RunState::default();
+        events.into_iter().for_each(|event| state.apply(event));
+        state
+    }
+
+    /// One more event.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Started(started) => self.started = Some((**started).clone()),
+            Event::Acquired { epoch } => self.epoch = Some(*epoch),
+            Event::Intended { step, .. } => {
+                self.steps.insert(step.clone(), StepState::Intended);
+            }
+            Event::Attempted { .. } => {}
+            Event::Ended { step, end, .. } => {
+                self.steps.insert(step.clone(), StepState::Ended(end.clone()));
+            }
+            Event::TurnedBack { failure, steps, .. } => {
+                self.failure = failure.clone();
+                // The way back may name steps like the forward part did (`health:web1`): they start untouched.
+                steps.iter().for_each(|step| drop(self.steps.remove(&step.id)));
+                self.back = Some(steps.clone());
+            }
+            Event::Quarantined { .. } => self.quarantined = true,
+            Event::Finished { result, reason, .. } => self.result = Some((*result, reason.clone())),
+        }
+    }
+
+    /// Whether a step is over and what follows may start.
+    pub fn passed(&self, step: &str) -> bool {
+        matches!(self.steps.get(step), Some(StepState::Ended(StepEnd::Done { .. } | StepEnd::Warned { .. })))
+    }
+
+    /// Whether a step was touched.
+    pub fn touched(&self, step: &str) -> bool {
+        self.steps.contains_key(step)
+    }
+
+    /// The steps that may start now: untouched, and all that comes first has passed.
+    pub fn ready<'a>(&self, steps: &'a [Step]) -> Vec<&'a Step> {
+        let open = |step: &&Step| !self.touched(&step.id) && step.after.iter().all(|before| self.passed(before));
+        steps.iter().filter(open).collect()
+    }
+
+    /// The hosts whose switch was begun.
+    pub fn switched(&self) -> BTreeSet<HostName> {
+        self.hosts_touched(|action| matches!(action, Action::Switch { .. }))
+    }
+
+    /// The hosts that were closed for maintenance and not opened again.
+    pub fn closed(&self) -> BTreeSet<HostName> {
+        use crate::model::desired::Phase;
+        let phase = |action: &Action| match action {
+            Action::Maintenance { hook, .. } => Some(hook.phase),
+            _ => None,
+        };
+        let opened: BTreeSet<_> = self
+            .forward()
+            .iter()
+            .filter(|s| phase(&s.action) == Some(Phase::MaintenanceOff) && self.passed(&s.id))
+            .filter_map(|s| s.host.clone())
+            .collect();
+        let closed = self.hosts_touched(|action| phase(action) == Some(Phase::MaintenanceOn));
+        closed.difference(&opened).cloned().collect()
+    }
+
+    /// Before the first switch a run may stop without a trace, unless a migration is under way.
+    pub fn at_safe_point(&self) -> bool {
+        self.switched().is_empty() && !self.forward().iter().any(|step| step.irreversible && self.touched(&step.id))
+    }
+
+    fn forward(&self) -> &[Step] {
+        self.started.as_ref().map_or(&[], |s| &s.steps)
+    }
+
+    fn hosts_touched(&self, wanted: impl Fn(&Action) -> bool) -> BTreeSet<HostName> {
+        let touched = self.forward().iter().filter(|s| wanted(&s.action) && self.touched(&s.id));
+        touched.filter_map(|s| s.host.clone()).collect()
+    }
+}
