@@ -1,0 +1,163 @@
+//! `soll host-agent`: serves the operations over a byte stream, and keeps the lease of law 6 when the stream is gone.
+//!
+//! One worker per root, so that a long hook holds up nobody else; what holds nothing runs beside them. The agent ends
+//! when its controller is gone and no probation needs it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::frame::{Frame, Hello, PROTOCOL};
+use super::local::Nothing;
+use super::ops::{Prober, perform};
+use super::root::Root;
+use super::session::{Session, lock};
+use super::wire::{Call, HostError, Op, Reply};
+use super::worker::{Job, Worker, bug};
+
+/// Serves standard input and output in a session of its own, until the controller is gone and no probation is left.
+/// A hang-up is ignored; a request to terminate is taken like the end of the input.
+pub fn serve_stdio(prober: Arc<dyn Prober>) -> io::Result<()> {
+    // Fails where this process leads a session already: then there is nothing to leave.
+    let _ = rustix::process::setsid();
+    let input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
+    let output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+    // From here on nothing but frames can get into the stream, and closing it really closes it.
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    serve_until(input, output, prober, move |end| {
+        for signal in signals.forever() {
+            if signal != SIGHUP && end.send(()).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Serves any pair of streams, until the controller is gone and no probation is left.
+pub fn serve(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+    prober: Arc<dyn Prober>,
+) -> io::Result<()> {
+    serve_until(input, output, prober, |_| ())
+}
+
+fn serve_until(
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+    prober: Arc<dyn Prober>,
+    watch: impl FnOnce(Sender<()>) + Send + 'static,
+) -> io::Result<()> {
+    let session = Arc::new(Session::new(output, prober)?);
+    let agent = Arc::new(Agent { session: session.clone(), workers: Mutex::default(), beside: Mutex::default() });
+    let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    let version = format!("soll {}", env!("CARGO_PKG_VERSION"));
+    session.send(&Frame::Hello(Hello { protocol: PROTOCOL, version, binary }));
+    let (end, ended) = channel();
+    let ends = end.clone();
+    let reader = agent.clone();
+    std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
+        reader.read(BufReader::new(input));
+        let _ = end.send(());
+    })?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(ends))?;
+    // Both senders gone would be an end, too.
+    let _ = ended.recv();
+    session.close();
+    agent.finish();
+    Ok(())
+}
+
+struct Agent {
+    session: Arc<Session>,
+    workers: Mutex<HashMap<PathBuf, Running>>,
+    /// Calls that hold nothing, each in a thread of its own.
+    beside: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A worker's queue and its thread.
+type Running = (Sender<Job>, JoinHandle<()>);
+
+impl Agent {
+    /// Reads frames until the stream ends or is none of ours.
+    fn read(&self, mut input: impl Read) {
+        while let Ok(Some(frame)) = Frame::read(&mut input) {
+            if self.session.is_closed() {
+                return;
+            }
+            self.session.hear();
+            match frame {
+                Frame::Call(call) => self.dispatch(*call),
+                Frame::Data { call, bytes } => self.session.data(call, bytes),
+                Frame::Answer(_) | Frame::Hello(_) | Frame::Credit { .. } => {}
+            }
+        }
+    }
+
+    fn dispatch(&self, call: Call) {
+        let Call { id, root, op } = call;
+        if matches!(op, Op::Ping) {
+            let path = Root::at(&root).map(|root| root.path().to_owned()).unwrap_or_default();
+            return self.session.answer(id, &path, Ok(Reply::Done));
+        }
+        let refused = match Root::at(&root) {
+            Ok(root) if op.epoch().is_none() => self.aside(id, root, op),
+            Ok(root) => self.enqueue(id, root, op),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = refused {
+            self.session.answer(id, root.as_ref(), Err(error));
+        }
+    }
+
+    fn enqueue(&self, id: u64, root: Root, op: Op) -> Result<(), HostError> {
+        let pieces = matches!(op, Op::Upload { .. }).then(|| self.session.expect_upload(id));
+        let mut workers = lock(&self.workers);
+        let key = root.path().to_owned();
+        if !workers.contains_key(&key) {
+            let (sender, jobs) = channel();
+            let worker = Worker::new(self.session.clone(), root);
+            let thread = std::thread::Builder::new().name("root".to_owned()).spawn(move || worker.run(&jobs));
+            workers.insert(key.clone(), (sender, thread.map_err(|error| no_thread(&error))?));
+        }
+        let sent = workers.get(&key).is_some_and(|(sender, _)| sender.send(Job { id, op, pieces }).is_ok());
+        if sent { Ok(()) } else { Err(HostError::Connection("the agent is about to end".to_owned())) }
+    }
+
+    fn aside(&self, id: u64, root: Root, op: Op) -> Result<(), HostError> {
+        let session = self.session.clone();
+        let work = move || {
+            let done = || perform(&root, op, &*session.prober, &mut Nothing);
+            let result = catch_unwind(AssertUnwindSafe(done)).unwrap_or_else(|panic| Err(bug(&*panic)));
+            session.answer(id, root.path(), result);
+        };
+        let thread = std::thread::Builder::new().name("aside".to_owned()).spawn(work);
+        let mut beside = lock(&self.beside);
+        beside.retain(|thread| !thread.is_finished());
+        beside.push(thread.map_err(|error| no_thread(&error))?);
+        Ok(())
+    }
+
+    /// Waits for every effect under way, and for every probation that is watched.
+    fn finish(&self) {
+        let workers = std::mem::take(&mut *lock(&self.workers));
+        let threads: Vec<_> = workers.into_values().map(|(_sender, thread)| thread).collect();
+        for thread in threads.into_iter().chain(std::mem::take(&mut *lock(&self.beside))) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn no_thread(error: &io::Error) -> HostError {
+    HostError::Io(format!("the agent cannot start a thread: {error}"))
+}

@@ -1,0 +1,169 @@
+//! Where the bytes of a new release come from: blobs that were uploaded, and files of the sealed releases on this host.
+//! Places files, digest checked; knows nothing of the order of a deployment.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use super::beneath::{Dir, at};
+use super::contents::{self, Contents};
+use super::root::{Root, json};
+use super::wire::HostError;
+use crate::model::ids::{Digest, ReleaseName};
+
+/// Everything that is here, by digest.
+pub struct Blobs {
+    incoming: Dir,
+    releases: Dir,
+    uploaded: HashMap<Digest, u64>,
+    sources: HashMap<Digest, Vec<(ReleaseName, String, u64)>>,
+    suspects: BTreeSet<Suspect>,
+}
+
+/// A file of a release that was found not to be what its manifest says: no source for anything any more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Suspect {
+    release: ReleaseName,
+    path: String,
+}
+
+/// Where a file came from.
+pub enum Placed {
+    Received,
+    Copied,
+    /// Nothing here has these bytes. The files that should have had them, and did not.
+    Missing(Vec<String>),
+}
+
+impl Blobs {
+    /// Looks at what is here: complete uploads, and the manifests of sealed releases.
+    pub fn open(root: &Root) -> Result<Blobs, HostError> {
+        let incoming = Dir::open(&root.own("incoming"))?;
+        let mut uploaded = HashMap::new();
+        for entry in super::root::list(incoming.path())? {
+            if let (Ok(digest), Ok(meta)) = (entry.file_name().to_string_lossy().parse(), entry.metadata()) {
+                uploaded.insert(digest, meta.len());
+            }
+        }
+        let suspects: BTreeSet<Suspect> = fs::read(root.own("suspects.json"))
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok())
+            .unwrap_or_default();
+        let mut sources: HashMap<Digest, Vec<(ReleaseName, String, u64)>> = HashMap::new();
+        let record = root.record()?;
+        let present = root.present()?;
+        for (name, _) in record.releases.iter().filter(|(name, r)| r.sealed && present.contains(name)) {
+            // A manifest that cannot be read makes its release no source; the blobs are sent instead.
+            let Ok(Some(contents)) = Contents::load(root, name) else { continue };
+            for (path, digest, size) in contents.manifest.files() {
+                let suspect = Suspect { release: name.clone(), path: path.to_owned() };
+                if !suspects.contains(&suspect) {
+                    sources.entry(*digest).or_default().push((suspect.release, suspect.path, size));
+                }
+            }
+        }
+        Ok(Blobs { incoming, releases: Dir::open(&root.releases())?, uploaded, sources, suspects })
+    }
+
+    /// Whether these bytes are here, as far as a look at sizes can say.
+    pub fn has(&self, digest: &Digest, size: u64) -> bool {
+        let stands = |(name, path, length): &(ReleaseName, String, u64)| {
+            let file = self.releases.path().join(name.as_str()).join(path);
+            *length == size && fs::symlink_metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() == size)
+        };
+        self.uploaded.get(digest) == Some(&size) || self.sources.get(digest).is_some_and(|all| all.iter().any(stands))
+    }
+
+    /// Puts a file with these bytes into `dir`. An upload is moved for its first use and copied from there on.
+    pub fn place(&mut self, digest: &Digest, size: u64, dir: &Dir, name: &str, mode: u32) -> Result<Placed, HostError> {
+        let mut wrong = Vec::new();
+        if self.uploaded.get(digest) == Some(&size) {
+            if self.take_upload(digest, dir, name, mode)? {
+                return Ok(Placed::Received);
+            }
+            wrong.push(self.incoming.path().join(digest.to_string()).display().to_string());
+        }
+        for (release, path, _) in self.sources.get(digest).cloned().unwrap_or_default() {
+            let rel = format!("{release}/{path}");
+            if let Ok(from) = self.releases.read(&rel) {
+                if copy(&from, dir, name, mode, digest)? {
+                    return Ok(Placed::Copied);
+                }
+                wrong.push(self.releases.path().join(&rel).display().to_string());
+            }
+            self.suspects.insert(Suspect { release, path });
+        }
+        Ok(Placed::Missing(wrong))
+    }
+
+    /// Remembers the files that were not what they should be, so that the next question about missing blobs names theirs.
+    pub fn remember_suspects(&self, root: &Root) -> Result<(), HostError> {
+        let present: HashSet<_> = root.present()?.into_iter().collect();
+        let still: Vec<_> = self.suspects.iter().filter(|suspect| present.contains(&suspect.release)).collect();
+        root.write("suspects.json", &json(&still)?)
+    }
+
+    /// Drops every upload: what a finished release did not use was meant for one that nobody finishes.
+    pub fn drop_uploads(&self) -> Result<(), HostError> {
+        for entry in super::root::list(self.incoming.path())? {
+            super::root::remove(&entry.path())?;
+        }
+        Ok(())
+    }
+
+    fn take_upload(&mut self, digest: &Digest, dir: &Dir, name: &str, mode: u32) -> Result<bool, HostError> {
+        let blob = digest.to_string();
+        // Checked again: a power cut after the upload may have left a hole under a good name.
+        let (found, _) = self
+            .incoming
+            .read(&blob)
+            .and_then(|file| contents::digest(&file).map_err(at("read", &self.incoming.path().join(&blob))))?;
+        self.uploaded.remove(digest);
+        if found != *digest {
+            self.incoming.unlink(&blob)?;
+            return Ok(false);
+        }
+        self.incoming.move_to(&blob, dir, name)?;
+        let file = dir.read(name)?;
+        let mode = rustix::fs::Mode::from_raw_mode(mode);
+        rustix::fs::fchmod(&file, mode).map_err(at("set the mode of", &dir.path().join(name)))?;
+        Ok(true)
+    }
+}
+
+/// Copies with a reflink where the file system can, else by reading; `false`, and nothing is there: the digest differs.
+pub fn copy(from: &File, dir: &Dir, name: &str, mode: u32, digest: &Digest) -> Result<bool, HostError> {
+    let path: PathBuf = dir.path().join(name);
+    let to = dir.create(name, mode)?;
+    let copied = match rustix::fs::ioctl_ficlone(&to, from) {
+        Ok(()) => {
+            dir.read(name).and_then(|clone| contents::digest(clone).map_err(at("read", &path))).map(|found| found.0)
+        }
+        Err(_) => copy_and_digest(from, &to).map_err(at("write", &path)),
+    };
+    match copied {
+        Ok(found) if found == *digest => Ok(true),
+        Ok(_) => dir.unlink(name).map(|()| false),
+        Err(error) => Err(error),
+    }
+}
+
+fn copy_and_digest(mut from: &File, mut to: &File) -> io::Result<Digest> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match io::Read::read(&mut from, &mut buffer) {
+            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                to.write_all(&buffer[..n])?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a release directory holds: read from the disk, and kept under `.soll/manifests/`. Judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+use super::beneath::at;
+use super::root::{Root, json, list};
+use super::wire::HostError;
+use crate::artifact::manifest::{Entry, Manifest, Node};
+use crate::model::desired::Shared;
+use crate::model::ids::{Digest, ReleaseName};
+use crate::model::record::Refusal;
+
+/// The contents of one release, as they were last made sure of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    pub manifest: Manifest,
+    /// The links to `shared/`; no part of the manifest.
+    #[serde(default)]
+    pub shared: Vec<Shared>,
+    /// What the application may write; no part of the manifest.
+    #[serde(default)]
+    pub mutable: Vec<String>,
+    /// Modes that are not the canonical ones: files that hooks made, adopted directories.
+    #[serde(default)]
+    pub modes: BTreeMap<String, u32>,
+}
+
+impl Contents {
+    /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
+    /// devices are no contents. A name that is not UTF-8 is taken with replacement characters, the same every time.
+    pub fn read(dir: &Path, shared: &[Shared], mutable: &[String]) -> Result<Contents, HostError> {
+        let mut walk = Walk {
+            shared: shared.iter().map(|s| s.path.as_str()).collect(),
+            mutable: globs(mutable)?,
+            found: Vec::new(),
+            modes: BTreeMap::new(),
+        };
+        walk.enter(dir, "")?;
+        walk.found.sort_by(|a, b| a.path.cmp(&b.path));
+        let manifest = Manifest { entries: walk.found };
+        Ok(Contents { manifest, shared: shared.to_vec(), mutable: mutable.to_vec(), modes: walk.modes })
+    }
+
+    /// What is kept for a release; `None` where nothing is.
+    pub fn load(root: &Root, name: &ReleaseName) -> Result<Option<Contents>, HostError> {
+        let path = root.own(&file_name(name));
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                let path = path.display();
+                HostError::Io(format!(
+                    "{path} cannot be understood ({error}): stage the release anew, then remove this one"
+                ))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+
+    /// What is kept for a sealed release; a refusal where nothing is.
+    pub fn of_sealed(root: &Root, name: &ReleaseName) -> Result<Contents, HostError> {
+        Contents::load(root, name)?.ok_or_else(|| Refusal::NotSealed(name.clone()).into())
+    }
+
+    /// Keeps it.
+    pub fn save(&self, root: &Root, name: &ReleaseName) -> Result<(), HostError> {
+        root.write(&file_name(name), &json(self)?)
+    }
+
+    /// The mode that a path should have; `None` for links and for what is not there.
+    pub fn mode(&self, entry: &Entry) -> Option<u32> {
+        match entry.node {
+            Node::Link { .. } => None,
+            _ => Some(self.modes.get(&entry.path).copied().unwrap_or_else(|| canonical(&entry.node))),
+        }
+    }
+}
+
+/// Where the contents of a release are kept, below `.soll/`.
+pub fn file_name(name: &ReleaseName) -> String {
+    format!("manifests/{name}.json")
+}
+
+/// The mode of a canonical tree (A8).
+pub fn canonical(node: &Node) -> u32 {
+    match node {
+        Node::File { executable: false, .. } => 0o644,
+        _ => 0o755,
+    }
+}
+
+/// The digest and the size of what a reader gives.
+pub fn digest(mut from: impl Read) -> io::Result<(Digest, u64)> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    let mut size = 0;
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok((Digest::from_bytes(hasher.finalize().into()), size)),
+            Ok(n) => {
+                hasher.update(&buffer[..n]);
+                size += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `*` stays within one part of a path, `**` does not.
+fn globs(patterns: &[String]) -> Result<GlobSet, HostError> {
+    let bad = |error: globset::Error| HostError::Precondition(format!("`mutable` has a glob that is none: {error}"));
+    let mut set = GlobSetBuilder::new();
+    // A directory whose whole contents the application may write, it may make as well: `__pycache__` is not there before.
+    let whole = patterns.iter().filter_map(|pattern| pattern.strip_suffix("/**"));
+    for pattern in patterns.iter().map(String::as_str).chain(whole) {
+        set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(bad)?);
+    }
+    set.build().map_err(bad)
+}
+
+struct Walk<'a> {
+    shared: BTreeSet<&'a str>,
+    mutable: GlobSet,
+    found: Vec<Entry>,
+    modes: BTreeMap<String, u32>,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, dir: &Path, prefix: &str) -> Result<(), HostError> {
+        for entry in list(dir)? {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let rel = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}/{name}") };
+            if self.shared.contains(rel.as_str()) || self.mutable.is_match(&rel) {
+                continue;
+            }
+            let path = entry.path();
+            match self.node(&path) {
+                Ok(Some(node)) => {
+                    let below = node == Node::Dir;
+                    let (node, mode) = self.canonical_or_noted(&path, node)?;
+                    if let Some(mode) = mode {
+                        self.modes.insert(rel.clone(), mode);
+                    }
+                    self.found.push(Entry { path: rel.clone(), node });
+                    if below {
+                        self.enter(&path, &rel)?;
+                    }
+                }
+                Ok(None) => {}
+                // Gone between the listing and the look: it is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(at("read", &path)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self, path: &Path) -> io::Result<Option<Node>> {
+        let meta = fs::symlink_metadata(path)?;
+        let kind = meta.file_type();
+        if kind.is_dir() {
+            return Ok(Some(Node::Dir));
+        }
+        if kind.is_symlink() {
+            let target = fs::read_link(path)?.to_string_lossy().into_owned();
+            return Ok(Some(Node::Link { target }));
+        }
+        if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
+            return Ok(None);
+        }
+        // Swapped for a link or a pipe since the look: an error or a quick end, never a read of something else.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let (sha256, size) = digest(file)?;
+        Ok(Some(Node::File { sha256, size, executable: meta.mode() & 0o100 != 0 }))
+    }
+
+    fn canonical_or_noted(&self, path: &Path, node: Node) -> Result<(Node, Option<u32>), HostError> {
+        if matches!(node, Node::Link { .. }) {
+            return Ok((node, None));
+        }
+        let mode = fs::symlink_metadata(path).map_err(at("look at", path))?.mode() & 0o7777;
+        let noted = (mode != canonical(&node)).then_some(mode);
+        Ok((node, noted))
+    }
+}

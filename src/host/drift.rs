@@ -1,0 +1,66 @@
+//! What changed in a release that should not change (A7). Compares; repairs nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::contents::Contents;
+use super::root::{Root, json, now};
+use super::wire::HostError;
+use crate::artifact::manifest::{Entry, Node};
+use crate::model::desired::Shared;
+use crate::model::ids::ReleaseName;
+use crate::model::observed::{Drift, DriftKind, DriftReport};
+
+/// Compares a release with what was sealed, file by file, and keeps the report. `None`: it was never sealed, so nothing
+/// says what it should be.
+pub fn scan(root: &Root, name: &ReleaseName) -> Result<Option<DriftReport>, HostError> {
+    let sealed = root.record()?.releases.get(name).is_some_and(|release| release.sealed);
+    let Some(wanted) = Contents::load(root, name)?.filter(|_| sealed) else { return Ok(None) };
+    let found = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable)?;
+    let mut entries = compare(&wanted, &found);
+    let broken = wanted.shared.iter().filter(|shared| !leads_home(root, name, shared));
+    entries.extend(broken.map(|shared| Drift { path: shared.path.clone(), kind: DriftKind::Link }));
+    entries.sort();
+    let report = DriftReport { release: name.clone(), at: now(), entries };
+    // A cache: a report that cannot be kept is made again next time.
+    if let Ok(bytes) = json(&report) {
+        let _ = root.write("drift.json", &bytes);
+    }
+    Ok(Some(report))
+}
+
+/// The last report, of whatever release.
+pub fn last(root: &Root) -> Option<DriftReport> {
+    serde_json::from_slice(&fs::read(root.own("drift.json")).ok()?).ok()
+}
+
+/// Whether a shared path of a release is a link that leads to its place under `shared/`, relative or absolute.
+pub fn leads_home(root: &Root, name: &ReleaseName, shared: &Shared) -> bool {
+    let path = root.release(name).join(&shared.path);
+    let is_link = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink());
+    let home = root.shared().join(&shared.from);
+    is_link && matches!((path.canonicalize(), home.canonicalize()), (Ok(there), Ok(home)) if there == home)
+}
+
+fn compare(wanted: &Contents, found: &Contents) -> Vec<Drift> {
+    let here: BTreeMap<&str, &Entry> = found.manifest.entries.iter().map(|e| (e.path.as_str(), e)).collect();
+    let mut drift = Vec::new();
+    for entry in &wanted.manifest.entries {
+        let kind = match here.get(entry.path.as_str()) {
+            None => Some(DriftKind::Missing),
+            Some(other) if !same_contents(&entry.node, &other.node) => Some(DriftKind::Changed),
+            Some(other) => (wanted.mode(entry) != found.mode(other)).then_some(DriftKind::Mode),
+        };
+        drift.extend(kind.map(|kind| Drift { path: entry.path.clone(), kind }));
+    }
+    let added = here.keys().filter(|path| wanted.manifest.get(path).is_none());
+    drift.extend(added.map(|path| Drift { path: (*path).to_owned(), kind: DriftKind::Added }));
+    drift
+}
+
+fn same_contents(a: &Node, b: &Node) -> bool {
+    match (a, b) {
+        (Node::File { sha256: a, size: m, .. }, Node::File { sha256: b, size: n, .. }) => a == b && m == n,
+        _ => a == b,
+    }
+}

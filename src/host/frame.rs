@@ -1,0 +1,177 @@
+//! The frames between a controller and an agent: a length (u32, big-endian) over what follows, one byte of kind, and the
+//! payload. Knows the shapes, not their meaning.
+
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::{Answer, Call};
+
+/// No frame is longer than this.
+pub const MAX: usize = 16 * 1024 * 1024;
+/// Data are cut into pieces of at most this size.
+pub const PIECE: usize = 256 * 1024;
+/// So many bytes of one upload may be under way without the agent having taken them: its memory is bounded by this, and
+/// a slow disk under one root does not stop the frames of another.
+pub const WINDOW: u64 = 8 * 1024 * 1024;
+/// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
+pub const PROTOCOL: u32 = 1;
+
+/// The first frame of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u32,
+    /// `soll 0.1.0`.
+    pub version: String,
+    /// The path of the agent's own binary: where it was put by digest, the name says which one it is.
+    pub binary: String,
+}
+
+/// One frame.
+#[derive(Debug)]
+pub enum Frame {
+    Call(Box<Call>),
+    /// A piece of an upload; an empty one gives the upload up.
+    Data {
+        call: u64,
+        bytes: Vec<u8>,
+    },
+    Answer(Box<Answer>),
+    Hello(Hello),
+    /// So many bytes of the upload were taken: as many more may be sent.
+    Credit {
+        call: u64,
+        bytes: u64,
+    },
+}
+
+impl Frame {
+    /// The bytes for the wire, length and kind included.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        let mut out = vec![0; 5];
+        let kind = match self {
+            Frame::Call(call) => json(&mut out, call, 1)?,
+            Frame::Data { call, bytes } => {
+                out.extend(call.to_be_bytes());
+                out.extend(bytes);
+                2
+            }
+            Frame::Answer(answer) => json(&mut out, answer, 3)?,
+            Frame::Hello(hello) => json(&mut out, hello, 4)?,
+            Frame::Credit { call, bytes } => {
+                out.extend(call.to_be_bytes());
+                out.extend(bytes.to_be_bytes());
+                5
+            }
+        };
+        let length = out.len() - 4;
+        if length > MAX {
+            let text = format!("a message of {length} bytes is more than the {MAX} that a frame may have");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let length = u32::try_from(length).map_err(io::Error::other)?;
+        out[..4].copy_from_slice(&length.to_be_bytes());
+        out[4] = kind;
+        Ok(out)
+    }
+
+    /// From kind and payload, as they follow the length.
+    pub fn decode(body: &[u8]) -> io::Result<Frame> {
+        let (kind, payload) = body.split_first().ok_or_else(|| bad("a frame without a kind"))?;
+        match kind {
+            1 => Ok(Frame::Call(serde_json::from_slice(payload)?)),
+            2 => {
+                let (call, bytes) = number(payload)?;
+                Ok(Frame::Data { call, bytes: bytes.to_vec() })
+            }
+            3 => Ok(Frame::Answer(serde_json::from_slice(payload)?)),
+            4 => Ok(Frame::Hello(serde_json::from_slice(payload)?)),
+            5 => {
+                let (call, rest) = number(payload)?;
+                let (bytes, _) = number(rest)?;
+                Ok(Frame::Credit { call, bytes })
+            }
+            other => Err(bad(&format!("a frame of the unknown kind {other}"))),
+        }
+    }
+
+    /// Reads one frame; `None` at a clean end.
+    pub fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
+        let mut head = [0; 4];
+        let mut have = 0;
+        while have < 4 {
+            match from.read(&mut head[have..]) {
+                Ok(0) if have == 0 => return Ok(None),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => have += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut body = vec![0; length(head)?];
+        from.read_exact(&mut body)?;
+        Frame::decode(&body).map(Some)
+    }
+
+    /// Writes one frame and flushes.
+    pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        to.write_all(&self.encode()?)?;
+        to.flush()
+    }
+}
+
+/// The length of what follows a head, refused where it is too long to be a frame of ours.
+pub fn length(head: [u8; 4]) -> io::Result<usize> {
+    match usize::try_from(u32::from_be_bytes(head)).unwrap_or(usize::MAX) {
+        0 => Err(bad("an empty frame")),
+        long if long > MAX => {
+            Err(bad(&format!("a frame of {long} bytes: something else than an agent is talking here")))
+        }
+        length => Ok(length),
+    }
+}
+
+fn json<T: Serialize>(out: &mut Vec<u8>, value: &T, kind: u8) -> io::Result<u8> {
+    serde_json::to_writer(out, value)?;
+    Ok(kind)
+}
+
+fn number(payload: &[u8]) -> io::Result<(u64, &[u8])> {
+    let (head, rest) = payload.split_first_chunk::<8>().ok_or_else(|| bad("a frame that ends too early"))?;
+    Ok((u64::from_be_bytes(*head), rest))
+}
+
+fn bad(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::wire::Op;
+
+    #[test]
+    fn frames_come_back_as_they_went() {
+        let call = Call { id: 7, root: "/srv/app".to_owned(), op: Op::Ping };
+        let mut wire = Vec::new();
+        Frame::Call(Box::new(call)).write(&mut wire).unwrap();
+        Frame::Data { call: 7, bytes: vec![1, 2, 3] }.write(&mut wire).unwrap();
+        Frame::Credit { call: 7, bytes: 3 }.write(&mut wire).unwrap();
+        let mut wire = wire.as_slice();
+        assert!(
+            matches!(Frame::read(&mut wire).unwrap(), Some(Frame::Call(call)) if call.id == 7 && call.root == "/srv/app")
+        );
+        assert!(matches!(Frame::read(&mut wire).unwrap(), Some(Frame::Data { call: 7, bytes }) if bytes == [1, 2, 3]));
+        assert!(matches!(Frame::read(&mut wire).unwrap(), Some(Frame::Credit { call: 7, bytes: 3 })));
+        assert!(Frame::read(&mut wire).unwrap().is_none());
+    }
+
+    #[test]
+    fn rubbish_is_an_error_and_allocates_nothing() {
+        let shell_noise = b"bash: warning: setlocale\n";
+        assert!(Frame::read(&mut shell_noise.as_slice()).is_err());
+        for bad in [&[0, 0, 0, 0][..], &[0, 0, 0, 1, 9], &[0, 0, 0, 3, 2, 0, 0], &[0, 0, 0], &[0, 0, 0, 9, 1]] {
+            assert!(Frame::read(&mut &*bad).is_err(), "{bad:?}");
+        }
+    }
+}

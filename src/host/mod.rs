@@ -1,0 +1,29 @@
+//! One host: the operations on a root, the agent that serves them over a byte stream, and the client that asks for them.
+//!
+//! Reading order: [`wire`] (what can be asked), [`ops`] (who does it), [`root`] and [`switch`] (the record and the link),
+//! then [`agent`] with its [`worker`]s, then [`client`]. Operations are plain synchronous code; only the client is not.
+//! This room knows no plan, no run and no policy: it does what it is told and says what is.
+
+pub mod agent;
+pub mod beneath;
+mod blobs;
+pub mod client;
+pub mod command;
+mod contents;
+pub mod drift;
+pub mod envfile;
+pub mod frame;
+mod hook;
+mod link;
+pub mod local;
+mod lock;
+pub mod observe;
+pub mod ops;
+mod prune;
+pub mod root;
+mod seal;
+mod session;
+mod stage;
+pub mod switch;
+pub mod wire;
+mod worker;

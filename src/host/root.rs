@@ -1,0 +1,276 @@
+//! One opened ROOT and its `.soll/`: where everything lies, and the record, read and written whole. Knows no operation.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use rustix::fs::FlockOperation;
+use serde::Deserialize;
+
+use super::beneath::at;
+use super::wire::HostError;
+use crate::fault::fault;
+use crate::model::ids::ReleaseName;
+use crate::model::record::{FORMAT, Probation, Record, Refusal};
+
+/// A root directory. Opening makes nothing; [`Root::prepare`] does.
+#[derive(Debug, Clone)]
+pub struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// Checks the path: absolute, without `..`, not `/` itself.
+    pub fn at(path: &str) -> Result<Root, HostError> {
+        let plain = Path::new(path).components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+        if !path.starts_with('/') || !plain || Path::new(path).parent().is_none() || path.contains('\0') {
+            let text =
+                format!("`{path}` cannot be a root: an absolute path without `..` is needed, and not `/` itself");
+            return Err(HostError::Precondition(text));
+        }
+        Ok(Root { path: Path::new(path).components().collect() })
+    }
+
+    /// ROOT.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `ROOT/current`.
+    pub fn current(&self) -> PathBuf {
+        self.path.join("current")
+    }
+
+    /// `ROOT/releases`.
+    pub fn releases(&self) -> PathBuf {
+        self.path.join("releases")
+    }
+
+    /// `ROOT/releases/NAME`.
+    pub fn release(&self, name: &ReleaseName) -> PathBuf {
+        self.releases().join(name.as_str())
+    }
+
+    /// `ROOT/shared`.
+    pub fn shared(&self) -> PathBuf {
+        self.path.join("shared")
+    }
+
+    /// A path in `ROOT/.soll`.
+    pub fn own(&self, name: &str) -> PathBuf {
+        self.path.join(".soll").join(name)
+    }
+
+    /// Whether `soll` has ever acted here.
+    pub fn is_managed(&self) -> bool {
+        self.own("").is_dir()
+    }
+
+    /// Makes the layout where it is missing: ROOT, `releases/` and `shared/` with 755, `.soll/` with 700.
+    pub fn prepare(&self) -> Result<(), HostError> {
+        let make = |path: &Path, mode: u32| {
+            DirBuilder::new().recursive(true).mode(mode).create(path).map_err(at("make the directory", path))
+        };
+        make(&self.path, 0o755)?;
+        make(&self.releases(), 0o755)?;
+        make(&self.shared(), 0o755)?;
+        let soll = self.path.join(".soll");
+        make(&soll, 0o700)?;
+        let kind = fs::symlink_metadata(&soll).map_err(at("look at", &soll))?;
+        if !kind.is_dir() {
+            return Err(HostError::Io(format!("{} is not a directory of its own: move it away", soll.display())));
+        }
+        for name in ["manifests", "incoming", "staging", "trash"] {
+            make(&self.own(name), 0o700)?;
+        }
+        Ok(())
+    }
+
+    /// The record; an empty one where `soll` has never acted.
+    ///
+    /// # Errors
+    /// A newer format is refused; a record that cannot be understood is an error and stays as it is.
+    pub fn record(&self) -> Result<Record, HostError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let path = self.own("record.json");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
+            Err(error) => return Err(at("read", &path)(error)),
+        };
+        let corrupt = |error: serde_json::Error| {
+            HostError::Io(format!(
+                "{} cannot be understood ({error}). It is left as it is: restore it from a backup, or move it away and \
+                 run `soll adopt`, which takes the present `current` as the confirmed release",
+                path.display()
+            ))
+        };
+        let format = serde_json::from_slice::<Format>(&bytes).map_err(corrupt)?.format;
+        if format > FORMAT {
+            return Err(Refusal::NewerFormat(format).into());
+        }
+        serde_json::from_slice(&bytes).map_err(corrupt)
+    }
+
+    /// One transition of the record: read, changed and written under a short lock of its own, so that a health sample
+    /// or a wish to cancel never loses what a run writes. Nothing is written where nothing changed or it was refused.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Record) -> Result<T, HostError>) -> Result<T, HostError> {
+        let _turn = self.turn()?;
+        let before = self.record()?;
+        let mut record = before.clone();
+        let value = change(&mut record)?;
+        if record != before {
+            self.write("record.json", &json(&record)?)?;
+        }
+        Ok(value)
+    }
+
+    /// The short lock around the record and around the test of who holds the root.
+    pub fn turn(&self) -> Result<Turn, HostError> {
+        let path = self.own("turn");
+        let failed = at("lock", &path);
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(&failed)?;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => continue,
+                done => return done.map(|()| Turn(file)).map_err(|error| failed(error.into())),
+            }
+        }
+    }
+
+    /// Writes a file of `.soll/` so that it is either the old one or the new one, whatever happens (law 5).
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let path = self.own(name);
+        let dir = path.parent().unwrap_or(&self.path).to_owned();
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temp = dir.join(format!(".{file_name}.tmp-{}-{unique}", std::process::id()));
+        let written = (|| {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            if name == "record.json" {
+                fault!("host.record.before-rename");
+            }
+            fs::rename(&temp, &path)?;
+            File::open(&dir)?.sync_all()
+        })();
+        written.map_err(|error| {
+            let _ = fs::remove_file(&temp);
+            at("write", &path)(error)
+        })
+    }
+
+    /// Notes when a controller was last heard, for whoever asks after this process is gone (law 6).
+    pub fn note_heard(&self, ago: Duration) -> Result<(), HostError> {
+        let path = self.own("heard");
+        let when = SystemTime::now().checked_sub(ago).unwrap_or_else(SystemTime::now);
+        let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        open.and_then(|file| file.set_modified(when)).map_err(at("write", &path))
+    }
+
+    /// Whether the lease of a probation has run out by what is noted here.
+    pub fn lease_over(&self, probation: &Probation) -> bool {
+        let armed = SystemTime::from(probation.armed_at);
+        let heard = fs::metadata(self.own("heard")).and_then(|meta| meta.modified()).unwrap_or(armed).max(armed);
+        // A clock that was set back says nothing: then the lease is counted from now on by whoever watches.
+        SystemTime::now().duration_since(heard).is_ok_and(|silent| silent > probation.lease)
+    }
+
+    /// The directories in `releases/` with a name that can be one, sorted.
+    pub fn present(&self) -> Result<Vec<ReleaseName>, HostError> {
+        let dir = self.releases();
+        let mut names = Vec::new();
+        for entry in list(&dir)? {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && let Ok(name) = entry.file_name().to_string_lossy().parse()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Clears what a killed process left: half-built trees, half-received blobs, temporary files, and entries of
+    /// releases that are not there. Only for the holder of the root.
+    pub fn tidy(&self) -> Result<(), HostError> {
+        for area in ["staging", "trash"] {
+            for entry in list(&self.own(area))? {
+                remove(&entry.path())?;
+            }
+        }
+        let left = |name: &str| name.ends_with(".part") || (name.starts_with('.') && name.contains(".tmp-"));
+        for dir in [self.own("incoming"), self.own(""), self.own("manifests"), self.path.clone()] {
+            for entry in list(&dir)? {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if left(&name) && (dir != self.path || name.starts_with(".current.tmp-")) {
+                    remove(&entry.path())?;
+                }
+            }
+        }
+        let present = self.present()?;
+        let gone = self.update(|record| {
+            let kept = |name: &ReleaseName| {
+                present.contains(name)
+                    || record.confirmed.as_ref().is_some_and(|c| c.release == *name)
+                    || record.probation.as_ref().is_some_and(|p| p.release == *name)
+            };
+            let gone: Vec<_> = record.releases.keys().filter(|name| !kept(name)).cloned().collect();
+            record.releases.retain(|name, _| !gone.contains(name));
+            Ok(gone)
+        })?;
+        for name in gone {
+            let _ = fs::remove_file(self.own(&format!("manifests/{name}.json")));
+        }
+        Ok(())
+    }
+}
+
+/// Holds the short lock; dropping it gives it back, also where a child was just forked with a copy of it.
+pub struct Turn(File);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Removes whatever is at a path, never following a link; nothing there is fine.
+pub fn remove(path: &Path) -> Result<(), HostError> {
+    let gone = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match gone {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The entries of a directory; none where there is no directory.
+pub fn list(dir: &Path) -> Result<Vec<fs::DirEntry>, HostError> {
+    match fs::read_dir(dir).and_then(Iterator::collect) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(at("list", dir)),
+    }
+}
+
+/// A value of ours as JSON.
+pub fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, HostError> {
+    serde_json::to_vec_pretty(value).map_err(|error| HostError::Io(format!("cannot write a record as JSON: {error}")))
+}
+
+/// The wall clock of this host.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,272 @@
+//! From a manifest to a complete directory under `releases/`: what is missing, taking it in, building the tree aside.
+//! A tree that is not complete never counts as a release.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use sha2::Digest as _;
+
+use super::beneath::{Dir, at, check};
+use super::blobs::{self, Blobs, Placed};
+use super::contents::{Contents, canonical};
+use super::root::{Root, remove};
+use super::wire::{HostError, Reply};
+use crate::artifact::manifest::{Manifest, Node};
+use crate::fault::fault;
+use crate::model::ids::{Digest, ReleaseName};
+use crate::model::record::Release;
+
+/// The blobs of this manifest that nothing here has, in the manifest's order, each once.
+///
+/// # Errors
+/// Already where they would not fit on the disk.
+pub fn missing(root: &Root, manifest: &Manifest) -> Result<Reply, HostError> {
+    verify_shape(manifest)?;
+    let blobs = Blobs::open(root)?;
+    let mut seen = HashSet::new();
+    let (mut wanted, mut bytes) = (Vec::new(), 0);
+    for (_, digest, size) in manifest.files() {
+        if !blobs.has(digest, size) && seen.insert(*digest) {
+            wanted.push(*digest);
+            bytes += size;
+        }
+    }
+    let free_bytes = room_for(root, bytes)?;
+    Ok(Reply::Missing { blobs: wanted, free_bytes })
+}
+
+/// Bytes that arrive, cut anyhow. `None`: the sender has gone.
+pub trait Feed {
+    /// The next bytes; an empty piece means that the sender gives up.
+    fn next(&mut self) -> Option<Vec<u8>>;
+}
+
+/// Takes in blobs, one after the other. Each one is there, checked, or not at all.
+pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Result<Reply, HostError> {
+    room_for(root, blobs.iter().map(|(_, size)| size).sum())?;
+    let mut rest = Vec::new();
+    let mut taken = 0;
+    for (digest, size) in blobs {
+        let path = root.own(&format!("incoming/{digest}"));
+        let part = path.with_extension("part");
+        let received = receive(&part, *size, &mut rest, feed).inspect_err(|_| {
+            let _ = remove(&part);
+        })?;
+        if received != *digest {
+            remove(&part)?;
+            return Err(HostError::Integrity(format!(
+                "a blob arrived as {} instead of {}: nothing of it was kept, send it again",
+                received.short(),
+                digest.short()
+            )));
+        }
+        std::fs::rename(&part, &path).map_err(at("write", &path))?;
+        fault!("host.upload.after-rename");
+        taken += size;
+    }
+    Ok(Reply::Uploaded { bytes: taken })
+}
+
+fn receive(part: &std::path::Path, size: u64, rest: &mut Vec<u8>, feed: &mut dyn Feed) -> Result<Digest, HostError> {
+    let failed = at("write", part);
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(&failed)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut left = size;
+    while left > 0 {
+        if rest.is_empty() {
+            *rest = feed.next().filter(|piece| !piece.is_empty()).ok_or_else(|| {
+                HostError::Io(format!(
+                    "the upload ended {left} bytes before the end of a blob: complete blobs were kept"
+                ))
+            })?;
+        }
+        let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let tail = rest.split_off(n);
+        let piece = std::mem::replace(rest, tail);
+        hasher.update(&piece);
+        file.write_all(&piece).map_err(&failed)?;
+        left -= n as u64;
+        fault!("host.upload.mid-blob");
+    }
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// Builds the tree in `.soll/staging/`, checks every byte of it, and moves it to `releases/NAME` in one step. The record
+/// knows the name before it appears there: a leftover of ours is never taken for someone else's directory.
+pub fn extract(root: &Root, name: &ReleaseName, release: Release, manifest: &Manifest) -> Result<Reply, HostError> {
+    verify_shape(manifest)?;
+    let releases = Dir::open(&root.releases())?;
+    if releases.stat(name.as_str())?.is_some() {
+        let path = root.release(name);
+        return Err(HostError::Precondition(format!(
+            "{} is already there: a release is never built over",
+            path.display()
+        )));
+    }
+    let staging = Dir::open(&root.own("staging"))?;
+    remove(&staging.path().join(name.as_str()))?;
+    staging.make(name.as_str())?;
+    let mut blobs = Blobs::open(root)?;
+    let built = build(&mut blobs, &staging.sub(name.as_str())?, manifest);
+    let (copied, received) = match built {
+        Ok(counts) => counts,
+        Err(error) => {
+            // The room that a failed tree takes is what the disk may be short of.
+            let _ = remove(&staging.path().join(name.as_str()));
+            let _ = blobs.remember_suspects(root);
+            return Err(error);
+        }
+    };
+    fault!("host.extract.before-record");
+    Contents { manifest: manifest.clone(), ..Contents::default() }.save(root, name)?;
+    let entry = Release { tree: Some(manifest.digest()), links: None, sealed: false, ..release };
+    root.update(|record| {
+        record.staged(name.clone(), entry);
+        Ok(())
+    })?;
+    fault!("host.extract.after-record");
+    staging.move_to(name.as_str(), &releases, name.as_str())?;
+    releases.sync()?;
+    fault!("host.extract.after-rename");
+    blobs.drop_uploads()?;
+    Ok(Reply::Extracted { copied, received })
+}
+
+fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64, u64), HostError> {
+    let (mut copied, mut received) = (0, 0);
+    let mut first_use: HashMap<Digest, &str> = HashMap::new();
+    let mut wrong = Vec::new();
+    let mut parent: Option<(&str, Dir)> = None;
+    for entry in &manifest.entries {
+        let (prefix, last) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        if parent.as_ref().is_none_or(|(at, _)| *at != prefix) {
+            parent = Some((prefix, tree.sub(prefix)?));
+        }
+        let Some((_, dir)) = &parent else { continue };
+        match &entry.node {
+            Node::Dir => dir.make(last)?,
+            Node::Link { target } => dir.link(target, last)?,
+            Node::File { sha256, size, .. } => {
+                let mode = canonical(&entry.node);
+                if let Some(earlier) = first_use.get(sha256) {
+                    let from = tree.read(earlier)?;
+                    if !blobs::copy(&from, dir, last, mode, sha256)? {
+                        wrong.push(tree.path().join(earlier).display().to_string());
+                    }
+                    copied += size;
+                    continue;
+                }
+                match blobs.place(sha256, *size, dir, last, mode)? {
+                    Placed::Received => received += size,
+                    Placed::Copied => copied += size,
+                    Placed::Missing(sources) => {
+                        let none = || format!("{} (its contents are not on this host)", entry.path);
+                        wrong.extend(if sources.is_empty() { vec![none()] } else { sources });
+                        continue;
+                    }
+                }
+                first_use.insert(*sha256, &entry.path);
+                fault!("host.extract.mid-tree");
+            }
+        }
+    }
+    if wrong.is_empty() {
+        return Ok((copied, received));
+    }
+    let more = wrong.len().saturating_sub(3);
+    let names = wrong[..wrong.len().min(3)].join(", ");
+    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(HostError::Integrity(format!(
+        "what should be copied is not what its manifest says: {names}{and}. Ask again what is missing and send it"
+    )))
+}
+
+/// What arrives over the wire is checked like any other input: paths in order and below the release, parents first,
+/// links that stay inside.
+fn verify_shape(manifest: &Manifest) -> Result<(), HostError> {
+    let mut dirs = HashSet::from([""]);
+    let mut before = "";
+    for entry in &manifest.entries {
+        let path = entry.path.as_str();
+        check(path)?;
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let fault = match &entry.node {
+            _ if path <= before => Some("is out of order or twice there"),
+            _ if !dirs.contains(parent) => Some("lies in no directory of the manifest"),
+            Node::Link { target } if !stays_inside(parent, target) => Some("is a link that leads out of the release"),
+            _ => None,
+        };
+        if let Some(fault) = fault {
+            return Err(HostError::Integrity(format!("the manifest is not one of a release: `{path}` {fault}")));
+        }
+        if entry.node == Node::Dir {
+            dirs.insert(path);
+        }
+        before = path;
+    }
+    Ok(())
+}
+
+fn stays_inside(parent: &str, target: &str) -> bool {
+    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
+        return false;
+    }
+    let mut depth = parent.split('/').filter(|part| !part.is_empty()).count();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return false,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    true
+}
+
+/// The free bytes on the file system of ROOT.
+///
+/// # Errors
+/// Fewer than `bytes`.
+fn room_for(root: &Root, bytes: u64) -> Result<u64, HostError> {
+    let dir = root.own("incoming");
+    let stat = rustix::fs::statvfs(&dir).map_err(at("ask for the free space of", &dir))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if bytes > free {
+        return Err(HostError::Io(format!(
+            "there is no room for the release on the file system of {}: {bytes} bytes are needed, {free} are free; make \
+             room (or lower `keep_releases`), then run again",
+            dir.display()
+        )));
+    }
+    Ok(free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::manifest::Entry;
+
+    #[test]
+    fn a_manifest_from_the_wire_is_not_trusted() {
+        let dir = |path: &str| Entry { path: path.to_owned(), node: Node::Dir };
+        let link =
+            |path: &str, target: &str| Entry { path: path.to_owned(), node: Node::Link { target: target.to_owned() } };
+        let shape = |entries: Vec<Entry>| verify_shape(&Manifest { entries });
+        assert!(shape(vec![dir("a"), dir("a/b"), link("a/b/up", "../../c"), link("c", "a/./b")]).is_ok());
+        for bad in [
+            vec![dir("../a")],
+            vec![dir("a"), dir("a")],
+            vec![dir("b"), dir("a")],
+            vec![dir("a/b")],
+            vec![link("a", "b"), dir("a/c")],
+            vec![link("a", "/etc")],
+            vec![dir("a"), link("a/x", "../../x")],
+            vec![link("a", "b/../../c")],
+        ] {
+            assert!(shape(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+}

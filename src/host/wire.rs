@@ -1,0 +1,384 @@
+//! The typed operations of one host and the frames that carry them. The same operations serve this machine and,
+//! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::manifest::Manifest;
+use crate::model::desired::{Gate, MetricSource, Probe, Shared};
+use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
+use crate::model::observed::{Attempt, DriftReport, HostState};
+use crate::model::record::{Command, Confirmed, Holder, Migration, Probation, Quarantine, Refusal, Release, Stopped};
+
+/// One request about one root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the client; the reply carries it.
+    pub id: u64,
+    /// ROOT, absolute.
+    pub root: String,
+    pub op: Op,
+}
+
+/// What a host can do. Operations that change something carry the epoch of the run (law 3).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Op {
+    /// Read-only, takes no lock.
+    Observe(Observe),
+    /// Makes the layout if it is missing, takes the root's lock and raises its epoch. A probation whose lease is over
+    /// is ended first (the host goes back); a live one is taken over.
+    Acquire {
+        epoch: Epoch,
+        who: String,
+        #[serde(with = "crate::model::desired::seconds")]
+        lease: Duration,
+    },
+    /// Gives the lock back.
+    Release {
+        epoch: Epoch,
+    },
+    /// Which blobs of this manifest no release here has, and no earlier upload left.
+    Missing {
+        epoch: Epoch,
+        manifest: Manifest,
+    },
+    /// The blobs named follow as data frames, one after the other in this order, cut as the sender likes.
+    Upload {
+        epoch: Epoch,
+        blobs: Vec<(Digest, u64)>,
+    },
+    /// Builds the tree outside `releases/` from uploaded blobs and copies, checks every digest, moves it in complete.
+    Extract {
+        epoch: Epoch,
+        name: ReleaseName,
+        release: Release,
+        manifest: Manifest,
+    },
+    /// Makes the links to `shared/`.
+    Link {
+        epoch: Epoch,
+        name: ReleaseName,
+        shared: Vec<Shared>,
+        env_file: Option<String>,
+        required_env: Vec<String>,
+    },
+    Gate {
+        epoch: Epoch,
+        name: ReleaseName,
+        gate: Gate,
+        command: Option<Command>,
+    },
+    /// Runs a configured command.
+    Hook {
+        epoch: Epoch,
+        cwd: Cwd,
+        command: Command,
+        migration: Option<String>,
+    },
+    /// Records the final contents: after this they do not change, `mutable` globs aside.
+    Seal {
+        epoch: Epoch,
+        name: ReleaseName,
+        shared: Vec<Shared>,
+        mutable: Vec<String>,
+    },
+    /// Takes over a directory that `soll` did not make: computes its manifest, seals it.
+    Adopt {
+        epoch: Epoch,
+        name: ReleaseName,
+        release: Release,
+        shared: Vec<Shared>,
+        mutable: Vec<String>,
+    },
+    /// A sealed release against its manifest, before it is returned to. One that drifted loses its seal.
+    Verify {
+        epoch: Epoch,
+        name: ReleaseName,
+    },
+    /// Writes the probation, then renames the link.
+    Switch {
+        epoch: Epoch,
+        probation: Probation,
+    },
+    /// One attempt of a check that is made from the host.
+    Probe {
+        cwd: Cwd,
+        probe: Probe,
+        command: Option<Command>,
+        secret: Option<Secret>,
+        #[serde(with = "crate::model::desired::seconds")]
+        timeout: Duration,
+    },
+    /// One sample of a watched figure.
+    Measure {
+        cwd: Cwd,
+        source: MetricSource,
+        command: Option<Command>,
+        secret: Option<Secret>,
+        #[serde(with = "crate::model::desired::seconds")]
+        timeout: Duration,
+    },
+    /// The release on probation is good: a request of its own (law 6).
+    Confirm {
+        epoch: Epoch,
+        confirmed: Confirmed,
+    },
+    /// Back to the confirmed release; probation ends.
+    Return {
+        epoch: Epoch,
+    },
+    /// Probation ends, the release stays.
+    Hold {
+        epoch: Epoch,
+    },
+    Prune {
+        epoch: Epoch,
+        keep: u32,
+    },
+    Quarantine {
+        epoch: Epoch,
+        entry: Quarantine,
+    },
+    /// Lifts what is known against a commit; settles a migration that is unknown.
+    Retry {
+        epoch: Epoch,
+        sha: Sha,
+        migration: Option<Migration>,
+    },
+    /// A health sample between deployments. No lock, no epoch: it only ever shortens or continues a count.
+    Sample {
+        healthy: bool,
+        #[serde(with = "crate::model::desired::seconds")]
+        every: Duration,
+    },
+    /// The commit that this run acts on (law 10).
+    Accept {
+        epoch: Epoch,
+        commit: String,
+    },
+    SetStopped {
+        epoch: Epoch,
+        stopped: Option<Stopped>,
+    },
+    /// Asks the run of the current epoch to stop at its next safe point.
+    Cancel {
+        by: String,
+    },
+    /// The manifest of a sealed release.
+    Manifest {
+        name: ReleaseName,
+    },
+    /// Nothing; renews the lease.
+    Ping,
+}
+
+impl Op {
+    /// The epoch that the operation acts under; `None`: it holds nothing and may be asked at any time.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Op::Acquire { epoch, .. }
+            | Op::Release { epoch }
+            | Op::Missing { epoch, .. }
+            | Op::Upload { epoch, .. }
+            | Op::Extract { epoch, .. }
+            | Op::Link { epoch, .. }
+            | Op::Gate { epoch, .. }
+            | Op::Hook { epoch, .. }
+            | Op::Seal { epoch, .. }
+            | Op::Adopt { epoch, .. }
+            | Op::Verify { epoch, .. }
+            | Op::Switch { epoch, .. }
+            | Op::Confirm { epoch, .. }
+            | Op::Return { epoch }
+            | Op::Hold { epoch }
+            | Op::Prune { epoch, .. }
+            | Op::Quarantine { epoch, .. }
+            | Op::Retry { epoch, .. }
+            | Op::Accept { epoch, .. }
+            | Op::SetStopped { epoch, .. } => Some(*epoch),
+            Op::Observe(_)
+            | Op::Probe { .. }
+            | Op::Measure { .. }
+            | Op::Sample { .. }
+            | Op::Cancel { .. }
+            | Op::Manifest { .. }
+            | Op::Ping => None,
+        }
+    }
+}
+
+/// What an observation looks at.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Observe {
+    pub shared: Vec<Shared>,
+    /// `from` of the shared environment file.
+    pub env_file: Option<String>,
+    pub required_env: Vec<String>,
+    /// A drift scan that is older than so many seconds is made anew; `None`: the last one will do.
+    pub scan_older_than: Option<u64>,
+}
+
+/// Where a command runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cwd {
+    Release(ReleaseName),
+    /// What `current` leads to; ROOT where there is none yet.
+    Current,
+}
+
+/// A secret on its way to a probe. It has no `Display`, and its `Debug` shows nothing (law 9).
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the value.
+    pub fn new(value: String) -> Self {
+        Secret(value)
+    }
+    /// The value, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// The answer to one call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answer {
+    pub id: u64,
+    pub result: Result<Reply, HostError>,
+    /// A person asked this run to stop (any reply may say so).
+    pub cancelled: Option<String>,
+}
+
+/// What an operation gives.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    Done,
+    State(Box<HostState>),
+    /// The root is held; what the host did by itself before is in the state.
+    Acquired(Box<HostState>),
+    Missing {
+        blobs: Vec<Digest>,
+        free_bytes: u64,
+    },
+    Uploaded {
+        bytes: u64,
+    },
+    Extracted {
+        copied: u64,
+        received: u64,
+    },
+    Gate(GateResult),
+    Command(CommandResult),
+    Sealed {
+        tree: Digest,
+    },
+    Attempt(Attempt),
+    /// A figure, or why there is none.
+    Figure(Result<f64, String>),
+    Confirmed,
+    /// Where the host is now.
+    Returned {
+        to: ReleaseName,
+    },
+    Pruned {
+        removed: Vec<ReleaseName>,
+        kept_in_use: Vec<ReleaseName>,
+    },
+    Retried {
+        lifted: u32,
+    },
+    Drift(DriftReport),
+    Manifest(Manifest),
+}
+
+/// What a gate says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateResult {
+    pub pass: bool,
+    pub evidence: String,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandResult {
+    pub exit: Exit,
+    /// Standard output and error together, the first and the last part where there was too much.
+    pub output: String,
+    pub millis: u64,
+}
+
+/// The end of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    TimedOut,
+}
+
+impl CommandResult {
+    /// Exit code 0.
+    pub fn ok(&self) -> bool {
+        self.exit == Exit::Code(0)
+    }
+
+    /// `exit code 1: last line of the output`.
+    pub fn evidence(&self) -> String {
+        let end = match self.exit {
+            Exit::Code(code) => format!("exit code {code}"),
+            Exit::Signal(signal) => format!("killed by signal {signal}"),
+            Exit::TimedOut => format!("still running after {} ms and was killed", self.millis),
+        };
+        match self.output.lines().rfind(|line| !line.trim().is_empty()) {
+            Some(line) => format!("{end}: {}", line.trim()),
+            None => end,
+        }
+    }
+}
+
+/// Why an operation was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostError {
+    /// The host could not be reached, or the answer was lost: whether the effect happened is unknown.
+    #[error("{0}")]
+    Connection(String),
+    #[error("{refusal}")]
+    Refused { refusal: Refusal },
+    #[error("{root} is held by {} since {}", holder.who, holder.since)]
+    Locked { root: String, holder: Box<Holder> },
+    /// What the configuration asks for cannot be had here: a shared file is missing, a variable is absent.
+    /// A verdict, not an accident.
+    #[error("{0}")]
+    Precondition(String),
+    /// The operating system said no: object, place, reason.
+    #[error("{0}")]
+    Io(String),
+    /// Contents do not match their digest.
+    #[error("{0}")]
+    Integrity(String),
+}
+
+impl From<Refusal> for HostError {
+    fn from(refusal: Refusal) -> Self {
+        HostError::Refused { refusal }
+    }
+}

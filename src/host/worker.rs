@@ -1,0 +1,223 @@
+//! One root in an agent: its calls one after the other, the lock, and the lease (law 6). The thread that does the work is
+//! the one that watches the clock, so that an effect under way is always finished first.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::local::Nothing;
+use super::lock::Lock;
+use super::observe::observe;
+use super::ops::perform;
+use super::root::{Root, now};
+use super::session::{Pieces, Session};
+use super::switch;
+use super::wire::{HostError, Observe, Op, Reply};
+use crate::fault::fault;
+use crate::model::ids::Epoch;
+use crate::model::record::{Holder, Refusal};
+
+/// One call, and the data that belong to it.
+pub struct Job {
+    pub id: u64,
+    pub op: Op,
+    pub pieces: Option<Pieces>,
+}
+
+/// The thread of one root.
+pub struct Worker {
+    session: Arc<Session>,
+    root: Root,
+    held: Option<Held>,
+}
+
+struct Held {
+    lock: Lock,
+    epoch: Epoch,
+    lease: Duration,
+    /// The lease of the probation, while one of this epoch is there.
+    probation: Option<Duration>,
+}
+
+/// A host that cannot go back (a full disk, an I/O error) tries again so often before it leaves it to the next run.
+const ATTEMPTS: u32 = 30;
+
+impl Worker {
+    /// A worker that holds nothing yet.
+    pub fn new(session: Arc<Session>, root: Root) -> Worker {
+        Worker { session, root, held: None }
+    }
+
+    /// Works until the controller is gone, and after that until no probation needs watching.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        while !self.session.is_closed() {
+            if self.remaining().is_some_and(|left| left.is_zero()) {
+                self.expire();
+            }
+            let job = match self.remaining() {
+                Some(left) => jobs.recv_timeout(left),
+                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match job {
+                // Heard before the lease was over or not: what counts is the lease at the time of the deed.
+                Ok(job) if self.remaining().is_some_and(|left| left.is_zero()) => {
+                    self.expire();
+                    self.answer(job);
+                }
+                Ok(job) => self.answer(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.farewell();
+    }
+
+    fn answer(&mut self, job: Job) {
+        let id = job.id;
+        let result = catch_unwind(AssertUnwindSafe(|| self.perform(job))).unwrap_or_else(|panic| Err(bug(&*panic)));
+        self.refresh();
+        self.session.answer(id, self.root.path(), result);
+    }
+
+    fn perform(&mut self, job: Job) -> Result<Reply, HostError> {
+        match job.op {
+            Op::Acquire { epoch, who, lease } => self.acquire(epoch, who, lease),
+            Op::Release { epoch } => {
+                self.fence(epoch)?;
+                // What is on probation stays watched until its lease is over, or someone takes over.
+                self.held = self.held.take().filter(|held| held.probation.is_some());
+                Ok(Reply::Done)
+            }
+            op => {
+                let epoch = op.epoch().unwrap_or_default();
+                let lease = self.fence(epoch)?;
+                match job.pieces {
+                    Some(mut pieces) => {
+                        pieces.lease = Some(lease);
+                        perform(&self.root, op, &*self.session.prober, &mut pieces)
+                    }
+                    None => perform(&self.root, op, &*self.session.prober, &mut Nothing),
+                }
+            }
+        }
+    }
+
+    /// Only the holder acts, and only under its own epoch (law 3). Gives its lease.
+    fn fence(&self, epoch: Epoch) -> Result<Duration, HostError> {
+        match &self.held {
+            Some(held) if held.epoch == epoch => Ok(held.lease()),
+            _ => Err(Refusal::Fenced { have: self.root.record()?.epoch.0, got: epoch.0 }.into()),
+        }
+    }
+
+    fn acquire(&mut self, epoch: Epoch, who: String, lease: Duration) -> Result<Reply, HostError> {
+        self.root.prepare()?;
+        let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
+        let lock = Lock::take(&self.root, &holder)?;
+        fault!("host.acquire.after-lock");
+        let record = self.root.record()?;
+        if epoch <= record.epoch {
+            return Err(Refusal::Fenced { have: record.epoch.0, got: epoch.0 }.into());
+        }
+        if record.probation.as_ref().is_some_and(|probation| self.root.lease_over(probation)) {
+            switch::lease_ran_out(&self.root)?;
+        }
+        self.root.tidy()?;
+        self.root.note_heard(Duration::ZERO)?;
+        self.root.update(|record| {
+            record.acquire(epoch)?;
+            record.take_over(epoch)?;
+            if let Some(probation) = &mut record.probation {
+                probation.lease = lease;
+            }
+            Ok(())
+        })?;
+        fault!("host.acquire.after-record");
+        let state = observe(&self.root, &Observe::default())?;
+        self.held = Some(Held { lock, epoch, lease, probation: None });
+        Ok(Reply::Acquired(Box::new(state)))
+    }
+
+    /// After every call: what the record says now decides which lease is watched.
+    fn refresh(&mut self) {
+        if let Some(held) = &mut self.held
+            && let Ok(record) = self.root.record()
+        {
+            held.probation = record.probation.filter(|p| p.epoch == held.epoch).map(|p| p.lease);
+        }
+        let (epoch, probation) = self.held.as_ref().map(|held| (held.epoch, held.probation)).unzip();
+        self.session.holds(&self.root, epoch, probation.flatten());
+    }
+
+    /// What is left of the lease; `None`: nothing is held.
+    fn remaining(&self) -> Option<Duration> {
+        self.held.as_ref().map(|held| held.lease().saturating_sub(self.session.silent()))
+    }
+
+    /// The lease is over: back, where a release is on probation; and the root is given back. Later calls under this
+    /// epoch are refused.
+    fn expire(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        if held.probation.is_some() {
+            self.go_back(held.epoch);
+        }
+        drop(held.lock);
+        self.refresh();
+    }
+
+    fn go_back(&self, epoch: Epoch) {
+        for attempt in 1..=ATTEMPTS {
+            let ours = self.root.record().map(|r| r.probation.is_some_and(|p| p.epoch == epoch));
+            if ours == Ok(false) || switch::lease_ran_out(&self.root).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100) * attempt);
+        }
+    }
+
+    /// The controller is gone. The root is free for another one at once; a probation is watched until someone has
+    /// taken over or its lease is over.
+    fn farewell(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let (epoch, lease) = (held.epoch, held.lease());
+        if held.probation.is_none() {
+            return;
+        }
+        let _ = self.root.note_heard(self.session.silent());
+        drop(held.lock);
+        let taken_over = || {
+            let record = self.root.record();
+            record.is_ok_and(|r| r.epoch != epoch || r.probation.is_none_or(|p| p.epoch != epoch))
+        };
+        loop {
+            if taken_over() {
+                return;
+            }
+            let left = lease.saturating_sub(self.session.silent());
+            if !left.is_zero() {
+                std::thread::sleep(left.min(Duration::from_millis(500)));
+                continue;
+            }
+            let who = "the host itself: the lease is over".to_owned();
+            let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
+            match Lock::take(&self.root, &holder) {
+                Ok(_lock) => return self.go_back(epoch),
+                // Someone else is at it: a new run, which raises the epoch, or one that is refused.
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+}
+
+impl Held {
+    fn lease(&self) -> Duration {
+        self.probation.unwrap_or(self.lease)
+    }
+}
+
+/// A mistake in this program is an answer like any other: the controller must not wait for it.
+pub fn bug(panic: &(dyn std::any::Any + Send)) -> HostError {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    HostError::Io(format!("the agent failed inside ({}): please report this", text.unwrap_or("no reason given")))
+}
