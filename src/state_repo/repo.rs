@@ -1,0 +1,241 @@
+//! Opening a state repository, bringing it up to date, and finding the commit that its branch names.
+
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Repository};
+
+use super::command::{Git, GitSettings};
+use super::error::{RepoError, Result};
+use super::location::{self, Location};
+use super::mirror::{Held, Mirror};
+use super::{Author, CommitId};
+
+/// A state repository at one branch. Cheap to clone; holds paths, no open files, so that a `gc`, a repack or a mirror
+/// made anew is never in its way.
+#[derive(Debug, Clone)]
+pub struct StateRepo {
+    pub(super) location: Location,
+    pub(super) branch: String,
+    /// `refs/heads/BRANCH`.
+    pub(super) refname: String,
+    pub(super) git_dir: PathBuf,
+    pub(super) settings: GitSettings,
+    /// Only a remote one has a mirror.
+    pub(super) mirror: Option<Mirror>,
+}
+
+/// The ref that holds approvals and rejections.
+pub(super) const WORDS_REF: &str = "refs/soll/approvals";
+
+impl StateRepo {
+    /// A path is read in place: a work tree, a bare repository, or a directory inside of one. Anything remote gets a
+    /// bare mirror under `cache_dir/repos/`, which is fetched here when it is missing or broken, and only then.
+    ///
+    /// # Errors
+    /// A path that is no repository; a remote that cannot be reached, is empty or lacks the branch.
+    pub fn open(location: Location, branch: &str, cache_dir: &Path, settings: GitSettings) -> Result<StateRepo> {
+        let refname = location::branch_ref(branch)?;
+        let branch = branch.to_owned();
+        match &location {
+            Location::Local(path) => {
+                let repo = Repository::discover(path).map_err(|error| RepoError::NotARepository {
+                    path: path.display().to_string(),
+                    detail: error.message().to_owned(),
+                })?;
+                let git_dir = repo.path().to_owned();
+                Ok(StateRepo { location, branch, refname, git_dir, settings, mirror: None })
+            }
+            Location::Remote(_) => {
+                let mirror = Mirror::at(cache_dir, "repos", &location)?;
+                let git_dir = mirror.dir.clone();
+                let state = StateRepo { location, branch, refname, git_dir, settings, mirror: Some(mirror.clone()) };
+                if state.tip().is_none() {
+                    let held = mirror.lock(&state.settings)?;
+                    // Another process may have made it while we waited; one that only lacks this branch is fetched.
+                    match Repository::open_bare(&state.git_dir) {
+                        Ok(_) => state.fetch_or_rebuild(&mirror, &held)?,
+                        Err(_) => state.rebuild(&mirror, &held)?,
+                    }
+                }
+                Ok(state)
+            }
+        }
+    }
+
+    /// Brings the mirror of a remote up to date: the branch, the tags, the approvals. Nothing to do for a path.
+    ///
+    /// A force-push of the branch is followed here; [`StateRepo::check_advance`] is what notices it. Approvals only move
+    /// forward: [`super::Words::rewritten`] says when theirs do not.
+    pub fn refresh(&self) -> Result<()> {
+        let Some(mirror) = &self.mirror else { return Ok(()) };
+        let held = mirror.lock(&self.settings)?;
+        self.fetch_or_rebuild(mirror, &held)
+    }
+
+    /// The commit that the branch names now.
+    ///
+    /// # Errors
+    /// [`RepoError::NoBranch`] with the names there are, [`RepoError::Empty`].
+    pub fn head(&self) -> Result<CommitId> {
+        let repo = self.repository()?;
+        match repo.find_reference(&self.refname).and_then(|reference| reference.peel_to_commit()) {
+            Ok(commit) => Ok(CommitId(commit.id())),
+            Err(error) if error.code() == ErrorCode::NotFound && repo.find_reference(&self.refname).is_err() => {
+                let names = |repo: &Repository| -> std::result::Result<Vec<String>, git2::Error> {
+                    let branches = repo.branches(Some(git2::BranchType::Local))?;
+                    Ok(branches.flatten().filter_map(|(b, _)| b.name().ok().flatten().map(str::to_owned)).collect())
+                };
+                Err(self.no_branch(names(&repo).map_err(|error| self.objects("list the branches", &error))?))
+            }
+            Err(error) => Err(self.objects(&format!("read the branch `{}`", self.branch), &error)),
+        }
+    }
+
+    /// The commit that `--ref REV` means: a full or short id, a branch, a tag, `HEAD~2`. A branch or commit that the
+    /// mirror of a remote does not hold is fetched.
+    pub fn resolve(&self, rev: &str) -> Result<CommitId> {
+        let plain = !rev.starts_with(['-', '.', '/'])
+            && rev.chars().all(|c| c.is_alphanumeric() || "._/+@#=-^~{}".contains(c))
+            && !rev.is_empty();
+        if !plain {
+            return Err(RepoError::Grammar(format!("`{rev}` is not a revision: an id, a branch or a tag is needed")));
+        }
+        let find = |rev: &str| -> Result<CommitId> {
+            let repo = self.repository()?;
+            let commit = repo.revparse_single(rev).and_then(|object| object.peel_to_commit());
+            commit.map(|commit| CommitId(commit.id())).map_err(|error| RepoError::NoRevision {
+                place: self.location.to_string(),
+                rev: rev.to_owned(),
+                detail: error.message().to_owned(),
+            })
+        };
+        let found = find(rev);
+        let (Err(RepoError::NoRevision { .. }), Some(mirror)) = (&found, &self.mirror) else { return found };
+        let held = mirror.lock(&self.settings)?;
+        // `feature~2`: the name is fetched, the way from there is walked here.
+        let (name, way) = rev.split_at(rev.find(['~', '^']).unwrap_or(rev.len()));
+        let fetched = format!("refs/remotes/origin/{name}");
+        let refspec = match name.parse::<CommitId>() {
+            Ok(_) => name.to_owned(),
+            Err(_) if location::branch_ref(name).is_ok() => format!("+refs/heads/{name}:{fetched}"),
+            Err(_) => return found,
+        };
+        let output = self.git(&self.git_dir).run("fetch from", "fetch", FETCH, &["origin", &refspec])?;
+        drop(held);
+        if !output.success {
+            return found;
+        }
+        find(rev).or_else(|_| find(&format!("{fetched}{way}"))).or(found)
+    }
+
+    /// The name of the branch.
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    /// Where it is, for people: without credentials.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The Git directory that is read.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
+    /// The top of the work tree, where the repository is a local one with a work tree. Relative bundle paths count from
+    /// there; the state itself is never read from it.
+    pub fn work_tree(&self) -> Option<PathBuf> {
+        self.mirror.is_none().then(|| self.repository().ok()?.workdir().map(Path::to_owned)).flatten()
+    }
+
+    /// Who commits here, from `GIT_AUTHOR_NAME`, `GIT_AUTHOR_EMAIL` or git's configuration (`user.name`, `user.email`).
+    pub fn configured_author(&self) -> Option<Author> {
+        let config = self.repository().ok()?.config().ok()?;
+        let value = |variable: &str, key: &str| {
+            let from_environment = std::env::var(variable).ok().filter(|value| !value.is_empty());
+            from_environment.or_else(|| config.get_string(key).ok())
+        };
+        Some(Author { name: value("GIT_AUTHOR_NAME", "user.name")?, email: value("GIT_AUTHOR_EMAIL", "user.email")? })
+    }
+
+    pub(super) fn repository(&self) -> Result<Repository> {
+        Repository::open(&self.git_dir).map_err(|error| self.objects("open the repository", &error))
+    }
+
+    pub(super) fn objects(&self, what: &str, error: &git2::Error) -> RepoError {
+        RepoError::Objects {
+            what: what.to_owned(),
+            place: self.location.to_string(),
+            detail: self.location.redact(error.message()),
+        }
+    }
+
+    pub(super) fn git<'a>(&'a self, dir: &'a Path) -> Git<'a> {
+        Git::new(&self.settings, &self.location).within(dir, dir)
+    }
+
+    /// Runs `read`; where libgit2 cannot read an object of a mirror, the mirror is made anew and `read` runs once more.
+    pub(super) fn reading<T>(&self, read: impl Fn(&Repository) -> Result<T>) -> Result<T> {
+        let first = self.repository().and_then(|repo| read(&repo));
+        let (Err(RepoError::Objects { .. }), Some(mirror)) = (&first, &self.mirror) else { return first };
+        let held = mirror.lock(&self.settings)?;
+        if mirror.is_whole(&self.settings, &self.location) {
+            return first;
+        }
+        self.rebuild(mirror, &held)?;
+        read(&self.repository()?)
+    }
+
+    /// The branch's commit, where everything down to its tree can be read.
+    fn tip(&self) -> Option<CommitId> {
+        let repo = self.repository().ok()?;
+        let commit = repo.find_reference(&self.refname).ok()?.peel_to_commit().ok()?;
+        commit.tree().ok()?;
+        Some(CommitId(commit.id()))
+    }
+
+    /// Fetches under the lock that the caller holds.
+    pub(super) fn fetch_or_rebuild(&self, mirror: &Mirror, held: &Held) -> Result<()> {
+        match self.fetch_into(&self.git_dir) {
+            Err(RepoError::Command { .. }) if !mirror.is_whole(&self.settings, &self.location) => {
+                self.rebuild(mirror, held)
+            }
+            fetched => fetched,
+        }
+    }
+
+    fn rebuild(&self, mirror: &Mirror, held: &Held) -> Result<()> {
+        mirror.create(&self.location, held, |dir| self.fetch_into(dir))
+    }
+
+    fn fetch_into(&self, dir: &Path) -> Result<()> {
+        let branch = format!("+{0}:{0}", self.refname);
+        let refspecs = ["origin", &branch, "+refs/tags/*:refs/tags/*", "+refs/soll/*:refs/remotes/soll/*"];
+        let git = self.git(dir);
+        let output = git.run("fetch from", "fetch", FETCH_ALL, &refspecs)?;
+        if output.success {
+            return self.follow_words(dir);
+        }
+        let failure = git.failure("fetch from", &output);
+        if !output.stderr.contains("couldn't find remote ref") {
+            return Err(failure);
+        }
+        // The branch is gone or was never there: which ones are?
+        let heads = git.must("list the branches of", "ls-remote", &["--heads"], &["origin"])?;
+        let text = String::from_utf8_lossy(&heads);
+        let names = text.lines().filter_map(|line| line.split_once("\trefs/heads/")).map(|(_, name)| name.to_owned());
+        Err(self.no_branch(names.collect()))
+    }
+
+    fn no_branch(&self, known: Vec<String>) -> RepoError {
+        let place = self.location.to_string();
+        match known.is_empty() {
+            true => RepoError::Empty { place },
+            false => RepoError::NoBranch { place, branch: self.branch.clone(), known },
+        }
+    }
+}
+
+const FETCH: &[&str] = &["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+const FETCH_ALL: &[&str] = &["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--prune"];

@@ -1,0 +1,187 @@
+//! The ledger: one row per run, for ever (G3). Exit code, page, metric and notification come from it (law 8).
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::{Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError};
+use crate::journal::RunResult;
+use crate::journal::event::Started;
+use crate::model::ids::{EnvName, ReleaseName, RunId, Sha};
+
+/// One run. Serializes to the contract's `history` (1.3), with more keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    pub run: RunId,
+    pub environment: EnvName,
+    /// What ran before: the commit, or the directory's name where nobody knows its commit.
+    pub from: Option<String>,
+    /// The commit that was desired.
+    pub to: String,
+    /// `None`: not over yet.
+    pub result: Option<RunResult>,
+    /// Why it ended as it did; empty for a success.
+    pub reason: String,
+    pub started: Timestamp,
+    pub finished: Option<Timestamp>,
+    pub actor: String,
+    /// Of the state repository.
+    pub commit: String,
+    /// Why it was started.
+    pub cause: String,
+    pub from_release: Option<ReleaseName>,
+    /// The directory that a deployment makes.
+    pub release: ReleaseName,
+    /// When the desired commit was committed, for the lead time.
+    pub committed_at: Option<Timestamp>,
+    /// The controller's process, for people; whether it lives is [`Store::alive`]'s to say.
+    pub pid: u32,
+    pub machine: String,
+}
+
+const COLUMNS: &str = "run, environment, from_release, from_sha, to_sha, release, state_commit, actor, cause, \
+                       committed_at, started, finished, result, reason, pid, machine";
+
+impl Store {
+    /// The newest runs, newest first, of one environment or of all.
+    pub fn runs(&self, env: Option<&EnvName>, limit: usize) -> Result<Vec<RunRow>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        match env {
+            Some(env) => {
+                let tail = "WHERE environment = ?1 ORDER BY started DESC, run DESC LIMIT ?2";
+                self.select(tail, params![env.as_str(), limit])
+            }
+            None => self.select("ORDER BY started DESC, run DESC LIMIT ?1", params![limit]),
+        }
+    }
+
+    /// The newest run of an environment.
+    pub fn last_run(&self, env: &EnvName) -> Result<Option<RunRow>, StoreError> {
+        Ok(self.runs(Some(env), 1)?.pop())
+    }
+
+    /// The runs that are not over, oldest first.
+    pub fn unfinished(&self) -> Result<Vec<RunRow>, StoreError> {
+        self.select("WHERE result IS NULL ORDER BY started, run", [])
+    }
+
+    /// The run with this name, or the only one whose name begins so.
+    pub fn run(&self, wanted: &str) -> Result<RunRow, StoreError> {
+        let tail = "WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, started DESC, run DESC LIMIT 9";
+        let mut rows = if wanted.is_empty() { Vec::new() } else { self.select(tail, [wanted])? };
+        match rows.as_slice() {
+            [] => Err(StoreError::NoSuchRun(wanted.to_owned())),
+            [first, ..] if first.run.as_str() == wanted || rows.len() == 1 => Ok(rows.swap_remove(0)),
+            _ => {
+                let mut candidates: Vec<_> = rows.iter().take(8).map(|row| row.run.to_string()).collect();
+                if rows.len() > candidates.len() {
+                    candidates.push("…".to_owned());
+                }
+                Err(StoreError::Ambiguous { wanted: wanted.to_owned(), candidates })
+            }
+        }
+    }
+
+    fn select(&self, tail: &str, params: impl rusqlite::Params) -> Result<Vec<RunRow>, StoreError> {
+        self.read("read the ledger", |connection| {
+            let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM runs {tail}"))?;
+            statement.query_map(params, row_of)?.collect()
+        })
+    }
+}
+
+/// The row of a run that begins.
+pub(super) fn open(t: &Transaction<'_>, run: &RunId, started: &Started) -> rusqlite::Result<()> {
+    t.execute(
+        "INSERT INTO runs (run, environment, from_release, from_sha, to_sha, release, state_commit, actor, cause, \
+         committed_at, started, pid, machine) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            run.as_str(),
+            started.environment.as_str(),
+            started.from.as_ref().map(ReleaseName::as_str),
+            started.from_sha.as_ref().map(Sha::as_str),
+            started.to.as_str(),
+            started.release.as_str(),
+            started.commit,
+            started.actor,
+            started.reason,
+            started.committed_at.map(at),
+            at(started.at),
+            std::process::id(),
+            machine(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The end of a run.
+pub(super) fn close(
+    t: &Transaction<'_>,
+    run: &RunId,
+    when: Timestamp,
+    result: RunResult,
+    reason: &str,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE runs SET finished = ?2, result = ?3, reason = ?4 WHERE run = ?1";
+    t.execute(sql, params![run.as_str(), at(when), result.as_str(), reason])?;
+    Ok(())
+}
+
+/// A time as text of one length, so that texts sort like times and nothing is rounded.
+pub(super) fn at(when: Timestamp) -> String {
+    format!("{when:.9}")
+}
+
+/// A column that has a grammar.
+pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get::<_, String>(column)?.parse().map_err(|e| unreadable(column, e))
+}
+
+fn maybe<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get::<_, Option<String>>(column)?.map(|text| text.parse().map_err(|e| unreadable(column, e))).transpose()
+}
+
+fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
+
+fn row_of(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let from_release: Option<ReleaseName> = maybe(row, 2)?;
+    let from_sha: Option<Sha> = maybe(row, 3)?;
+    let result: Option<String> = row.get(12)?;
+    let result = result.map(|text| serde_json::from_value(text.into()).map_err(|e| unreadable(12, e))).transpose()?;
+    Ok(RunRow {
+        run: parsed(row, 0)?,
+        environment: parsed(row, 1)?,
+        from: from_sha.map(|s| s.to_string()).or_else(|| from_release.as_ref().map(|r| r.to_string())),
+        from_release,
+        to: row.get(4)?,
+        release: parsed(row, 5)?,
+        commit: row.get(6)?,
+        actor: row.get(7)?,
+        cause: row.get(8)?,
+        committed_at: maybe(row, 9)?,
+        started: parsed(row, 10)?,
+        finished: maybe(row, 11)?,
+        result,
+        reason: row.get(13)?,
+        pid: row.get(14)?,
+        machine: row.get(15)?,
+    })
+}
+
+fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "this machine".to_owned(),
+        name => name.to_owned(),
+    }
+}
