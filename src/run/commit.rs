@@ -1,0 +1,76 @@
+//! Commits that this program makes: a new desired commit for an environment, or one key of its table, with the
+//! reason in the message. Everything else in the file stays byte for byte (contract 1.2).
+
+use super::controller::{Controller, ControllerError, Snapshot};
+use crate::model::desired::Environment;
+use crate::model::desired::edit;
+use crate::model::ids::{EnvName, Sha};
+use crate::state_repo::{CommitId, Edits, Publish};
+
+/// One change to an environment's table.
+#[derive(Debug, Clone)]
+pub enum Change {
+    Release(String),
+    Set { key: &'static str, value: String },
+    Remove { key: &'static str },
+}
+
+/// Commits `change` of `env` on top of the newest commit, and pushes where that is asked for. `expect`: refused where
+/// the release is another one by now.
+pub fn commit(
+    controller: &Controller,
+    env: &EnvName,
+    change: &Change,
+    message: &str,
+    expect: Option<&str>,
+) -> Result<CommitId, ControllerError> {
+    let publish = Publish {
+        author: controller.author(),
+        signing_key: controller.settings.signing_key.clone(),
+        push: controller.settings.push,
+    };
+    controller.repo.edit_and_push(&publish, |parent| {
+        let snapshot = controller.snapshot(*parent)?;
+        let desired = known(&snapshot, env)?;
+        if let Some(expect) = expect.filter(|expect| *expect != desired.release.as_str()) {
+            let now = desired.release.as_str();
+            return Err(ControllerError::Other(format!(
+                "{env} asks for {now} by now, no longer for {expect}: nothing was committed"
+            )));
+        }
+        let file = snapshot.defined_in.get(env).cloned().unwrap_or_else(|| controller.settings.file.clone());
+        let bytes = controller.repo.read(parent, &file)?.unwrap_or_default();
+        let text = String::from_utf8(bytes).map_err(|_| ControllerError::Other(format!("{file} is not UTF-8")))?;
+        let name = env.as_str();
+        let edited = match change {
+            Change::Release(release) => edit::set_release(&text, name, release),
+            Change::Set { key, value } => edit::set_string(&text, name, key, value),
+            Change::Remove { key } => edit::remove_key(&text, name, key),
+        };
+        let edited = edited.map_err(|error| ControllerError::Other(format!("{file}: {error}")))?;
+        // What the loop would refuse is not committed.
+        controller.load(parent, Some((&file, &edited)))?;
+        Ok(Edits { files: vec![(file, Some(edited.into_bytes()))], message: message.to_owned() })
+    })
+}
+
+/// Takes a failed release back in the state repository (H2).
+pub fn revert(
+    controller: &Controller,
+    env: &Environment,
+    from: &Sha,
+    to: &Sha,
+    reason: &str,
+) -> Result<CommitId, ControllerError> {
+    let message = format!("Revert {} to {}: {} failed\n\n{reason}\n", env.name, to.short(), from.short());
+    commit(controller, &env.name, &Change::Release(to.to_string()), &message, Some(env.release.as_str()))
+}
+
+/// The environment of that name.
+pub fn known<'a>(snapshot: &'a Snapshot, name: &EnvName) -> Result<&'a Environment, ControllerError> {
+    let environments = &snapshot.desired.environments;
+    environments.get(name).ok_or_else(|| {
+        let names: Vec<_> = environments.keys().map(EnvName::as_str).collect();
+        ControllerError::NoEnvironment { name: name.clone(), known: names.join(", ") }
+    })
+}

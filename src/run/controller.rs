@@ -1,0 +1,162 @@
+//! What all runs of one process share: settings, state repository, history, bundles. Reads a commit into the desired
+//! state; holds no opinion about it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::files::Checked;
+use super::settings::Settings;
+use crate::artifact::store::ArtifactStore;
+use crate::model::desired::Desired;
+use crate::model::desired::diagnose::{Diagnostics, SourceFile};
+use crate::model::desired::load::{Loaded, load};
+use crate::model::ids::EnvName;
+use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
+use crate::store::{Store, StoreError};
+
+/// The shared parts. Cheap to clone behind an `Arc`.
+pub struct Controller {
+    pub settings: Settings,
+    pub repo: StateRepo,
+    pub store: Store,
+    pub artifacts: ArtifactStore,
+    pub signers: Option<AllowedSigners>,
+    /// This program, to be started as an agent.
+    pub exe: PathBuf,
+    /// `user@machine`, for locks and journals.
+    pub who: String,
+}
+
+/// One commit of the state repository, read.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub commit: CommitId,
+    pub info: CommitInfo,
+    pub desired: Desired,
+    pub warnings: Diagnostics,
+    /// Which file each environment is defined in.
+    pub defined_in: BTreeMap<EnvName, String>,
+    /// Where relative bundle paths start: the state file's directory, where the repository has a work tree.
+    pub base: Option<PathBuf>,
+}
+
+impl Snapshot {
+    /// What was read, without where it came from.
+    pub fn into_checked(self) -> Checked {
+        Checked { desired: self.desired, warnings: self.warnings }
+    }
+}
+
+/// Why the controller cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    NotAccepted(#[from] NotAccepted),
+    #[error("{} error(s) in the state file", .0.iter().count())]
+    Invalid(Box<Diagnostics>),
+    /// Somebody named an environment that this commit does not have.
+    #[error("there is no environment `{name}`; there are: {known}")]
+    NoEnvironment { name: EnvName, known: String },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Controller {
+    /// Opens everything. Nothing is fetched yet.
+    pub fn open(settings: Settings) -> Result<Arc<Controller>, ControllerError> {
+        let caches = settings.state_dir.join("cache");
+        let location = Location::parse(&settings.repo)?;
+        let repo = StateRepo::open(location, &settings.branch, &caches, settings.git.clone())?;
+        let store = Store::open(&settings.state_dir)?;
+        let artifacts =
+            ArtifactStore::new(caches.join("bundles")).map_err(|e| ControllerError::Other(e.to_string()))?;
+        let signers = settings.allowed_signers.as_deref().map(AllowedSigners::load).transpose()?;
+        let exe = std::env::current_exe()
+            .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;
+        let who = who();
+        Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, exe, who }))
+    }
+
+    /// The desired state of one commit.
+    pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
+        let Loaded { desired, warnings, defined_in, .. } = self.load(&commit, None)?;
+        let file = &self.settings.file;
+        let base = self.repo.work_tree().map(|tree| {
+            let file = tree.join(file);
+            file.parent().map_or(tree, |dir| dir.to_owned())
+        });
+        Ok(Snapshot { info: self.repo.commit_info(&commit)?, commit, desired, warnings, defined_in, base })
+    }
+
+    /// Reads and checks the state at a commit, with one file replaced by a text that is not committed yet.
+    pub fn load(&self, commit: &CommitId, instead: Option<(&str, &str)>) -> Result<Loaded, ControllerError> {
+        let file = &self.settings.file;
+        let read = |path: &str| -> Result<Option<String>, String> {
+            if let Some((_, text)) = instead.filter(|(edited, _)| *edited == path) {
+                return Ok(Some(text.to_owned()));
+            }
+            let Some(bytes) = self.repo.read(commit, path).map_err(|e| e.to_string())? else { return Ok(None) };
+            let text = String::from_utf8(bytes);
+            text.map(Some).map_err(|_| format!("{path} in commit {} is not UTF-8", commit.short()))
+        };
+        let text = read(file).map_err(ControllerError::Other)?.ok_or_else(|| {
+            let (place, at) = (self.repo.location(), commit.short());
+            ControllerError::Other(format!(
+                "{place} has no {file} in commit {at}: commit one (`soll init` writes a first one), or name it with --file"
+            ))
+        })?;
+        let includes = |pattern: &str| {
+            let paths = self.repo.list(commit, pattern).map_err(|e| e.to_string())?;
+            let source = |path: String| Ok(SourceFile { text: read(&path)?.unwrap_or_default(), path });
+            paths.into_iter().map(source).collect()
+        };
+        let main = SourceFile { path: file.clone(), text };
+        load(main, &includes).map_err(|found| ControllerError::Invalid(Box::new(found)))
+    }
+
+    /// The newest commit of the branch, refused unless it may follow the last one that was acted on (law 10).
+    pub fn accepted_head(&self) -> Result<CommitId, ControllerError> {
+        self.repo.refresh()?;
+        let head = self.repo.head()?;
+        let last = self.store.accepted(&self.accepted_key())?;
+        let last = last.map(|text| text.parse::<CommitId>()).transpose()?;
+        self.repo.check_advance(last.as_ref(), &head, self.signers.as_ref())?;
+        Ok(head)
+    }
+
+    /// From now on nothing older is acted on.
+    pub fn accept(&self, commit: &CommitId) -> Result<(), ControllerError> {
+        Ok(self.store.set_accepted(&self.accepted_key(), &commit.to_string())?)
+    }
+
+    /// What the last accepted commit is filed under.
+    pub fn accepted_key(&self) -> String {
+        format!("{}#{}", self.repo.location(), self.repo.branch())
+    }
+
+    /// Who makes the commits of this program.
+    pub fn author(&self) -> Author {
+        let configured = self.settings.author.clone().or_else(|| self.repo.configured_author());
+        configured.unwrap_or_else(|| Author { name: "soll".to_owned(), email: "soll@localhost".to_owned() })
+    }
+}
+
+/// `user@machine`.
+fn who() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".to_owned());
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{user}@{machine}")
+}
+
+/// Now, to the millisecond: what is shown and stored needs no more.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}

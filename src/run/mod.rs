@@ -1,0 +1,24 @@
+//! From a plan to effects: the dispatcher (the only writer of run state), the executor (a match on the step), one
+//! reconciliation pass, and the daemon that repeats it.
+
+pub mod commit;
+pub mod controller;
+pub mod daemon;
+pub mod dispatch;
+pub mod executor;
+pub mod files;
+pub mod hold;
+pub mod judge;
+mod lane;
+pub mod observe;
+pub mod outcome;
+pub mod published;
+pub mod reconcile;
+mod recover;
+pub mod sample;
+pub mod settings;
+pub mod site;
+pub mod task;
+pub mod track;
+pub mod watch;
+pub mod world;

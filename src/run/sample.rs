@@ -1,0 +1,101 @@
+//! A health sample of an environment that is in sync: what soak counts (B2) and what is shown between deployments (C6).
+
+use std::sync::Arc;
+
+use super::controller::{Controller, now};
+use super::task::{command, fill_probe, values};
+use crate::health::prober::HealthProber;
+use crate::health::{self, verdict};
+use crate::host::local;
+use crate::host::wire::{Cwd, HostError, Op, Reply};
+use crate::model::desired::{Address, Check, Environment, From, OnFailure, Probe, Target};
+use crate::model::observed::{Attempt, HostObserved, HostState, Observed, Verdict};
+use crate::plan::intent::sha_of;
+
+/// Asks every check once and lets the hosts count the answer. `None`: there was no evidence either way.
+pub async fn sample(controller: &Arc<Controller>, env: &Environment, observed: &Observed) -> Option<bool> {
+    let seen = observed.environments.get(&env.name)?;
+    let mut worst = Some(true);
+    for target in &env.targets {
+        let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { continue };
+        let healthy = host(controller, env, target, state).await;
+        worst = match (worst, healthy) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (None, _) | (_, None) => None,
+            _ => Some(true),
+        };
+        // No evidence is no sample: the gap rule of the soak deals with it.
+        let Some(healthy) = healthy else { continue };
+        if let Err(error) = here(target, Op::Sample { healthy, every: env.health.every }).await {
+            tracing::warn!(environment = %env.name, host = %target.name, %error, "a health sample was not counted");
+        }
+    }
+    worst
+}
+
+async fn host(controller: &Arc<Controller>, env: &Environment, target: &Target, state: &HostState) -> Option<bool> {
+    let mut verdicts = Vec::new();
+    for check in &env.health.checks {
+        let attempt = attempt(controller, env, target, state, check).await;
+        if attempt.verdict != Verdict::Pass {
+            let evidence = &attempt.evidence;
+            tracing::warn!(environment = %env.name, host = %target.name, check = check.name, evidence, "health");
+        }
+        // A check that only warns says nothing against the release.
+        if check.on_failure != OnFailure::Warn {
+            verdicts.push(attempt.verdict);
+        }
+    }
+    match verdict::worst(verdicts) {
+        Verdict::Pass => Some(true),
+        Verdict::Fail => Some(false),
+        Verdict::Inconclusive => None,
+    }
+}
+
+/// One attempt outside any run: nothing is held, nothing is changed.
+async fn attempt(
+    controller: &Arc<Controller>,
+    env: &Environment,
+    target: &Target,
+    state: &HostState,
+    check: &Check,
+) -> Attempt {
+    let release = state.current.release();
+    let sha = release.and_then(|release| sha_of(&state.record, release));
+    let probe = fill_probe(&check.probe, &values(env, target, release, sha.as_ref()));
+    let secret = match &probe {
+        Probe::Http { bearer: Some(name), .. } => controller.settings.secret(name),
+        _ => None,
+    };
+    let timeout = env.health.timeout;
+    if check.from == From::Controller && !matches!(probe, Probe::Run { .. } | Probe::Systemd { .. }) {
+        let context = health::Context { secret: secret.as_ref(), dir: None, timeout, now };
+        return health::probe::attempt(&probe, &context).await;
+    }
+    let command = match &check.probe {
+        Probe::Run { command: run } => Some(command(env, target, (release, sha.as_ref()), &check.name, run, timeout)),
+        _ => None,
+    };
+    match here(target, Op::Probe { cwd: Cwd::Current, probe, command, secret, timeout }).await {
+        Ok(Reply::Attempt(attempt)) => attempt,
+        Ok(other) => unsure(format!("{} answered a probe with {other:?}", target.name)),
+        Err(error) => unsure(error.to_string()),
+    }
+}
+
+fn unsure(evidence: String) -> Attempt {
+    Attempt { at: now(), verdict: Verdict::Inconclusive, evidence, millis: 0 }
+}
+
+/// An operation that holds nothing, on this machine.
+pub async fn here(target: &Target, op: Op) -> Result<Reply, HostError> {
+    if let Address::Remote(address) = &target.address {
+        let message =
+            format!("{} ({address}) is another machine, and this version acts on its own machine only", target.name);
+        return Err(HostError::Connection(message));
+    }
+    let root = target.root.clone();
+    let answer = tokio::task::spawn_blocking(move || local::call(&root, op, &HealthProber)).await;
+    answer.unwrap_or_else(|error| Err(HostError::Io(error.to_string())))
+}

@@ -1,0 +1,240 @@
+//! The real world of one run: its agents, the bundle store, the state repository, the journal.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream;
+use jiff::Timestamp;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio_util::io::StreamReader;
+
+use super::commit;
+use super::controller::{Controller, Snapshot, now};
+use super::executor::bytes;
+use super::observe::source;
+use super::world::{Bundle, Interruption, Trouble, World};
+use crate::artifact::pack::Unpacked;
+use crate::artifact::store::ArtifactError;
+use crate::health;
+use crate::host::client::{Client, Heartbeat};
+use crate::host::wire::{HostError, Op, Reply, Secret};
+use crate::journal::{Event, FailureClass};
+use crate::model::desired::{Address, Environment, MetricSource, Probe, Target};
+use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
+use crate::model::observed::Attempt;
+
+/// The world of one run. When it is dropped its agents hear no controller any more: what is on probation then is theirs
+/// to take back (law 6).
+pub struct Site {
+    pub controller: Arc<Controller>,
+    pub snapshot: Arc<Snapshot>,
+    /// Said by the daemon, a signal, or a host that was asked to cancel.
+    pub wish: Arc<Wish>,
+    /// Told of every event after it is journaled.
+    pub listener: Option<Listener>,
+    clients: AsyncMutex<HashMap<HostName, Arc<Client>>>,
+    bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
+    /// Keep the leases of what this run holds (law 6).
+    heartbeats: Mutex<Vec<Heartbeat>>,
+}
+
+/// Hears the events of a run, in order.
+pub type Listener = Arc<dyn Fn(&RunId, &Event) + Send + Sync>;
+
+/// A wish that a run should stop; the first one stays.
+#[derive(Debug, Default)]
+pub struct Wish(Mutex<Option<Interruption>>);
+
+impl Wish {
+    /// Asks for it.
+    pub fn say(&self, wish: Interruption) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(wish);
+    }
+
+    /// What was asked for.
+    pub fn get(&self) -> Option<Interruption> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Site {
+    /// For one run on this snapshot.
+    pub fn new(
+        controller: Arc<Controller>,
+        snapshot: Arc<Snapshot>,
+        wish: Arc<Wish>,
+        listener: Option<Listener>,
+    ) -> Self {
+        Site {
+            controller,
+            snapshot,
+            wish,
+            listener,
+            clients: AsyncMutex::default(),
+            bundle: Mutex::default(),
+            heartbeats: Mutex::default(),
+        }
+    }
+
+    async fn client(&self, target: &Target) -> Result<Arc<Client>, HostError> {
+        let mut clients = self.clients.lock().await;
+        if let Some(client) = clients.get(&target.name) {
+            return Ok(client.clone());
+        }
+        if let Address::Remote(address) = &target.address {
+            let message = format!(
+                "{} ({address}) is another machine, and this version acts on its own machine only",
+                target.name
+            );
+            return Err(HostError::Connection(message));
+        }
+        // One agent serves every root of this machine.
+        let local = clients.values().next().cloned();
+        let client = match local {
+            Some(client) => client,
+            None => Arc::new(Client::spawn_local(&self.controller.exe).await?),
+        };
+        clients.insert(target.name.clone(), client.clone());
+        Ok(client)
+    }
+
+    /// Renews the lease of a root that this run holds, four times as often as it must, until the run is over.
+    pub async fn keep(&self, target: &Target, lease: Duration) -> Result<(), HostError> {
+        let client = self.client(target).await?;
+        let every = (lease / 4).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        let beat = client.heartbeat(&target.root, every);
+        self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).push(beat);
+        let (mut wishes, wish, root) = (client.cancellations(), Arc::downgrade(&self.wish), target.root.clone());
+        tokio::spawn(async move {
+            while wishes.changed().await.is_ok() {
+                let Some(wish) = wish.upgrade() else { return };
+                if let Some(by) = wishes.borrow().get(&root).cloned() {
+                    wish.say(Interruption::Cancelled(by));
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn trouble(error: ArtifactError) -> Trouble {
+        Trouble { class: FailureClass::Error, message: error.to_string() }
+    }
+}
+
+impl World for Site {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    async fn call(&self, target: &Target, op: Op) -> Result<Reply, HostError> {
+        let client = self.client(target).await?;
+        client.call(&target.root, op).await
+    }
+
+    async fn upload(
+        &self,
+        target: &Target,
+        epoch: Epoch,
+        bundle: Digest,
+        blobs: Vec<(Digest, u64)>,
+    ) -> Result<Reply, HostError> {
+        let client = self.client(target).await?;
+        let held = self.bundle.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let unpacked = match held {
+            Some((digest, unpacked)) if digest == bundle => unpacked,
+            _ => return Err(HostError::Io("the bundle is not open in this run".to_owned())),
+        };
+        // Reading ahead by a few pieces keeps the pipe full without holding the bundle in memory.
+        let (sender, receiver) = tokio::sync::mpsc::channel(8);
+        let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+        tokio::task::spawn_blocking(move || {
+            for piece in unpacked.stream(&digests) {
+                let failed = piece.is_err();
+                if sender.blocking_send(piece).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        let pieces = stream::unfold(receiver, async |mut from| {
+            let piece = from.recv().await?;
+            Some((piece.map(std::io::Cursor::new), from))
+        });
+        client.upload(&target.root, epoch, blobs, &mut StreamReader::new(Box::pin(pieces))).await
+    }
+
+    async fn fetch(&self, env: &Environment, sha: &Sha) -> Result<String, Trouble> {
+        let source = source(env, sha, self.snapshot.base.as_deref()).map_err(Trouble::error)?;
+        let expected = self.controller.artifacts.fetcher().checksum(&source).await;
+        let digest = expected.map_err(|error| Trouble::error(error.to_string()))?;
+        let cached = self.controller.artifacts.get(&digest).is_some();
+        let unpacked = self.controller.artifacts.ensure(&source, Some(digest), &|_| {}).await.map_err(Self::trouble)?;
+        let size = bytes(unpacked.manifest.bytes());
+        *self.bundle.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, Arc::new(unpacked)));
+        let place = &source.url;
+        Ok(if cached { format!("{size}, in the cache already") } else { format!("{size} from {place}") })
+    }
+
+    async fn verify(&self, _env: &Environment, sha: &Sha) -> Result<Bundle, Trouble> {
+        let held = self.bundle.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((digest, unpacked)) = held else {
+            return Err(Trouble::error(format!("the bundle of {} was not fetched in this run", sha.short())));
+        };
+        Ok(Bundle { digest, manifest: (*unpacked.manifest).clone() })
+    }
+
+    async fn probe(&self, probe: &Probe, timeout: Duration) -> Attempt {
+        let secret = match probe {
+            Probe::Http { bearer: Some(name), .. } => self.secret(name),
+            _ => None,
+        };
+        let context = health::Context { secret: secret.as_ref(), dir: None, timeout, now };
+        health::probe::attempt(probe, &context).await
+    }
+
+    async fn measure(&self, source: &MetricSource, timeout: Duration) -> Result<f64, String> {
+        let secret = match source {
+            MetricSource::Http { bearer: Some(name), .. } | MetricSource::Prometheus { bearer: Some(name), .. } => {
+                self.secret(name)
+            }
+            _ => None,
+        };
+        let context = health::Context { secret: secret.as_ref(), dir: None, timeout, now };
+        health::metric::sample(source, &context).await
+    }
+
+    fn secret(&self, name: &str) -> Option<Secret> {
+        self.controller.settings.secret(name)
+    }
+
+    async fn revert(&self, env: &Environment, from: &Sha, to: &Sha, reason: &str) -> Result<String, Trouble> {
+        let (controller, env) = (self.controller.clone(), env.clone());
+        let (from, to, reason) = (from.clone(), to.clone(), reason.to_owned());
+        let committed =
+            tokio::task::spawn_blocking(move || commit::revert(&controller, &env, &from, &to, &reason)).await;
+        let committed = committed.map_err(|error| Trouble::error(error.to_string()))?;
+        committed.map(|commit| commit.to_string()).map_err(|error| Trouble::error(error.to_string()))
+    }
+
+    async fn journal(&self, run: &RunId, event: &Event) -> Result<(), Trouble> {
+        let (controller, run, event) = (self.controller.clone(), run.clone(), event.clone());
+        let told = self.listener.clone();
+        let wrote = tokio::task::spawn_blocking(move || {
+            let wrote = controller.store.append(&run, &event);
+            if let (Ok(_), Some(told)) = (&wrote, told) {
+                told(&run, &event);
+            }
+            wrote
+        });
+        let wrote = wrote.await.map_err(|error| Trouble::error(error.to_string()))?;
+        wrote.map(|_| ()).map_err(|error| Trouble::error(format!("the journal cannot be written: {error}")))
+    }
+
+    fn interruption(&self) -> Option<Interruption> {
+        self.wish.get()
+    }
+}

@@ -1,0 +1,90 @@
+//! What a run needs from the world. The real one is `site`; the simulated one, with its seeded faults, is in the law tests.
+//! The dispatcher and the executor know nothing else, so both are proven with the code that ships.
+
+use std::future::Future;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::artifact::manifest::Manifest;
+use crate::host::wire::{HostError, Op, Reply};
+use crate::journal::{Event, FailureClass};
+use crate::model::desired::{Environment, MetricSource, Probe, Target};
+use crate::model::ids::{Digest, Epoch, RunId, Sha};
+use crate::model::observed::Attempt;
+
+/// Everything outside a run.
+pub trait World: Send + Sync + 'static {
+    fn now(&self) -> Timestamp;
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
+
+    /// One operation on one host.
+    fn call(&self, target: &Target, op: Op) -> impl Future<Output = Result<Reply, HostError>> + Send;
+    /// Sends blobs of the verified bundle.
+    fn upload(
+        &self,
+        target: &Target,
+        epoch: Epoch,
+        bundle: Digest,
+        blobs: Vec<(Digest, u64)>,
+    ) -> impl Future<Output = Result<Reply, HostError>> + Send;
+
+    /// Brings the bundle to the controller. Gives what there is to say about it.
+    fn fetch(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<String, Trouble>> + Send;
+    /// Checks it and unpacks it.
+    fn verify(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<Bundle, Trouble>> + Send;
+
+    /// One attempt of a check that the controller makes. Texts are filled.
+    fn probe(&self, probe: &Probe, timeout: Duration) -> impl Future<Output = Attempt> + Send;
+    /// One sample that the controller takes.
+    fn measure(&self, source: &MetricSource, timeout: Duration) -> impl Future<Output = Result<f64, String>> + Send;
+    /// A secret of the controller, for a probe that the host makes.
+    fn secret(&self, name: &str) -> Option<crate::host::wire::Secret>;
+
+    /// Writes the desired commit back into the state repository (H2). Gives the new commit.
+    fn revert(
+        &self,
+        env: &Environment,
+        from: &Sha,
+        to: &Sha,
+        reason: &str,
+    ) -> impl Future<Output = Result<String, Trouble>> + Send;
+
+    /// Durable before it returns: what is not journaled is not done (law 5).
+    fn journal(&self, run: &RunId, event: &Event) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// Whether someone wants this run to stop at its next safe point.
+    fn interruption(&self) -> Option<Interruption>;
+}
+
+/// A bundle that is checked and unpacked.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    pub digest: Digest,
+    pub manifest: Manifest,
+}
+
+/// Something around a release failed, or the release itself did.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct Trouble {
+    pub class: FailureClass,
+    pub message: String,
+}
+
+impl Trouble {
+    /// No verdict, just bad luck: object, place, reason.
+    pub fn error(message: impl Into<String>) -> Self {
+        Trouble { class: FailureClass::Error, message: message.into() }
+    }
+}
+
+/// Why a run should stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interruption {
+    /// A newer commit changes this environment.
+    Superseded(String),
+    /// A person asked for it.
+    Cancelled(String),
+    /// The controller is told to end.
+    Terminating,
+}
