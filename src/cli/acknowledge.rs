@@ -1,0 +1,119 @@
+//! `soll acknowledge`: a person has looked at a rewritten history and lets the loop go on from it (law 10).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::global::{Global, blocking};
+use super::{CliError, Result, out};
+use crate::host::wire::Op;
+use crate::model::desired::{Environment, Target};
+use crate::model::ids::{EnvName, Epoch};
+use crate::model::observed::{HostObserved, Observed};
+use crate::run::controller::{Controller, ControllerError, Snapshot};
+use crate::run::hold::next_epoch;
+use crate::run::observe::{Look, observe};
+use crate::run::site::{Site, Wish};
+use crate::run::world::World;
+use crate::state_repo::{CommitId, NotAccepted};
+
+/// Accept a rewritten history.
+#[derive(Args)]
+pub struct Acknowledge {}
+
+impl Acknowledge {
+    /// Shows what was lost, as this controller and as the hosts remember it, then accepts the newest commit here and there.
+    pub async fn run(self, global: &Global) -> Result {
+        let controller = global.controller()?;
+        let worker = controller.clone();
+        let (head, last) = blocking(move || {
+            worker.repo.refresh()?;
+            let last = worker.store.accepted(&worker.accepted_key())?;
+            Ok::<_, ControllerError>((worker.repo.head()?, last))
+        })
+        .await?;
+        let snapshot = Arc::new(controller.snapshot(head)?);
+        let names: Vec<EnvName> = snapshot.desired.environments.keys().cloned().collect();
+        let observed = observe(&controller, &snapshot, &names, Look { health: false, drift: false }).await;
+        // A controller that lost its disk remembers nothing: what the hosts acted on last is what counts.
+        let remembered: BTreeSet<String> = last.into_iter().chain(accepted(&observed)).collect();
+        let worker = controller.clone();
+        let lost = blocking(move || lost(&worker, &remembered, &head)).await?;
+        lost.iter().for_each(|lost| out::text(&format!("{lost}\n")));
+        let mut hosts = 0;
+        for (name, env) in &snapshot.desired.environments {
+            hosts += accept(&controller, &snapshot, &observed, name, env).await?;
+        }
+        controller.accept(&head)?;
+        controller.repo.accept_words()?;
+        out::text(&format!("commit {} is accepted here and on {hosts} host(s)\n", head.short()));
+        Ok(0)
+    }
+}
+
+/// The commits that hosts acted on last.
+fn accepted(observed: &Observed) -> impl Iterator<Item = String> {
+    let hosts = observed.environments.values().flat_map(|seen| seen.hosts.values());
+    hosts.filter_map(|host| match host {
+        HostObserved::Reached(state) => state.record.accepted.as_ref().map(|accepted| accepted.commit.clone()),
+        HostObserved::Unreachable(_) => None,
+    })
+}
+
+/// What is not in the history of `head` any more, in words.
+///
+/// # Errors
+/// A rewritten history may be acknowledged, an unsigned commit may not.
+fn lost(
+    controller: &Controller,
+    remembered: &BTreeSet<String>,
+    head: &CommitId,
+) -> std::result::Result<Vec<String>, ControllerError> {
+    let signers = controller.signers.as_ref();
+    controller.repo.check_advance(None, head, signers)?;
+    let mut lost = Vec::new();
+    for last in remembered {
+        match controller.repo.check_advance(Some(&last.parse()?), head, signers) {
+            Ok(_) => {}
+            Err(error @ NotAccepted::Rewritten { .. }) => lost.push(error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(lost)
+}
+
+/// Tells every host of an environment that remembers a commit. Gives how many there were.
+async fn accept(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    observed: &Observed,
+    name: &EnvName,
+    env: &Environment,
+) -> Result<usize> {
+    let epoch = next_epoch(observed, name);
+    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+    let seen = observed.environments.get(name);
+    let remembers = |target: &&Target| {
+        let host = seen.and_then(|seen| seen.hosts.get(&target.name));
+        matches!(host, Some(HostObserved::Reached(state)) if state.record.accepted.is_some())
+    };
+    let mut hosts = 0;
+    for target in env.targets.iter().filter(remembers) {
+        for op in ops(controller, snapshot, epoch, env) {
+            let told = site.call(target, op).await;
+            told.map_err(|error| CliError::plain(format!("{}: {error}", target.name)))?;
+        }
+        hosts += 1;
+    }
+    Ok(hosts)
+}
+
+fn ops(controller: &Controller, snapshot: &Snapshot, epoch: Epoch, env: &Environment) -> [Op; 3] {
+    let who = format!("{}, acknowledge", controller.who);
+    [
+        Op::Acquire { epoch, who, lease: env.deadline },
+        Op::Accept { epoch, commit: snapshot.commit.to_string() },
+        Op::Release { epoch },
+    ]
+}

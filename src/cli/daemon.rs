@@ -1,0 +1,101 @@
+//! `soll run`: the loop in the foreground, for systemd or a terminal.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::global::Global;
+use super::{Result, apply, timeline};
+use crate::model::ids::EnvName;
+use crate::run::controller::{ControllerError, Snapshot};
+use crate::run::daemon::{Daemon, Report};
+use crate::run::outcome::Outcome;
+
+/// Follow the repository.
+#[derive(Args)]
+pub struct Run {
+    /// Serve health, observation and webhook on this address, for example 127.0.0.1:8484
+    #[arg(long, env = "SOLL_LISTEN", value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+impl Run {
+    /// Loops until it is told to stop.
+    pub async fn run(self, global: &Global) -> Result {
+        let stop = stop_signal();
+        let controller = global.controller()?;
+        apply::interrupt_dead(&controller.store);
+        let report = Arc::new(Lines::default());
+        let daemon = Daemon::new(controller.clone(), report, Some(timeline::listener()));
+        let listen = self.listen.or_else(|| controller.settings.listen.clone());
+        if let Some(address) = listen {
+            crate::web::serve(&address, controller.clone(), daemon.nudge.clone())
+                .await
+                .map_err(super::CliError::plain)?;
+        }
+        eprintln!("soll follows {} ({})", controller.repo.location(), controller.repo.branch());
+        daemon.run(stop).await?;
+        eprintln!("soll has stopped");
+        Ok(0)
+    }
+}
+
+/// Resolves at SIGTERM or Ctrl-C. Heard from this call on, not from the first look at the future: a signal that comes
+/// during the start would end the process in the middle of something.
+pub fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    async fn heard(signal: std::io::Result<Signal>) {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(error) => {
+                tracing::warn!(%error, "a signal cannot be heard");
+                std::future::pending().await
+            }
+        }
+    }
+    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        tokio::select! {
+            () = heard(terminate) => {}
+            () = heard(interrupt) => {}
+        }
+    }
+}
+
+/// One line per transition: what is said twice in a row is said once.
+#[derive(Default)]
+pub struct Lines {
+    last: std::sync::Mutex<std::collections::BTreeMap<EnvName, String>>,
+}
+
+impl Report for Lines {
+    fn accepted(&self, snapshot: &Snapshot) {
+        let (info, n) = (&snapshot.info, snapshot.desired.environments.len());
+        eprintln!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject);
+        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
+    fn refused(&self, error: &ControllerError) {
+        eprintln!("not acted on: {error}");
+        if let ControllerError::Invalid(found) = error {
+            eprintln!("{found}");
+        }
+    }
+
+    fn passed(&self, environment: &EnvName, outcome: &Outcome) {
+        // A run has told its own story.
+        if matches!(outcome, Outcome::Ran { .. } | Outcome::Waiting { .. }) {
+            return;
+        }
+        let said = apply::describe(outcome);
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if last.get(environment) != Some(&said) {
+            eprintln!("{environment}: {said}");
+            last.insert(environment.clone(), said);
+        }
+    }
+
+    fn say(&self, message: &str) {
+        eprintln!("{message}");
+    }
+}

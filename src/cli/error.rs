@@ -1,0 +1,78 @@
+//! Errors at the edge: what happened, the next move, the exit code.
+
+use crate::model::desired::diagnose::Diagnostics;
+use crate::model::desired::render::Style;
+use crate::run::controller::ControllerError;
+use crate::state_repo::{NotAccepted, RepoError};
+use crate::store::StoreError;
+
+/// An error that ends the program.
+#[derive(Debug)]
+pub struct CliError {
+    pub exit: u8,
+    message: String,
+    hint: Option<String>,
+    diagnostics: Option<Box<Diagnostics>>,
+}
+
+impl CliError {
+    /// Exit code 1.
+    pub fn plain(message: impl Into<String>) -> Self {
+        CliError { exit: 1, message: message.into(), hint: None, diagnostics: None }
+    }
+
+    /// Exit code 64: the arguments do not fit.
+    pub fn usage(message: impl Into<String>) -> Self {
+        CliError { exit: 64, ..CliError::plain(message) }
+    }
+
+    /// Adds the next move.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Another exit code.
+    pub fn exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// To standard error.
+    pub fn print(&self) {
+        if let Some(found) = &self.diagnostics {
+            eprint!("{}", found.render(Style { colour: super::out::colour_stderr(), ..Style::default() }));
+        }
+        eprintln!("soll: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("  next: {hint}");
+        }
+    }
+}
+
+impl From<ControllerError> for CliError {
+    fn from(error: ControllerError) -> Self {
+        let plain = CliError::plain(error.to_string());
+        match error {
+            ControllerError::Invalid(found) => CliError { diagnostics: Some(found), ..plain },
+            ControllerError::NotAccepted(NotAccepted::Rewritten { .. }) => {
+                plain.exit(4).hint("look at what was lost; if it is meant: soll acknowledge")
+            }
+            ControllerError::NotAccepted(NotAccepted::Unsigned { .. }) => plain.exit(4),
+            ControllerError::NoEnvironment { .. } => plain.exit(64),
+            _ => plain,
+        }
+    }
+}
+
+impl From<RepoError> for CliError {
+    fn from(error: RepoError) -> Self {
+        CliError::plain(error.to_string())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        CliError::plain(error.to_string())
+    }
+}

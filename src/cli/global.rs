@@ -1,0 +1,162 @@
+//! The options that every command has, and the settings that come of them: flags before variables before the file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{CliError, Result};
+use crate::model::ids::EnvName;
+use crate::run::controller::{Controller, Snapshot};
+use crate::run::settings::{ConfigFile, Settings};
+use crate::state_repo::{Author, GitSettings};
+
+/// Options of every command.
+#[derive(Args, Clone)]
+pub struct Global {
+    /// The state repository: a path or an address [default: the one around this directory]
+    #[arg(long, global = true, env = "SOLL_REPO", value_name = "URL|PATH")]
+    pub repo: Option<String>,
+    /// Its branch [default: main]
+    #[arg(long, global = true, env = "SOLL_BRANCH")]
+    pub branch: Option<String>,
+    /// The state file in it [default: desired-state.toml]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub file: Option<String>,
+    /// History and caches [default: /var/lib/soll for root, else ~/.local/state/soll]
+    #[arg(long, global = true, env = "SOLL_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The controller's settings [default: /etc/soll/config.toml]
+    #[arg(long, global = true, env = "SOLL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to print
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Say more on standard error; twice: even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Text,
+    Json,
+    Markdown,
+    /// The graph, for Mermaid (`plan`)
+    Mermaid,
+    /// The graph, for Graphviz (`plan`)
+    Dot,
+}
+
+impl Global {
+    /// Logs go to standard error; `SOLL_LOG` names levels, `SOLL_LOG_FORMAT=json` the form (G2).
+    pub fn init_logging(&self) {
+        let level = match self.verbose {
+            0 => "warn",
+            1 => "info",
+            _ => "debug",
+        };
+        let filter = tracing_subscriber::EnvFilter::try_from_env("SOLL_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("soll={level}")));
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let json = std::env::var("SOLL_LOG_FORMAT").is_ok_and(|format| format == "json");
+        // Set once per process; a second call in a test is no trouble.
+        let _ =
+            if json { builder.json().try_init() } else { builder.with_ansi(super::out::colour_stderr()).try_init() };
+    }
+
+    /// Everything together.
+    pub fn settings(&self) -> Result<Settings> {
+        let file = ConfigFile::read(self.config.as_deref()).map_err(CliError::plain)?;
+        let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+        let path = |name: &str, other: Option<PathBuf>| env(name).map(PathBuf::from).or(other);
+        let text = |name: &str, other: Option<String>| env(name).and_then(|v| v.into_string().ok()).or(other);
+        let poll = text("SOLL_POLL", file.poll).unwrap_or_else(|| "15s".to_owned());
+        let poll = humantime::parse_duration(&poll)
+            .ok()
+            .filter(|poll| *poll >= Duration::from_millis(100))
+            .ok_or_else(|| CliError::plain(format!("`poll = \"{poll}\"` is not a duration of at least 100ms")))?;
+        let author = match (text("SOLL_AUTHOR_NAME", file.author_name), text("SOLL_AUTHOR_EMAIL", file.author_email)) {
+            (Some(name), email) => {
+                let email = email.unwrap_or_else(|| "soll@localhost".to_owned());
+                Some(Author { name, email })
+            }
+            _ => None,
+        };
+        let git = GitSettings {
+            ssh_key: path("SOLL_SSH_KEY", file.ssh_key),
+            known_hosts: path("SOLL_KNOWN_HOSTS", file.known_hosts),
+            ssh_config: path("SOLL_SSH_CONFIG", file.ssh_config),
+            ..GitSettings::default()
+        };
+        Ok(Settings {
+            repo: self.repo.clone().or(file.repo).unwrap_or_else(|| ".".to_owned()),
+            branch: self.branch.clone().or(file.branch).unwrap_or_else(|| "main".to_owned()),
+            file: self.file.clone().or(file.file).unwrap_or_else(|| "desired-state.toml".to_owned()),
+            state_dir: self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?,
+            git,
+            allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),
+            signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
+            secrets_dir: path("SOLL_SECRETS_DIR", file.secrets_dir),
+            poll,
+            push: text("SOLL_PUSH", None).map_or(file.push.unwrap_or(false), |v| v == "1" || v == "true"),
+            author,
+            listen: text("SOLL_LISTEN", file.listen),
+        })
+    }
+
+    /// Opens the controller.
+    pub fn controller(&self) -> Result<Arc<Controller>> {
+        Ok(Controller::open(self.settings()?)?)
+    }
+
+    /// Opens the controller and reads the newest commit that may be acted on.
+    pub async fn accepted(&self) -> Result<(Arc<Controller>, Arc<Snapshot>)> {
+        let controller = self.controller()?;
+        let reader = controller.clone();
+        let snapshot = blocking(move || {
+            let head = reader.accepted_head()?;
+            reader.snapshot(head)
+        })
+        .await?;
+        Ok((controller, Arc::new(snapshot)))
+    }
+}
+
+/// Runs something that blocks.
+pub async fn blocking<T, E>(work: impl FnOnce() -> std::result::Result<T, E> + Send + 'static) -> Result<T>
+where
+    T: Send + 'static,
+    E: Into<CliError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(error) => Err(CliError::plain(format!("a task broke off: {error}"))),
+    }
+}
+
+fn default_state_dir() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/soll"));
+    }
+    if let Some(dir) = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()) {
+        return Ok(PathBuf::from(dir).join("soll"));
+    }
+    let home = std::env::var_os("HOME").ok_or_else(|| {
+        CliError::plain("there is no HOME to keep history in").hint("name a directory with --state-dir")
+    })?;
+    Ok(PathBuf::from(home).join(".local/state/soll"))
+}
+
+/// The environments that a command is about: those named, or all.
+pub fn names(snapshot: &Snapshot, wanted: &[EnvName]) -> Result<Vec<EnvName>> {
+    for name in wanted {
+        crate::run::commit::known(snapshot, name)?;
+    }
+    if wanted.is_empty() {
+        return Ok(snapshot.desired.environments.keys().cloned().collect());
+    }
+    Ok(wanted.to_vec())
+}

@@ -1,0 +1,115 @@
+//! `soll history` and `soll show`: the ledger, and one run in full.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+
+use super::global::{Global, Output};
+use super::{Result, apply, out, timeline};
+use crate::journal::Event;
+use crate::model::ids::EnvName;
+use crate::store::{RunRow, Store};
+
+/// List the runs.
+#[derive(Args)]
+pub struct History {
+    /// Only of this environment
+    environment: Option<EnvName>,
+    /// So many, the newest first
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+/// Show one run.
+#[derive(Args)]
+pub struct Show {
+    /// The run, or the beginning of its name
+    run: String,
+    /// Follow a live run to its end
+    #[arg(long)]
+    follow: bool,
+}
+
+impl History {
+    /// Prints the ledger.
+    pub fn run(self, global: &Global) -> Result {
+        // The history is this machine's own: no repository is needed to read it.
+        let store = Store::open(&global.settings()?.state_dir)?;
+        apply::interrupt_dead(&store);
+        let rows = store.runs(self.environment.as_ref(), self.limit)?;
+        if global.output == Output::Json {
+            out::json(&rows);
+            return Ok(0);
+        }
+        for row in &rows {
+            out::text(&format!("{}\n", line(row)));
+        }
+        if rows.is_empty() {
+            out::text("no runs yet\n");
+        }
+        Ok(0)
+    }
+}
+
+fn line(row: &RunRow) -> String {
+    let result = row.result.map_or("unfinished", |r| r.as_str());
+    let from = row.from.as_deref().map_or("-", |from| from.get(..8).unwrap_or(from));
+    let took = row.finished.map(|end| format!("{:.1}s", end.duration_since(row.started).as_secs_f64()));
+    let reason = row.reason.lines().next().unwrap_or_default();
+    let to = row.to.get(..8).unwrap_or(&row.to);
+    let took = took.unwrap_or_default();
+    format!("{}  {:<16} {from} -> {to}  {result:<11} {took:>7}  {}  {reason}", row.run, row.environment, row.actor)
+        .trim_end()
+        .to_owned()
+}
+
+impl Show {
+    /// Prints one run.
+    pub async fn run(self, global: &Global) -> Result {
+        let store = Store::open(&global.settings()?.state_dir)?;
+        apply::interrupt_dead(&store);
+        let row = store.run(&self.run)?;
+        let mut events = store.events(&row.run)?;
+        if global.output == Output::Json {
+            let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
+            out::json(&serde_json::json!({ "run": row, "events": events }));
+            return Ok(0);
+        }
+        out::text(&format!("{}\n", line(&row)));
+        out::text(&format!("  commit {} of the state repository, by {}\n", row.commit, row.actor));
+        let mut evidence: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        loop {
+            for (_, event) in &events {
+                print(event, &mut evidence);
+            }
+            let over = events.iter().any(|(_, event)| matches!(event, Event::Finished { .. }));
+            let last = events.last().map_or(0, |(seq, _)| *seq);
+            if over || !self.follow || !store.alive(&row.run)? {
+                return Ok(0);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            events = store.events_after(&row.run, last)?;
+        }
+    }
+}
+
+fn print(event: &Event, evidence: &mut BTreeMap<String, Vec<String>>) {
+    if let Event::Attempted { step, attempt } = event {
+        let verdict = serde_json::to_value(attempt.verdict).ok();
+        let verdict = verdict.as_ref().and_then(|v| v.as_str()).unwrap_or_default().to_owned();
+        evidence.entry(step.clone()).or_default().push(format!("{verdict}: {}", attempt.evidence));
+    }
+    for line in timeline::lines(event) {
+        out::text(&format!("{line}\n"));
+    }
+    if let Event::Ended { step, end, .. } = event {
+        for line in evidence.remove(step).unwrap_or_default() {
+            out::text(&format!("      attempt: {line}\n"));
+        }
+        if let crate::journal::StepEnd::Done { note } = end {
+            for line in note.lines().skip(1) {
+                out::text(&format!("    | {line}\n"));
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The command line: one file per command, each of them a thin shell around a room. Arguments in, text or JSON and the
+//! contract's exit code out (1.2); nothing is decided here.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod acknowledge;
+mod apply;
+mod bundle;
+mod daemon;
+mod demo;
+mod diff;
+mod edits;
+mod error;
+mod global;
+mod history;
+mod init;
+mod operate;
+mod out;
+mod plan;
+mod status;
+mod text;
+mod timeline;
+mod validate;
+mod wait;
+mod words;
+
+pub use error::CliError;
+
+/// What a command gives: an exit code, or an error that has one.
+type Result<T = u8> = std::result::Result<T, CliError>;
+
+/// GitOps for plain Linux servers: a Git repository states the desired release per environment, soll makes the hosts run it.
+#[derive(Parser)]
+#[command(name = "soll", version = version(), disable_help_subcommand = true, propagate_version = true)]
+#[command(
+    after_help = "Exit codes: 0 done or nothing to do, 1 error, 2 changes pending, 3 rolled back, 4 blocked, 5 locked,\n\
+    6 unreachable or unknown, 7 quarantined, 8 the saved plan is stale, 64 usage."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: global::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the state file: every error at once, with its place
+    Validate(validate::Validate),
+    /// Show what would be done, and why or why not; changes nothing
+    Plan(plan::Plan),
+    /// Work until the environments are what they should be, or something stops it
+    Apply(apply::Apply),
+    /// Follow the repository and keep the environments what they should be
+    Run(daemon::Run),
+    /// Show every environment: desired, observed, health, last run
+    Status(status::Status),
+    /// List the runs
+    History(history::History),
+    /// Show one run: every step, its evidence, its result
+    Show(history::Show),
+    /// Say in words why an environment is as it is, and the next move
+    Why(status::Why),
+    /// Wait until an environment runs what is desired
+    Wait(wait::Wait),
+    /// Show desired against observed, file by file
+    Diff(diff::Diff),
+    /// Commit a release for an environment
+    Release(edits::Release),
+    /// Commit what one environment runs as the release of another
+    Promote(edits::Promote),
+    /// Commit an earlier release
+    Rollback(edits::Rollback),
+    /// Commit that nothing is changed, with a reason
+    Freeze(edits::Freeze),
+    /// Commit that changes are allowed again
+    Unfreeze(edits::Unfreeze),
+    /// Approve what the plan of an environment would do
+    Approve(words::Approve),
+    /// Reject it
+    Reject(words::Reject),
+    /// Ask a live run to stop at its next safe point
+    Cancel(operate::Cancel),
+    /// Lift the quarantine of the desired release, or settle an unknown migration
+    Retry(operate::Retry),
+    /// Stop everything by the declared hooks: maintenance on, workers and services stopped
+    Stop(operate::Stop),
+    /// Start again what `stop` stopped
+    Start(operate::Start),
+    /// Accept a rewritten history of the state repository after looking at it
+    Acknowledge(acknowledge::Acknowledge),
+    /// Make a bundle with its checksum from a built directory
+    Bundle(bundle::Bundle),
+    /// Print what a recipe sets
+    Recipe(text::Recipe),
+    /// Print the JSON Schema of the state file
+    Schema,
+    /// Write a first state file
+    Init(init::Init),
+    /// See it work: a state repository, bundles and two environments in a folder, and the real loop on them
+    Demo(demo::Demo),
+    /// Print shell completions
+    Completions(text::Completions),
+    /// Print the manual page
+    Man,
+    /// Serve host operations over standard input and output
+    #[command(hide = true)]
+    HostAgent,
+}
+
+/// `0.1.0 (abcdef1234)`.
+fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("SOLL_COMMIT"), ")")
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let usage = error.use_stderr();
+            // A closed pipe is nobody's mistake.
+            let _ = error.print();
+            return ExitCode::from(if usage { 64 } else { 0 });
+        }
+    };
+    if matches!(cli.command, Command::HostAgent) {
+        return agent();
+    }
+    cli.global.init_logging();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("soll: cannot start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let exit = match runtime.block_on(run(cli)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            error.print();
+            error.exit
+        }
+    };
+    // A blocking look-up that hangs must not hold the exit up.
+    runtime.shutdown_background();
+    ExitCode::from(exit)
+}
+
+fn agent() -> ExitCode {
+    match crate::host::agent::serve_stdio(std::sync::Arc::new(crate::health::prober::HealthProber)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("soll host-agent: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result {
+    let global = &cli.global;
+    match cli.command {
+        Command::Validate(command) => command.run(global),
+        Command::Plan(command) => command.run(global).await,
+        Command::Apply(command) => command.run(global).await,
+        Command::Run(command) => command.run(global).await,
+        Command::Status(command) => command.run(global).await,
+        Command::History(command) => command.run(global),
+        Command::Show(command) => command.run(global).await,
+        Command::Why(command) => command.run(global).await,
+        Command::Wait(command) => command.run(global).await,
+        Command::Diff(command) => command.run(global).await,
+        Command::Release(command) => command.run(global).await,
+        Command::Promote(command) => command.run(global).await,
+        Command::Rollback(command) => command.run(global).await,
+        Command::Freeze(command) => command.run(global).await,
+        Command::Unfreeze(command) => command.run(global).await,
+        Command::Approve(command) => command.run(global).await,
+        Command::Reject(command) => command.run(global).await,
+        Command::Cancel(command) => command.run(global).await,
+        Command::Retry(command) => command.run(global).await,
+        Command::Stop(command) => command.run(global).await,
+        Command::Start(command) => command.run(global).await,
+        Command::Acknowledge(command) => command.run(global).await,
+        Command::Bundle(command) => command.run(global),
+        Command::Recipe(command) => command.run(),
+        Command::Schema => text::schema(),
+        Command::Init(command) => command.run(),
+        Command::Demo(command) => command.run(global).await,
+        Command::Completions(command) => command.run(Cli::command()),
+        Command::Man => text::man(Cli::command()),
+        Command::HostAgent => Ok(0),
+    }
+}

@@ -1,0 +1,29 @@
+//! Printing: a closed pipe ends output quietly, colour only where somebody sees it.
+
+use std::io::{IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Prints a text as it is.
+pub fn text(text: &str) {
+    // `soll … | head` closes the pipe: that is no error.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints a value as indented JSON.
+pub fn json<T: Serialize>(value: &T) {
+    match serde_json::to_string_pretty(value) {
+        Ok(out) => text(&format!("{out}\n")),
+        Err(error) => eprintln!("soll: cannot print as JSON: {error}"),
+    }
+}
+
+/// Whether standard output wants colour.
+pub fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Whether standard error wants colour.
+pub fn colour_stderr() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

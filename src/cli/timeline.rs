@@ -1,0 +1,78 @@
+//! A run as people follow it: one line per transition, from the journal's own events (law 8).
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::journal::event::Started;
+use crate::journal::{Event, RunResult, StepEnd};
+use crate::model::ids::RunId;
+use crate::run::site::Listener;
+
+/// A listener that writes to standard error, so that standard output stays for the result.
+pub fn listener() -> Listener {
+    let began = Instant::now();
+    let names: Mutex<std::collections::HashMap<RunId, String>> = Mutex::default();
+    Arc::new(move |run: &RunId, event: &Event| {
+        let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::Started(started) = event {
+            names.insert(run.clone(), started.environment.to_string());
+        }
+        let name = names.get(run).cloned().unwrap_or_default();
+        if matches!(event, Event::Finished { .. }) {
+            names.remove(run);
+        }
+        for line in lines(event) {
+            // Nobody reads any more: the run goes on all the same.
+            let _ = writeln!(std::io::stderr(), "{:7.2}s  {name}  {line}", began.elapsed().as_secs_f64());
+        }
+    })
+}
+
+/// What an event says, if it says something.
+pub fn lines(event: &Event) -> Vec<String> {
+    match event {
+        Event::Started(started) => vec![headline(started)],
+        Event::Ended { step, millis, end, .. } => ended(step, *millis, end),
+        Event::TurnedBack { steps, .. } if steps.is_empty() => Vec::new(),
+        Event::TurnedBack { failure, .. } => {
+            vec![match failure {
+                Some(failure) => format!("turning back: {}", failure.message),
+                None => "turning back".to_owned(),
+            }]
+        }
+        Event::Quarantined { reason, .. } => vec![format!("quarantined: {reason}")],
+        Event::Finished { result, reason, .. } => {
+            let word = match result {
+                RunResult::RolledBack => "ROLLED BACK",
+                RunResult::Succeeded => "succeeded",
+                RunResult::Failed => "FAILED",
+                other => other.as_str(),
+            };
+            vec![if reason.is_empty() { word.to_owned() } else { format!("{word}: {reason}") }]
+        }
+        Event::Acquired { .. } | Event::Intended { .. } | Event::Attempted { .. } => Vec::new(),
+    }
+}
+
+fn headline(started: &Started) -> String {
+    let from = started.from.as_ref().map_or("nothing", |release| release.as_str());
+    format!("run {}: {from} -> {} ({})", started.run, started.to.short(), started.reason)
+}
+
+fn ended(step: &str, millis: u64, end: &StepEnd) -> Vec<String> {
+    match end {
+        StepEnd::Done { note } => {
+            let first = note.lines().next().unwrap_or_default();
+            vec![format!("  {step:<34} {millis:>6} ms  {first}").trim_end().to_owned()]
+        }
+        StepEnd::Warned { failure } => vec![format!("  {step:<34} {millis:>6} ms  WARNING {}", failure.message)],
+        StepEnd::Failed { failure } => {
+            let mut lines = vec![format!("  {step:<34} {millis:>6} ms  FAILED {}", failure.message)];
+            let output = failure.output.as_deref().unwrap_or_default();
+            let tail: Vec<_> = output.lines().rev().take(10).collect();
+            lines.extend(tail.into_iter().rev().map(|line| format!("    | {line}")));
+            lines
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `soll validate`: the file in the work tree, where there is one, so that mistakes are found before they are committed.
+
+use clap::Args;
+
+use super::global::{Global, Output};
+use super::{CliError, Result, out};
+use crate::model::desired::render::Style;
+use crate::run::controller::{ControllerError, Snapshot};
+use crate::run::files;
+
+/// Check the state file.
+#[derive(Args)]
+pub struct Validate {
+    /// A file to check instead of the repository's
+    path: Option<std::path::PathBuf>,
+    /// Check a commit instead of the work tree
+    #[arg(long = "ref", value_name = "REV", conflicts_with = "path")]
+    rev: Option<String>,
+}
+
+impl Validate {
+    /// Checks and prints.
+    pub fn run(self, global: &Global) -> Result {
+        let checked = match (&self.path, &self.rev) {
+            (Some(path), _) => files::load_file(path),
+            (None, Some(rev)) => {
+                let controller = global.controller()?;
+                let commit = controller.repo.resolve(rev)?;
+                controller.snapshot(commit).map(Snapshot::into_checked)
+            }
+            (None, None) => {
+                let settings = global.settings()?;
+                let path = std::path::Path::new(&settings.repo).join(&settings.file);
+                if path.exists() {
+                    files::load_file(&path)
+                } else {
+                    let controller = global.controller()?;
+                    let head = controller.repo.head()?;
+                    controller.snapshot(head).map(Snapshot::into_checked)
+                }
+            }
+        };
+        let found = match checked {
+            Ok(checked) => checked,
+            Err(ControllerError::Invalid(found)) if global.output == Output::Json => {
+                out::json(&serde_json::json!({ "valid": false, "errors": found.to_json() }));
+                return Ok(1);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if global.output == Output::Json {
+            let environments: Vec<_> = found.desired.environments.keys().collect();
+            let warnings = found.warnings.to_json();
+            out::json(&serde_json::json!({ "valid": true, "environments": environments, "warnings": warnings }));
+            return Ok(0);
+        }
+        if !found.warnings.is_empty() {
+            eprint!("{}", found.warnings.render(Style { colour: out::colour_stderr(), ..Style::default() }));
+        }
+        let n = found.desired.environments.len();
+        out::text(&format!("valid: {n} environment{}\n", if n == 1 { "" } else { "s" }));
+        Ok(0)
+    }
+}
+
+impl From<std::io::Error> for CliError {
+    fn from(error: std::io::Error) -> Self {
+        CliError::plain(error.to_string())
+    }
+}

@@ -1,0 +1,55 @@
+//! `soll wait`: until an environment runs what is desired; for CI jobs that committed a release.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::global::{Global, names};
+use super::plan::{make, snapshot};
+use super::{CliError, Result, out};
+use crate::model::ids::EnvName;
+use crate::plan::{Code, Health, Sync};
+use crate::run::observe::{Look, observe};
+
+/// Wait for an environment.
+#[derive(Args)]
+pub struct Wait {
+    environment: EnvName,
+    /// How long at most
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+impl Wait {
+    /// Polls until it is in sync and healthy, quarantined, or too late.
+    pub async fn run(self, global: &Global) -> Result {
+        let controller = global.controller()?;
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        loop {
+            let snapshot = snapshot(&controller, None).await?;
+            let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
+            let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: false }).await;
+            let plan = make(&controller, &snapshot, &wanted, &observed, true);
+            let Some(env) = plan.environments.first() else { return Ok(1) };
+            let waited = match env.blocking().next() {
+                _ if env.sync == Sync::InSync && matches!(env.health, Health::Healthy | Health::Unknown) => {
+                    let desired = env.desired.as_ref().map_or("", |sha| sha.short());
+                    out::text(&format!("{} runs {desired}\n", self.environment));
+                    return Ok(0);
+                }
+                Some(blocker) if blocker.code == Code::Quarantined => {
+                    return Err(CliError::plain(blocker.message.clone()).hint(blocker.fix.clone()).exit(7));
+                }
+                Some(blocker) => (4, blocker.message.clone()),
+                None if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned()),
+                None => (1, "it is not there yet".to_owned()),
+            };
+            if tokio::time::Instant::now() >= deadline {
+                let message = format!("{} did not get there within {:?}: {}", self.environment, self.timeout, waited.1);
+                let hint = format!("soll why {}", self.environment);
+                return Err(CliError::plain(message).hint(hint).exit(waited.0));
+            }
+            tokio::time::sleep(Duration::from_millis(250).min(self.timeout)).await;
+        }
+    }
+}
