@@ -1,0 +1,6 @@
+//! The agent as a process: leases, fencing, `kill -9` at every step.
+
+mod faults;
+mod leases;
+pub mod process;
+mod streams;

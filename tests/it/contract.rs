@@ -1,0 +1,22 @@
+//! The contract as its users meet it (section 1 of the design): the real program on a real state repository, real
+//! bundles and real roots. Nothing here looks inside; what a person, a script or a web server sees is what counts.
+
+mod adoption;
+mod approvals;
+mod drift;
+mod edits;
+mod exits;
+mod failures;
+mod following;
+mod forward_only;
+mod hooks;
+mod inputs;
+mod json;
+mod offline;
+mod operating;
+mod planning;
+mod policies;
+mod promotion;
+mod rollback;
+mod saved;
+mod watching;

@@ -1,0 +1,92 @@
+//! Nobody takes over: the host goes back by itself, once as an error, twice as a verdict (law 6).
+
+use soll::fault;
+
+use super::chain::{Chain, Dies, Plot, ROOT};
+use crate::support::site::until;
+
+const SHORT: &str = "deadline = \"1s\"";
+
+/// The controller dies after the switch; its agent goes back when the lease is over.
+fn abandon(chain: &mut Chain, fault: &str) -> String {
+    let wanted = chain.next(Plot::Good);
+    let first = chain.site.with(&["apply"], &[("SOLL_FAULT", fault)]);
+    assert_eq!(first.signal, Some(9), "{fault}: {first:?}");
+    wanted
+}
+
+#[test]
+fn the_host_goes_back_by_itself_and_the_second_time_is_a_verdict() {
+    let mut chain = Chain::new();
+    chain.more = SHORT.to_owned();
+    let wanted = abandon(&mut chain, "run.after-result@switch");
+    let old = chain.record().confirmed.unwrap();
+    until("the host goes back", || chain.record().probation.is_none());
+    chain.laws("after the first lease");
+    assert_eq!(chain.current(), Some(old.release.clone()));
+    assert_eq!(chain.site.read("back").lines().last(), old.sha.as_ref().map(|sha| sha.as_str()), "its rollback hook");
+    let plan = chain.site.soll(&["plan"]).expect(0);
+    assert!(plan.out.contains("went back by itself"), "{}", plan.out);
+    let status = chain.site.soll(&["status"]).expect(0);
+    assert!(status.out.contains("interrupted") || status.out.contains("died in it"), "{}", status.out);
+
+    // An error is tried again; dying again in the same case is a verdict.
+    let again = chain.site.with(&["apply"], &[("SOLL_FAULT", "run.after-result@switch")]);
+    assert_eq!(again.signal, Some(9), "{again:?}");
+    until("the host goes back again", || chain.record().probation.is_none());
+    chain.laws("after the second lease");
+    let blocked = chain.site.soll(&["apply"]).expect(7);
+    assert!(blocked.out.contains("no controller was heard"), "{}", blocked.out);
+    let status = chain.site.soll(&["status", "--output", "json"]).expect(0).json();
+    assert_eq!(status["environments"][0]["quarantined"][0]["key"]["sha"], wanted, "{status:#}");
+    chain.site.soll(&["retry", "web"]).expect(0);
+    chain.site.soll(&["apply"]).expect(0);
+    chain.settled(Plot::Good, "after a person's word");
+}
+
+/// The agent dies on its own way back; whoever comes next makes the host go back, whatever stands in the way of a plan.
+#[test]
+fn an_agent_that_dies_going_back_is_relieved() {
+    let mut chain = Chain::new();
+    for (i, place) in fault::HOST.iter().filter(|place| place.starts_with("host.go-back.")).enumerate() {
+        chain.more = format!("{SHORT}\nvariables = {{ turn = \"{i}\" }}");
+        let both = format!("run.after-result@switch,{place}");
+        let wanted = abandon(&mut chain, &both);
+        let old = chain.record().confirmed.unwrap().release;
+        until("the agent dies", || chain.site.agents().is_empty());
+        chain.laws(place);
+        // Frozen meanwhile: the way back is nobody's plan, and happens all the same.
+        chain.more += "\nfrozen = \"an incident\"";
+        chain.again(&wanted);
+        until("the lease is over and the host is relieved", || {
+            let code = chain.site.soll(&["apply"]).code;
+            assert!(code == Some(4), "{place}: {code:?}");
+            chain.record().probation.is_none()
+        });
+        chain.laws(place);
+        assert_eq!(chain.current(), Some(old), "{place}");
+        chain.more = format!("{SHORT}\nvariables = {{ turn = \"{i}\" }}");
+        chain.again(&wanted);
+        chain.site.soll(&["apply"]).expect(0);
+        chain.settled(Plot::Good, place);
+    }
+}
+
+/// Nobody is left at all while the release is under a verdict: the next `apply` carries it out at once.
+#[test]
+fn a_verdict_outlives_everybody_who_gave_it() {
+    let mut chain = Chain::new();
+    let old = chain.record().confirmed.unwrap().release;
+    chain.next(Plot::Bad);
+    let first = chain.site.with(&["apply"], &[("SOLL_FAULT", "run.after-quarantine")]);
+    assert_eq!(first.signal, Some(9), "{first:?}");
+    chain.site.kill_agents();
+    assert_ne!(chain.current(), Some(old.clone()), "it died before it went back");
+    let next = chain.site.soll(&["apply"]).expect(3);
+    assert!(next.out.contains("rolled-back"), "{}", next.out);
+    assert_eq!(chain.current(), Some(old));
+    assert!(!chain.site.read("back").is_empty(), "the rollback hook ran");
+    chain.settled(Plot::Bad, "a verdict");
+    assert_eq!(chain.site.record(ROOT).quarantined.len(), 1);
+    chain.case(Plot::Good, Dies::Both, "run.after-intent@confirm");
+}

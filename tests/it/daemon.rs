@@ -1,0 +1,8 @@
+//! The loop as people run it: `soll run`, real repositories, real hooks, real signals.
+
+mod drift;
+mod fencing;
+mod follow;
+mod interrupt;
+mod state;
+mod trouble;

@@ -1,0 +1,430 @@
+//! One simulated host and the operations on it: the transitions are those of `model::record`, the order of the durable
+//! effects is that of the real host, so that a crash between two of them is possible.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use soll::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Op, Reply};
+use soll::model::ids::{Digest, Epoch, HostName, ReleaseName};
+use soll::model::observed::{Current, Drift, DriftKind, DriftReport, HostState, Verdict};
+use soll::model::record::{Accepted, Command, Holder, Migration, Probation, Record, Refusal, Release};
+
+use super::agent::Session;
+use super::scenario::{Fault, Say};
+use super::sim::{Mutation, Sim};
+
+/// One directory in `releases/`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dir {
+    pub complete: bool,
+    /// Its manifest was made from it, or someone else vouches for it.
+    pub matched: bool,
+    pub drifted: bool,
+}
+
+pub struct SimHost {
+    pub name: HostName,
+    pub record: Record,
+    pub current: Current,
+    pub dirs: BTreeMap<ReleaseName, Dir>,
+    pub files: BTreeMap<String, Option<Digest>>,
+    /// Maintenance is on.
+    pub closed: bool,
+    pub session: Option<Session>,
+    /// When a controller was heard last, for whoever finds a probation without an agent.
+    pub heard: Timestamp,
+    pub unreachable_until: Option<Timestamp>,
+    /// The link is as a person left it.
+    pub by_person: bool,
+    /// The last answer of each check since the link moved.
+    pub answers: BTreeMap<String, Verdict>,
+    /// How often each release was asked.
+    pub asked: BTreeMap<ReleaseName, u32>,
+}
+
+pub const ENV_GOOD: &[u8] = b"A=1";
+pub const ENV_BAD: &[u8] = b"A=";
+
+impl SimHost {
+    pub fn new(name: HostName, adopted: bool) -> Self {
+        let mut host = SimHost {
+            name,
+            record: Record::default(),
+            current: Current::Missing,
+            dirs: BTreeMap::new(),
+            files: [(".env".to_owned(), Some(Digest::of(ENV_GOOD)))].into(),
+            closed: false,
+            session: None,
+            heard: Timestamp::UNIX_EPOCH,
+            unreachable_until: None,
+            by_person: true,
+            answers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        };
+        if adopted {
+            let name: ReleaseName = format!("20250101_000000-{}", super::scenario::sha(4).short()).parse().unwrap();
+            host.dirs.insert(name.clone(), Dir { complete: true, matched: true, drifted: false });
+            host.current = Current::Release(name);
+        }
+        host
+    }
+
+    pub fn live(&self) -> Option<&ReleaseName> {
+        self.current.release()
+    }
+
+    pub fn broken_env(&self) -> bool {
+        self.files.get(".env") == Some(&Some(Digest::of(ENV_BAD)))
+    }
+
+    pub fn state(&self, now: Timestamp) -> HostState {
+        let drift = self.live().map(|live| {
+            let path = "index.php".to_owned();
+            let drifted = self.dirs.get(live).is_some_and(|d| d.drifted);
+            let entries = drifted.then_some(Drift { path, kind: DriftKind::Changed }).into_iter().collect();
+            DriftReport { release: live.clone(), at: Timestamp::UNIX_EPOCH, entries }
+        });
+        HostState {
+            record: self.record.clone(),
+            current: self.current.clone(),
+            releases: self.dirs.keys().cloned().collect(),
+            files: self.files.clone(),
+            missing_env: Vec::new(),
+            drift,
+            holder: self.session.as_ref().map(|s| Holder {
+                who: format!("controller {}", s.controller),
+                since: Timestamp::UNIX_EPOCH,
+                epoch: s.epoch,
+                pid: 1,
+            }),
+            lease_over: self.lease_over(now),
+            health: Vec::new(),
+        }
+    }
+
+    pub fn lease_over(&self, now: Timestamp) -> bool {
+        let over = |p: &Probation| now.duration_since(self.heard.max(p.armed_at)).unsigned_abs() > p.lease;
+        self.session.is_none() && self.record.probation.as_ref().is_some_and(over)
+    }
+
+    /// Law 1, as the real host keeps it: what may become `current`.
+    pub fn verify_complete(&self, name: &ReleaseName) -> Result<(), Refusal> {
+        let release = self.record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
+        let dir = self.dirs.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
+        if release.sealed && dir.matched { Ok(()) } else { Err(Refusal::NotSealed(name.clone())) }
+    }
+
+    pub fn point_to(&mut self, name: &ReleaseName) {
+        if self.live() != Some(name) {
+            self.answers.clear();
+        }
+        self.current = Current::Release(name.clone());
+        self.by_person = false;
+    }
+}
+
+/// The epoch of an operation that changes something.
+pub fn epoch_of(op: &Op) -> Option<Epoch> {
+    match op {
+        Op::Acquire { epoch, .. }
+        | Op::Release { epoch }
+        | Op::Missing { epoch, .. }
+        | Op::Upload { epoch, .. }
+        | Op::Extract { epoch, .. }
+        | Op::Link { epoch, .. }
+        | Op::Gate { epoch, .. }
+        | Op::Hook { epoch, .. }
+        | Op::Seal { epoch, .. }
+        | Op::Adopt { epoch, .. }
+        | Op::Verify { epoch, .. }
+        | Op::Switch { epoch, .. }
+        | Op::Confirm { epoch, .. }
+        | Op::Return { epoch }
+        | Op::Hold { epoch }
+        | Op::Prune { epoch, .. }
+        | Op::Quarantine { epoch, .. }
+        | Op::Retry { epoch, .. }
+        | Op::Accept { epoch, .. }
+        | Op::SetStopped { epoch, .. } => Some(*epoch),
+        _ => None,
+    }
+}
+
+fn gone(name: &ReleaseName) -> HostError {
+    Refusal::NoSuchRelease(name.clone()).into()
+}
+
+impl Sim {
+    /// An operation that changes the root; the caller holds it under `epoch`.
+    pub fn change(&mut self, i: usize, controller: usize, op: Op) -> Result<Reply, HostError> {
+        let now = self.now();
+        match op {
+            Op::Missing { manifest, .. } => {
+                let blobs = manifest.files().map(|(_, digest, _)| *digest).collect();
+                Ok(Reply::Missing { blobs, free_bytes: 1 << 30 })
+            }
+            Op::Upload { blobs, .. } => {
+                self.disk("upload")?;
+                Ok(Reply::Uploaded { bytes: blobs.iter().map(|(_, size)| size).sum() })
+            }
+            Op::Extract { name, release, .. } => {
+                if self.hosts[i].dirs.contains_key(&name) {
+                    return Err(HostError::Precondition(format!("{name} is already there")));
+                }
+                self.disk("extract")?;
+                if self.faults.strikes(Fault::UploadWrong) {
+                    return Err(HostError::Integrity("index.php is not what its digest says".to_owned()));
+                }
+                let entry = Release { sealed: false, ..release };
+                self.effect(i, "release noted", |h| {
+                    h.record.staged(name.clone(), entry);
+                    Ok(())
+                })?;
+                let complete = !self.has(Mutation::HalfReleaseSwitched);
+                self.effect(i, "release moved in", |h| {
+                    h.dirs.insert(name, Dir { complete, matched: false, drifted: false });
+                    Ok(())
+                })?;
+                Ok(Reply::Extracted { copied: 0, received: 1 })
+            }
+            Op::Link { name, .. } => self.hosts[i].dirs.get(&name).map(|_| Reply::Done).ok_or_else(|| gone(&name)),
+            Op::Gate { name, .. } => {
+                let sha = self.sha_of(i, &name);
+                let pass = self.conduct_of(sha.as_ref()).gate == Say::Yes;
+                if !pass {
+                    self.laws.said_no(controller);
+                }
+                Ok(Reply::Gate(GateResult { pass, evidence: "gate".to_owned() }))
+            }
+            Op::Seal { name, shared, .. } => {
+                let links = Digest::of_json(&shared);
+                self.disk("seal")?;
+                self.effect(i, "sealed", |h| {
+                    let dir = h.dirs.get_mut(&name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
+                    dir.matched = true;
+                    h.record.seal(&name, Digest::of(name.as_str().as_bytes()), links)
+                })?;
+                Ok(Reply::Sealed { tree: Digest::of(name.as_str().as_bytes()) })
+            }
+            Op::Adopt { name, release, shared, .. } => self.adopt(i, name, release, Digest::of_json(&shared)),
+            Op::Verify { name, .. } => {
+                let dir = *self.hosts[i].dirs.get(&name).ok_or_else(|| gone(&name))?;
+                if !dir.drifted {
+                    return Ok(Reply::Done);
+                }
+                self.effect(i, "seal lost", |h| {
+                    h.record.releases.get_mut(&name).into_iter().for_each(|r| r.sealed = false);
+                    Ok(())
+                })?;
+                Err(HostError::Integrity(format!("{name} has drifted")))
+            }
+            Op::Switch { probation, .. } => self.switch(i, controller, probation),
+            Op::Confirm { epoch, confirmed } => {
+                let live = self.hosts[i].live().cloned();
+                let live = live.ok_or_else(|| HostError::Precondition("`current` is no release".to_owned()))?;
+                self.hosts[i].verify_complete(&confirmed.release)?;
+                let key = super::check::key_now(&self.env_of(controller), &confirmed);
+                self.effect(i, "confirmed", |h| h.record.confirm(epoch, &live, confirmed))?;
+                let env = self.env_of(controller);
+                self.laws.confirmed(i, &self.hosts[i], &env, key.as_ref());
+                Ok(Reply::Confirmed)
+            }
+            Op::Return { epoch } => self.give_back(i, controller, epoch),
+            Op::Hold { epoch } => {
+                self.saw("held");
+                self.effect(i, "held", |h| h.record.hold(epoch))?;
+                Ok(Reply::Done)
+            }
+            Op::Prune { keep, .. } => self.prune(i, keep as usize),
+            Op::Quarantine { entry, .. } => {
+                let (key, forgets) = (entry.key.clone(), self.has(Mutation::QuarantineForgotten));
+                self.effect(i, "quarantined", |h| {
+                    if !forgets {
+                        h.record.quarantine(entry);
+                    }
+                    Ok(())
+                })?;
+                self.laws.quarantined(i, controller, &key);
+                Ok(Reply::Done)
+            }
+            Op::Accept { commit, .. } => {
+                self.effect(i, "commit noted", |h| {
+                    h.record.accepted = Some(Accepted { commit, at: now });
+                    Ok(())
+                })?;
+                Ok(Reply::Done)
+            }
+            other => Err(HostError::Precondition(format!("no run asks this of a host: {other:?}"))),
+        }
+    }
+
+    fn disk(&mut self, what: &str) -> Result<(), HostError> {
+        if self.faults.strikes(Fault::DiskFull) {
+            self.say(|| format!("FAULT the disk is full at {what}"));
+            return Err(HostError::Io(format!("{what}: no space left on device")));
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, i: usize, name: ReleaseName, release: Release, links: Digest) -> Result<Reply, HostError> {
+        let tree = Digest::of(name.as_str().as_bytes());
+        if !self.hosts[i].dirs.contains_key(&name) {
+            return Err(gone(&name));
+        }
+        match self.hosts[i].record.releases.get(&name) {
+            Some(known) if known.sealed => return Ok(Reply::Sealed { tree }),
+            Some(known) if !known.adopted => return Err(Refusal::NotSealed(name).into()),
+            _ => {}
+        }
+        self.effect(i, "adoption noted", |h| {
+            h.record.staged(name.clone(), Release { adopted: true, sealed: false, ..release });
+            Ok(())
+        })?;
+        self.effect(i, "adopted", |h| {
+            h.dirs.entry(name.clone()).and_modify(|d| (d.matched, d.drifted) = (true, false));
+            h.record.seal(&name, tree, links)
+        })?;
+        Ok(Reply::Sealed { tree })
+    }
+
+    fn switch(&mut self, i: usize, controller: usize, probation: Probation) -> Result<Reply, HostError> {
+        let name = probation.release.clone();
+        if self.hosts[i].current == Current::NotALink {
+            return Err(HostError::Precondition("`current` is a directory".to_owned()));
+        }
+        self.hosts[i].verify_complete(&name)?;
+        self.laws.switching(i, controller, &self.hosts, &probation);
+        let early = self.has(Mutation::SwitchBeforeArm);
+        if early {
+            self.link(i, &name)?;
+        }
+        let epoch = self.hosts[i].record.epoch;
+        let probation = if self.has(Mutation::SkipFencing) { Probation { epoch, ..probation } } else { probation };
+        self.effect(i, "probation written", |h| h.record.arm(probation))?;
+        self.disk("switch")?;
+        if !early {
+            self.link(i, &name)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn link(&mut self, i: usize, name: &ReleaseName) -> Result<(), HostError> {
+        self.effect(i, &format!("current -> {name}"), |h| {
+            h.point_to(name);
+            Ok(())
+        })?;
+        self.laws.linked(i, &self.hosts[i]);
+        Ok(())
+    }
+
+    fn give_back(&mut self, i: usize, controller: usize, epoch: Epoch) -> Result<Reply, HostError> {
+        let host = &self.hosts[i];
+        host.record.fence(epoch)?;
+        let Some(probation) = &host.record.probation else {
+            let live = host.live().cloned().ok_or(Refusal::NowhereToGo)?;
+            return match &host.record.confirmed {
+                Some(confirmed) if confirmed.release == live => Ok(Reply::Returned { to: live }),
+                _ => Err(Refusal::NotOnProbation(live).into()),
+            };
+        };
+        let from = probation.release.clone();
+        let to = host.record.way_back().cloned().ok_or(Refusal::NowhereToGo)?;
+        host.verify_complete(&to)?;
+        let cancelled = self.controllers[controller].cancelled;
+        self.laws.returning(controller, cancelled);
+        if !self.has(Mutation::ReturnLies) {
+            self.link(i, &to)?;
+        }
+        self.effect(i, "probation over: returned", |h| {
+            h.record.returned(&from);
+            Ok(())
+        })?;
+        Ok(Reply::Returned { to })
+    }
+
+    fn prune(&mut self, i: usize, keep: usize) -> Result<Reply, HostError> {
+        let host = &self.hosts[i];
+        let present: BTreeSet<_> = host.dirs.keys().cloned().collect();
+        let mut removed = host.record.prunable(&present, host.live(), keep, &BTreeSet::new());
+        if self.has(Mutation::PruneIgnoresConfirmed) {
+            let confirmed = host.record.confirmed.as_ref().map(|c| &c.release);
+            removed = present.iter().filter(|n| Some(*n) == confirmed || removed.contains(n)).cloned().collect();
+        }
+        for name in &removed {
+            self.effect(i, &format!("{name} moved away"), |h| {
+                h.dirs.remove(name);
+                Ok(())
+            })?;
+            self.effect(i, &format!("{name} forgotten"), |h| {
+                h.record.releases.remove(name);
+                Ok(())
+            })?;
+        }
+        Ok(Reply::Pruned { removed, kept_in_use: Vec::new() })
+    }
+
+    /// Before a command runs: its directory, and the note that a migration was begun.
+    pub fn hook_begins(&mut self, i: usize, cwd: &Cwd, migration: Option<&str>) -> Result<(), HostError> {
+        if let Cwd::Release(name) = cwd
+            && !self.hosts[i].dirs.contains_key(name)
+        {
+            return Err(gone(name));
+        }
+        let Some(key) = migration else { return Ok(()) };
+        if self.hosts[i].record.migrations.get(key) == Some(&Migration::Begun) {
+            return Err(HostError::Precondition("the migration was begun here and not seen to finish".to_owned()));
+        }
+        if !self.has(Mutation::MigrationForgotten) {
+            self.effect(i, "migration begun", |h| {
+                h.record.migrations.insert(key.to_owned(), Migration::Begun);
+                Ok(())
+            })?;
+        }
+        self.laws.migration_runs(key);
+        self.saw("migrations");
+        Ok(())
+    }
+
+    /// After it ran: what it said, and what it did.
+    pub fn hook_ends(
+        &mut self,
+        i: usize,
+        controller: usize,
+        command: &Command,
+        migration: Option<&str>,
+    ) -> Result<CommandResult, HostError> {
+        let say = self.run_command(i, command);
+        if say != Say::Yes {
+            self.laws.said_no(controller);
+        }
+        let (exit, verdict) = match say {
+            Say::Yes => (Exit::Code(0), Migration::Done),
+            Say::No => (Exit::Code(1), Migration::Failed),
+            Say::Hangs => (Exit::TimedOut, Migration::Begun),
+        };
+        if let Some(key) = migration {
+            if !self.has(Mutation::MigrationForgotten) {
+                self.effect(i, &format!("migration {verdict:?}"), |h| {
+                    h.record.migrations.insert(key.to_owned(), verdict);
+                    Ok(())
+                })?;
+            }
+            self.laws.migration_ran(key, verdict);
+        }
+        Ok(CommandResult { exit, output: String::new(), millis: 1 })
+    }
+
+    /// A configured command: the commit that it runs for decides what it says.
+    pub fn run_command(&mut self, i: usize, command: &Command) -> Say {
+        let sha = command.env.get("SOLL_SHA").and_then(|s| s.parse().ok());
+        let conduct = self.conduct_of(sha.as_ref());
+        let say = conduct.hooks.iter().find(|(phase, _)| phase.as_str() == command.name).map_or(Say::Yes, |(_, s)| *s);
+        match command.name.as_str() {
+            "maintenance-on" => self.hosts[i].closed = true,
+            "maintenance-off" => self.hosts[i].closed = false,
+            _ => {}
+        }
+        self.say(|| format!("  web{}: {} says {say:?}", i + 1, command.name));
+        say
+    }
+}

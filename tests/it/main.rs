@@ -1,0 +1,24 @@
+//! One test binary, one module per room or subject: linking once keeps the test build short.
+mod health;
+
+mod archives;
+mod demo;
+mod fetch;
+
+mod agent;
+mod host;
+mod signatures;
+mod state_files;
+mod state_repo;
+
+mod planner;
+mod readme;
+mod render;
+mod store;
+mod support;
+
+mod contract;
+mod laws;
+
+mod crash;
+mod daemon;

@@ -1,0 +1,289 @@
+//! Signatures: our verdict against git's own (`git verify-commit`), and law 10 with signers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use soll::model::ids::Digest;
+use soll::state_repo::{Advance, AllowedSigners, CommitId, NotAccepted, Publish, RepoError, StateRepo};
+
+use super::state_repo::{FILE, Sandbox, author, commit_all, edits, git, git_command, head, write};
+
+struct Lab {
+    sandbox: Sandbox,
+    seed: PathBuf,
+    repo: StateRepo,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        let sandbox = Sandbox::new();
+        let seed = sandbox.work_tree("x");
+        let repo = sandbox.open(seed.to_str().unwrap()).unwrap();
+        Lab { sandbox, seed, repo }
+    }
+
+    /// The path of a private key, made on first use.
+    fn key(&self, name: &str, kind: &[&str]) -> PathBuf {
+        let path = self.sandbox.path(name);
+        if !path.exists() {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-N", "", "-C", name, "-f"]).arg(&path).args(kind);
+            assert!(keygen.status().unwrap().success());
+        }
+        path
+    }
+
+    fn public(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.key(name, &["-t", "ed25519"]).with_extension("pub")).unwrap();
+        text.trim().to_owned()
+    }
+
+    fn signers(&self, text: &str) -> Result<AllowedSigners, RepoError> {
+        let path = self.sandbox.path("signers");
+        write(&path, text);
+        AllowedSigners::load(&path)
+    }
+
+    /// A commit on `main`, signed by git with this key.
+    fn signed(&self, key: &str, extra: &[&str]) -> CommitId {
+        let key = self.key(key, &["-t", "ed25519"]);
+        let key = format!("user.signingKey={}", key.display());
+        let mut args = vec!["-c", "gpg.format=ssh", "-c", &key];
+        args.extend(if extra.is_empty() { &["commit", "-q", "-S", "--allow-empty", "-m", "signed"] } else { extra });
+        git(&self.seed, &args);
+        head(&self.seed)
+    }
+
+    /// The commit as text, changed, stored as another one.
+    fn forged(&self, commit: &CommitId, change: impl Fn(&str) -> String) -> CommitId {
+        let raw = git(&self.seed, &["cat-file", "commit", &commit.to_string()]) + "\n";
+        self.store(&change(&raw))
+    }
+
+    fn store(&self, raw: &str) -> CommitId {
+        write(&self.sandbox.path("raw"), raw);
+        let raw = self.sandbox.path("raw");
+        git(&self.seed, &["hash-object", "-t", "commit", "-w", "--literally", raw.to_str().unwrap()]).parse().unwrap()
+    }
+
+    fn git_says(&self, object: &str, command: &str) -> bool {
+        let signers = format!("gpg.ssh.allowedSignersFile={}", self.sandbox.path("signers").display());
+        let args = ["-c", &signers, "-c", "gpg.program=/bin/false", command, object];
+        git_command(&self.seed, &args).output().unwrap().status.success()
+    }
+}
+
+/// A commit's text with this armor as its signature header.
+fn with_signature(raw: &str, armor: &str) -> String {
+    let (headers, message) = raw.split_once("\n\n").unwrap();
+    let headers = headers.split("\ngpgsig ").next().unwrap();
+    format!("{headers}\ngpgsig {}\n\n{message}", armor.trim_end().replace('\n', "\n "))
+}
+
+fn armor(lab: &Lab, payload: &str, namespace: &str) -> String {
+    let path = lab.sandbox.path("payload");
+    write(&path, payload);
+    let key = lab.key("anna", &["-t", "ed25519"]);
+    let mut sign = Command::new("ssh-keygen");
+    sign.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(key).arg(&path);
+    assert!(sign.status().unwrap().success());
+    let signature = path.with_extension("sig");
+    let text = std::fs::read_to_string(&signature).unwrap();
+    std::fs::remove_file(signature).unwrap();
+    text
+}
+
+#[test]
+fn the_verdict_is_that_of_git() {
+    let lab = Lab::new();
+    let good = lab.signed("anna", &[]);
+    let eve = lab.signed("eve", &[]);
+    lab.key("rsa", &["-t", "rsa", "-b", "2048"]);
+    lab.key("p256", &["-t", "ecdsa", "-b", "256"]);
+    lab.key("p384", &["-t", "ecdsa", "-b", "384"]);
+    let rsa = lab.signed("rsa", &[]);
+    let p256 = lab.signed("p256", &[]);
+    let p384 = lab.signed("p384", &[]);
+    let unsigned = commit_all(&lab.seed, "unsigned");
+    let plain = git(&lab.seed, &["cat-file", "commit", &unsigned.to_string()]) + "\n";
+    git(&lab.seed, &["checkout", "-q", "-b", "side", "main~1"]);
+    commit_all(&lab.seed, "side");
+    git(&lab.seed, &["checkout", "-q", "main"]);
+    let merge = lab.signed("anna", &["merge", "-q", "-S", "--no-ff", "-m", "merge", "side"]);
+    let resigned = |namespace: &str| lab.store(&with_signature(&plain, &armor(&lab, &plain, namespace)));
+    let old = plain.lines().map(|line| match line.split_once("> ") {
+        Some((who, _)) => format!("{who}> 1500000000 +0000\n"),
+        None => format!("{line}\n"),
+    });
+    let old: String = old.collect();
+    let backdated = lab.store(&with_signature(&old, &armor(&lab, &old, "git")));
+    let pgp = "-----BEGIN PGP SIGNATURE-----\n\niHUEABYKAB0WIQ\n-----END PGP SIGNATURE-----";
+    let [a, e] = ["anna", "eve"].map(|name| lab.public(name));
+    let anna = |options: &str| format!("anna@example.com {options} {a}\n");
+
+    let table: Vec<(&str, CommitId, String, bool)> = vec![
+        ("good", good, anna(""), true),
+        ("unsigned", unsigned, anna(""), false),
+        ("a key that is not listed", eve, anna(""), false),
+        ("one of several lines", eve, format!("# us\n{}\neve@example.com {e} comment\n", anna("")), true),
+        ("two keys of one person", good, format!("anna@example.com {e}\n{}", anna("")), true),
+        ("namespace git", good, anna("namespaces=\"git\""), true),
+        ("namespaces with git", good, anna("namespaces=\"file,g*\""), true),
+        ("another namespace allowed", good, anna("namespaces=\"file\""), false),
+        ("namespace excluded", good, anna("namespaces=\"*,!git\""), false),
+        ("signed for another namespace", resigned("file"), anna(""), false),
+        ("signed by hand", resigned("git"), anna(""), true),
+        ("expired", good, anna("valid-before=\"20200101Z\""), false),
+        ("not yet valid", good, anna("valid-after=\"29990101Z\""), false),
+        ("within its time", good, anna("valid-after=\"20200101Z\",valid-before=\"29990101Z\""), true),
+        ("expired since the commit", backdated, anna("valid-before=\"20200101Z\""), true),
+        ("committed before the key was valid", backdated, anna("valid-after=\"20200101Z\""), false),
+        ("expired in one line, valid in another", good, anna("valid-before=\"20200101Z\"") + &anna(""), true),
+        ("tampered message", lab.forged(&good, |raw| raw.replace("signed", "singed")), anna(""), false),
+        ("tampered author", lab.forged(&good, |raw| raw.replacen("Anna", "Eve", 1)), anna(""), false),
+        ("a header added", lab.forged(&good, |raw| raw.replacen("\ngpgsig", "\nx-more y\ngpgsig", 1)), anna(""), false),
+        ("signature of another commit", lab.forged(&good, |raw| with_signature(&plain, &sig(raw))), anna(""), false),
+        ("cut signature", lab.forged(&good, |raw| raw.replacen("U1NIU0lH", "", 1)), anna(""), false),
+        (
+            "no end of the armor",
+            lab.forged(&good, |raw| raw.replacen(" -----END SSH SIGNATURE-----\n", "", 1)),
+            anna(""),
+            false,
+        ),
+        ("PGP garbage", lab.store(&with_signature(&plain, pgp)), anna(""), false),
+        ("empty signature", lab.store(&with_signature(&plain, "")), anna(""), false),
+        ("another name than the author's", good, format!("someone@else.org {a}\n"), true),
+        ("a pattern", good, format!("*@example.com {a}\n"), true),
+        ("quoted names", good, format!("\"x@example.com,anna@example.com\" {a}\n"), true),
+        ("a merge", merge, anna(""), true),
+        ("RSA", rsa, format!("anna@example.com {}\n", lab.public("rsa")), true),
+        ("ECDSA P-256", p256, format!("anna@example.com {}\n", lab.public("p256")), true),
+        ("ECDSA P-384", p384, format!("anna@example.com {}\n", lab.public("p384")), true),
+    ];
+    for (case, commit, signers, expected) in table {
+        let signers = lab.signers(&signers).unwrap();
+        let ours = lab.repo.verify_commit(&commit, &signers).unwrap();
+        assert_eq!(ours.is_ok(), expected, "{case}: {ours:?}");
+        assert_eq!(lab.git_says(&commit.to_string(), "verify-commit"), expected, "{case}: git");
+    }
+}
+
+/// The armor in a commit's text.
+fn sig(raw: &str) -> String {
+    let from = raw.find("gpgsig ").unwrap() + "gpgsig ".len();
+    let end = raw.find("-----END SSH SIGNATURE-----").unwrap() + "-----END SSH SIGNATURE-----".len();
+    raw[from..end].replace("\n ", "\n")
+}
+
+#[test]
+fn reasons_and_principals() {
+    let lab = Lab::new();
+    let good = lab.signed("anna", &[]);
+    let a = lab.public("anna");
+    let principal = |signers: String| lab.repo.verify_commit(&good, &lab.signers(&signers).unwrap()).unwrap();
+    assert_eq!(principal(format!("x@y,anna@example.com {a}")).unwrap().principal, "anna@example.com");
+    assert_eq!(principal(format!("*@example.com {a}")).unwrap().principal, "anna@example.com");
+    assert_eq!(principal(format!("!anna@example.com,ops {a}")).unwrap().principal, "ops");
+    let fingerprint = principal(format!("ops {a}")).unwrap().fingerprint;
+    let keygen = Command::new("ssh-keygen").arg("-lf").arg(lab.key("anna", &[])).output().unwrap();
+    assert!(String::from_utf8(keygen.stdout).unwrap().contains(&fingerprint));
+    let why = principal(format!("ops valid-before=\"20200101Z\" {a}")).unwrap_err().to_string();
+    assert!(why.contains("was valid until 2020-01-01"), "{why}");
+    // Two signatures: git takes the first and is content, we ask which one was meant.
+    let twice = lab.forged(&good, |raw| {
+        raw.replacen("\ngpgsig ", &format!("\ngpgsig {}\ngpgsig ", sig(raw).replace('\n', "\n ")), 1)
+    });
+    let why = lab.repo.verify_commit(&twice, &lab.signers(&format!("ops {a}")).unwrap()).unwrap().unwrap_err();
+    assert_eq!(why.to_string(), "it carries two signatures");
+}
+
+#[test]
+fn tags() {
+    let lab = Lab::new();
+    let key = format!("user.signingKey={}", lab.key("anna", &["-t", "ed25519"]).display());
+    git(&lab.seed, &["-c", "gpg.format=ssh", "-c", &key, "tag", "-s", "-m", "release", "v1"]);
+    git(&lab.seed, &["tag", "-m", "release", "v2"]);
+    git(&lab.seed, &["tag", "light"]);
+    let raw = git(&lab.seed, &["cat-file", "tag", "v1"]).replace("release", "forgery") + "\n";
+    write(&lab.sandbox.path("raw"), &raw);
+    let forged = git(&lab.seed, &["hash-object", "-t", "tag", "-w", lab.sandbox.path("raw").to_str().unwrap()]);
+    git(&lab.seed, &["update-ref", "refs/tags/v3", &forged]);
+    let signers = lab.signers(&format!("anna@example.com {}", lab.public("anna"))).unwrap();
+    for (tag, expected) in [("v1", true), ("v2", false), ("v3", false), ("light", false)] {
+        let ours = lab.repo.verify_tag(tag, &signers).unwrap();
+        assert_eq!(ours.is_ok(), expected, "{tag}: {ours:?}");
+        assert_eq!(lab.git_says(tag, "verify-tag"), expected, "{tag}: git");
+    }
+}
+
+#[test]
+fn what_we_sign_git_accepts() {
+    let lab = Lab::new();
+    for (name, kind) in [("anna", ["-t", "ed25519"]), ("p256", ["-t", "ecdsa"])] {
+        let key = lab.key(name, &kind);
+        let signers = lab.signers(&format!("bob@example.com {}", lab.public(name))).unwrap();
+        let publish = Publish { author: author(), signing_key: Some(key), push: false };
+        let commit = lab.repo.edit_and_push::<RepoError>(&publish, |_| Ok(edits(FILE, name))).unwrap();
+        assert!(lab.git_says(&commit.to_string(), "verify-commit"), "{name}");
+        assert_eq!(lab.repo.verify_commit(&commit, &signers).unwrap().unwrap().principal, "bob@example.com");
+    }
+    git(&lab.seed, &["fsck", "--strict"]);
+    let before = head(&lab.seed);
+    let locked = lab.sandbox.path("locked");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(&locked).status().unwrap();
+    assert!(made.success());
+    for (key, why) in [
+        (locked, "passphrase"),
+        (lab.key("rsa", &["-t", "rsa"]), "make one with `ssh-keygen -t ed25519`"),
+        (lab.key("anna", &[]).with_extension("pub"), "name the private file"),
+        (lab.sandbox.path("nothing"), "No such file"),
+    ] {
+        let error = lab.repo.commit(&edits(FILE, "x"), &author(), Some(&key), &before).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    assert_eq!(head(&lab.seed), before);
+}
+
+#[test]
+fn every_new_commit_must_be_signed() {
+    let lab = Lab::new();
+    let signers = lab.signers(&format!("anna@example.com {}", lab.public("anna"))).unwrap();
+    let check = |old: Option<&CommitId>, new: &CommitId| lab.repo.check_advance(old, new, Some(&signers));
+    let unsigned = head(&lab.seed);
+    assert!(matches!(check(None, &unsigned), Err(NotAccepted::Unsigned { commit, .. }) if commit == unsigned));
+    // At first contact the commit itself, not all of its history.
+    let first = lab.signed("anna", &[]);
+    assert!(check(None, &first).is_ok());
+    let second = lab.signed("anna", &[]);
+    assert!(matches!(check(Some(&first), &second), Ok(Advance::Forward { commits }) if commits.len() == 1));
+
+    // A signed merge that brings in a commit that nobody signed.
+    git(&lab.seed, &["checkout", "-q", "-b", "side"]);
+    git(&lab.seed, &["commit", "-q", "--allow-empty", "-m", "smuggled"]);
+    git(&lab.seed, &["checkout", "-q", "main"]);
+    let merge = lab.signed("anna", &["merge", "-q", "-S", "--no-ff", "-m", "merge", "side"]);
+    let error = check(Some(&second), &merge).unwrap_err();
+    assert!(matches!(&error, NotAccepted::Unsigned { subject, .. } if subject == "smuggled"), "{error}");
+    assert!(error.to_string().contains("by Anna <anna@example.com>) is not accepted: it is not signed"), "{error}");
+    // A signed commit on top of it heals nothing.
+    assert!(check(Some(&second), &lab.signed("anna", &[])).is_err());
+    assert!(lab.repo.check_advance(Some(&second), &merge, None).is_ok());
+}
+
+#[test]
+fn the_person_of_a_word_is_who_signed_it() {
+    let lab = Lab::new();
+    let (env, binding) = ("production".parse().unwrap(), Digest::of(b"plan"));
+    let say =
+        |key: Option<&Path>| lab.repo.add_word(&env, &binding, b"{\"who\":\"anna\"}", &author(), key, false).unwrap();
+    say(Some(&lab.key("bob", &["-t", "ed25519"])));
+    say(Some(&lab.key("eve", &["-t", "ed25519"])));
+    say(None);
+    let signers = lab.signers(&format!("bob@example.com {}", lab.public("bob"))).unwrap();
+    let heard = lab.repo.words(&env, &binding, Some(&signers)).unwrap().words;
+    let who: Vec<_> =
+        heard.iter().map(|word| word.signature.as_ref().map(|signature| signature.principal.as_str())).collect();
+    assert_eq!(who, [Some("bob@example.com"), None, None]);
+    assert!(lab.git_says("refs/soll/approvals~2", "verify-commit"));
+}

@@ -1,0 +1,319 @@
+//! The store: durable, shared by processes, honest about damage, and a truthful ledger.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
+use soll::journal::event::Started;
+use soll::journal::{Event, RunResult, StepEnd};
+use soll::model::ids::{Digest, EnvName, RunId, Sha};
+use soll::store::{Backoff, Store, StoreError};
+
+fn now() -> Timestamp {
+    "2025-11-02T15:49:00Z".parse().unwrap()
+}
+
+fn after(seconds: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds)
+}
+
+fn id(text: &str) -> RunId {
+    text.parse().unwrap()
+}
+
+fn env(text: &str) -> EnvName {
+    text.parse().unwrap()
+}
+
+fn sha(digit: char) -> Sha {
+    digit.to_string().repeat(40).parse().unwrap()
+}
+
+fn started(run: &str, environment: &str, at: Timestamp) -> Event {
+    Event::Started(Box::new(Started {
+        run: id(run),
+        environment: env(environment),
+        at,
+        commit: "c0ffee".to_owned(),
+        actor: "Ada <ada@example.com>".to_owned(),
+        from: Some("20251101_120000-aaaaaaaa".parse().unwrap()),
+        from_sha: Some(sha('a')),
+        to: sha('b'),
+        release: "20251102_154900-bbbbbbbb".parse().unwrap(),
+        committed_at: Some(after(-60)),
+        reason: "bbbbbbbb is desired".to_owned(),
+        steps: Vec::new(),
+    }))
+}
+
+fn finished(at: Timestamp, result: RunResult) -> Event {
+    Event::Finished { at, result, reason: String::new() }
+}
+
+fn ended(step: &str, millis: u64) -> Event {
+    Event::Ended { step: step.to_owned(), at: now(), millis, end: StepEnd::Done { note: String::new() } }
+}
+
+/// A whole run with these steps.
+fn play(store: &Store, run: &str, environment: &str, at: Timestamp, result: RunResult, steps: &[(&str, u64)]) {
+    store.append(&id(run), &started(run, environment, at)).unwrap();
+    for (step, millis) in steps {
+        store.append(&id(run), &ended(step, *millis)).unwrap();
+    }
+    store.append(&id(run), &finished(at, result)).unwrap();
+}
+
+#[test]
+fn a_run_is_followed_event_by_event_and_ends_in_its_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    // Another process, as far as SQLite can tell.
+    let reader = Store::open(dir.path()).unwrap();
+    let run = id("20251102-154900-k3");
+    let events = [started("20251102-154900-k3", "production", now()), ended("switch:web1", 12)];
+    for (n, event) in events.iter().enumerate() {
+        assert_eq!(store.append(&run, event).unwrap(), n as u64 + 1);
+    }
+    assert_eq!(reader.events(&run).unwrap(), [(1, events[0].clone()), (2, events[1].clone())]);
+    assert_eq!(reader.run("20251102-154900-k3").unwrap().result, None);
+    store.append(&run, &finished(after(41), RunResult::RolledBack)).unwrap();
+    assert_eq!(reader.events_after(&run, 2).unwrap(), [(3, finished(after(41), RunResult::RolledBack))]);
+    let mut row = serde_json::to_value(reader.last_run(&env("production")).unwrap().unwrap()).unwrap();
+    let own = row.as_object_mut().unwrap();
+    assert_eq!(own.remove("pid").unwrap(), std::process::id());
+    assert!(own.remove("machine").unwrap().is_string());
+    insta::assert_snapshot!("history_row", serde_json::to_string_pretty(&row).unwrap());
+}
+
+#[test]
+fn a_journal_takes_nothing_before_its_start_and_nothing_after_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(matches!(store.append(&id("r1"), &ended("fetch", 1)), Err(StoreError::NoSuchRun(run)) if run == "r1"));
+    play(&store, "r1", "staging", now(), RunResult::Succeeded, &[]);
+    let late = finished(after(9), RunResult::Failed);
+    assert!(matches!(store.append(&id("r1"), &late), Err(StoreError::Over { result, .. }) if result == "succeeded"));
+    let again = store.append(&id("r1"), &started("r1", "staging", now()));
+    assert!(matches!(again, Err(StoreError::Twice(_))), "{again:?}");
+    assert_eq!(store.run("r1").unwrap().result, Some(RunResult::Succeeded));
+    assert_eq!(store.events(&id("r1")).unwrap().len(), 2);
+}
+
+#[test]
+fn a_run_whose_process_is_gone_ends_as_interrupted_and_a_living_one_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let dies = Store::open(dir.path()).unwrap();
+    let lives = Store::open(dir.path()).unwrap();
+    dies.append(&id("r1"), &started("r1", "staging", now())).unwrap();
+    lives.append(&id("r2"), &started("r2", "production", now())).unwrap();
+    let starts = Store::open(dir.path()).unwrap();
+    assert!(starts.interrupt_dead(after(5)).unwrap().is_empty(), "both are alive");
+    // What the kernel does for a process that dies: its locks are gone.
+    drop(dies);
+    let ended = starts.interrupt_dead(after(5)).unwrap();
+    assert_eq!(ended.len(), 1);
+    assert_eq!((ended[0].run.as_str(), ended[0].result), ("r1", Some(RunResult::Interrupted)));
+    assert_eq!(ended[0].finished, Some(after(5)));
+    assert!(ended[0].reason.contains(&std::process::id().to_string()), "{}", ended[0].reason);
+    assert!(matches!(starts.events(&id("r1")).unwrap().last(), Some((2, Event::Finished { .. }))));
+    assert_eq!(starts.unfinished().unwrap().iter().map(|r| r.run.as_str()).collect::<Vec<_>>(), ["r2"]);
+    assert!(starts.interrupt_dead(after(6)).unwrap().is_empty(), "once is enough");
+    lives.append(&id("r2"), &finished(after(7), RunResult::Succeeded)).unwrap();
+    assert!(!starts.alive(&id("r2")).unwrap());
+    assert_eq!(std::fs::read_dir(dir.path().join("live")).unwrap().count(), 0, "no lock file is left");
+}
+
+#[test]
+fn runs_are_found_by_the_beginning_of_their_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for (n, run) in ["20251101-a1", "20251102-b1", "20251102-b12", "20251103_x"].iter().enumerate() {
+        play(&store, run, "staging", after(n as i64), RunResult::Succeeded, &[]);
+    }
+    assert_eq!(store.run("20251101").unwrap().run.as_str(), "20251101-a1");
+    assert_eq!(store.run("20251102-b1").unwrap().run.as_str(), "20251102-b1", "a whole name is never ambiguous");
+    let error = store.run("20251102").unwrap_err();
+    assert_eq!(error.to_string(), "`20251102` may be 20251102-b12, 20251102-b1: give more of it");
+    // No pattern: `_` and `%` are letters like others.
+    for nothing in ["", "%", "20251101_", "7"] {
+        assert!(matches!(store.run(nothing), Err(StoreError::NoSuchRun(_))), "{nothing}");
+    }
+}
+
+#[test]
+fn history_is_newest_first_per_environment_and_over_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    // The start counts, not the name and not the order of writing; half a second is more than none.
+    let half = after(10) + SignedDuration::from_millis(500);
+    play(&store, "z1", "staging", after(10), RunResult::Succeeded, &[]);
+    play(&store, "a2", "production", half, RunResult::Failed, &[]);
+    play(&store, "m3", "staging", after(11), RunResult::Error, &[]);
+    let names = |env: Option<&EnvName>, limit| {
+        store.runs(env, limit).unwrap().into_iter().map(|r| r.run.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, 10), ["m3", "a2", "z1"]);
+    assert_eq!(names(Some(&env("staging")), 10), ["m3", "z1"]);
+    assert_eq!(names(None, 1), ["m3"]);
+    assert_eq!(store.last_run(&env("production")).unwrap().unwrap().started, half, "nothing is rounded");
+    assert_eq!(store.last_run(&env("nowhere")).unwrap(), None);
+}
+
+#[test]
+fn estimates_are_medians_of_the_last_five_successes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    // Too old to count.
+    play(&store, "r0", "staging", now(), RunResult::Succeeded, &[("fetch", 90_000), ("gone", 1)]);
+    for (n, millis) in [50, 10, 40, 20, 30].into_iter().enumerate() {
+        let run = format!("s{n}");
+        play(&store, &run, "staging", after(n as i64 + 1), RunResult::Succeeded, &[("fetch", millis)]);
+    }
+    play(&store, "bad", "staging", after(20), RunResult::RolledBack, &[("fetch", 7_000)]);
+    play(&store, "other", "production", after(21), RunResult::Succeeded, &[("fetch", 1), ("switch:web1", 9)]);
+    assert_eq!(store.estimates(&env("staging")).unwrap(), BTreeMap::from([("fetch".to_owned(), 30)]));
+    assert_eq!(store.estimates(&env("production")).unwrap().len(), 2);
+    assert!(store.estimates(&env("nowhere")).unwrap().is_empty());
+}
+
+#[test]
+fn trimming_takes_old_events_and_leaves_the_ledger_and_what_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.append(&id("open"), &started("open", "staging", now())).unwrap();
+    for n in 1..=4 {
+        play(&store, &format!("s{n}"), "staging", after(n), RunResult::Succeeded, &[("fetch", 1)]);
+    }
+    play(&store, "p1", "production", now(), RunResult::Succeeded, &[("fetch", 1)]);
+    assert_eq!(store.trim(2).unwrap(), 2);
+    let kept = |run: &str| store.events(&id(run)).unwrap().len();
+    assert_eq!(["open", "s1", "s2", "s3", "s4", "p1"].map(kept), [1, 0, 0, 3, 3, 3]);
+    assert_eq!(store.runs(Some(&env("staging")), 10).unwrap().len(), 5);
+    assert_eq!(store.trim(2).unwrap(), 0);
+}
+
+#[test]
+fn a_tag_means_for_one_commit_what_it_meant_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let api = "https://git.example.com/api.git";
+    assert_eq!(store.resolution("c1", api, "v1.1.0").unwrap(), None);
+    assert_eq!(store.set_resolution("c1", api, "v1.1.0", &sha('a')).unwrap(), sha('a'));
+    assert_eq!(store.set_resolution("c1", api, "v1.1.0", &sha('b')).unwrap(), sha('a'), "a moved tag changes nothing");
+    assert_eq!(store.resolution("c1", api, "v1.1.0").unwrap(), Some(sha('a')));
+    assert_eq!(store.set_resolution("c2", api, "v1.1.0", &sha('b')).unwrap(), sha('b'));
+}
+
+#[test]
+fn accepted_commits_and_backoff_survive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (staging, wait) = (env("staging"), Backoff::after(None, Digest::of(b"plan"), now(), 0.5, "no route to host"));
+    {
+        let store = Store::open(dir.path()).unwrap();
+        store.set_accepted("repo main", "c1").unwrap();
+        store.set_accepted("repo main", "c2").unwrap();
+        store.set_backoff(&staging, &wait).unwrap();
+    }
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.accepted("repo main").unwrap().as_deref(), Some("c2"));
+    assert_eq!(store.accepted("repo other").unwrap(), None);
+    assert_eq!(store.backoff(&staging).unwrap(), Some(wait.clone()));
+    let longer = Backoff::after(Some(&wait), wait.fingerprint, now(), 0.0, "still none");
+    store.set_backoff(&staging, &longer).unwrap();
+    assert_eq!(store.backoff(&staging).unwrap(), Some(longer));
+    store.clear_backoff(&staging).unwrap();
+    assert_eq!(store.backoff(&staging).unwrap(), None);
+}
+
+#[test]
+fn a_damaged_file_is_named_with_what_to_do_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("soll.db");
+    let rubbish = "this is no database, it only pretends to be one. ".repeat(100);
+    std::fs::write(&file, &rubbish).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("Move it away"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), rubbish);
+}
+
+#[test]
+fn a_line_that_nobody_wrote_is_damage_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.append(&id("r1"), &started("r1", "staging", now())).unwrap();
+    raw(dir.path()).execute("UPDATE events SET event = '{\"event\":\"from-the-future\"}'", []).unwrap();
+    let error = store.events(&id("r1")).unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    raw(dir.path()).pragma_update(None, "user_version", 7).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 1, .. }), "{error:?}");
+    assert!(error.to_string().contains("use a newer soll"), "{error}");
+    let version: i64 = raw(dir.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(version, 7);
+}
+
+#[test]
+fn what_is_made_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("a/state");
+    let _store = Store::open(&state).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    for file in ["soll.db", "soll.db-wal", "soll.db-shm"] {
+        assert_eq!(mode(&state.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn several_writers_at_once_lose_no_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let writers = 4;
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let dir = dir.path();
+            // Each opens for itself, all of them first: the tables are made once.
+            scope.spawn(move || {
+                let store = Store::open(dir).unwrap();
+                let run = format!("w{writer}");
+                store.append(&id(&run), &started(&run, "staging", now())).unwrap();
+                for n in 0..10 {
+                    let seq = store.append(&id(&run), &ended("fetch", n)).unwrap();
+                    assert_eq!(seq, n + 2);
+                }
+                store.append(&id(&run), &finished(after(1), RunResult::Succeeded)).unwrap();
+            });
+        }
+    });
+    let store = Store::open(dir.path()).unwrap();
+    for row in store.runs(None, 10).unwrap() {
+        assert_eq!(store.events(&row.run).unwrap().len(), 12, "{}", row.run);
+    }
+    assert_eq!(store.runs(None, 10).unwrap().len(), writers);
+}
+
+#[test]
+fn what_was_appended_is_in_the_files_and_not_only_in_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.append(&id("r1"), &started("r1", "staging", now())).unwrap();
+    // A copy of the files as they are now is what a killed program leaves.
+    let left = tempfile::tempdir().unwrap();
+    for file in ["soll.db", "soll.db-wal"] {
+        std::fs::copy(dir.path().join(file), left.path().join(file)).unwrap();
+    }
+    assert_eq!(Store::open(left.path()).unwrap().events(&id("r1")).unwrap().len(), 1);
+}
+
+fn raw(dir: &Path) -> Connection {
+    Connection::open(dir.join("soll.db")).unwrap()
+}
