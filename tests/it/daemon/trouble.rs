@@ -102,7 +102,6 @@ fn server(address: SocketAddr, dir: PathBuf) {
 }
 
 #[test]
-#[ignore = "fails, and nobody knows yet whether the program or the test is wrong"]
 fn one_that_was_interrupted_by_a_kill_is_closed_by_the_next_life() {
     let yard = Yard::new().slow_hook("prepare").env("web", 1, "");
     yard.commit();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use soll::journal::RunResult;
 use soll::model::ids::Digest;
 use soll::model::observed::{EnvObserved, HostObserved, Resolved};
 use soll::model::record::Migration;
@@ -164,7 +165,12 @@ async fn calm(sim: &Shared, thorough: bool) {
         tick(sim);
         let outcome = pass(sim).await;
         note(sim, &outcome);
-        let rests = matches!(outcome, Outcome::InSync | Outcome::Blocked(_));
+        // `before = "block"`: a target that is ill is not touched, and each attempt ends in an error (contract 1.2).
+        let rests = match outcome {
+            Outcome::InSync | Outcome::Blocked(_) => true,
+            Outcome::Ran(RunResult::Error) => sim.lock().unwrap().kept_out_by_illness(),
+            _ => false,
+        };
         if rests && !thorough {
             return;
         }

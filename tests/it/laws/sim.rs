@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use soll::host::wire::HostError;
-use soll::model::desired::{Environment, ReleaseRef};
+use soll::model::desired::{Before, Environment, ReleaseRef};
 use soll::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use soll::model::observed::Current;
 use soll::model::record::Refusal;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::check::Laws;
 use super::dice::Dice;
 use super::host::{ENV_BAD, ENV_GOOD, SimHost};
-use super::scenario::{Conduct, Fault, Faults, Scenario};
+use super::scenario::{Conduct, Fault, Faults, Feels, Scenario};
 
 pub type Shared = Arc<Mutex<Sim>>;
 
@@ -146,6 +146,20 @@ impl Sim {
 
     pub fn conduct_of(&self, sha: Option<&Sha>) -> Conduct {
         sha.and_then(|sha| self.conduct.get(sha)).cloned().unwrap_or_else(Conduct::good)
+    }
+
+    /// Whether no deployment may begin: what runs on a host is ill for good, and the environment says `before = "block"`.
+    pub fn kept_out_by_illness(&self) -> bool {
+        let ill = |(i, host): (usize, &SimHost)| {
+            let sha = host.live().and_then(|live| self.sha_of(i, live));
+            let for_good = match self.conduct_of(sha.as_ref()).feels {
+                Feels::Sick => true,
+                Feels::SickOnLast => i + 1 == self.hosts.len(),
+                _ => false,
+            };
+            host.live().is_some() && (for_good || host.broken_env())
+        };
+        self.env.health.before == Before::Block && self.hosts.iter().enumerate().any(ill)
     }
 
     /// One durable change of a host. Its agent may die before it; the laws are asserted after it.
