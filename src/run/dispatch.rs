@@ -150,7 +150,7 @@ impl<W: World> Dispatcher<W> {
                     name: name.clone(),
                     switched,
                     confirmed: confirmed.filter(|(release, _)| !switched || Some(release) != goal.as_ref()),
-                    closed: closed.contains(name),
+                    closed: closed.contains(name) || state.record.closed.is_some(),
                 }
             })
             .collect();

@@ -86,6 +86,12 @@ impl Task {
         hooks(Phase::Rollback).chain(hooks(Phase::MaintenanceOff)).map(fill).collect()
     }
 
+    /// The hooks that open a root again, ready to run, around this release.
+    pub fn reopening(&self, target: &Target, live: Option<&ReleaseName>, sha: Option<&Sha>) -> Vec<Command> {
+        let fill = |hook: &Hook| command(&self.env, target, (live, sha), &hook.name, &hook.run, hook.timeout);
+        self.env.hooks_of(Phase::MaintenanceOff).map(fill).collect()
+    }
+
     /// The bundle's digest, once it is known.
     pub fn bundle_digest(&self) -> Option<Digest> {
         self.bundle.get().map(|b| b.digest)

@@ -135,6 +135,12 @@ fn get(url: &str, path: &str) -> String {
     answer
 }
 
+#[track_caller]
+fn shows(url: &str, what: &str) {
+    let page = get(url, "/");
+    assert!(page.contains(what), "{page}");
+}
+
 /// The value that the first lines give for a name.
 fn fact(line: &str) -> String {
     line.split_whitespace().nth(1).expect("a value").to_owned()
@@ -151,7 +157,7 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     let state = Path::new(line.trim().trim_start_matches("state").trim()).to_owned();
     let [v1, v2, v3] = ["v1", "v2", "v3"].map(|name| fact(&demo.hear(&[&format!("  {name} ")])));
     demo.hear(&["production", &v1[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v1</h1>"));
+    shows(&staging, "<h1>Shop v1</h1>");
 
     // Both lines in one commit: production waits for staging by itself.
     let file = state.join("desired-state.toml");
@@ -165,8 +171,8 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     demo.hear(&["staging", &v2[..8], "confirmed"]);
     demo.hear(&["production", &v2[..8], "waits: it soaks"]);
     demo.hear(&["production", &v2[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v2</h1>"));
-    assert!(get(&production, "/").contains("<h1>Shop v2</h1>"));
+    shows(&staging, "<h1>Shop v2</h1>");
+    shows(&production, "<h1>Shop v2</h1>");
 
     // A link that was switched by hand is put right.
     let link = dir.join("staging/current");
@@ -176,7 +182,7 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     std::os::unix::fs::symlink(format!("releases/{other}"), &beside).expect("a link");
     std::fs::rename(&beside, &link).expect("a switch by hand");
     demo.hear(&["staging", &v2[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v2</h1>"));
+    shows(&staging, "<h1>Shop v2</h1>");
 
     // A release that is bad, and its commit taken back.
     edit(&v2, &v3);
@@ -197,7 +203,7 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     let mut demo = Demo::start(&dir);
     demo.hear(&["  staging ", &staging]);
     demo.hear(&["staging", &v1[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v1</h1>"));
+    shows(&staging, "<h1>Shop v1</h1>");
     let beside = soll(&["demo", "--dir", path]).output().expect("it runs");
     assert_refused(&beside, "does another `soll demo` run in");
     demo.terminate();

@@ -37,6 +37,7 @@ const OUTCOMES: &[&str] = &[
     "locked",
     "lease ran out",
     "returned by itself",
+    "reopened",
     "controller killed",
     "journal failed",
     "reverted",

@@ -201,6 +201,7 @@ async fn twice(sim: &Shared) {
         let Sim { laws, hosts, .. } = &mut *sim;
         let probation = hosts[i].record.probation.is_some();
         laws.assert(!probation, || format!("law 6: web{} is at rest on probation", i + 1));
+        laws.assert(!hosts[i].closed, || format!("law 6: web{} is at rest closed for maintenance", i + 1));
     }
 }
 
@@ -240,7 +241,7 @@ async fn cure(sim: &Shared, thorough: bool) {
         let good = confirmed.is_some_and(|c| Some(&c.release) == host.live() && c.sha.as_ref() == Some(&desired));
         let state = format!("{:?}, {:?}", host.current, confirmed);
         sim.laws.assert(good, || format!("law 7: in sync, and web{} is {state}", i + 1));
-        let closed = sim.hosts[i].closed && !sim.lost;
+        let closed = sim.hosts[i].closed;
         sim.laws.assert(!closed, || format!("law 7: in sync, and web{} is closed for maintenance", i + 1));
     }
 }

@@ -63,9 +63,6 @@ pub struct Sim {
     pub controllers: Vec<Controller>,
     pub laws: Laws,
     pub seen: BTreeMap<&'static str, u64>,
-    /// A connection, an agent, a journal or a controller was lost: nobody may have been left to open a closed door,
-    /// which no host remembers.
-    pub lost: bool,
     pub mutation: Option<Mutation>,
     pub trace: Option<Vec<String>>,
 }
@@ -86,7 +83,6 @@ impl Sim {
             faults: scenario.faults,
             controllers: Vec::new(),
             seen: BTreeMap::new(),
-            lost: false,
             mutation,
             trace,
         };
@@ -182,7 +178,6 @@ impl Sim {
     fn kill_agent(&mut self, i: usize, what: &str) {
         self.say(|| format!("FAULT web{}: its agent is killed before `{what}`", i + 1));
         let now = self.now();
-        self.lost = true;
         let host = &mut self.hosts[i];
         if let Some(session) = host.session.take() {
             host.heard = session.silent_since.unwrap_or(now);
@@ -192,7 +187,6 @@ impl Sim {
     pub fn kill_controller(&mut self, id: usize) {
         self.say(|| format!("FAULT controller {id} is killed"));
         self.saw("controller killed");
-        self.lost = true;
         self.controllers[id].killed.notify_one();
         self.hang_up(id);
     }
@@ -210,7 +204,6 @@ impl Sim {
     pub fn pause_controller(&mut self, id: usize) {
         let seconds = *self.dice.pick(&[20, 90, 130, 400, 4000]);
         self.say(|| format!("FAULT controller {id} hangs for {seconds} s"));
-        self.lost = true;
         let now = self.now();
         self.controllers[id].paused_until = Some(now + SignedDuration::from_secs(seconds));
         for session in self.hosts.iter_mut().filter_map(|h| h.session.as_mut()).filter(|s| s.controller == id) {
