@@ -36,7 +36,7 @@
 //! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself: `host::worker`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
-//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `health::mask`, `state_repo::location`.
+//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`.
 //! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is read.
 
 pub mod artifact;

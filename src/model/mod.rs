@@ -4,6 +4,7 @@
 pub mod address;
 pub mod desired;
 pub mod ids;
+pub mod mask;
 pub mod observed;
 pub mod record;
 pub mod template;

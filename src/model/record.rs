@@ -135,6 +135,9 @@ pub struct Command {
     pub env: BTreeMap<String, String>,
     #[serde(with = "super::desired::seconds")]
     pub timeout: Duration,
+    /// Environment files of the host whose values its output must not show (law 9).
+    #[serde(default)]
+    pub hides: Vec<String>,
 }
 
 /// One release directory.

@@ -130,8 +130,9 @@ pub fn command(
         ("SOLL_HOST", text("host")),
     ];
     let variables = env.variables.iter().map(|(key, value)| (format!("SOLL_VAR_{key}"), value.clone()));
-    let env = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).collect();
-    Command { name: name.to_owned(), run: fill(run, &values), env, timeout }
+    let vars = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).collect();
+    let hides = env.env_file().map(|file| format!("{}/shared/{}", target.root, file.from)).into_iter().collect();
+    Command { name: name.to_owned(), run: fill(run, &values), env: vars, timeout, hides }
 }
 
 /// A check's question with its templates filled.
