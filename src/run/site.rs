@@ -39,6 +39,9 @@ pub struct Site {
     heartbeats: Mutex<Vec<Heartbeat>>,
 }
 
+/// Blobs are handed on in parts of about so many bytes.
+const TOGETHER: usize = 256 * 1024;
+
 /// Hears the events of a run, in order.
 pub type Listener = Arc<dyn Fn(&RunId, &Event) + Send + Sync>;
 
@@ -153,12 +156,21 @@ impl World for Site {
         let (sender, receiver) = tokio::sync::mpsc::channel(8);
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
         tokio::task::spawn_blocking(move || {
+            // Small blobs travel together: waking the other side for each costs more than its bytes.
+            let mut together = Vec::with_capacity(TOGETHER);
             for piece in unpacked.stream(&digests) {
                 let failed = piece.is_err();
-                if sender.blocking_send(piece).is_err() || failed {
-                    break;
+                match piece {
+                    Ok(piece) => together.extend_from_slice(&piece),
+                    Err(error) => drop(sender.blocking_send(Err(error))),
+                }
+                let gone = together.len() >= TOGETHER && sender.blocking_send(Ok(std::mem::take(&mut together))).is_err();
+                if failed || gone {
+                    return;
                 }
             }
+            // Nobody listens any more where this fails: the upload has ended.
+            let _ = sender.blocking_send(Ok(together));
         });
         let pieces = stream::unfold(receiver, async |mut from| {
             let piece = from.recv().await?;
