@@ -49,6 +49,7 @@ pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod run;
+pub mod ssh;
 pub mod state_repo;
 pub mod store;
 pub mod web;
