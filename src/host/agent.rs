@@ -44,7 +44,10 @@ pub fn serve_stdio(prober: Arc<dyn Prober>) -> io::Result<()> {
         }
     };
     // An sshd waits for whoever holds its pipes, and a probation may take long.
-    serve_until(input, output, prober, watch, move || drop(rustix::stdio::dup2_stderr(&null)))
+    let closed = move || {
+        let _ = rustix::stdio::dup2_stderr(&null);
+    };
+    serve_until(input, output, prober, watch, closed)
 }
 
 /// Serves any pair of streams, until the controller is gone and no probation is left.

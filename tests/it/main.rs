@@ -22,3 +22,4 @@ mod laws;
 
 mod crash;
 mod daemon;
+mod ssh;
