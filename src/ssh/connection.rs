@@ -22,7 +22,6 @@ use super::keys::{fingerprint, login};
 use super::known_hosts::{Known, Verdict, line};
 use super::settings::{Place, Settings};
 
-const HANDSHAKE: Duration = Duration::from_secs(15);
 const LOGIN: Duration = Duration::from_secs(60);
 const CHANNEL: Duration = Duration::from_secs(15);
 /// A host that is silent is asked so often, and given up after [`UNANSWERED`] times.
@@ -67,11 +66,11 @@ impl Connection {
         let shaken = match &through {
             Some(jump) => {
                 let stream = jump.forward(&place).await?;
-                tokio::time::timeout(HANDSHAKE, client::connect_stream(config, stream, gatekeeper)).await
+                tokio::time::timeout(place.connect, client::connect_stream(config, stream, gatekeeper)).await
             }
             None => {
                 let stream = connect(&place).await?;
-                tokio::time::timeout(HANDSHAKE, client::connect_stream(config, stream, gatekeeper)).await
+                tokio::time::timeout(place.connect, client::connect_stream(config, stream, gatekeeper)).await
             }
         };
         let mut handle = match shaken {
@@ -84,7 +83,7 @@ impl Connection {
                 });
             }
             Err(_) => {
-                let what = format!("it accepts connections but did not greet within {} s", HANDSHAKE.as_secs());
+                let what = format!("it accepts connections but did not greet within {} s", place.connect.as_secs());
                 return Err(SshError::new(
                     &place,
                     Phase::Handshake,
@@ -134,6 +133,7 @@ impl Connection {
         let channel = match tokio::time::timeout(CHANNEL, self.handle.channel_open_session()).await {
             Ok(Ok(channel)) => channel,
             Ok(Err(russh::Error::ChannelOpenFailure(_))) if self.used.load(Ordering::SeqCst) => {
+                drop(slot);
                 self.full.store(true, Ordering::SeqCst);
                 return Ok(None);
             }

@@ -13,7 +13,7 @@ use crate::host::wire::Secret;
 
 /// `ssh -G` runs what a `Match exec` says: it must end.
 const CONFIGURATION: Duration = Duration::from_secs(10);
-/// Until a host answers, where `ConnectTimeout` says nothing.
+/// Until a host answers, and again until the keys are exchanged, where `ConnectTimeout` says nothing.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The controller's own settings.

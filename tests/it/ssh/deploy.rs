@@ -91,13 +91,14 @@ fn a_host_that_allows_one_session_per_connection_gets_more_connections() {
 #[test]
 fn a_host_that_is_lost_in_the_middle_of_a_run_goes_back_by_itself() {
     let mut sshd = Sshd::new("");
-    let health = "deadline = \"2s\"\n[environments.staging.health]\ngrace = \"10m\"";
+    // Healthy while there is a file `ok`: without it the host is asked again and again.
+    let health = "deadline = \"2s\"\n[environments.staging.health]\nattempts = 10000\n\
+                  [[environments.staging.health.checks]]\nname = \"ok\"\nrun = \"test -e $DIR/ok\"";
     let world = world_with(&sshd, "", health);
-    // The first release is confirmed without a wait.
-    let text = world.read("state/desired-state.toml");
-    world.commit(&text.replace("grace = \"10m\"", "grace = \"0s\""));
+    world.write("ok", "");
     world.soll("apply").exits(0);
-    world.commit(&text.replace(&"a".repeat(40), &"b".repeat(40)));
+    fs::remove_file(world.path("ok")).unwrap();
+    world.edit("<a>", "<b>");
     let run = world.start("apply", "log");
     until("b is on probation", || (world.runs("staging") == "b").then_some(()));
     sshd.kill();

@@ -37,6 +37,7 @@ fn an_unreachable_host_holds_up_no_other() {
     let more =
         format!("\n[hosts.dead]\naddress = \"127.0.0.1\"\nport = {port}\n{}", env("dead", 'a', "hosts = [\"dead\"]"));
     world.commit(&(text + &more));
+    world.write("ssh_config", "ConnectTimeout 2\n");
     let run = world.start("apply", "log");
     until("the other one is served", || (world.runs("staging") == "a").then_some(()));
     assert_eq!(run.wait(), Some(6), "{}", world.read("log"));
