@@ -40,7 +40,8 @@ pub enum Started {
 /// # Errors
 /// It cannot run there: why, and what to do.
 pub async fn start(connection: &Arc<Connection>, programs: &Programs, dir: &str) -> Result<Started, SshError> {
-    let words: Vec<_> = programs.0.iter().map(|(machine, program)| format!("{machine}={}", program.digest)).collect();
+    let words: Vec<_> =
+        programs.0.iter().map(|(machine, program)| format!("{machine}={},{}", program.digest, program.size)).collect();
     let marker = marker(connection)?;
     let Some(exec) = connection.exec(&script::start(&marker, dir, &words)).await? else { return Ok(Started::Full) };
     let mut talk = Talk::new(connection, exec, marker, Phase::Agent);

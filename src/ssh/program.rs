@@ -33,9 +33,10 @@ impl Programs {
     /// One that is configured cannot be read: its path, and why.
     pub fn read(settings: &Settings) -> Result<Programs, String> {
         let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-        let own = std::iter::once((machine, PathBuf::from(OWN)));
+        let mut paths = BTreeMap::from([(machine, PathBuf::from(OWN))]);
+        paths.extend(settings.agents.clone());
         let mut all = BTreeMap::new();
-        for (machine, path) in own.chain(settings.agents.clone()) {
+        for (machine, path) in paths {
             let program = hash(path.clone())
                 .map_err(|error| format!("cannot read the agent for {machine}, {}: {error}", path.display()))?;
             all.insert(machine, program);

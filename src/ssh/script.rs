@@ -3,8 +3,9 @@
 //! mean nothing to a shell.
 
 /// Starts the agent whose digest is given for this kind of machine, or says what is in the way. Arguments: the marker in
-/// two halves, so that an echo of the command is no answer; the directory; `machine=digest` for each program.
-const START: &str = r#"m=$1$2; d=$3; shift 3; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) f=$d/soll-${p#*=}; if test -s "$f"; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#;
+/// two halves, so that an echo of the command is no answer; the directory; `machine=digest,size` for each program. A file of another
+/// size is what a crash has left of one.
+const START: &str = r#"m=$1$2; d=$3; shift 3; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f" && test $(wc -c <"$f") -eq ${h#*,}; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#;
 
 /// Takes a binary from the standard input. Arguments: the marker in two halves; the directory; digest; size; `gzip` or
 /// `plain`; a name for the temporary file.
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn an_echo_of_the_command_is_no_answer() {
         let marker = Marker::new().unwrap();
-        let line = start(&marker, "/opt/soll", &["x86_64=00".to_owned()]);
+        let line = start(&marker, "/opt/soll", &["x86_64=00,1".to_owned()]);
         assert!(!line.contains(&marker.whole()));
         assert_ne!(marker.whole(), Marker::new().unwrap().whole());
     }
@@ -96,8 +97,8 @@ mod tests {
         };
         let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
         let whole = marker.whole();
-        assert_eq!(answer(&["pdp11=00"]), format!("{whole} foreign {machine}\n"));
+        assert_eq!(answer(&["pdp11=00,1"]), format!("{whole} foreign {machine}\n"));
         let missing = format!("{whole} missing {machine} /nonexistent/dir\n");
-        assert_eq!(answer(&["pdp11=00", &format!("{machine}=11")]), missing);
+        assert_eq!(answer(&["pdp11=00,1", &format!("{machine}=11,1")]), missing);
     }
 }

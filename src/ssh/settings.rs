@@ -72,10 +72,7 @@ impl Settings {
             ));
         }
         let host = said.one("hostname").unwrap_or(&endpoint.address).to_owned();
-        let port = match endpoint.port.or_else(|| said.one("port")?.parse().ok()) {
-            Some(port) => port,
-            None => 22,
-        };
+        let port = endpoint.port.or_else(|| said.one("port")?.parse().ok()).unwrap_or(22);
         let user = endpoint.user.clone().or_else(|| said.one("user").map(str::to_owned)).unwrap_or_else(me);
         let fill = |text: &str| expand(text, &host, port, &user, &endpoint.address);
         let jumps = said.one("proxyjump").filter(|jump| *jump != "none").unwrap_or_default();

@@ -120,3 +120,33 @@ fn what_arrives_changed_is_not_run() {
     world.soll("apply").exits(6).says("SHA-256 differs");
     assert!(agents(&sshd).is_empty());
 }
+
+#[test]
+fn one_that_a_crash_has_cut_short_is_put_there_anew() {
+    let sshd = Sshd::new("");
+    let world = world(&sshd);
+    world.soll("plan staging").exits(0);
+    let there = agents(&sshd).remove(0);
+    let whole = fs::metadata(&there).unwrap().len();
+    // Not in place: it may still run.
+    fs::remove_file(&there).unwrap();
+    fs::write(&there, "half").unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o700)).unwrap();
+    world.soll("apply").exits(0);
+    assert_eq!(fs::metadata(&there).unwrap().len(), whole);
+}
+
+#[test]
+fn another_program_in_its_place_is_not_spoken_to() {
+    let sshd = Sshd::new("");
+    let world = world(&sshd);
+    world.soll("plan staging").exits(0);
+    let there = agents(&sshd).remove(0);
+    let size = usize::try_from(fs::metadata(&there).unwrap().len()).unwrap();
+    fs::remove_file(&there).unwrap();
+    let text = format!("#!/bin/sh\nexec {} host-agent\n", env!("CARGO_BIN_EXE_soll"));
+    fs::write(&there, format!("{text}{}", "#".repeat(size - text.len()))).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o700)).unwrap();
+    world.soll("apply").exits(6).says("not asked for");
+    assert!(!world.path("staging").exists(), "nothing was done there");
+}

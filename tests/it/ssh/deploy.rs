@@ -92,7 +92,7 @@ fn a_host_that_allows_one_session_per_connection_gets_more_connections() {
 fn a_host_that_is_lost_in_the_middle_of_a_run_goes_back_by_itself() {
     let mut sshd = Sshd::new("");
     // Healthy while there is a file `ok`: without it the host is asked again and again.
-    let health = "deadline = \"2s\"\n[environments.staging.health]\nattempts = 10000\n\
+    let health = "deadline = \"2s\"\n[environments.staging.health]\nattempts = 100\ninterval = \"1s\"\n\
                   [[environments.staging.health.checks]]\nname = \"ok\"\nrun = \"test -e $DIR/ok\"";
     let world = world_with(&sshd, "", health);
     world.write("ok", "");
