@@ -17,6 +17,7 @@ pub const HOST: &[&str] = &[
     "host.extract.after-rename",
     "host.link.before-link",
     "host.link.after-link",
+    "host.hook.after-closed",
     "host.hook.after-begun",
     "host.hook.after-run",
     "host.hook.after-verdict",

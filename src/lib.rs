@@ -41,7 +41,7 @@
 //!    run has an agent process of its own, whose leases only that run's frames renew: `ssh::pool`, `run::site`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
-//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `health::mask`, `state_repo::location`. The only
+//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`. The only
 //!    shell text for a host is fixed: `ssh::script`.
 //! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is read.
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::model::address::redacted;
+
 /// The three places of one bundle, with every template filled in (A2, B8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -112,21 +114,6 @@ impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
-}
-
-/// The text without what may be secret in it. Works on texts that are no URL as well, since they end up in errors.
-fn redacted(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (rest, query) = match rest.split_once(['?', '#']) {
-        Some((rest, _)) => (rest, "?…"),
-        None => (rest, ""),
-    };
-    let (authority, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let host = authority.rsplit('@').next().unwrap_or(authority);
-    format!("{scheme}://{host}{path}{query}")
 }
 
 /// `%20` and its like, decoded.

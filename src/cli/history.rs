@@ -58,9 +58,14 @@ fn line(row: &RunRow) -> String {
     let reason = row.reason.lines().next().unwrap_or_default();
     let to = row.to.get(..8).unwrap_or(&row.to);
     let took = took.unwrap_or_default();
-    format!("{}  {:<16} {from} -> {to}  {result:<11} {took:>7}  {}  {reason}", row.run, row.environment, row.actor)
-        .trim_end()
-        .to_owned()
+    format!(
+        "{}  {:<16} {from} -> {to}  {result:<11} {took:>7}  {}  {reason}",
+        row.run,
+        row.environment.as_str(),
+        row.actor
+    )
+    .trim_end()
+    .to_owned()
 }
 
 impl Show {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::global::Global;
 use super::plan::snapshot;
 use super::{CliError, Result, out};
-use crate::host::wire::{Cwd, HostError, Op, Reply};
+use crate::host::wire::{Cwd, HostError, Means, Op, Reply};
 use crate::model::desired::{Environment, Phase, Target};
 use crate::model::ids::{EnvName, Epoch};
 use crate::model::observed::{HostObserved, Resolved};
@@ -212,7 +212,7 @@ impl Held {
             let sha = state.and_then(|state| sha_of(&state.record, release?));
             for hook in phases.iter().flat_map(|phase| self.env.hooks_of(*phase)) {
                 let command = command(&self.env, target, (release, sha.as_ref()), &hook.name, &hook.run, hook.timeout);
-                let op = Op::Hook { epoch: self.epoch, cwd: Cwd::Current, command, migration: None };
+                let op = Op::Hook { epoch: self.epoch, cwd: Cwd::Current, command, means: Means::Work };
                 match self.call(target, op).await? {
                     Reply::Command(result) if result.ok() => out::text(&format!("{}: {}\n", target.name, hook.name)),
                     Reply::Command(result) => {

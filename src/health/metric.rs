@@ -22,7 +22,7 @@ pub async fn sample(source: &MetricSource, ctx: &Context<'_>) -> Result<f64, Str
             "this figure comes from a command: it is run in the release directory of the host, not by the prober",
         )),
     };
-    taken.map_err(|finding| mask::mask(&finding.evidence, ctx.secret))
+    taken.map_err(|finding| mask(&finding.evidence, ctx.secret))
 }
 
 /// [`sample`] for a caller without an async runtime, such as the host agent. Not for use inside one.

@@ -14,7 +14,6 @@ pub mod watch;
 mod assets;
 mod exposition;
 mod http;
-mod mask;
 mod net;
 mod systemd;
 mod tls;
@@ -92,4 +91,9 @@ fn span(duration: Duration) -> String {
         0 => format!("{} s", duration.as_secs()),
         _ => format!("{} ms", duration.as_millis()),
     }
+}
+
+/// `text` without the token that was sent (law 9).
+fn mask(text: &str, secret: Option<&Secret>) -> String {
+    secret.map_or_else(|| text.to_owned(), |secret| crate::model::mask::mask(text, secret.expose()))
 }

@@ -42,7 +42,7 @@ fn stamp(finding: Finding, at: jiff::Timestamp, started: Instant, secret: Option
     Attempt {
         at,
         verdict: finding.verdict,
-        evidence: mask::mask(&finding.evidence, secret),
+        evidence: mask(&finding.evidence, secret),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
@@ -112,5 +112,5 @@ pub(super) fn quote(body: &str, secret: Option<&Secret>) -> String {
     let blank = |c: char| if c.is_control() || c == char::REPLACEMENT_CHARACTER { ' ' } else { c };
     let printable: String = body.chars().take(QUOTE_FROM).map(blank).collect();
     let line = printable.split_whitespace().collect::<Vec<_>>().join(" ");
-    mask::mask(&line, secret).chars().take(QUOTE_CHARS).collect::<String>().trim_end().to_owned()
+    mask(&line, secret).chars().take(QUOTE_CHARS).collect::<String>().trim_end().to_owned()
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
+use super::envfile;
 use super::wire::{CommandResult, Exit, HostError};
 use crate::model::record::Command;
 
@@ -51,9 +52,16 @@ pub fn run(command: &Command, dir: &Path) -> Result<CommandResult, HostError> {
     let exit = run.follow(&mut reader, deadline).map_err(failed)?;
     Ok(CommandResult {
         exit,
-        output: run.output.text(),
+        output: hidden(run.output.text(), &command.hides),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// What a program prints of its own configuration stays on the host. A file that cannot be read hides nothing: the
+/// command could not read it either.
+fn hidden(output: String, files: &[String]) -> String {
+    let text = |file: &String| std::fs::read(file).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    files.iter().filter_map(text).fold(output, |output, file| envfile::mask(&output, &file))
 }
 
 struct Run {

@@ -1,11 +1,38 @@
-//! The names in an environment file. Values are read over and never leave this module (law 9). Pure.
+//! The names in an environment file, and a text without its values: they never leave this module (law 9). Pure.
 
 use std::collections::BTreeSet;
+
+use crate::model::mask::mask_whole;
 
 /// The variables that a file sets to something: `KEY=VALUE` lines, with `export`, quotes (also over several lines) and
 /// comments. A name with an empty value does not count: an application that needs it would not start (E4).
 pub fn set_names(text: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+    assignments(text).into_iter().map(|(name, _)| name).collect()
+}
+
+/// `output` without the values of a file, those aside that are too short to be a secret and too common to be hidden.
+pub fn mask(output: &str, file: &str) -> String {
+    let telling = |name: &str| {
+        let name = name.to_ascii_uppercase();
+        ["PASS", "SECRET", "TOKEN", "KEY", "DSN"].iter().any(|word| name.contains(word))
+    };
+    let mut hidden: Vec<_> = assignments(file)
+        .into_iter()
+        .filter(|(name, value)| value.chars().count() >= if telling(name) { 4 } else { 8 })
+        .map(|(_, value)| value)
+        .collect();
+    // Longest first: one value inside another would leave the rest of that standing.
+    hidden.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    let lines = |value: &String| value.lines().map(str::to_owned).collect::<Vec<_>>();
+    hidden
+        .iter()
+        .flat_map(lines)
+        .filter(|line| line.chars().count() >= 4)
+        .fold(output.to_owned(), |text, line| mask_whole(&text, &line))
+}
+
+fn assignments(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
     let mut lines = text.trim_start_matches('\u{feff}').lines();
     while let Some(line) = lines.next() {
         let line = line.trim();
@@ -16,27 +43,27 @@ pub fn set_names(text: &str) -> BTreeSet<String> {
         let Some((name, value)) = line.split_once('=') else { continue };
         let name = name.trim();
         let value = value.trim_start();
-        let empty = match value.chars().next() {
-            None | Some('#') => true,
+        let value = match value.chars().next() {
+            None | Some('#') => String::new(),
             Some(quote @ ('"' | '\'')) => {
-                let first = &value[1..];
-                let mut empty = first.starts_with(quote);
-                let mut closed = ends(first, quote);
+                let mut inner = value[1..].to_owned();
                 // A key in several lines: what is inside is no assignment.
-                while !closed {
+                while end(&inner, quote).is_none() {
                     let Some(more) = lines.next() else { break };
-                    closed = ends(more, quote);
-                    empty = false;
+                    inner.push('\n');
+                    inner.push_str(more);
                 }
-                empty
+                let end = end(&inner, quote).unwrap_or(inner.len());
+                inner.truncate(end);
+                inner
             }
-            Some(_) => false,
+            Some(_) => value.split_once(" #").map_or(value, |(value, _)| value).trim_end().to_owned(),
         };
-        if !empty && is_name(name) {
-            names.insert(name.to_owned());
+        if !value.is_empty() && is_name(name) {
+            found.push((name.to_owned(), value));
         }
     }
-    names
+    found
 }
 
 /// Those of `required` that the file does not set, in the order asked for.
@@ -45,15 +72,16 @@ pub fn missing(text: &str, required: &[String]) -> Vec<String> {
     required.iter().filter(|name| !names.contains(*name)).cloned().collect()
 }
 
-fn ends(text: &str, quote: char) -> bool {
+/// Where a quoted value ends.
+fn end(text: &str, quote: char) -> Option<usize> {
     let mut escaped = false;
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         if c == quote && !escaped {
-            return true;
+            return Some(at);
         }
         escaped = c == '\\' && !escaped && quote == '"';
     }
-    false
+    None
 }
 
 fn is_name(name: &str) -> bool {
@@ -74,5 +102,12 @@ mod tests {
         assert_eq!(names, ["AFTER", "APP_KEY", "DB_PASSWORD", "PEM", "SPACED", "exportED"]);
         let asked = ["B".to_owned(), "APP_KEY".to_owned(), "EMPTY".to_owned()];
         assert_eq!(missing(text, &asked), ["B", "EMPTY"]);
+    }
+
+    #[test]
+    fn values_are_masked_and_words_are_not() {
+        let file = "APP_ENV=local\nDB_PASSWORD=\"s3 \\\"x\"\nURL=https://h/abc # why\nPEM='first line\nsecond line'\nPIN_KEY=12\n";
+        let output = "local s3 \\\"x, https://h/abc/d and https://h; second line, first line, 12";
+        assert_eq!(mask(output, file), "local ***, ***/d and https://h; ***, ***, 12");
     }
 }

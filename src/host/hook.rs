@@ -1,16 +1,17 @@
 //! Gates and hooks: the questions and the configured commands of a deployment, in the directory where they belong.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::beneath::check;
 use super::command;
-use super::root::Root;
-use super::wire::{CommandResult, Cwd, Exit, GateResult, HostError};
+use super::root::{Root, now};
+use super::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Means};
 use crate::fault::fault;
 use crate::model::desired::{Gate, GateTest};
 use crate::model::ids::{Epoch, ReleaseName, Sha};
-use crate::model::record::{Command, Migration, Refusal};
+use crate::model::record::{Closed, Command, Migration, Quarantine, QuarantineKey, Refusal};
 
 /// Asks one gate about a release that is not live yet.
 pub fn gate(root: &Root, name: &ReleaseName, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
@@ -38,17 +39,41 @@ pub fn gate(root: &Root, name: &ReleaseName, gate: &Gate, run: Option<&Command>)
     Ok(GateResult { pass, evidence })
 }
 
-/// Runs a configured command. A migration is noted as begun before, and with its verdict after (law 5). One that was
-/// killed gave no verdict: it stays begun, which is unknown.
-pub fn hook(
+/// Runs a configured command and notes what it means.
+pub fn hook(root: &Root, epoch: Epoch, cwd: &Cwd, run: &Command, means: Means) -> Result<CommandResult, HostError> {
+    let dir = directory(root, cwd)?;
+    match means {
+        Means::Work => command::run(run, &dir),
+        Means::Migration { key, case } => migrate(root, epoch, &dir, run, &key, case),
+        Means::Close { open, lease } => {
+            root.note_heard(Duration::ZERO)?;
+            root.update(|record| Ok(record.close(Closed { epoch, at: now(), lease, open })?))?;
+            fault!("host.hook.after-closed");
+            command::run(run, &dir)
+        }
+        Means::Open => {
+            let result = command::run(run, &dir)?;
+            if result.ok() {
+                root.update(|record| {
+                    record.opened(&run.name);
+                    Ok(())
+                })?;
+            }
+            Ok(result)
+        }
+    }
+}
+
+/// A migration is noted as begun before, and with its verdict after (law 5). One that was killed gave no verdict: it
+/// stays begun, which is unknown. One that said no is not run again by itself, whoever asked for it lives or not (law 4).
+fn migrate(
     root: &Root,
     epoch: Epoch,
-    cwd: &Cwd,
+    dir: &Path,
     run: &Command,
-    migration: Option<&str>,
+    key: &str,
+    case: Option<QuarantineKey>,
 ) -> Result<CommandResult, HostError> {
-    let dir = directory(root, cwd)?;
-    let Some(key) = migration else { return command::run(run, &dir) };
     root.update(|record| {
         record.fence(epoch)?;
         if record.migrations.get(key) == Some(&Migration::Begun) {
@@ -62,7 +87,7 @@ pub fn hook(
         Ok(())
     })?;
     fault!("host.hook.after-begun");
-    let result = command::run(run, &dir);
+    let result = command::run(run, dir);
     fault!("host.hook.after-run");
     let verdict = match &result {
         Ok(CommandResult { exit: Exit::Code(0), .. }) => Migration::Done,
@@ -71,8 +96,13 @@ pub fn hook(
         // It was never started.
         Err(_) => Migration::Failed,
     };
+    let said_no = result.as_ref().ok().filter(|_| verdict == Migration::Failed);
     root.update(|record| {
         record.migrations.insert(key.to_owned(), verdict);
+        if let (Some(key), Some(no)) = (case, said_no) {
+            let reason = format!("migrate hook `{}` says no: {}", run.name, no.evidence());
+            record.quarantine(Quarantine { key, reason, at: now(), verdict: true });
+        }
         Ok(())
     })?;
     fault!("host.hook.after-verdict");

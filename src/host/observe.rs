@@ -23,7 +23,7 @@ pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
         files.insert(file.from.clone(), shared_digest(root, file)?);
     }
     let holder = if root.is_managed() { Lock::holder(root)? } else { None };
-    let lease_over = holder.is_none() && record.probation.as_ref().is_some_and(|p| root.lease_over(p));
+    let lease_over = holder.is_none() && record.leased().is_some_and(|leased| root.lease_over(&leased));
     Ok(HostState {
         releases: root.present()?,
         files,

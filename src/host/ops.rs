@@ -43,9 +43,8 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
             link::link(root, &name, &shared, env_file.as_deref(), &required_env).map(|()| Reply::Done)
         }
         Op::Gate { name, gate, command, .. } => hook::gate(root, &name, &gate, command.as_ref()).map(Reply::Gate),
-        Op::Hook { epoch, cwd, command, migration } => {
-            hook::hook(root, epoch, &cwd, &command, migration.as_deref()).map(Reply::Command)
-        }
+        Op::Hook { epoch, cwd, command, means } => hook::hook(root, epoch, &cwd, &command, means).map(Reply::Command),
+        Op::Reopen { .. } => switch::reopen(root).map(|()| Reply::Done),
         Op::Seal { name, shared, mutable, .. } => seal::seal(root, &name, &shared, &mutable),
         Op::Adopt { name, release, shared, mutable, .. } => seal::adopt(root, &name, release, &shared, &mutable),
         Op::Verify { name, .. } => seal::verify(root, &name).map(|()| Reply::Done),

@@ -15,7 +15,7 @@ use super::beneath::at;
 use super::wire::HostError;
 use crate::fault::fault;
 use crate::model::ids::ReleaseName;
-use crate::model::record::{FORMAT, Probation, Record, Refusal};
+use crate::model::record::{FORMAT, Leased, Record, Refusal};
 
 /// A root directory. Opening makes nothing; [`Root::prepare`] does.
 #[derive(Debug, Clone)]
@@ -177,12 +177,12 @@ impl Root {
         open.and_then(|file| file.set_modified(when)).map_err(at("write", &path))
     }
 
-    /// Whether the lease of a probation has run out by what is noted here.
-    pub fn lease_over(&self, probation: &Probation) -> bool {
-        let armed = SystemTime::from(probation.armed_at);
+    /// Whether a lease has run out by what is noted here.
+    pub fn lease_over(&self, leased: &Leased) -> bool {
+        let armed = SystemTime::from(leased.since);
         let heard = fs::metadata(self.own("heard")).and_then(|meta| meta.modified()).unwrap_or(armed).max(armed);
         // A clock that was set back says nothing: then the lease is counted from now on by whoever watches.
-        SystemTime::now().duration_since(heard).is_ok_and(|silent| silent > probation.lease)
+        SystemTime::now().duration_since(heard).is_ok_and(|silent| silent > leased.lease)
     }
 
     /// The directories in `releases/` with a name that can be one, sorted.

@@ -6,9 +6,10 @@ use std::os::unix::fs::symlink;
 use super::beneath::{Dir, at};
 use super::command;
 use super::contents::Contents;
+use super::hook::directory;
 use super::observe::{current, current_release, not_a_link};
 use super::root::{Root, now, remove};
-use super::wire::HostError;
+use super::wire::{Cwd, HostError};
 use crate::fault::fault;
 use crate::model::ids::{Epoch, ReleaseName};
 use crate::model::observed::Current;
@@ -73,22 +74,25 @@ pub fn hold(root: &Root, epoch: Epoch) -> Result<(), HostError> {
     Ok(())
 }
 
-/// The lease of the probation ran out: the host goes back by itself and runs the rollback hooks (law 6). The probation
-/// is removed last: whoever finds it after a crash does the whole of it again, so a hook runs at least once.
+/// A lease ran out: the host goes back by itself and runs the rollback hooks (law 6); what was closed is opened. The
+/// probation is removed last: whoever finds it after a crash does the whole of it again, so a hook runs at least once.
 pub fn lease_ran_out(root: &Root) -> Result<(), HostError> {
     let record = root.record()?;
     if record.probation.is_none() {
-        return Ok(());
+        return reopen(root);
     }
     let (note, moved) = match destination(root, &record) {
         Ok(to) => {
             fault!("host.go-back.before-link");
             point_to(root, &to)?;
             fault!("host.go-back.after-link");
-            (run_rollback(root, &record), true)
+            let hooks = record.probation.as_ref().map_or(&[][..], |probation| &probation.rollback);
+            (complaints(&run_all(root, hooks)), true)
         }
         Err(why) => (Some(format!("it stays: {why}")), false),
     };
+    // The rollback hooks end with those that open the door. Where one of them failed it is still closed: tried again.
+    let shut = reopen(root).err();
     fault!("host.go-back.after-hooks");
     root.update(|record| {
         record.lease_ran_out(now());
@@ -103,7 +107,16 @@ pub fn lease_ran_out(root: &Root) -> Result<(), HostError> {
         Ok(())
     })?;
     fault!("host.go-back.after-record");
-    Ok(())
+    shut.map_or(Ok(()), Err)
+}
+
+/// Runs the hooks that open what a maintenance hook closed; it is recorded as open when each ran well.
+pub fn reopen(root: &Root) -> Result<(), HostError> {
+    let Some(closed) = root.record()?.closed else { return Ok(()) };
+    match complaints(&run_all(root, &closed.open)) {
+        None => Ok(()),
+        Some(why) => Err(HostError::Io(format!("it stays closed for maintenance: {why}"))),
+    }
 }
 
 fn destination(root: &Root, record: &Record) -> Result<ReleaseName, HostError> {
@@ -112,17 +125,26 @@ fn destination(root: &Root, record: &Record) -> Result<ReleaseName, HostError> {
     Ok(to)
 }
 
-/// What went wrong with the hooks, if anything did. A hook that fails does not keep the host from having gone back.
-fn run_rollback(root: &Root, record: &Record) -> Option<String> {
-    let hooks: &[Command] = record.probation.as_ref().map_or(&[], |probation| &probation.rollback);
-    let mut failed = Vec::new();
-    for hook in hooks {
-        match command::run(hook, &root.current()) {
-            Ok(result) if result.ok() => {}
-            Ok(result) => failed.push(format!("rollback hook `{}`: {}", hook.name, result.evidence())),
-            Err(error) => failed.push(error.to_string()),
-        }
-    }
+/// Each hook with what went wrong. One that fails does not keep the host from having gone back, nor the next one from
+/// running; one that opens the door is noted.
+fn run_all<'a>(root: &Root, hooks: &'a [Command]) -> Vec<(&'a Command, Result<(), String>)> {
+    let run = |hook: &Command| match directory(root, &Cwd::Current).and_then(|dir| command::run(hook, &dir)) {
+        Ok(result) if result.ok() => root
+            .update(|record| {
+                record.opened(&hook.name);
+                Ok(())
+            })
+            .map_err(|error| error.to_string()),
+        Ok(result) => Err(result.evidence()),
+        Err(error) => Err(error.to_string()),
+    };
+    hooks.iter().map(|hook| (hook, run(hook))).collect()
+}
+
+fn complaints(ran: &[(&Command, Result<(), String>)]) -> Option<String> {
+    let failed =
+        ran.iter().filter_map(|(hook, result)| Some(format!("hook `{}`: {}", hook.name, result.as_ref().err()?)));
+    let failed: Vec<_> = failed.collect();
     (!failed.is_empty()).then(|| failed.join("; "))
 }
 

@@ -9,7 +9,9 @@ use crate::artifact::manifest::Manifest;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::observed::{Attempt, DriftReport, HostState};
-use crate::model::record::{Command, Confirmed, Holder, Migration, Probation, Quarantine, Refusal, Release, Stopped};
+use crate::model::record::{
+    Command, Confirmed, Holder, Migration, Probation, Quarantine, QuarantineKey, Refusal, Release, Stopped,
+};
 
 /// One request about one root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,7 +77,11 @@ pub enum Op {
         epoch: Epoch,
         cwd: Cwd,
         command: Command,
-        migration: Option<String>,
+        means: Means,
+    },
+    /// Opens what maintenance hooks of an earlier run closed, with the commands that it left for that.
+    Reopen {
+        epoch: Epoch,
     },
     /// Records the final contents: after this they do not change, `mutable` globs aside.
     Seal {
@@ -186,6 +192,7 @@ impl Op {
             | Op::Link { epoch, .. }
             | Op::Gate { epoch, .. }
             | Op::Hook { epoch, .. }
+            | Op::Reopen { epoch }
             | Op::Seal { epoch, .. }
             | Op::Adopt { epoch, .. }
             | Op::Verify { epoch, .. }
@@ -227,6 +234,21 @@ pub enum Cwd {
     Release(ReleaseName),
     /// What `current` leads to; ROOT where there is none yet.
     Current,
+}
+
+/// What the host notes about a configured command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Means {
+    /// Nothing.
+    Work,
+    /// A migration, by its key: begun before, its verdict after (law 5). `case`: what a no condemns at once, so that the
+    /// verdict outlives the controller (law 4).
+    Migration { key: String, case: Option<QuarantineKey> },
+    /// It closes the root for maintenance. Without a controller it is opened when the lease is over, by these.
+    Close { open: Vec<Command>, lease: Duration },
+    /// It opens it again.
+    Open,
 }
 
 /// A secret on its way to a probe. It has no `Display`, and its `Debug` shows nothing (law 9).

@@ -36,8 +36,8 @@ struct Held {
     lock: Lock,
     epoch: Epoch,
     lease: Duration,
-    /// The lease of the probation, while one of this epoch is there.
-    probation: Option<Duration>,
+    /// The lease of what the host undoes by itself, while something of this epoch is there.
+    leased: Option<Duration>,
 }
 
 /// A host that cannot go back (a full disk, an I/O error) tries again so often before it leaves it to the next run.
@@ -49,7 +49,7 @@ impl Worker {
         Worker { session, root, held: None }
     }
 
-    /// Works until the controller is gone, and after that until no probation needs watching.
+    /// Works until the controller is gone, and after that until no lease needs watching.
     pub fn run(mut self, jobs: &Receiver<Job>) {
         while !self.session.is_closed() {
             if self.remaining().is_some_and(|left| left.is_zero()) {
@@ -85,8 +85,8 @@ impl Worker {
             Op::Acquire { epoch, who, lease } => self.acquire(epoch, who, lease),
             Op::Release { epoch } => {
                 self.fence(epoch)?;
-                // What is on probation stays watched until its lease is over, or someone takes over.
-                self.held = self.held.take().filter(|held| held.probation.is_some());
+                // What is on probation or closed stays watched until its lease is over, or someone takes over.
+                self.held = self.held.take().filter(|held| held.leased.is_some());
                 Ok(Reply::Done)
             }
             op => {
@@ -120,22 +120,24 @@ impl Worker {
         if epoch <= record.epoch {
             return Err(Refusal::Fenced { have: record.epoch.0, got: epoch.0 }.into());
         }
-        if record.probation.as_ref().is_some_and(|probation| self.root.lease_over(probation)) {
-            switch::lease_ran_out(&self.root)?;
+        if record.leased().is_some_and(|leased| self.root.lease_over(&leased)) {
+            let done = switch::lease_ran_out(&self.root);
+            // A door that does not open keeps nobody out who may be about to cure it.
+            if self.root.record()?.probation.is_some() {
+                done?;
+            }
         }
         self.root.tidy()?;
         self.root.note_heard(Duration::ZERO)?;
         self.root.update(|record| {
             record.acquire(epoch)?;
             record.take_over(epoch)?;
-            if let Some(probation) = &mut record.probation {
-                probation.lease = lease;
-            }
+            record.set_lease(lease);
             Ok(())
         })?;
         fault!("host.acquire.after-record");
         let state = observe(&self.root, &Observe::default())?;
-        self.held = Some(Held { lock, epoch, lease, probation: None });
+        self.held = Some(Held { lock, epoch, lease, leased: None });
         Ok(Reply::Acquired(Box::new(state)))
     }
 
@@ -144,10 +146,10 @@ impl Worker {
         if let Some(held) = &mut self.held
             && let Ok(record) = self.root.record()
         {
-            held.probation = record.probation.filter(|p| p.epoch == held.epoch).map(|p| p.lease);
+            held.leased = record.leased().filter(|l| l.epoch == held.epoch).map(|l| l.lease);
         }
-        let (epoch, probation) = self.held.as_ref().map(|held| (held.epoch, held.probation)).unzip();
-        self.session.holds(&self.root, epoch, probation.flatten());
+        let (epoch, leased) = self.held.as_ref().map(|held| (held.epoch, held.leased)).unzip();
+        self.session.holds(&self.root, epoch, leased.flatten());
     }
 
     /// What is left of the lease; `None`: nothing is held.
@@ -155,11 +157,11 @@ impl Worker {
         self.held.as_ref().map(|held| held.lease().saturating_sub(self.session.silent()))
     }
 
-    /// The lease is over: back, where a release is on probation; and the root is given back. Later calls under this
+    /// The lease is over: back, where a release is on probation or the door is closed; and the root is given back. Later calls under this
     /// epoch are refused.
     fn expire(&mut self) {
         let Some(held) = self.held.take() else { return };
-        if held.probation.is_some() {
+        if held.leased.is_some() {
             self.go_back(held.epoch);
         }
         drop(held.lock);
@@ -168,7 +170,7 @@ impl Worker {
 
     fn go_back(&self, epoch: Epoch) {
         for attempt in 1..=ATTEMPTS {
-            let ours = self.root.record().map(|r| r.probation.is_some_and(|p| p.epoch == epoch));
+            let ours = self.root.record().map(|r| r.leased().is_some_and(|l| l.epoch == epoch));
             if ours == Ok(false) || switch::lease_ran_out(&self.root).is_ok() {
                 return;
             }
@@ -176,19 +178,19 @@ impl Worker {
         }
     }
 
-    /// The controller is gone. The root is free for another one at once; a probation is watched until someone has
-    /// taken over or its lease is over.
+    /// The controller is gone. The root is free for another one at once; a probation or a closed door is watched until someone
+    /// has taken over or its lease is over.
     fn farewell(&mut self) {
         let Some(held) = self.held.take() else { return };
         let (epoch, lease) = (held.epoch, held.lease());
-        if held.probation.is_none() {
+        if held.leased.is_none() {
             return;
         }
         let _ = self.root.note_heard(self.session.silent());
         drop(held.lock);
         let taken_over = || {
             let record = self.root.record();
-            record.is_ok_and(|r| r.epoch != epoch || r.probation.is_none_or(|p| p.epoch != epoch))
+            record.is_ok_and(|r| r.epoch != epoch || r.leased().is_none_or(|l| l.epoch != epoch))
         };
         loop {
             if taken_over() {
@@ -212,7 +214,7 @@ impl Worker {
 
 impl Held {
     fn lease(&self) -> Duration {
-        self.probation.unwrap_or(self.lease)
+        self.leased.unwrap_or(self.lease)
     }
 }
 

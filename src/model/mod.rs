@@ -1,8 +1,10 @@
 //! The nouns: what is desired, what is observed, what a host remembers. Pure data and pure functions over it; this
 //! room imports nothing of the others.
 
+pub mod address;
 pub mod desired;
 pub mod ids;
+pub mod mask;
 pub mod observed;
 pub mod record;
 pub mod template;

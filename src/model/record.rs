@@ -22,6 +22,9 @@ pub struct Record {
     pub epoch: Epoch,
     pub confirmed: Option<Confirmed>,
     pub probation: Option<Probation>,
+    /// Maintenance hooks closed it, and nobody has opened it yet (D1).
+    #[serde(default)]
+    pub closed: Option<Closed>,
     /// What is known of each release directory.
     #[serde(default)]
     pub releases: BTreeMap<ReleaseName, Release>,
@@ -50,6 +53,7 @@ impl Default for Record {
             epoch: Epoch::default(),
             confirmed: None,
             probation: None,
+            closed: None,
             releases: BTreeMap::new(),
             quarantined: Vec::new(),
             migrations: BTreeMap::new(),
@@ -95,6 +99,32 @@ pub struct Probation {
     pub rollback: Vec<Command>,
 }
 
+/// A root that is closed for maintenance. Written before it is closed: whoever finds it after a crash can open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    pub epoch: Epoch,
+    pub at: Timestamp,
+    #[serde(with = "super::desired::seconds")]
+    pub lease: Duration,
+    /// The hooks that open it, ready to run, those that did not run well yet.
+    pub open: Vec<Command>,
+}
+
+impl Closed {
+    /// The commands that open it, as a person would type them.
+    pub fn commands(&self) -> String {
+        self.open.iter().map(|command| command.run.as_str()).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// What a host undoes by itself when no controller is heard (law 6): a probation, a closed door, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leased {
+    pub epoch: Epoch,
+    pub since: Timestamp,
+    pub lease: Duration,
+}
+
 /// A configured command with everything it needs: the only shell there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
@@ -105,6 +135,9 @@ pub struct Command {
     pub env: BTreeMap<String, String>,
     #[serde(with = "super::desired::seconds")]
     pub timeout: Duration,
+    /// Environment files of the host whose values its output must not show (law 9).
+    #[serde(default)]
+    pub hides: Vec<String>,
 }
 
 /// One release directory.
@@ -289,7 +322,39 @@ impl Record {
         if let Some(probation) = &mut self.probation {
             probation.epoch = epoch;
         }
+        if let Some(closed) = &mut self.closed {
+            closed.epoch = epoch;
+        }
         Ok(())
+    }
+
+    /// What ends by itself when nobody is heard. The probation decides where there are both: its way back opens the door.
+    pub fn leased(&self) -> Option<Leased> {
+        let probation = self.probation.as_ref().map(|p| Leased { epoch: p.epoch, since: p.armed_at, lease: p.lease });
+        probation.or_else(|| self.closed.as_ref().map(|c| Leased { epoch: c.epoch, since: c.at, lease: c.lease }))
+    }
+
+    /// A holder counts with this lease from now on.
+    pub fn set_lease(&mut self, lease: Duration) {
+        self.probation.iter_mut().for_each(|probation| probation.lease = lease);
+        self.closed.iter_mut().for_each(|closed| closed.lease = lease);
+    }
+
+    /// A maintenance hook is about to close it. Closed twice, the first time counts.
+    pub fn close(&mut self, closed: Closed) -> Result<(), Refusal> {
+        self.fence(closed.epoch)?;
+        if !closed.open.is_empty() {
+            self.closed.get_or_insert(closed);
+        }
+        Ok(())
+    }
+
+    /// A hook that opens it ran well; after the last of them it is open.
+    pub fn opened(&mut self, hook: &str) {
+        if let Some(closed) = &mut self.closed {
+            closed.open.retain(|command| command.name != hook);
+        }
+        self.closed.take_if(|closed| closed.open.is_empty());
     }
 
     /// The release on probation is good. `current` is what the link says now.

@@ -146,6 +146,8 @@ pub enum Code {
     Drift,
     /// Shown only: the host went back by itself.
     Returned,
+    /// Closed for maintenance, and nobody is at it.
+    Closed,
     /// Shown only: the soak or another fact could not be seen.
     Note,
 }

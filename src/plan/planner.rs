@@ -168,6 +168,11 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
             let fix = "look at what happened to the controller then; the next success clears this".to_owned();
             found.push(Blocker { grade: Grade::P2, code: Code::Returned, message, fix });
         }
+        if let Some(closed) = state.record.closed.as_ref().filter(|_| state.holder.is_none()) {
+            let message = format!("{name} is closed for maintenance since {}, and no run is under way", closed.at);
+            let fix = format!("the host or the next pass opens it; by hand, on the host: {}", closed.commands());
+            found.push(Blocker { grade: Grade::P2, code: Code::Closed, message, fix });
+        }
         let drift =
             state.drift.as_ref().filter(|d| !d.entries.is_empty() && Some(&d.release) == state.current.release());
         if let Some(report) = drift.filter(|_| env.drift == DriftPolicy::Report) {

@@ -8,6 +8,7 @@ use super::forward::{Host, migration_key};
 use super::intent::{Intent, quarantine_key};
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
+use crate::model::address::redacted;
 use crate::model::desired::{Environment, Grade, Match, MetricSource, Phase, Probe, Promote, Target};
 use crate::model::ids::{Digest, EnvName, Sha};
 use crate::model::observed::{EnvObserved, Fact, HostObserved, HostState, Resolved};
@@ -219,7 +220,8 @@ fn artifact(case: &Case<'_>) -> Vec<Blocker> {
     let mut found = Vec::new();
     match facts.map(|f| &f.sha256) {
         Some(Fact::Missing) => {
-            let message = format!("there is no bundle of {} where {} says", case.sha.short(), case.env.bundle.url);
+            let place = redacted(&case.env.bundle.url);
+            let message = format!("there is no bundle of {} where {place} says", case.sha.short());
             let fix = "let CI build it, or make one: soll bundle DIR --sha SHA";
             found.push(blocker(Grade::P1, Code::BundleMissing, message, fix));
         }

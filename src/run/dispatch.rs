@@ -142,7 +142,10 @@ impl<W: World> Dispatcher<W> {
             .map(|(name, state)| {
                 let goal = self.goal(name);
                 // A probation that this run took over is its switch too.
-                let resumed = goal.is_some() && state.record.probation.as_ref().map(|p| &p.release) == goal.as_ref();
+                let resumed = state.record.probation.as_ref().is_some_and(|p| {
+                    let condemned = p.sha == *task.sha() && state.record.verdict_on(&p.key).is_some();
+                    condemned || goal.as_ref() == Some(&p.release)
+                });
                 let switched = switched.contains(name) || (returns && resumed);
                 let confirmed = state.record.confirmed.as_ref().map(|c| (c.release.clone(), c.sha.clone()));
                 let confirmed = confirmed.or_else(|| self.adopted(name));
@@ -150,7 +153,7 @@ impl<W: World> Dispatcher<W> {
                     name: name.clone(),
                     switched,
                     confirmed: confirmed.filter(|(release, _)| !switched || Some(release) != goal.as_ref()),
-                    closed: closed.contains(name),
+                    closed: closed.contains(name) || state.record.closed.is_some(),
                 }
             })
             .collect();

@@ -7,9 +7,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::task::{Located, Task};
 use super::world::{Trouble, World};
 use super::{judge, watch};
-use crate::host::wire::{GateResult, HostError, Op, Reply};
+use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
-use crate::model::desired::{Gate, GateTest, Hook, Target};
+use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target};
 use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::Attempt;
 use crate::model::record::{Confirmed, Migration, Probation, QuarantineKey, Refusal, Release};
@@ -100,12 +100,24 @@ impl<W: World> Executor<W> {
                 self.done(target, Op::Link { epoch, name, shared, env_file, required_env }).await
             }
             Action::Gate { gate, place } => self.gate(target, host, gate, place).await,
-            Action::Hook { hook, place } | Action::Reload { hook, place } | Action::Maintenance { hook, place } => {
-                self.hook(target, host, hook, place, None).await
+            Action::Hook { hook, place } | Action::Reload { hook, place } => {
+                self.hook(target, host, hook, place, Means::Work).await
+            }
+            Action::Maintenance { hook, place } => {
+                let means = match hook.phase {
+                    Phase::MaintenanceOn => {
+                        let located = self.task.locate(host, place);
+                        let open = self.task.reopening(target, located.release.as_ref(), located.sha.as_ref());
+                        Means::Close { open, lease: self.task.env.deadline }
+                    }
+                    _ => Means::Open,
+                };
+                self.hook(target, host, hook, place, means).await
             }
             Action::Migrate { hook, place } => {
                 let key = crate::plan::forward::migration_key(self.task.sha(), hook);
-                self.hook(target, host, hook, place, Some(key)).await
+                let case = (hook.on_failure != OnFailure::Warn).then(|| self.key(host));
+                self.hook(target, host, hook, place, Means::Migration { key, case }).await
             }
             Action::Seal { place: Place::Existing { release, sha } } => {
                 self.adopt(target, release, sha.clone()).await.map(|()| format!("{release} taken over"))
@@ -241,14 +253,7 @@ impl<W: World> Executor<W> {
         }
     }
 
-    async fn hook(
-        &self,
-        target: &Target,
-        host: &HostName,
-        hook: &Hook,
-        place: &Place,
-        migration: Option<String>,
-    ) -> StepResult {
+    async fn hook(&self, target: &Target, host: &HostName, hook: &Hook, place: &Place, means: Means) -> StepResult {
         let mut located = self.task.locate(host, place);
         // After the switch the working directory is `current`, so that what a hook restarts sees the link.
         if hook.phase >= crate::model::desired::Phase::PostSwitch
@@ -257,7 +262,7 @@ impl<W: World> Executor<W> {
             located.cwd = crate::host::wire::Cwd::Current;
         }
         let command = self.task.command(target, &located, &hook.name, &hook.run, hook.timeout);
-        let op = Op::Hook { epoch: self.task.epoch, cwd: located.cwd, command, migration };
+        let op = Op::Hook { epoch: self.task.epoch, cwd: located.cwd, command, means };
         match self.world.call(target, op).await? {
             Reply::Command(result) if result.ok() => Ok(result.output),
             Reply::Command(result) => {

@@ -91,10 +91,12 @@ impl Pass {
         }
         let blocked = plan.blocking().next().is_some();
         if blocked && self.verdict(&plan, &observed).is_none() {
+            self.reopen(env, &observed).await?;
             self.pay(env, &plan, &observed).await;
             return Ok(Outcome::Blocked(Box::new(plan)));
         }
         if !plan.has_changes() {
+            self.reopen(env, &observed).await?;
             return self.settled(env, &observed).await;
         }
         let site = Arc::new(Site::new(

@@ -7,6 +7,8 @@ use super::commit;
 use super::hold::{next_epoch, release};
 use super::reconcile::{Pass, PassError, run_id};
 use super::site::Site;
+use super::world::World;
+use crate::host::wire::Op;
 use crate::journal::{RunResult, RunState};
 use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, Sha};
@@ -27,6 +29,28 @@ impl Pass {
         let held = self.acquire(&site, env, observed, &run_id(), epoch).await?;
         release(&site, &held, epoch).await;
         Ok(true)
+    }
+
+    /// A run closed a root for maintenance and nobody is left to open it, and no plan is about to: it is opened now.
+    pub(super) async fn reopen(&self, env: &Environment, observed: &Observed) -> Result<(), PassError> {
+        let shut = |state: &HostState| {
+            let record = &state.record;
+            record.closed.is_some() && record.probation.is_none() && state.holder.is_none()
+        };
+        if !states(observed, &env.name).any(shut) {
+            return Ok(());
+        }
+        let (controller, snapshot) = (self.controller.clone(), self.snapshot.clone());
+        let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
+        let epoch = next_epoch(observed, &env.name);
+        let held = self.acquire(&site, env, observed, &run_id(), epoch).await?;
+        for target in &held {
+            if let Err(error) = site.call(target, Op::Reopen { epoch }).await {
+                tracing::warn!(environment = %env.name, host = %target.name, %error, "it could not be opened");
+            }
+        }
+        release(&site, &held, epoch).await;
+        Ok(())
     }
 
     /// Writes the commit that a run was about to write when its controller died: the hosts are back already (H2).
@@ -64,14 +88,16 @@ impl Pass {
     }
 }
 
-/// The verdict that stands on a host whose `current` is what was condemned: the run that said so did not live to go back.
+/// The verdict that stands on a host where the condemned is still on probation: the run that said so did not live to
+/// go back.
 pub fn condemned(plan: &EnvPlan, seen: &EnvObserved) -> Option<String> {
     plan.blocking().find(|blocker| blocker.code == Code::Quarantined)?;
     seen.hosts.values().find_map(|host| {
         let HostObserved::Reached(state) = host else { return None };
         let probation = state.record.probation.as_ref()?;
-        let live = state.current.release() == Some(&probation.release) && plan.desired.as_ref() == Some(&probation.sha);
-        let verdict = state.record.verdict_on(&probation.key).filter(|_| live)?;
+        // The link may be back already: the probation ends with the hooks of the way back.
+        let ours = plan.desired.as_ref() == Some(&probation.sha);
+        let verdict = state.record.verdict_on(&probation.key).filter(|_| ours)?;
         Some(verdict.reason.clone())
     })
 }

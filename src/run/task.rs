@@ -86,6 +86,12 @@ impl Task {
         hooks(Phase::Rollback).chain(hooks(Phase::MaintenanceOff)).map(fill).collect()
     }
 
+    /// The hooks that open a root again, ready to run, around this release.
+    pub fn reopening(&self, target: &Target, live: Option<&ReleaseName>, sha: Option<&Sha>) -> Vec<Command> {
+        let fill = |hook: &Hook| command(&self.env, target, (live, sha), &hook.name, &hook.run, hook.timeout);
+        self.env.hooks_of(Phase::MaintenanceOff).map(fill).collect()
+    }
+
     /// The bundle's digest, once it is known.
     pub fn bundle_digest(&self) -> Option<Digest> {
         self.bundle.get().map(|b| b.digest)
@@ -124,8 +130,9 @@ pub fn command(
         ("SOLL_HOST", text("host")),
     ];
     let variables = env.variables.iter().map(|(key, value)| (format!("SOLL_VAR_{key}"), value.clone()));
-    let env = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).collect();
-    Command { name: name.to_owned(), run: fill(run, &values), env, timeout }
+    let vars = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).collect();
+    let hides = env.env_file().map(|file| format!("{}/shared/{}", target.root, file.from)).into_iter().collect();
+    Command { name: name.to_owned(), run: fill(run, &values), env: vars, timeout, hides }
 }
 
 /// A check's question with its templates filled.

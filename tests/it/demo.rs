@@ -135,13 +135,18 @@ fn get(url: &str, path: &str) -> String {
     answer
 }
 
+#[track_caller]
+fn shows(url: &str, what: &str) {
+    let page = get(url, "/");
+    assert!(page.contains(what), "{page}");
+}
+
 /// The value that the first lines give for a name.
 fn fact(line: &str) -> String {
     line.split_whitespace().nth(1).expect("a value").to_owned()
 }
 
 #[test]
-#[ignore = "fails, and nobody knows yet whether the program or the test is wrong"]
 fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     let place = tempfile::tempdir().expect("a folder");
     let dir = place.path().join("my demo");
@@ -151,8 +156,8 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     let line = demo.hear(&["  state "]);
     let state = Path::new(line.trim().trim_start_matches("state").trim()).to_owned();
     let [v1, v2, v3] = ["v1", "v2", "v3"].map(|name| fact(&demo.hear(&[&format!("  {name} ")])));
-    demo.hear(&["production", &v1[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v1</h1>"));
+    demo.hear(&["production", &v1[..8], "→ confirmed"]);
+    shows(&staging, "<h1>Shop v1</h1>");
 
     // Both lines in one commit: production waits for staging by itself.
     let file = state.join("desired-state.toml");
@@ -163,11 +168,11 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     };
     edit(&v1, &v2);
     demo.hear(&["commit", "By hand (Demo)"]);
-    demo.hear(&["staging", &v2[..8], "confirmed"]);
+    demo.hear(&["staging", &v2[..8], "→ confirmed"]);
     demo.hear(&["production", &v2[..8], "waits: it soaks"]);
-    demo.hear(&["production", &v2[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v2</h1>"));
-    assert!(get(&production, "/").contains("<h1>Shop v2</h1>"));
+    demo.hear(&["production", &v2[..8], "→ confirmed"]);
+    shows(&staging, "<h1>Shop v2</h1>");
+    shows(&production, "<h1>Shop v2</h1>");
 
     // A link that was switched by hand is put right.
     let link = dir.join("staging/current");
@@ -176,8 +181,8 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     let beside = dir.join("staging/by-hand");
     std::os::unix::fs::symlink(format!("releases/{other}"), &beside).expect("a link");
     std::fs::rename(&beside, &link).expect("a switch by hand");
-    demo.hear(&["staging", &v2[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v2</h1>"));
+    demo.hear(&["staging", &v2[..8], "→ confirmed"]);
+    shows(&staging, "<h1>Shop v2</h1>");
 
     // A release that is bad, and its commit taken back.
     edit(&v2, &v3);
@@ -197,8 +202,8 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     edit(&v2, &v1);
     let mut demo = Demo::start(&dir);
     demo.hear(&["  staging ", &staging]);
-    demo.hear(&["staging", &v1[..8], "confirmed"]);
-    assert!(get(&staging, "/").contains("<h1>Shop v1</h1>"));
+    demo.hear(&["staging", &v1[..8], "→ confirmed"]);
+    shows(&staging, "<h1>Shop v1</h1>");
     let beside = soll(&["demo", "--dir", path]).output().expect("it runs");
     assert_refused(&beside, "does another `soll demo` run in");
     demo.terminate();

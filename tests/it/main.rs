@@ -14,6 +14,7 @@ mod state_repo;
 mod planner;
 mod readme;
 mod render;
+mod secrets;
 mod store;
 mod support;
 

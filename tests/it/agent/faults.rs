@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use soll::fault;
-use soll::host::wire::{Cwd, HostError, Observe, Op, Reply};
+use soll::host::wire::{Cwd, HostError, Means, Observe, Op, Reply};
 use soll::model::desired::Shared;
 use soll::model::ids::Epoch;
 use soll::model::observed::Current;
@@ -127,8 +127,11 @@ async fn story(world: &World) -> Result<(), HostError> {
     world.extract(2, "r2", 'b', &next()).await?;
     world.link(2, "r2", &links()).await?;
     let cwd = Cwd::Release(name("r2"));
-    let migration = Some(format!("{}/hook", sha('b')));
-    world.call(Op::Hook { epoch, cwd, command: shell("true"), migration }).await?;
+    let key = format!("{}/hook", sha('b'));
+    let close = Means::Close { open: vec![shell("true")], lease: LEASE };
+    for means in [Means::Migration { key, case: None }, close, Means::Open] {
+        world.call(Op::Hook { epoch, cwd: cwd.clone(), command: shell("true"), means }).await?;
+    }
     world.seal(2, "r2", &links(), &[]).await?;
     world.switch(2, "r2", 'b').await?;
     world.call(Op::Return { epoch }).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use soll::model::ids::ReleaseName;
-use soll::model::record::{Migration, Record};
+use soll::model::record::{Migration, Record, Release};
 
 use crate::support::answers::Web;
 use crate::support::site::{Done, Site, sha, there};
@@ -179,8 +179,9 @@ above = 1
                 self.site.kill_agents();
             }
             Dies::Agent => {
-                let lost =
-                    first.err.contains("whether what was asked for happened is unknown") || first.signal == Some(9);
+                // A run tells it in its own line, an operation at once.
+                let told = [&first.out, &first.err].iter().any(|text| text.contains("happened is unknown"));
+                let lost = told || first.signal == Some(9);
                 assert!(lost, "{what}: the place was not passed: {first:?}");
             }
         }
@@ -213,7 +214,14 @@ above = 1
         let record = self.record();
         let current = self.current();
         assert!(current.is_some() || self.good.is_empty(), "{what}: `current` is gone");
-        if let Some(current) = &current {
+        // What somebody else made is nobody's to vouch for until it has been taken over.
+        let foreign = |name: &&ReleaseName| {
+            let unfinished = |release: &Release| release.adopted && !release.sealed;
+            record.confirmed.is_none() && record.releases.get(name).is_none_or(unfinished)
+        };
+        if let Some(current) = current.as_ref().filter(foreign) {
+            assert!(there(&self.site.path(&format!("web/releases/{current}/index.html"))), "{what}: {current} is gone");
+        } else if let Some(current) = &current {
             self.complete(what, &record, current);
             let confirmed = record.confirmed.as_ref().map(|c| &c.release);
             let probation = record.probation.as_ref().map(|p| &p.release);

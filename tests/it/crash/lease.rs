@@ -90,3 +90,35 @@ fn a_verdict_outlives_everybody_who_gave_it() {
     assert_eq!(chain.site.record(ROOT).quarantined.len(), 1);
     chain.case(Plot::Good, Dies::Both, "run.after-intent@confirm");
 }
+
+/// The run dies while the site is closed, before anything is switched, and its commit is taken back: there is nothing
+/// left to do, but for the door.
+#[test]
+fn a_closed_door_is_opened_by_whoever_is_left() {
+    let closed = |chain: &Chain| chain.site.read("maintenance").lines().last() == Some("on");
+    for (dies, agents_live) in [(Dies::Controller, true), (Dies::Both, false)] {
+        let mut chain = Chain::new();
+        let old = chain.record().confirmed.unwrap().sha.unwrap().to_string();
+        chain.more = if agents_live { SHORT.to_owned() } else { String::new() };
+        let first = {
+            chain.next(Plot::Good);
+            chain.site.with(&["apply"], &[("SOLL_FAULT", "run.after-result@migrate")])
+        };
+        assert_eq!(first.signal, Some(9), "{dies:?}: {first:?}");
+        assert!(closed(&chain) && chain.record().closed.is_some(), "{dies:?}: it was closed");
+        if agents_live {
+            until("the host opens it by itself", || chain.record().closed.is_none());
+        } else {
+            chain.site.kill_agents();
+            let plan = chain.site.soll(&["plan"]).expect(0);
+            assert!(plan.out.contains("is closed for maintenance since"), "{}", plan.out);
+            chain.again(&old);
+            chain.site.soll(&["apply"]).expect(0);
+        }
+        assert!(!closed(&chain), "{dies:?}: it stays closed");
+        assert_eq!(chain.record().closed, None, "{dies:?}");
+        chain.again(&old);
+        chain.site.soll(&["apply"]).expect(0);
+        assert_eq!(chain.site.live(ROOT), old);
+    }
+}

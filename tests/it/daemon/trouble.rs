@@ -67,9 +67,9 @@ fn a_bundle_server_that_comes_back_is_enough() {
     let daemon = yard.site.daemon(&[], QUICK);
     daemon.says("again in");
     server(address, yard.site.path("bundles"));
-    daemon.until("it converges by itself", || yard.runs("web", 1));
+    daemon.until("it converges by itself", || yard.results("web").last().is_some_and(|last| last == "succeeded"));
+    assert!(yard.runs("web", 1));
     let results = yard.results("web");
-    assert_eq!(results.last().map(String::as_str), Some("succeeded"));
     // Two seconds, then six: whoever starts the server at once sees two attempts, a slow machine one more.
     assert!((2..=3).contains(&results.len()), "{results:?}");
     assert!(yard.site.record("web").quarantined.is_empty());
@@ -102,7 +102,6 @@ fn server(address: SocketAddr, dir: PathBuf) {
 }
 
 #[test]
-#[ignore = "fails, and nobody knows yet whether the program or the test is wrong"]
 fn one_that_was_interrupted_by_a_kill_is_closed_by_the_next_life() {
     let yard = Yard::new().slow_hook("prepare").env("web", 1, "");
     yard.commit();
@@ -111,7 +110,7 @@ fn one_that_was_interrupted_by_a_kill_is_closed_by_the_next_life() {
     daemon.kill();
     yard.let_go();
     let daemon = yard.site.daemon(&[], QUICK);
-    daemon.until("the next life", || yard.runs("web", 1));
-    assert_eq!(yard.results("web"), ["interrupted", "succeeded"]);
+    daemon.until("the next life", || yard.results("web") == ["interrupted", "succeeded"]);
+    assert!(yard.runs("web", 1));
     assert_eq!(yard.site.live("web"), sha(1));
 }

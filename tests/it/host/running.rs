@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use soll::host::command;
-use soll::host::wire::{CommandResult, Cwd, Exit, HostError, Op, Reply, Secret};
+use soll::host::wire::{CommandResult, Cwd, Exit, HostError, Means, Op, Reply, Secret};
 use soll::model::desired::{Gate, GateTest, MetricSource, Probe};
 use soll::model::ids::Epoch;
 use soll::model::observed::Verdict;
@@ -106,7 +106,12 @@ async fn a_migration_is_noted_before_and_after() {
     let key = format!("{sha}/hook");
     let migrate = async |text: &str| {
         let cwd = Cwd::Release(name("r1"));
-        let op = Op::Hook { epoch: Epoch(1), cwd, command: shell(text), migration: Some(key.clone()) };
+        let op = Op::Hook {
+            epoch: Epoch(1),
+            cwd,
+            command: shell(text),
+            means: Means::Migration { key: key.clone(), case: None },
+        };
         let done = world.call(op).await;
         (done, world.state().await.record.migrations.get(&key).copied())
     };

@@ -125,7 +125,13 @@ pub fn key(digit: char) -> QuarantineKey {
 
 pub fn shell(run: &str) -> Command {
     let env = [("SOLL_ENV".to_owned(), "test".to_owned())].into();
-    Command { name: "a command".to_owned(), run: run.to_owned(), env, timeout: Duration::from_secs(20) }
+    Command {
+        name: "a command".to_owned(),
+        run: run.to_owned(),
+        env,
+        timeout: Duration::from_secs(20),
+        hides: Vec::new(),
+    }
 }
 
 pub fn shared(path: &str, from: &str, directory: bool) -> Shared {

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use soll::host::wire::{HostError, Op, Reply};
 use soll::model::ids::Epoch;
 use soll::model::observed::{Attempt, Verdict};
-use soll::model::record::Refusal;
+use soll::model::record::{Command, Refusal};
 
 use super::host::epoch_of;
-use super::scenario::Feels;
+use super::scenario::{Feels, Say};
 use super::sim::{Mutation, Sim};
 
 /// A held root.
@@ -35,7 +35,7 @@ impl Sim {
         let Some(Session { silent_since: Some(since), busy: 0, lease, epoch, .. }) = host.session.clone() else {
             return;
         };
-        let lease = host.record.probation.as_ref().map_or(lease, |p| p.lease);
+        let lease = host.record.leased().map_or(lease, |leased| leased.lease);
         let over = since + SignedDuration::try_from(lease).unwrap();
         if now < over || self.has(Mutation::LeaseNeverEnds) {
             return;
@@ -48,7 +48,7 @@ impl Sim {
 
     /// The way back that needs nobody. A crash in the middle leaves the probation, and the next one does it again.
     fn go_back(&mut self, i: usize, at: Timestamp) {
-        let Some(probation) = self.hosts[i].record.probation.clone() else { return };
+        let Some(probation) = self.hosts[i].record.probation.clone() else { return self.reopen(i) };
         let to = self.hosts[i].record.way_back().cloned().filter(|to| self.hosts[i].verify_complete(to).is_ok());
         let moved = to.is_some();
         if let Some(to) = to {
@@ -63,10 +63,9 @@ impl Sim {
             if from.as_ref() != Some(&to) {
                 self.saw("returned by itself");
             }
-            for command in &probation.rollback {
-                self.run_command(i, command);
-            }
+            self.run_all(i, &probation.rollback);
         }
+        self.reopen(i);
         let noted = self.effect(i, "by itself: probation over", |h| {
             h.record.lease_ran_out(at);
             h.record.returned.iter_mut().filter(|_| !moved).for_each(|r| r.to = None);
@@ -75,6 +74,26 @@ impl Sim {
         if noted.is_ok() {
             self.saw("lease ran out");
             self.laws.lease_ran_out(i, &probation.key, &self.hosts[i]);
+        }
+    }
+
+    /// The commands that open what was closed.
+    pub fn reopen(&mut self, i: usize) {
+        if let Some(closed) = self.hosts[i].record.closed.clone() {
+            self.saw("reopened");
+            self.run_all(i, &closed.open);
+        }
+    }
+
+    fn run_all(&mut self, i: usize, commands: &[Command]) {
+        for command in commands {
+            if self.run_command(i, command) == Say::Yes {
+                // An agent that dies here does it again.
+                let _ = self.effect(i, "maybe open", |h| {
+                    h.record.opened(&command.name);
+                    Ok(())
+                });
+            }
         }
     }
 
@@ -167,7 +186,11 @@ impl Sim {
         }
         self.effect(i, &format!("epoch {}", epoch.0), |h| h.record.acquire(epoch))?;
         self.laws.acquired(i, controller, epoch);
-        self.effect(i, "taken over", |h| h.record.take_over(epoch))?;
+        self.effect(i, "taken over", |h| {
+            h.record.take_over(epoch)?;
+            h.record.set_lease(lease);
+            Ok(())
+        })?;
         let host = &mut self.hosts[i];
         host.session = Some(Session { controller, epoch, lease, connected: true, silent_since: None, busy: 0 });
         self.hear(i, controller);
@@ -179,7 +202,7 @@ impl Sim {
         let now = self.now();
         let host = &mut self.hosts[i];
         let Some(session) = host.session.as_mut().filter(|s| s.epoch == epoch) else { return };
-        if host.record.probation.is_some() {
+        if host.record.leased().is_some() {
             session.connected = false;
             session.silent_since.get_or_insert(now);
         } else {

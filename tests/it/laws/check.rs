@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use soll::host::wire::Op;
+use soll::host::wire::{Means, Op};
 use soll::journal::{Event, Failure, FailureClass, RunResult, StepEnd};
 use soll::model::desired::{Environment, OnFailure, Probe};
 use soll::model::ids::{Digest, Epoch, HostName, ReleaseName, Sha};
@@ -135,7 +135,7 @@ impl Laws {
             Op::Extract { .. } => &["extract"],
             Op::Link { .. } => &["link"],
             Op::Gate { .. } => &["gate"],
-            Op::Hook { migration: Some(_), .. } => &["migrate"],
+            Op::Hook { means: Means::Migration { .. }, .. } => &["migrate"],
             Op::Hook { .. } => &["hook", "maintenance", "reload"],
             Op::Seal { .. } => &["seal"],
             Op::Adopt { .. } => &["seal", "adopt"],
@@ -210,6 +210,11 @@ impl Laws {
         let journaled = self.run(controller).ended.values().any(failed);
         self.assert(journaled, || "law 5: a verdict is recorded that no journal knows".to_owned());
         self.verdicts.push((i, key.clone()));
+    }
+
+    /// A verdict that the host gives: its migration said no.
+    pub fn condemned(&mut self, i: usize, key: QuarantineKey) {
+        self.verdicts.push((i, key));
     }
 
     /// A success: healthy, and not a case that was found bad here.

@@ -69,8 +69,16 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
     let done = settled(&plan);
     // A probation that nobody watches any more is ended by whoever takes the root next, blocked or not (law 6).
     let over = |host: &HostObserved| matches!(host, HostObserved::Reached(state) if state.lease_over);
+    // So is a door that a run closed and nobody is left to open, unless the plan is about to.
+    let shut = |host: &HostObserved| {
+        matches!(host, HostObserved::Reached(state)
+        if state.record.closed.is_some() && state.record.probation.is_none() && state.holder.is_none())
+    };
+    let idle = done.is_some() && !seen.hosts.values().any(over);
+    let opens = idle && seen.hosts.values().any(shut);
     if let Some(outcome) = done
-        && !seen.hosts.values().any(over)
+        && idle
+        && !opens
     {
         return outcome;
     }
@@ -99,6 +107,13 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
         self::plan(&sim, env, &mut seen)
     };
     let outcome = match settled(&plan) {
+        Some(outcome) if opens => {
+            for target in &held {
+                // One that is lost is opened by the next pass.
+                let _ = world.call(target, Op::Reopen { epoch }).await;
+            }
+            outcome
+        }
         Some(outcome) => outcome,
         None => run(world, env, epoch, plan, &seen).await,
     };

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use soll::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Op, Reply};
+use soll::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Means, Op, Reply};
 use soll::model::ids::{Digest, Epoch, HostName, ReleaseName};
 use soll::model::observed::{Current, Drift, DriftKind, DriftReport, HostState, Verdict};
-use soll::model::record::{Accepted, Command, Holder, Migration, Probation, Record, Refusal, Release};
+use soll::model::record::{
+    Accepted, Closed, Command, Holder, Leased, Migration, Probation, Quarantine, Record, Refusal, Release,
+};
 
 use super::agent::Session;
 use super::scenario::{Fault, Say};
@@ -103,8 +105,8 @@ impl SimHost {
     }
 
     pub fn lease_over(&self, now: Timestamp) -> bool {
-        let over = |p: &Probation| now.duration_since(self.heard.max(p.armed_at)).unsigned_abs() > p.lease;
-        self.session.is_none() && self.record.probation.as_ref().is_some_and(over)
+        let over = |l: Leased| now.duration_since(self.heard.max(l.since)).unsigned_abs() > l.lease;
+        self.session.is_none() && self.record.leased().is_some_and(over)
     }
 
     /// Law 1, as the real host keeps it: what may become `current`.
@@ -134,6 +136,7 @@ pub fn epoch_of(op: &Op) -> Option<Epoch> {
         | Op::Link { epoch, .. }
         | Op::Gate { epoch, .. }
         | Op::Hook { epoch, .. }
+        | Op::Reopen { epoch }
         | Op::Seal { epoch, .. }
         | Op::Adopt { epoch, .. }
         | Op::Verify { epoch, .. }
@@ -230,6 +233,10 @@ impl Sim {
                 Ok(Reply::Confirmed)
             }
             Op::Return { epoch } => self.give_back(i, controller, epoch),
+            Op::Reopen { .. } => {
+                self.reopen(i);
+                Ok(Reply::Done)
+            }
             Op::Hold { epoch } => {
                 self.saw("held");
                 self.effect(i, "held", |h| h.record.hold(epoch))?;
@@ -364,19 +371,23 @@ impl Sim {
     }
 
     /// Before a command runs: its directory, and the note that a migration was begun.
-    pub fn hook_begins(&mut self, i: usize, cwd: &Cwd, migration: Option<&str>) -> Result<(), HostError> {
+    pub fn hook_begins(&mut self, i: usize, epoch: Epoch, cwd: &Cwd, means: &Means) -> Result<(), HostError> {
         if let Cwd::Release(name) = cwd
             && !self.hosts[i].dirs.contains_key(name)
         {
             return Err(gone(name));
         }
-        let Some(key) = migration else { return Ok(()) };
+        if let Means::Close { open, lease } = means {
+            let (open, lease, at) = (open.clone(), *lease, self.now());
+            self.effect(i, "closing", |h| h.record.close(Closed { epoch, at, lease, open }))?;
+        }
+        let Means::Migration { key, .. } = means else { return Ok(()) };
         if self.hosts[i].record.migrations.get(key) == Some(&Migration::Begun) {
             return Err(HostError::Precondition("the migration was begun here and not seen to finish".to_owned()));
         }
         if !self.has(Mutation::MigrationForgotten) {
             self.effect(i, "migration begun", |h| {
-                h.record.migrations.insert(key.to_owned(), Migration::Begun);
+                h.record.migrations.insert(key.clone(), Migration::Begun);
                 Ok(())
             })?;
         }
@@ -391,7 +402,7 @@ impl Sim {
         i: usize,
         controller: usize,
         command: &Command,
-        migration: Option<&str>,
+        means: &Means,
     ) -> Result<CommandResult, HostError> {
         let say = self.run_command(i, command);
         if say != Say::Yes {
@@ -402,12 +413,26 @@ impl Sim {
             Say::No => (Exit::Code(1), Migration::Failed),
             Say::Hangs => (Exit::TimedOut, Migration::Begun),
         };
-        if let Some(key) = migration {
+        if *means == Means::Open && say == Say::Yes {
+            self.effect(i, "open", |h| {
+                h.record.opened(&command.name);
+                Ok(())
+            })?;
+        }
+        if let Means::Migration { key, case } = means {
+            let (condemned, at) = (case.clone().filter(|_| verdict == Migration::Failed), self.now());
             if !self.has(Mutation::MigrationForgotten) {
                 self.effect(i, &format!("migration {verdict:?}"), |h| {
-                    h.record.migrations.insert(key.to_owned(), verdict);
+                    h.record.migrations.insert(key.clone(), verdict);
+                    if let Some(key) = condemned.clone() {
+                        let reason = "the migration says no".to_owned();
+                        h.record.quarantine(Quarantine { key, reason, at, verdict: true });
+                    }
                     Ok(())
                 })?;
+                if let Some(key) = condemned {
+                    self.laws.condemned(i, key);
+                }
             }
             self.laws.migration_ran(key, verdict);
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use soll::host::wire::HostError;
-use soll::model::desired::{Environment, ReleaseRef};
+use soll::model::desired::{Before, Environment, ReleaseRef};
 use soll::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use soll::model::observed::Current;
 use soll::model::record::Refusal;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::check::Laws;
 use super::dice::Dice;
 use super::host::{ENV_BAD, ENV_GOOD, SimHost};
-use super::scenario::{Conduct, Fault, Faults, Scenario};
+use super::scenario::{Conduct, Fault, Faults, Feels, Scenario};
 
 pub type Shared = Arc<Mutex<Sim>>;
 
@@ -63,9 +63,6 @@ pub struct Sim {
     pub controllers: Vec<Controller>,
     pub laws: Laws,
     pub seen: BTreeMap<&'static str, u64>,
-    /// A connection, an agent, a journal or a controller was lost: nobody may have been left to open a closed door,
-    /// which no host remembers.
-    pub lost: bool,
     pub mutation: Option<Mutation>,
     pub trace: Option<Vec<String>>,
 }
@@ -86,7 +83,6 @@ impl Sim {
             faults: scenario.faults,
             controllers: Vec::new(),
             seen: BTreeMap::new(),
-            lost: false,
             mutation,
             trace,
         };
@@ -148,6 +144,20 @@ impl Sim {
         sha.and_then(|sha| self.conduct.get(sha)).cloned().unwrap_or_else(Conduct::good)
     }
 
+    /// Whether no deployment may begin: what runs on a host is ill for good, and the environment says `before = "block"`.
+    pub fn kept_out_by_illness(&self) -> bool {
+        let ill = |(i, host): (usize, &SimHost)| {
+            let sha = host.live().and_then(|live| self.sha_of(i, live));
+            let for_good = match self.conduct_of(sha.as_ref()).feels {
+                Feels::Sick => true,
+                Feels::SickOnLast => i + 1 == self.hosts.len(),
+                _ => false,
+            };
+            host.live().is_some() && (for_good || host.broken_env())
+        };
+        self.env.health.before == Before::Block && self.hosts.iter().enumerate().any(ill)
+    }
+
     /// One durable change of a host. Its agent may die before it; the laws are asserted after it.
     pub fn effect<T>(
         &mut self,
@@ -168,7 +178,6 @@ impl Sim {
     fn kill_agent(&mut self, i: usize, what: &str) {
         self.say(|| format!("FAULT web{}: its agent is killed before `{what}`", i + 1));
         let now = self.now();
-        self.lost = true;
         let host = &mut self.hosts[i];
         if let Some(session) = host.session.take() {
             host.heard = session.silent_since.unwrap_or(now);
@@ -178,7 +187,6 @@ impl Sim {
     pub fn kill_controller(&mut self, id: usize) {
         self.say(|| format!("FAULT controller {id} is killed"));
         self.saw("controller killed");
-        self.lost = true;
         self.controllers[id].killed.notify_one();
         self.hang_up(id);
     }
@@ -196,7 +204,6 @@ impl Sim {
     pub fn pause_controller(&mut self, id: usize) {
         let seconds = *self.dice.pick(&[20, 90, 130, 400, 4000]);
         self.say(|| format!("FAULT controller {id} hangs for {seconds} s"));
-        self.lost = true;
         let now = self.now();
         self.controllers[id].paused_until = Some(now + SignedDuration::from_secs(seconds));
         for session in self.hosts.iter_mut().filter_map(|h| h.session.as_mut()).filter(|s| s.controller == id) {

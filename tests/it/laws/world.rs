@@ -93,7 +93,6 @@ impl SimWorld {
             }
             if !sim.reachable(i) || sim.faults.strikes(Fault::RequestLost) {
                 sim.say(|| format!("FAULT controller {} does not reach web{}", self.id, i + 1));
-                sim.lost = true;
                 return Err(lost());
             }
             sim.latency(up_to_ms)
@@ -108,7 +107,6 @@ impl SimWorld {
         if self.lock().faults.strikes(Fault::ReplyLost) {
             let mut sim = self.lock();
             sim.say(|| format!("FAULT the answer of web{} is lost: {result:?}", i + 1));
-            sim.lost = true;
             return Err(lost());
         }
         self.point().await;
@@ -121,12 +119,12 @@ impl SimWorld {
 }
 
 async fn on_host(sim: &Shared, i: usize, id: usize, op: Op) -> Result<Reply, HostError> {
-    let Op::Hook { cwd, command, migration, .. } = &op else { return sim.lock().unwrap().serve(i, id, op) };
+    let Op::Hook { cwd, command, means, .. } = &op else { return sim.lock().unwrap().serve(i, id, op) };
     let time = {
         let mut sim = sim.lock().unwrap();
         sim.tick(i);
         sim.held(i, id, &op)?;
-        sim.hook_begins(i, cwd, migration.as_deref())?;
+        sim.hook_begins(i, super::host::epoch_of(&op).unwrap(), cwd, means)?;
         sim.hosts[i].session.iter_mut().for_each(|s| s.busy += 1);
         sim.latency(8_000)
     };
@@ -137,7 +135,7 @@ async fn on_host(sim: &Shared, i: usize, id: usize, op: Op) -> Result<Reply, Hos
         Some(session) => session.busy -= 1,
         None => return Err(HostError::Connection("the agent died".to_owned())),
     }
-    sim.hook_ends(i, id, command, migration.as_deref()).map(Reply::Command)
+    sim.hook_ends(i, id, command, means).map(Reply::Command)
 }
 
 impl World for SimWorld {
@@ -217,7 +215,6 @@ impl World for SimWorld {
             let mut sim = self.lock();
             if sim.faults.strikes(Fault::JournalFails) {
                 sim.say(|| "FAULT the journal cannot be written".to_owned());
-                sim.lost = true;
                 return Err(Trouble::error("the journal: disk I/O error"));
             }
             let sim = &mut *sim;

@@ -1,22 +1,25 @@
-//! Takes a secret out of a text that leaves this room (law 9). Servers echo headers, some escape them, some cut them:
-//! the value, its JSON and URL forms, and every run of [`RUN`] of its characters become `***`.
-
-use crate::host::wire::Secret;
+//! Takes a secret out of a text that people will see (law 9). Servers echo headers, some escape them, some cut them: the
+//! value, its JSON and URL forms, and every run of [`RUN`] of its characters become `***`. Pure.
 
 /// A run this long is recognisably a part of a token; shorter ones occur by chance in any text.
 const RUN: usize = 8;
 const STARS: &str = "***";
 
-/// `text` without `secret`.
-pub(super) fn mask(text: &str, secret: Option<&Secret>) -> String {
-    let Some(secret) = secret.map(Secret::expose).filter(|value| !value.is_empty()) else {
+/// `text` without `secret`, and without parts of it.
+pub fn mask(text: &str, secret: &str) -> String {
+    if secret.is_empty() {
         return text.to_owned();
-    };
-    let mut out = text.to_owned();
-    for form in forms(secret) {
-        out = out.replace(&form, STARS);
     }
-    mask_runs(&out, secret)
+    mask_runs(&mask_whole(text, secret), secret)
+}
+
+/// `text` without `value` as a whole: for what may be a secret and may be an address that people need to read.
+pub fn mask_whole(text: &str, value: &str) -> String {
+    let mut out = text.to_owned();
+    for form in forms(value).iter().filter(|form| !form.is_empty()) {
+        out = out.replace(form, STARS);
+    }
+    out
 }
 
 /// How the value may be written in a body: as it is, as JSON, as PHP's JSON (`\/`), in a URL.
@@ -62,27 +65,22 @@ fn mask_runs(text: &str, secret: &str) -> String {
 mod tests {
     use super::*;
 
-    fn masked(text: &str, secret: &str) -> String {
-        mask(text, Some(&Secret::new(secret.to_owned())))
-    }
-
     #[test]
     fn the_value_goes_in_every_form() {
         let secret = "a/b\"c+d=e";
-        assert_eq!(masked("<a/b\"c+d=e>", secret), "<***>");
-        assert_eq!(masked(r#"{"t":"a/b\"c+d=e"}"#, secret), r#"{"t":"***"}"#);
-        assert_eq!(masked(r#"{"t":"a\/b\"c+d=e"}"#, secret), r#"{"t":"***"}"#);
-        assert_eq!(masked("?t=a%2Fb%22c%2Bd%3De&x", secret), "?t=***&x");
-        assert_eq!(masked("nothing here", secret), "nothing here");
+        assert_eq!(mask("<a/b\"c+d=e>", secret), "<***>");
+        assert_eq!(mask(r#"{"t":"a/b\"c+d=e"}"#, secret), r#"{"t":"***"}"#);
+        assert_eq!(mask(r#"{"t":"a\/b\"c+d=e"}"#, secret), r#"{"t":"***"}"#);
+        assert_eq!(mask("?t=a%2Fb%22c%2Bd%3De&x", secret), "?t=***&x");
+        assert_eq!(mask("nothing here", secret), "nothing here");
     }
 
     #[test]
     fn parts_of_a_token_go_too_and_short_words_stay() {
         let secret = "0123456789abcdef-ünïcode";
-        assert_eq!(masked("starts with 0123456789ab…", secret), "starts with ***…");
-        assert_eq!(masked("f-ünïcod is eight", secret), "*** is eight");
-        assert_eq!(masked("0123 is four", secret), "0123 is four");
-        assert_eq!(mask("text", None), "text");
-        assert_eq!(masked("text", ""), "text");
+        assert_eq!(mask("starts with 0123456789ab…", secret), "starts with ***…");
+        assert_eq!(mask("f-ünïcod is eight", secret), "*** is eight");
+        assert_eq!(mask("0123 is four", secret), "0123 is four");
+        assert_eq!(mask("text", ""), "text");
     }
 }
