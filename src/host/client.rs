@@ -137,6 +137,11 @@ impl Client {
         &self.hello
     }
 
+    /// Whether nothing will be answered any more.
+    pub fn is_dead(&self) -> bool {
+        lock(&self.shared.pending).dead.is_some()
+    }
+
     /// Asks for one operation on one root and waits for the answer.
     ///
     /// # Errors

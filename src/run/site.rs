@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream;
 use jiff::Timestamp;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::OnceCell;
 use tokio_util::io::StreamReader;
 
 use super::commit;
 use super::controller::{Controller, Snapshot, now};
 use super::executor::bytes;
 use super::observe::source;
+use super::reach;
 use super::world::{Bundle, Interruption, Trouble, World};
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
@@ -20,9 +22,10 @@ use crate::health;
 use crate::host::client::{Client, Heartbeat};
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
-use crate::model::desired::{Address, Environment, MetricSource, Probe, Target};
-use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
+use crate::model::desired::{Environment, MetricSource, Probe, Target};
+use crate::model::ids::{Digest, Epoch, RunId, Sha};
 use crate::model::observed::Attempt;
+use crate::ssh::endpoint::Endpoint;
 
 /// The world of one run. When it is dropped its agents hear no controller any more: what is on probation then is theirs
 /// to take back (law 6).
@@ -33,7 +36,8 @@ pub struct Site {
     pub wish: Arc<Wish>,
     /// Told of every event after it is journaled.
     pub listener: Option<Listener>,
-    clients: AsyncMutex<HashMap<HostName, Arc<Client>>>,
+    /// By where they are; nothing: this machine.
+    clients: Mutex<HashMap<Option<Endpoint>, Arc<OnceCell<Client>>>>,
     bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
     /// Keep the leases of what this run holds (law 6).
     heartbeats: Mutex<Vec<Heartbeat>>,
@@ -74,32 +78,26 @@ impl Site {
             snapshot,
             wish,
             listener,
-            clients: AsyncMutex::default(),
+            clients: Mutex::default(),
             bundle: Mutex::default(),
             heartbeats: Mutex::default(),
         }
     }
 
-    async fn client(&self, target: &Target) -> Result<Arc<Client>, HostError> {
-        let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get(&target.name) {
-            return Ok(client.clone());
-        }
-        if let Address::Remote(address) = &target.address {
-            let message = format!(
-                "{} ({address}) is another machine, and this version acts on its own machine only",
-                target.name
-            );
-            return Err(HostError::Connection(message));
-        }
-        // One agent serves every root of this machine.
-        let local = clients.values().next().cloned();
-        let client = match local {
-            Some(client) => client,
-            None => Arc::new(Client::spawn_local(&self.controller.exe).await?),
+    /// One agent serves every root of a machine; each host is connected beside the others.
+    async fn client(&self, target: &Target) -> Result<Client, HostError> {
+        let endpoint = reach::endpoint(target);
+        let cell = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.entry(endpoint.clone()).or_default().clone()
         };
-        clients.insert(target.name.clone(), client.clone());
-        Ok(client)
+        let client = cell.get_or_try_init(|| reach::agent(&self.controller, endpoint.as_ref())).await?;
+        Ok(client.clone())
+    }
+
+    /// Connects to all of these at once; what fails is said when it is used.
+    pub async fn connect(&self, targets: impl Iterator<Item = &Target>) {
+        join_all(targets.map(|target| self.client(target))).await;
     }
 
     /// Renews the lease of a root that this run holds, four times as often as it must, until the run is over.
