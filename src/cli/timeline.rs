@@ -41,6 +41,9 @@ pub fn lines(event: &Event) -> Vec<String> {
                 None => "turning back".to_owned(),
             }]
         }
+        Event::SetAside { host, failure, .. } => {
+            vec![format!("{host} goes back alone, the others go on: {}", failure.message)]
+        }
         Event::Quarantined { reason, .. } => vec![format!("quarantined: {reason}")],
         Event::Finished { result, reason, .. } => {
             let word = match result {

@@ -150,6 +150,11 @@ impl Timeline {
                     live.to = live.from.take();
                 }
             }
+            Event::SetAside { host, steps, .. } => {
+                live.actions.extend(steps.iter().map(|step| (step.id.clone(), step.action.clone())));
+                let text = format!("{host} goes back alone, the others go on");
+                self.line(Tone::Bad, live.environment.as_str(), live.to.as_ref(), &text);
+            }
             Event::Quarantined { .. } => {
                 let text = "quarantined: not tried again until something about it changes";
                 self.line(Tone::Bad, live.environment.as_str(), live.to.as_ref(), text);

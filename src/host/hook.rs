@@ -101,7 +101,7 @@ fn migrate(
         record.migrations.insert(key.to_owned(), verdict);
         if let (Some(key), Some(no)) = (case, said_no) {
             let reason = format!("migrate hook `{}` says no: {}", run.name, no.evidence());
-            record.quarantine(Quarantine { key, reason, at: now(), verdict: true });
+            record.quarantine(Quarantine { key, reason, at: now(), verdict: true, alone: false });
         }
         Ok(())
     })?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::forward::{Host, forward};
 use super::intent::{Intent, intent, present_files};
-use super::policy::{Case, blockers};
+use super::policy::{Case, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
 use crate::model::ids::{Digest, EnvName, Sha};
@@ -61,13 +61,18 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         }
         Resolved::NotAsked => None,
     };
+    let aside = sha.as_ref().map(|sha| aside(env, sha, seen)).unwrap_or_default();
     let mut hosts = Vec::new();
     let mut views = Vec::new();
     for target in &env.targets {
         match seen.hosts.get(&target.name) {
             Some(HostObserved::Reached(state)) => {
                 let intent = sha.as_ref().map_or(Intent::Nothing, |sha| intent(env, sha, state));
-                let why = if sha.is_some() { intent.why() } else { "nobody knows what is desired" };
+                let why = match &sha {
+                    Some(_) if aside.contains(&target.name) => "failed here, and is not tried again by itself",
+                    Some(_) => intent.why(),
+                    None => "nobody knows what is desired",
+                };
                 views.push(view(env, target, state, why));
                 hosts.push(Host { target, state, intent });
             }
@@ -91,8 +96,9 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     }
     let complete = hosts.len() == env.targets.len();
     let reached: Vec<_> = hosts.iter().map(|h| (h.target, h.state)).collect();
-    let changing: Vec<Host<'_>> = hosts.into_iter().filter(|h| h.intent != Intent::Nothing).collect();
-    let sync = match (&sha, changing.is_empty()) {
+    let changing: Vec<Host<'_>> =
+        hosts.into_iter().filter(|h| h.intent != Intent::Nothing && !aside.contains(&h.target.name)).collect();
+    let sync = match (&sha, changing.is_empty() && aside.is_empty()) {
         (None, _) => Sync::Unknown,
         (_, false) => Sync::OutOfSync,
         (_, true) if complete => Sync::InSync,
@@ -113,8 +119,11 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         });
         let (now, secrets) = (context.now, context.secrets);
         let (hosts, reached) = (&*changing, &*reached);
-        let case = Case { env, sha, hosts, reached, observed: seen, source, binding, now, secrets };
+        let case = Case { env, sha, hosts, reached, aside: &aside, observed: seen, source, binding, now, secrets };
         found.extend(blockers(&case));
+    }
+    if let Some(sha) = &sha {
+        found.extend(left_behind(env, sha, seen, &reached, &aside, changing.is_empty()));
     }
     found.extend(notes(env, seen));
     found.sort_by_key(|b| (b.grade, b.code));

@@ -7,6 +7,7 @@ mod drift;
 mod edits;
 mod exits;
 mod failures;
+mod fleet;
 mod following;
 mod forward_only;
 mod hooks;

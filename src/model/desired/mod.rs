@@ -300,7 +300,24 @@ pub struct Track {
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     AllAtOnce,
-    Rolling { batch: Batch, max_failures: u32 },
+    Rolling {
+        batch: Batch,
+        /// So many hosts may fail after their switch, go back alone, and the rollout goes on.
+        max_failures: u32,
+        /// Between two batches.
+        #[serde(with = "seconds", default)]
+        pause: Duration,
+    },
+}
+
+impl Strategy {
+    /// How many hosts may fail before everybody goes back.
+    pub fn max_failures(&self) -> usize {
+        match self {
+            Strategy::AllAtOnce => 0,
+            Strategy::Rolling { max_failures, .. } => *max_failures as usize,
+        }
+    }
 }
 
 /// How many hosts a batch has.

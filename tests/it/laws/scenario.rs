@@ -237,7 +237,11 @@ fn environment(dice: &mut Dice) -> Environment {
         port: 22,
         root: "/srv".to_owned(),
     });
-    let rolling = Strategy::Rolling { batch: Batch::Hosts(1), max_failures: 0 };
+    let rolling = Strategy::Rolling {
+        batch: Batch::Hosts(1),
+        max_failures: u32::try_from(dice.below(2)).unwrap(),
+        pause: Duration::from_secs(*dice.pick(&[0, 30])),
+    };
     let text = String::new;
     Environment {
         name: "prod".parse().unwrap(),
