@@ -17,13 +17,16 @@ pub struct Run {
     /// Serve health, observation and webhook on this address, for example 127.0.0.1:8484
     #[arg(long, env = "SOLL_LISTEN", value_name = "ADDR")]
     listen: Option<String>,
+    /// Pull mode: where others publish what they see (may be repeated)
+    #[arg(long, value_name = "FILE|URL")]
+    observation: Vec<String>,
 }
 
 impl Run {
     /// Loops until it is told to stop.
     pub async fn run(self, global: &Global) -> Result {
         let stop = stop_signal();
-        let controller = global.controller()?;
+        let controller = global.controller_with(&self.observation)?;
         apply::interrupt_dead(&controller.store);
         let report = Arc::new(Lines::default());
         let daemon = Daemon::new(controller.clone(), report, Some(timeline::listener()));
@@ -33,7 +36,8 @@ impl Run {
                 .await
                 .map_err(super::CliError::plain)?;
         }
-        eprintln!("soll follows {} ({})", controller.repo.location(), controller.repo.branch());
+        let alone = controller.settings.host.as_ref().map_or_else(String::new, |host| format!(", for {host} alone"));
+        eprintln!("soll follows {} ({}){alone}", controller.repo.location(), controller.repo.branch());
         daemon.run(stop).await?;
         eprintln!("soll has stopped");
         Ok(0)

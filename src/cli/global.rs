@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, Result};
-use crate::model::ids::EnvName;
+use crate::model::ids::{EnvName, HostName};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::settings::{ConfigFile, Settings};
 use crate::state_repo::{Author, GitSettings};
@@ -30,6 +30,9 @@ pub struct Global {
     /// The controller's settings [default: /etc/soll/config.toml]
     #[arg(long, global = true, env = "SOLL_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Pull mode: this machine is that host of the state file, and acts for it alone, without SSH
+    #[arg(long, global = true, value_name = "NAME")]
+    pub host: Option<HostName>,
     /// How to print
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -104,6 +107,8 @@ impl Global {
             push: text("SOLL_PUSH", None).map_or(file.push.unwrap_or(false), |v| v == "1" || v == "true"),
             author,
             listen: text("SOLL_LISTEN", file.listen),
+            host: self.host.clone().or(file.host),
+            observation: file.observation,
         })
     }
 
@@ -112,9 +117,21 @@ impl Global {
         Ok(Controller::open(self.settings()?)?)
     }
 
+    /// The same for a command that may be told where others publish what they see: only a host that looks after itself
+    /// needs that, everybody else looks.
+    pub fn controller_with(&self, observation: &[String]) -> Result<Arc<Controller>> {
+        let mut settings = self.settings()?;
+        if settings.host.is_none() && !observation.is_empty() {
+            let hint = "soll plan --observation plans without access to any host";
+            return Err(CliError::plain("--observation belongs to pull mode: --host NAME").hint(hint).exit(64));
+        }
+        settings.observation.extend(observation.iter().cloned());
+        Ok(Controller::open(settings)?)
+    }
+
     /// Opens the controller and reads the newest commit that may be acted on.
-    pub async fn accepted(&self) -> Result<(Arc<Controller>, Arc<Snapshot>)> {
-        let controller = self.controller()?;
+    pub async fn accepted(&self, observation: &[String]) -> Result<(Arc<Controller>, Arc<Snapshot>)> {
+        let controller = self.controller_with(observation)?;
         let reader = controller.clone();
         let snapshot = blocking(move || {
             let head = reader.accepted_head()?;

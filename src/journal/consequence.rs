@@ -88,7 +88,8 @@ pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Opti
     }
 }
 
-/// The result of a forward part that came to its end, with or without all of its hosts: a success is one everywhere.
+/// The result of a forward part that came to its end, with or without all of its hosts: only with all of them it is a
+/// success.
 pub fn complete(state: &RunState, fleet: &Fleet) -> (RunResult, String) {
     if state.aside.is_empty() {
         return (RunResult::Succeeded, String::new());

@@ -167,7 +167,8 @@ impl Forward<'_> {
         let target = self.env.targets.first().map(|t| &t.name);
         let migrator = deploying.iter().find(|h| Some(h.name()) == target).unwrap_or(first);
         for hook in self.env.hooks_of(Phase::Migrate) {
-            if self.migrated.contains(migration_key(self.sha, hook).as_str()) {
+            // In pull mode another host does it, and this one is blocked until it is seen to be done.
+            if self.migrated.contains(migration_key(self.sha, hook).as_str()) || !self.env.leads() {
                 continue;
             }
             let action = Action::Migrate { hook: hook.clone(), place: migrator.goal(self.sha) };

@@ -1,7 +1,7 @@
 //! From desired and observed to the plan: a fold over environments, each planned alone except for the look at the
 //! environment that it is promoted from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::intent::{Intent, intent, present_files};
 use super::policy::{Case, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
-use crate::model::ids::{Digest, EnvName, Sha};
+use crate::model::ids::{Digest, EnvName, HostName, Sha};
 use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
 
@@ -105,6 +105,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         (_, true) => Sync::Unknown,
     };
     let migrated: BTreeSet<&str> = states(seen)
+        .chain(elsewhere(seen))
         .flat_map(|(_, state)| &state.record.migrations)
         .filter_map(|(key, migration)| (*migration == Migration::Done).then_some(key.as_str()))
         .collect();
@@ -114,9 +115,10 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     };
     let binding = binding(env, sha.as_ref(), seen, &steps);
     if let Some(sha) = sha.as_ref().filter(|_| !changing.is_empty()) {
-        let source = env.promote.as_ref().and_then(|promote| {
-            Some((desired.environments.get(&promote.from)?, observed.environments.get(&promote.from)?))
-        });
+        let source = env
+            .promote
+            .as_ref()
+            .and_then(|promote| Some((desired.source(&promote.from)?, observed.environments.get(&promote.from)?)));
         let (now, secrets) = (context.now, context.secrets);
         let (hosts, reached) = (&*changing, &*reached);
         let case = Case { env, sha, hosts, reached, aside: &aside, observed: seen, source, binding, now, secrets };
@@ -170,6 +172,12 @@ fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &
 /// Facts that people should see and that block nothing.
 fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
     let mut found = Vec::new();
+    if let Some(pull) = env.pull.as_ref().filter(|pull| !pull.others.is_empty()) {
+        let others: Vec<_> = pull.others.iter().map(HostName::as_str).collect();
+        let message = format!("left out, because each host looks after itself: {}", others.join(", "));
+        let fix = "look at them there".to_owned();
+        found.push(Blocker { grade: Grade::P2, code: Code::Note, message, fix });
+    }
     for (name, host) in &seen.hosts {
         let HostObserved::Reached(state) = host else { continue };
         if let Some(returned) = &state.record.returned {
@@ -224,8 +232,17 @@ fn fingerprint(env: &Environment, seen: &EnvObserved) -> Digest {
     Digest::of_json(&(env, &seen.resolved, hosts))
 }
 
-fn states(seen: &EnvObserved) -> impl Iterator<Item = (&crate::model::ids::HostName, &HostState)> {
-    seen.hosts.iter().filter_map(|(name, host)| match host {
+fn states(seen: &EnvObserved) -> impl Iterator<Item = (&HostName, &HostState)> {
+    reached(&seen.hosts)
+}
+
+/// What other hosts publish of themselves.
+pub(super) fn elsewhere(seen: &EnvObserved) -> impl Iterator<Item = (&HostName, &HostState)> {
+    reached(&seen.elsewhere)
+}
+
+fn reached(hosts: &BTreeMap<HostName, HostObserved>) -> impl Iterator<Item = (&HostName, &HostState)> {
+    hosts.iter().filter_map(|(name, host)| match host {
         HostObserved::Reached(state) => Some((name, &**state)),
         HostObserved::Unreachable(_) => None,
     })

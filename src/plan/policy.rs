@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::forward::{Host, migration_key};
 use super::intent::{Intent, quarantine_key};
+use super::planner::elsewhere;
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
 use crate::model::address::redacted;
@@ -152,19 +153,41 @@ fn migrations(case: &Case<'_>) -> Option<Blocker> {
 
 /// The first host migrates and remembers that it did. While it cannot be seen, another one would do it a second time.
 fn migrator_unseen(case: &Case<'_>) -> Option<Blocker> {
-    let first = case.env.targets.first().filter(|first| case.reached.iter().all(|(t, _)| t.name != first.name))?;
-    let mut hooks = case.env.hooks_of(Phase::Migrate);
-    let done = |key: String| case.reached.iter().any(|(_, s)| s.record.migrations.get(&key) == Some(&Migration::Done));
-    let open = hooks.any(|hook| !done(migration_key(case.sha, hook)));
+    let first = match &case.env.pull {
+        Some(pull) => &pull.first,
+        None => &case.env.targets.first()?.name,
+    };
+    if case.reached.iter().any(|(target, _)| target.name == *first) {
+        return None;
+    }
+    let states =
+        || case.reached.iter().map(|(_, state)| *state).chain(elsewhere(case.observed).map(|(_, state)| state));
+    let done = |key: String| states().any(|state| state.record.migrations.get(&key) == Some(&Migration::Done));
+    let open = case.env.hooks_of(Phase::Migrate).any(|hook| !done(migration_key(case.sha, hook)));
     if !open || !case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
         return None;
     }
-    let message = format!(
-        "{} migrates for everybody and cannot be reached: whether {} is migrated is not known",
-        first.name,
-        case.sha.short()
-    );
-    let fix = format!("bring {} back, or put another host first in `hosts`", first.name);
+    let (short, env) = (case.sha.short(), &case.env.name);
+    if case.env.pull.is_some() {
+        let (message, fix) = match elsewhere(case.observed).find(|(name, _)| *name == first) {
+            Some(_) => (
+                format!("{first} migrates for everybody, and has not migrated {short} yet"),
+                format!("it goes on by itself once {first} has"),
+            ),
+            None => (
+                format!(
+                    "{first} migrates for everybody and is not seen from here: whether {short} is migrated is not known"
+                ),
+                format!(
+                    "name where {first} publishes what it sees: --observation FILE|URL; or, once it is done: soll retry {env} --migration done"
+                ),
+            ),
+        };
+        return Some(blocker(Grade::P0, Code::MigrationUnknown, message, fix));
+    }
+    let message =
+        format!("{first} migrates for everybody and cannot be reached: whether {short} is migrated is not known");
+    let fix = format!("bring {first} back, or put another host first in `hosts`");
     Some(blocker(Grade::P0, Code::Unreachable, message, fix))
 }
 
@@ -203,13 +226,17 @@ fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
     }
     let from = &promote.from;
     let not_green = |message: String| {
-        Some(blocker(Grade::P0, Code::NotGreen, message, format!("see what {from} needs: soll why {from}")))
+        let fix = match &case.env.pull {
+            Some(_) => format!("name where {from} publishes what it sees: --observation FILE|URL"),
+            None => format!("see what {from} needs: soll why {from}"),
+        };
+        Some(blocker(Grade::P0, Code::NotGreen, message, fix))
     };
     // What was not seen is not green: a plan without a look at the source would let everything pass.
     let Some((source, seen)) = case.source else { return not_green(format!("{from} was not looked at")) };
     let mut since: Option<Timestamp> = None;
     for target in &source.targets {
-        let state = match seen.hosts.get(&target.name) {
+        let state = match seen.hosts.get(&target.name).or_else(|| seen.elsewhere.get(&target.name)) {
             Some(HostObserved::Reached(state)) => state,
             Some(HostObserved::Unreachable(why)) => {
                 return not_green(format!("{from} cannot be seen on {}: {why}", target.name));

@@ -208,6 +208,8 @@ impl<W: World> Dispatcher<W> {
             .collect();
         let verdict = failure.is_some_and(|f| f.class == FailureClass::Verdict);
         let everybody = matches!(who, Who::All | Who::Unswitched);
+        // What failed on one host says nothing of those that look after themselves: they may run it well.
+        let everybody = everybody && !task.env.is_share();
         let wanted = verdict && everybody && task.env.revert_commit && task.env.on_failure == EnvFailure::Rollback;
         let cause = back::Cause {
             on_failure: back_on_failure(failure),

@@ -18,6 +18,7 @@ mod operating;
 mod planning;
 mod policies;
 mod promotion;
+mod pull;
 mod rollback;
 mod saved;
 mod watching;

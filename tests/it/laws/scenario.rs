@@ -284,5 +284,6 @@ fn environment(dice: &mut Dice) -> Environment {
         unreachable: if dice.percent(35) { Unreachable::Skip } else { Unreachable::Block },
         windows: Vec::new(),
         emergency: None,
+        pull: None,
     }
 }

@@ -103,6 +103,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
         unreachable: Unreachable::Block,
         windows: Vec::new(),
         emergency: None,
+        pull: None,
     }
 }
 
