@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use super::global::{Global, Output, blocking, names};
-use super::{CliError, Result, out, timeline};
+use super::{CliError, Result, out, progress};
 use crate::journal::RunResult;
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
@@ -79,11 +79,12 @@ impl Apply {
             signal.await;
             stop.say(Interruption::Terminating);
         });
+        let listener = progress::listener()?;
         let tasks: Vec<_> = wanted
             .into_iter()
             .map(|name| {
                 let only = only.as_ref().and_then(|plan| fingerprint(plan, &name));
-                let listener = Some(timeline::listener());
+                let listener = Some(listener.clone());
                 let pass = Pass {
                     controller: controller.clone(),
                     snapshot: snapshot.clone(),

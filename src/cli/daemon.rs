@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::global::Global;
-use super::{Result, apply, timeline};
+use super::{Result, apply, progress, screen};
 use crate::model::ids::EnvName;
 use crate::run::controller::{ControllerError, Snapshot};
 use crate::run::daemon::{Daemon, Report};
@@ -29,7 +29,7 @@ impl Run {
         let controller = global.controller_with(&self.observation)?;
         apply::interrupt_dead(&controller.store);
         let report = Arc::new(Lines::default());
-        let daemon = Daemon::new(controller.clone(), report, Some(timeline::listener()));
+        let daemon = Daemon::new(controller.clone(), report, Some(progress::listener()?));
         let listen = self.listen.or_else(|| controller.settings.listen.clone());
         if let Some(address) = listen {
             crate::web::serve(&address, controller.clone(), daemon.nudge.clone())
@@ -75,14 +75,14 @@ pub struct Lines {
 impl Report for Lines {
     fn accepted(&self, snapshot: &Snapshot) {
         let (info, n) = (&snapshot.info, snapshot.desired.environments.len());
-        eprintln!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject);
+        screen::line(&format!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject));
         self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
 
     fn refused(&self, error: &ControllerError) {
-        eprintln!("not acted on: {error}");
+        screen::line(&format!("not acted on: {error}"));
         if let ControllerError::Invalid(found) = error {
-            eprintln!("{found}");
+            screen::line(&format!("{found}"));
         }
     }
 
@@ -94,12 +94,12 @@ impl Report for Lines {
         let said = apply::describe(outcome);
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.get(environment) != Some(&said) {
-            eprintln!("{environment}: {said}");
+            screen::line(&format!("{environment}: {said}"));
             last.insert(environment.clone(), said);
         }
     }
 
     fn say(&self, message: &str) {
-        eprintln!("{message}");
+        screen::line(message);
     }
 }

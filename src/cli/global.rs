@@ -63,7 +63,7 @@ impl Global {
         };
         let filter = tracing_subscriber::EnvFilter::try_from_env("SOLL_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("soll={level}")));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| super::screen::Screen);
         let json = std::env::var("SOLL_LOG_FORMAT").is_ok_and(|format| format == "json");
         // Set once per process; a second call in a test is no trouble.
         let _ =

@@ -177,7 +177,7 @@ pub struct Quarantine {
     /// `false`: a lease ran out once, which is an error and not yet a verdict.
     pub verdict: bool,
     /// Found on this host while the rollout went on without it (`max_failures`): it says nothing to the other hosts.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
 }
 

@@ -17,6 +17,7 @@ mod offline;
 mod operating;
 mod planning;
 mod policies;
+mod progress;
 mod promotion;
 mod pull;
 mod rollback;

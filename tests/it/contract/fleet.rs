@@ -133,6 +133,25 @@ fn a_host_that_cannot_go_back_ends_the_rollout() {
 }
 
 #[test]
+fn a_controller_that_dies_over_a_host_that_failed_alone() {
+    let mut w = fleet(&format!("{ROLLING}, max_failures = 1 }}"));
+    w.write("ill/h2", "");
+    w.set("SOLL_FAULT", "run.after-quarantine");
+    let died = w.soll("apply");
+    assert_eq!(died.exit, -1, "killed: {}", died.stderr);
+    assert_eq!((all(&w), verdicts(&w)), ("bbaa".into(), vec![2]));
+    w.set("SOLL_FAULT", "");
+    // The next one carries the verdict out, on that host alone; the one after it goes on with the others.
+    w.soll("apply").exits(3).says("check `well` on h2");
+    assert_eq!((all(&w), verdicts(&w)), ("baaa".into(), vec![2]));
+    w.soll("apply").exits(7).says("failed on h2");
+    assert_eq!((all(&w), verdicts(&w)), ("babb".into(), vec![2]));
+    for n in 1..=4 {
+        assert!(w.record(&format!("fleet/h{n}"))["probation"].is_null(), "h{n}");
+    }
+}
+
+#[test]
 fn a_pause_lies_between_two_batches() {
     let w = fleet("strategy = { type = \"rolling\", batch = \"50%\", pause = \"10ms\" }");
     w.soll("plan").exits(0).says("grace");

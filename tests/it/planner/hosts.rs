@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use soll::model::desired::{Batch, Environment, Phase, Strategy, Unreachable};
+use soll::model::observed::HostObserved;
 use soll::model::record::Migration;
 
 use super::compact;
@@ -99,7 +100,7 @@ fn fleet(hosts: usize, strategy: Strategy) -> Environment {
     env
 }
 
-fn of<'a>(hosts: &'a [(String, Host)]) -> Vec<(&'a str, &'a Host)> {
+fn of(hosts: &[(String, Host)]) -> Vec<(&str, &Host)> {
     hosts.iter().map(|(name, host)| (name.as_str(), host)).collect()
 }
 
@@ -135,4 +136,33 @@ fn a_host_that_failed_alone_is_left_behind_and_the_others_go_on() {
     let told = failed.clone().failed(&env, 'b');
     let plan = plan(&env, [&old, &told, &failed]);
     assert!(plan.blocking().next().is_some(), "{}", compact(&plan));
+}
+
+#[test]
+fn in_pull_mode_one_host_is_planned_and_the_others_are_named() {
+    let mut env = fleet(2, rolling(Batch::Hosts(1), 1));
+    env.hooks = vec![hook(Phase::Migrate, "migrate")];
+    let whole = Case::new(&env, &[]).desired;
+    let plan = |name: &str, done: Option<Migration>| {
+        let pulled = whole.clone().pulled(&host_name(name));
+        let mine = pulled.environments[&env.name].clone();
+        assert_eq!(mine.targets.len(), 1);
+        assert_eq!(mine.targets[0].address, soll::model::desired::Address::Local);
+        let mut case = Case::new(&mine, &[(name, &Host::running(&env, 'a'))]).seen("production", |seen| {
+            let web1 = |done| Host::running(&env, 'a').migration(&env, 'b', done).0;
+            let published = done.map(|done| HostObserved::Reached(Box::new(web1(done))));
+            seen.elsewhere = published.map(|web1| (host_name("web1"), web1)).into_iter().collect();
+        });
+        case.desired = pulled;
+        case.env("production")
+    };
+    assert_snapshot!("pull_first", compact(&plan("web1", None)));
+    assert_snapshot!("pull_second_blind", compact(&plan("web2", None)));
+    let seen = plan("web2", Some(Migration::Done));
+    assert!(seen.blocking().next().is_none(), "{}", compact(&seen));
+    for not_yet in [Migration::Begun, Migration::Failed] {
+        let plan = plan("web2", Some(not_yet));
+        assert!(plan.blocking().any(|b| b.message.contains("has not migrated bbbbbbbb yet")), "{}", compact(&plan));
+        assert!(plan.steps.iter().all(|step| !step.irreversible));
+    }
 }
