@@ -9,7 +9,7 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use super::global::{Global, Output, blocking, names};
-use super::{CliError, Result, out, timeline};
+use super::{CliError, Result, out, progress};
 use crate::journal::RunResult;
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
@@ -37,6 +37,9 @@ pub struct Apply {
     /// Do exactly what this saved plan says, or nothing
     #[arg(long, value_name = "FILE", conflicts_with = "environments")]
     plan: Option<PathBuf>,
+    /// Pull mode: where others publish what they see (may be repeated)
+    #[arg(long, value_name = "FILE|URL")]
+    observation: Vec<String>,
 }
 
 /// What became of one environment.
@@ -50,10 +53,10 @@ struct Done {
 impl Apply {
     /// Applies and prints.
     pub async fn run(self, global: &Global) -> Result {
-        let (controller, mut snapshot) = global.accepted().await?;
+        let (controller, mut snapshot) = global.accepted(&self.observation).await?;
         interrupt_dead(&controller.store);
         if self.plan.is_none() && follow(&controller, &snapshot).await? {
-            snapshot = global.accepted().await?.1;
+            snapshot = global.accepted(&self.observation).await?.1;
         }
         let keeper = (controller.clone(), snapshot.clone());
         blocking(move || keeper.0.accept(&keeper.1.commit)).await?;
@@ -76,11 +79,12 @@ impl Apply {
             signal.await;
             stop.say(Interruption::Terminating);
         });
+        let listener = progress::listener()?;
         let tasks: Vec<_> = wanted
             .into_iter()
             .map(|name| {
                 let only = only.as_ref().and_then(|plan| fingerprint(plan, &name));
-                let listener = Some(timeline::listener());
+                let listener = Some(listener.clone());
                 let pass = Pass {
                     controller: controller.clone(),
                     snapshot: snapshot.clone(),
@@ -166,7 +170,8 @@ async fn follow(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>) -> Resul
     Ok(moved)
 }
 
-fn saved(path: &std::path::Path) -> Result<plan::Plan> {
+/// Reads a saved plan.
+pub fn saved(path: &std::path::Path) -> Result<plan::Plan> {
     let at = path.display();
     let bytes = std::fs::read(path).map_err(|error| CliError::plain(format!("cannot read the plan {at}: {error}")))?;
     let plan: plan::Plan =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::global::Global;
-use super::{Result, apply, timeline};
+use super::{Result, apply, progress, screen};
 use crate::model::ids::EnvName;
 use crate::run::controller::{ControllerError, Snapshot};
 use crate::run::daemon::{Daemon, Report};
@@ -17,23 +17,27 @@ pub struct Run {
     /// Serve health, observation and webhook on this address, for example 127.0.0.1:8484
     #[arg(long, env = "SOLL_LISTEN", value_name = "ADDR")]
     listen: Option<String>,
+    /// Pull mode: where others publish what they see (may be repeated)
+    #[arg(long, value_name = "FILE|URL")]
+    observation: Vec<String>,
 }
 
 impl Run {
     /// Loops until it is told to stop.
     pub async fn run(self, global: &Global) -> Result {
         let stop = stop_signal();
-        let controller = global.controller()?;
+        let controller = global.controller_with(&self.observation)?;
         apply::interrupt_dead(&controller.store);
         let report = Arc::new(Lines::default());
-        let daemon = Daemon::new(controller.clone(), report, Some(timeline::listener()));
+        let daemon = Daemon::new(controller.clone(), report, Some(progress::listener()?));
         let listen = self.listen.or_else(|| controller.settings.listen.clone());
         if let Some(address) = listen {
             crate::web::serve(&address, controller.clone(), daemon.nudge.clone())
                 .await
                 .map_err(super::CliError::plain)?;
         }
-        eprintln!("soll follows {} ({})", controller.repo.location(), controller.repo.branch());
+        let alone = controller.settings.host.as_ref().map_or_else(String::new, |host| format!(", for {host} alone"));
+        eprintln!("soll follows {} ({}){alone}", controller.repo.location(), controller.repo.branch());
         daemon.run(stop).await?;
         eprintln!("soll has stopped");
         Ok(0)
@@ -71,14 +75,14 @@ pub struct Lines {
 impl Report for Lines {
     fn accepted(&self, snapshot: &Snapshot) {
         let (info, n) = (&snapshot.info, snapshot.desired.environments.len());
-        eprintln!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject);
+        screen::line(&format!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject));
         self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
 
     fn refused(&self, error: &ControllerError) {
-        eprintln!("not acted on: {error}");
+        screen::line(&format!("not acted on: {error}"));
         if let ControllerError::Invalid(found) = error {
-            eprintln!("{found}");
+            screen::line(&format!("{found}"));
         }
     }
 
@@ -90,12 +94,12 @@ impl Report for Lines {
         let said = apply::describe(outcome);
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.get(environment) != Some(&said) {
-            eprintln!("{environment}: {said}");
+            screen::line(&format!("{environment}: {said}"));
             last.insert(environment.clone(), said);
         }
     }
 
     fn say(&self, message: &str) {
-        eprintln!("{message}");
+        screen::line(message);
     }
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::{CliError, Result};
 use crate::host::wire::Secret;
-use crate::model::ids::EnvName;
+use crate::model::ids::{EnvName, HostName};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::settings::{ConfigFile, Settings};
 use crate::state_repo::{Author, GitSettings};
@@ -31,6 +31,9 @@ pub struct Global {
     /// The controller's settings [default: /etc/soll/config.toml]
     #[arg(long, global = true, env = "SOLL_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Pull mode: this machine is that host of the state file, and acts for it alone, without SSH
+    #[arg(long, global = true, value_name = "NAME")]
+    pub host: Option<HostName>,
     /// How to print
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -61,7 +64,7 @@ impl Global {
         };
         let filter = tracing_subscriber::EnvFilter::try_from_env("SOLL_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("soll={level}")));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| super::screen::Screen);
         let json = std::env::var("SOLL_LOG_FORMAT").is_ok_and(|format| format == "json");
         // Set once per process; a second call in a test is no trouble.
         let _ =
@@ -117,6 +120,8 @@ impl Global {
             push: text("SOLL_PUSH", None).map_or(file.push.unwrap_or(false), |v| v == "1" || v == "true"),
             author,
             listen: text("SOLL_LISTEN", file.listen),
+            host: self.host.clone().or(file.host),
+            observation: file.observation,
         })
     }
 
@@ -125,9 +130,21 @@ impl Global {
         Ok(Controller::open(self.settings()?)?)
     }
 
+    /// The same for a command that may be told where others publish what they see: only a host that looks after itself
+    /// needs that, everybody else looks.
+    pub fn controller_with(&self, observation: &[String]) -> Result<Arc<Controller>> {
+        let mut settings = self.settings()?;
+        if settings.host.is_none() && !observation.is_empty() {
+            let hint = "soll plan --observation plans without access to any host";
+            return Err(CliError::plain("--observation belongs to pull mode: --host NAME").hint(hint).exit(64));
+        }
+        settings.observation.extend(observation.iter().cloned());
+        Ok(Controller::open(settings)?)
+    }
+
     /// Opens the controller and reads the newest commit that may be acted on.
-    pub async fn accepted(&self) -> Result<(Arc<Controller>, Arc<Snapshot>)> {
-        let controller = self.controller()?;
+    pub async fn accepted(&self, observation: &[String]) -> Result<(Arc<Controller>, Arc<Snapshot>)> {
+        let controller = self.controller_with(observation)?;
         let reader = controller.clone();
         let snapshot = blocking(move || {
             let head = reader.accepted_head()?;

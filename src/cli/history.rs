@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 use super::global::{Global, Output};
+use super::screen::plain;
 use super::{Result, apply, out, timeline};
 use crate::journal::Event;
 use crate::model::ids::EnvName;
@@ -109,11 +110,11 @@ fn print(event: &Event, evidence: &mut BTreeMap<String, Vec<String>>) {
     }
     if let Event::Ended { step, end, .. } = event {
         for line in evidence.remove(step).unwrap_or_default() {
-            out::text(&format!("      attempt: {line}\n"));
+            out::text(&format!("      attempt: {}\n", plain(&line)));
         }
         if let crate::journal::StepEnd::Done { note } = end {
             for line in note.lines().skip(1) {
-                out::text(&format!("    | {line}\n"));
+                out::text(&format!("    | {}\n", plain(line)));
             }
         }
     }

@@ -19,6 +19,8 @@ mod init;
 mod operate;
 mod out;
 mod plan;
+mod progress;
+mod screen;
 mod status;
 mod text;
 mod timeline;

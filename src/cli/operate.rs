@@ -13,6 +13,7 @@ use crate::model::desired::{Environment, Phase, Target};
 use crate::model::ids::{EnvName, Epoch};
 use crate::model::observed::{HostObserved, Resolved};
 use crate::model::record::{Migration, Stopped};
+use crate::plan::forward::migration_key;
 use crate::plan::intent::sha_of;
 use crate::run::commit::known;
 use crate::run::controller::{Controller, Snapshot, now};
@@ -104,9 +105,13 @@ impl Retry {
             Settled::Done => Migration::Done,
             Settled::Again => Migration::Failed,
         });
+        // A host that looks after itself and does not migrate: a person has seen the migration done where it is.
+        let vouched = migration == Some(Migration::Done) && !held.env.leads();
+        let hooks = held.env.hooks_of(Phase::Migrate).filter(|_| vouched);
+        let done: Vec<String> = hooks.map(|hook| migration_key(&sha, hook)).collect();
         let mut lifted = 0;
         for target in &held.env.targets {
-            let op = Op::Retry { epoch: held.epoch, sha: sha.clone(), migration };
+            let op = Op::Retry { epoch: held.epoch, sha: sha.clone(), migration, done: done.clone() };
             if let Reply::Retried { lifted: n } = held.call(target, op).await? {
                 lifted = lifted.max(n);
             }

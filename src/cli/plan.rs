@@ -14,7 +14,7 @@ use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, Context, PlanVerdict};
 use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::observe::{Look, complete, observe};
-use crate::run::published::Published;
+use crate::run::published::{Published, merge};
 
 /// Show what would be done.
 #[derive(Args)]
@@ -30,24 +30,28 @@ pub struct Plan {
     /// Exit 2 where something would be done
     #[arg(long)]
     detailed_exitcode: bool,
-    /// Plan from what a daemon publishes, without access to any host
+    /// Plan from what daemons publish (may be repeated), without access to any host; with --host, beside the own look
     #[arg(long, value_name = "FILE|URL")]
-    observation: Option<String>,
+    observation: Vec<String>,
 }
 
 impl Plan {
     /// Plans and prints.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
+        let pulls = global.settings()?.host.is_some();
+        let controller = global.controller_with(if pulls { &self.observation } else { &[] })?;
         let snapshot = snapshot(&controller, self.rev.clone()).await?;
         let wanted = names(&snapshot, &self.environments)?;
-        let plan = match &self.observation {
-            Some(place) => {
-                let published = Published::read(place).await.map_err(CliError::plain)?;
-                let observed = complete(&controller, &snapshot, published.observed).await;
+        let plan = match &*self.observation {
+            places @ [_, ..] if !pulls => {
+                let mut published = Observed::default();
+                for place in places {
+                    merge(&mut published, Published::read(place).await.map_err(CliError::plain)?.observed);
+                }
+                let observed = complete(&controller, &snapshot, published).await;
                 make(&controller, &snapshot, &wanted, &observed, false)
             }
-            None => {
+            _ => {
                 let look = Look { health: true, drift: true };
                 let observed = observe(&controller, &snapshot, &wanted, look).await;
                 make(&controller, &snapshot, &wanted, &observed, true)

@@ -1,36 +1,15 @@
 //! A run as people follow it: one line per transition, from the journal's own events (law 8).
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-
+use super::screen::plain;
 use crate::journal::event::Started;
 use crate::journal::{Event, RunResult, StepEnd};
-use crate::model::ids::RunId;
-use crate::run::site::Listener;
 
-/// A listener that writes to standard error, so that standard output stays for the result.
-pub fn listener() -> Listener {
-    let began = Instant::now();
-    let names: Mutex<std::collections::HashMap<RunId, String>> = Mutex::default();
-    Arc::new(move |run: &RunId, event: &Event| {
-        let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Event::Started(started) = event {
-            names.insert(run.clone(), started.environment.to_string());
-        }
-        let name = names.get(run).cloned().unwrap_or_default();
-        if matches!(event, Event::Finished { .. }) {
-            names.remove(run);
-        }
-        for line in lines(event) {
-            // Nobody reads any more: the run goes on all the same.
-            let _ = writeln!(std::io::stderr(), "{:7.2}s  {name}  {line}", began.elapsed().as_secs_f64());
-        }
-    })
+/// What an event says, if it says something. What commands printed is in it, without their control characters.
+pub fn lines(event: &Event) -> Vec<String> {
+    said(event).iter().map(|line| plain(line)).collect()
 }
 
-/// What an event says, if it says something.
-pub fn lines(event: &Event) -> Vec<String> {
+fn said(event: &Event) -> Vec<String> {
     match event {
         Event::Started(started) => vec![headline(started)],
         Event::Ended { step, millis, end, .. } => ended(step, *millis, end),
@@ -40,6 +19,9 @@ pub fn lines(event: &Event) -> Vec<String> {
                 Some(failure) => format!("turning back: {}", failure.message),
                 None => "turning back".to_owned(),
             }]
+        }
+        Event::SetAside { host, failure, .. } => {
+            vec![format!("{host} goes back alone, the others go on: {}", failure.message)]
         }
         Event::Quarantined { reason, .. } => vec![format!("quarantined: {reason}")],
         Event::Finished { result, reason, .. } => {

@@ -1,5 +1,7 @@
 //! `approve` and `reject`: a person's word on what a plan would do, bound to it, kept in the state repository.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::global::{Global, Output, blocking, names};
@@ -12,6 +14,9 @@ use crate::run::observe::{Look, Said, observe};
 #[derive(Args)]
 pub struct Approve {
     environment: EnvName,
+    /// Speak about this saved plan, which may have been made elsewhere (`soll plan --out FILE`)
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// For the record
     #[arg(long)]
     note: Option<String>,
@@ -21,6 +26,9 @@ pub struct Approve {
 #[derive(Args)]
 pub struct Reject {
     environment: EnvName,
+    /// Speak about this saved plan, which may have been made elsewhere (`soll plan --out FILE`)
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Why
     #[arg(long, alias = "note")]
     reason: String,
@@ -29,24 +37,31 @@ pub struct Reject {
 impl Approve {
     /// Says yes.
     pub async fn run(self, global: &Global) -> Result {
-        say(global, self.environment, Said { approve: true, note: self.note }).await
+        say(global, self.environment, self.plan, Said { approve: true, note: self.note }).await
     }
 }
 
 impl Reject {
     /// Says no.
     pub async fn run(self, global: &Global) -> Result {
-        say(global, self.environment, Said { approve: false, note: Some(self.reason) }).await
+        say(global, self.environment, self.plan, Said { approve: false, note: Some(self.reason) }).await
     }
 }
 
-async fn say(global: &Global, name: EnvName, said: Said) -> Result {
+async fn say(global: &Global, name: EnvName, saved: Option<PathBuf>, said: Said) -> Result {
     let controller = global.controller()?;
     let snapshot = snapshot(&controller, None).await?;
     let wanted = names(&snapshot, std::slice::from_ref(&name))?;
-    let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: false }).await;
-    let plan = make(&controller, &snapshot, &wanted, &observed, true);
-    let Some(env) = plan.environments.into_iter().next() else { return Ok(1) };
+    let plan = match saved {
+        Some(path) => super::apply::saved(&path)?,
+        None => {
+            let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: false }).await;
+            make(&controller, &snapshot, &wanted, &observed, true)
+        }
+    };
+    let Some(env) = plan.environments.into_iter().find(|env| env.name == name) else {
+        return Err(CliError::plain(format!("the plan says nothing about {name}")));
+    };
     if !env.has_changes() {
         let hint = "a word is about a change; release something first";
         return Err(CliError::plain(format!("{name} has no change to speak about")).hint(hint));

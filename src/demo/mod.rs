@@ -115,5 +115,7 @@ fn settings(world: &World) -> Settings {
         push: false,
         author: None,
         listen: None,
+        host: None,
+        observation: Vec::new(),
     }
 }

@@ -10,12 +10,12 @@ use anstyle::{AnsiColor, Style};
 
 use super::world::World;
 use crate::journal::{Event, RunResult, StepEnd};
-use crate::model::ids::{EnvName, RunId, Sha};
+use crate::model::ids::{EnvName, HostName, RunId, Sha};
 use crate::plan::{Action, Code, EnvPlan};
 use crate::run::controller::{ControllerError, Snapshot};
 use crate::run::daemon::Report;
 use crate::run::outcome::Outcome;
-use crate::run::site::Listener;
+use crate::run::site::{Listen, Listener, Sent};
 use crate::state_repo::CommitId;
 
 /// Where an environment stands, as the loop sees it.
@@ -101,8 +101,7 @@ impl Timeline {
 
     /// Hears every event of every run.
     pub fn listener(self: &Arc<Self>) -> Listener {
-        let timeline = self.clone();
-        Arc::new(move |run: &RunId, event: &Event| timeline.heard(run, event))
+        self.clone()
     }
 
     /// `v1 f0959baf`
@@ -149,6 +148,11 @@ impl Timeline {
                 if !steps.is_empty() {
                     live.to = live.from.take();
                 }
+            }
+            Event::SetAside { host, steps, .. } => {
+                live.actions.extend(steps.iter().map(|step| (step.id.clone(), step.action.clone())));
+                let text = format!("{host} goes back alone, the others go on");
+                self.line(Tone::Bad, live.environment.as_str(), live.to.as_ref(), &text);
             }
             Event::Quarantined { .. } => {
                 let text = "quarantined: not tried again until something about it changes";
@@ -334,4 +338,13 @@ fn chain(words: &[String], prepared: usize) -> String {
     let before = before.join(", ");
     let parts = (!before.is_empty()).then_some(&before).into_iter().chain(after);
     parts.map(String::as_str).collect::<Vec<_>>().join(" → ")
+}
+
+impl Listen for Timeline {
+    fn event(&self, run: &RunId, event: &Event) {
+        self.heard(run, event);
+    }
+
+    /// The bundles of the demo are there at once.
+    fn sent(&self, _: &RunId, _: Option<&HostName>, _: Sent) {}
 }

@@ -101,7 +101,7 @@ fn migrate(
         record.migrations.insert(key.to_owned(), verdict);
         if let (Some(key), Some(no)) = (case, said_no) {
             let reason = format!("migrate hook `{}` says no: {}", run.name, no.evidence());
-            record.quarantine(Quarantine { key, reason, at: now(), verdict: true });
+            record.quarantine(Quarantine { key, reason, at: now(), verdict: true, alone: false });
         }
         Ok(())
     })?;
@@ -109,8 +109,15 @@ fn migrate(
     result
 }
 
-/// A person's word on the migrations of a commit that are unknown, and on its verdicts. Returns what was lifted.
-pub fn retry(root: &Root, epoch: Epoch, sha: &Sha, migration: Option<Migration>) -> Result<u32, HostError> {
+/// A person's word on the migrations of a commit that are unknown, or were done elsewhere, and on its verdicts. Returns
+/// what was lifted.
+pub fn retry(
+    root: &Root,
+    epoch: Epoch,
+    sha: &Sha,
+    migration: Option<Migration>,
+    done: &[String],
+) -> Result<u32, HostError> {
     let ours = format!("{sha}/");
     root.update(|record| {
         record.fence(epoch)?;
@@ -122,6 +129,9 @@ pub fn retry(root: &Root, epoch: Epoch, sha: &Sha, migration: Option<Migration>)
                     lifted += 1;
                 }
             }
+        }
+        for key in done.iter().filter(|key| key.starts_with(&ours)) {
+            lifted += usize::from(record.migrations.insert(key.clone(), Migration::Done) != Some(Migration::Done));
         }
         Ok(u32::try_from(lifted).unwrap_or(u32::MAX))
     })

@@ -53,8 +53,8 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Return { epoch } => switch::give_back(root, epoch).map(|to| Reply::Returned { to }),
         Op::Hold { epoch } => switch::hold(root, epoch).map(|()| Reply::Done),
         Op::Prune { keep, .. } => prune::prune(root, keep),
-        Op::Retry { epoch, sha, migration } => {
-            hook::retry(root, epoch, &sha, migration).map(|lifted| Reply::Retried { lifted })
+        Op::Retry { epoch, sha, migration, done } => {
+            hook::retry(root, epoch, &sha, migration, &done).map(|lifted| Reply::Retried { lifted })
         }
         Op::Manifest { name } => Ok(Reply::Manifest(Contents::of_sealed(root, &name)?.manifest)),
         Op::Probe { cwd, probe, command, secret, timeout } => {

@@ -152,6 +152,9 @@ pub enum Op {
         epoch: Epoch,
         sha: Sha,
         migration: Option<Migration>,
+        /// Migrations that somebody saw done elsewhere: recorded as done here too (pull mode).
+        #[serde(default)]
+        done: Vec<String>,
     },
     /// A health sample between deployments. No lock, no epoch: it only ever shortens or continues a count.
     Sample {

@@ -1,8 +1,12 @@
 //! What the end of the forward part leads to (contract 1.2, A5). Pure: the dispatcher asks, the planner builds.
 
+use std::collections::BTreeSet;
+
 use super::event::{Failure, FailureClass, RunResult};
 use super::state::RunState;
 use crate::model::desired::{EnvFailure, Environment, OnFailure};
+use crate::model::ids::HostName;
+use crate::plan::Action;
 
 /// What is done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +17,33 @@ pub enum Consequence {
     Leave,
 }
 
-/// What follows from a failure.
+/// The hosts of a run, as far as a failure of one of them asks for the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// How many of the environment's hosts this run holds.
+    pub hosts: usize,
+    /// So many may fail.
+    pub may_fail: usize,
+    /// Those that failed alone before this run.
+    pub failed: BTreeSet<HostName>,
+    /// Those whose switch was an earlier run's: this one took their probation over.
+    pub resumed: BTreeSet<HostName>,
+}
+
+impl Fleet {
+    /// Whether the rollout goes on without the host of `failure`: the release was judged bad there after its switch, not
+    /// more have failed than may, and somebody is left to run it.
+    pub fn spares(&self, failure: &Failure, state: &RunState) -> bool {
+        let Some(host) = &failure.host else { return false };
+        let mut failed: BTreeSet<&HostName> = self.failed.iter().chain(state.aside.keys()).collect();
+        let moved = state.switched().contains(host) || self.resumed.contains(host);
+        let fresh = failed.insert(host);
+        let judged = failure.class == FailureClass::Verdict && state.back.is_none();
+        judged && moved && fresh && failed.len() <= self.may_fail && failed.len() < self.hosts
+    }
+}
+
+/// What follows from a failure that ended the forward part.
 pub fn consequence(failure: &Failure, state: &RunState) -> Consequence {
     let switched = state.switched();
     // A host that was closed and not switched has no probation that would open it again.
@@ -42,8 +72,9 @@ pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Opti
         FailureClass::Connection => (RunResult::Unreachable, what.clone()),
         FailureClass::Error | FailureClass::Fenced | FailureClass::Stale => (RunResult::Error, what.clone()),
         FailureClass::Verdict => {
-            let returned = state.back.iter().flatten().any(|s| matches!(s.action, crate::plan::Action::Rollback));
-            let held = state.back.iter().flatten().any(|s| matches!(s.action, crate::plan::Action::Hold));
+            let alone = state.aside.values().flat_map(|aside| &aside.steps);
+            let back: Vec<_> = state.back.iter().flatten().chain(alone).map(|s| &s.action).collect();
+            let (returned, held) = (back.contains(&&Action::Rollback), back.contains(&&Action::Hold));
             match (returned, held) {
                 (true, false) => (RunResult::RolledBack, what.clone()),
                 (true, true) => (RunResult::Failed, format!("{what}; some hosts had nothing to go back to and stay")),
@@ -55,6 +86,31 @@ pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Opti
             }
         }
     }
+}
+
+/// The result of a forward part that came to its end, with or without all of its hosts: only with all of them it is a
+/// success.
+pub fn complete(state: &RunState, fleet: &Fleet) -> (RunResult, String) {
+    if state.aside.is_empty() {
+        return (RunResult::Succeeded, String::new());
+    }
+    let told: Vec<_> = state
+        .aside
+        .iter()
+        .map(|(host, aside)| {
+            let held = aside.steps.iter().any(|step| step.action == Action::Hold);
+            let became = if held { "stays as it is" } else { "went back" };
+            format!("{host} {became} ({})", aside.failure.message)
+        })
+        .collect();
+    let environment = state.started.as_ref().map_or("ENV", |started| started.environment.as_str());
+    let message = format!(
+        "{} of {} hosts failed: {}; the others run what is desired; to try again: soll retry {environment}",
+        told.len(),
+        fleet.hosts,
+        told.join(", ")
+    );
+    (RunResult::Failed, message)
 }
 
 /// Whether rollback hooks run although nothing was switched (contract 1.2): where a step says so that said no. An error

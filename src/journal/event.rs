@@ -33,6 +33,14 @@ pub enum Event {
         millis: u64,
         end: StepEnd,
     },
+    /// A host failed after its switch and the rollout can do without it: its own way back is in `steps`, and the others
+    /// go on.
+    SetAside {
+        at: Timestamp,
+        host: HostName,
+        failure: Failure,
+        steps: Vec<Step>,
+    },
     /// The forward part is over without success; what follows is in `steps`.
     TurnedBack {
         at: Timestamp,

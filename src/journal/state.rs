@@ -12,12 +12,22 @@ pub struct RunState {
     pub started: Option<Started>,
     pub epoch: Option<Epoch>,
     pub steps: BTreeMap<String, StepState>,
+    /// Hosts that failed and go back alone while the others go on.
+    pub aside: BTreeMap<HostName, Aside>,
     /// What the forward part failed with.
     pub failure: Option<Failure>,
     /// The steps of the way back, once it was taken.
     pub back: Option<Vec<Step>>,
     pub quarantined: bool,
     pub result: Option<(RunResult, String)>,
+}
+
+/// A host that the rollout goes on without.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aside {
+    pub failure: Failure,
+    /// Its own way back.
+    pub steps: Vec<Step>,
 }
 
 /// Where a step stands. A step that is in no map has not been touched.
@@ -48,6 +58,11 @@ impl RunState {
             Event::Ended { step, end, .. } => {
                 self.steps.insert(step.clone(), StepState::Ended(end.clone()));
             }
+            Event::SetAside { host, failure, steps, .. } => {
+                // As below: the way back may name steps like the forward part did.
+                steps.iter().for_each(|step| drop(self.steps.remove(&step.id)));
+                self.aside.insert(host.clone(), Aside { failure: failure.clone(), steps: steps.clone() });
+            }
             Event::TurnedBack { failure, steps, .. } => {
                 self.failure = failure.clone();
                 // The way back may name steps like the forward part did (`health:web1`): they start untouched.
@@ -73,6 +88,33 @@ impl RunState {
     pub fn ready<'a>(&self, steps: &'a [Step]) -> Vec<&'a Step> {
         let open = |step: &&Step| !self.touched(&step.id) && step.after.iter().all(|before| self.passed(before));
         steps.iter().filter(open).collect()
+    }
+
+    /// The same for the forward part: hosts that were set aside take no more part in it, whatever waits for them waits
+    /// until they are home, and their own ways back go on beside it.
+    pub fn ready_forward(&self) -> Vec<&Step> {
+        if self.aside.is_empty() {
+            return self.ready(self.forward());
+        }
+        let of = |step: &Step| step.host.as_ref().and_then(|host| self.aside.get_key_value(host));
+        let left: BTreeMap<&str, &HostName> =
+            self.forward().iter().filter_map(|step| Some((step.id.as_str(), of(step)?.0))).collect();
+        let behind = |before: &String| match left.get(before.as_str()) {
+            Some(host) => self.home(host),
+            None => self.passed(before),
+        };
+        let open = |step: &&Step| of(step).is_none() && !self.touched(&step.id) && step.after.iter().all(behind);
+        self.forward().iter().filter(open).chain(self.ready_aside()).collect()
+    }
+
+    /// The steps of hosts that were set aside that may start now: a way back that was begun goes to its end.
+    pub fn ready_aside(&self) -> Vec<&Step> {
+        self.aside.values().flat_map(|aside| self.ready(&aside.steps)).collect()
+    }
+
+    /// Whether a host that was set aside has come to the end of its way back.
+    pub fn home(&self, host: &HostName) -> bool {
+        self.aside.get(host).is_some_and(|aside| aside.steps.iter().all(|step| self.passed(&step.id)))
     }
 
     /// The hosts whose switch was begun.

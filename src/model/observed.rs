@@ -18,6 +18,9 @@ pub struct Observed {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnvObserved {
     pub hosts: BTreeMap<HostName, HostObserved>,
+    /// In pull mode: what the environment's other hosts publish of themselves. Nothing is planned for them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub elsewhere: BTreeMap<HostName, HostObserved>,
     /// What `release = "…"` means at this commit.
     pub resolved: Resolved,
     /// Seen only where a fetch is likely, or a policy asks for it.

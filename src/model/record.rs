@@ -176,6 +176,9 @@ pub struct Quarantine {
     pub at: Timestamp,
     /// `false`: a lease ran out once, which is an error and not yet a verdict.
     pub verdict: bool,
+    /// Found on this host while the rollout went on without it (`max_failures`): it says nothing to the other hosts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// How far a migration came.
@@ -408,9 +411,11 @@ impl Record {
         let to = self.way_back().cloned();
         let lease = jiff::SignedDuration::try_from(probation.lease).unwrap_or_default();
         let reason = format!("no controller was heard for {lease:#} while {} was on probation", probation.release);
-        let again = self.quarantined.iter().any(|q| q.key == probation.key);
+        let known = self.quarantined.iter().find(|q| q.key == probation.key);
+        // The run that left this host behind and died: the verdict stays what it was, about this host alone.
+        let (verdict, alone) = (known.is_some(), known.is_some_and(|q| q.verdict && q.alone));
         self.quarantined.retain(|q| q.key != probation.key);
-        self.quarantined.push(Quarantine { key: probation.key, reason: reason.clone(), at: now, verdict: again });
+        self.quarantined.push(Quarantine { key: probation.key, reason: reason.clone(), at: now, verdict, alone });
         self.returned = Some(Returned { from: probation.release.clone(), to: to.clone(), at: now, reason });
         match to {
             Some(_) => self.returned(&probation.release),
@@ -439,15 +444,17 @@ impl Record {
         self.quarantined.push(entry);
     }
 
-    /// The verdict that applies to `key`, if any. A missing bundle digest on either side matches any.
+    /// The verdict that applies to `key`, if any; one about all hosts before one about this host alone. A missing bundle
+    /// digest on either side matches any.
     pub fn verdict_on(&self, key: &QuarantineKey) -> Option<&Quarantine> {
-        self.quarantined.iter().find(|q| {
+        let applies = |q: &&Quarantine| {
             q.verdict
                 && q.key.sha == key.sha
                 && q.key.config == key.config
                 && q.key.files == key.files
                 && (q.key.bundle == key.bundle || q.key.bundle.is_none() || key.bundle.is_none())
-        })
+        };
+        self.quarantined.iter().filter(applies).min_by_key(|q| q.alone)
     }
 
     /// A person says: try it again. Returns how many verdicts were lifted.

@@ -2,6 +2,7 @@
 //! every host before the first one is switched; migrate once; switch batch by batch; judge; confirm all; prune.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::graph::Builder;
 use super::intent::{Intent, is_failed, sha_of};
@@ -166,7 +167,8 @@ impl Forward<'_> {
         let target = self.env.targets.first().map(|t| &t.name);
         let migrator = deploying.iter().find(|h| Some(h.name()) == target).unwrap_or(first);
         for hook in self.env.hooks_of(Phase::Migrate) {
-            if self.migrated.contains(migration_key(self.sha, hook).as_str()) {
+            // In pull mode another host does it, and this one is blocked until it is seen to be done.
+            if self.migrated.contains(migration_key(self.sha, hook).as_str()) || !self.env.leads() {
                 continue;
             }
             let action = Action::Migrate { hook: hook.clone(), place: migrator.goal(self.sha) };
@@ -186,13 +188,18 @@ impl Forward<'_> {
 
     /// Switch and judge, batch by batch. Gives the last step of every host.
     fn switch(&mut self, hosts: &[Host<'_>], ready: &[String]) -> Vec<(HostName, Vec<String>)> {
-        let size = match self.env.strategy {
-            Strategy::AllAtOnce => hosts.len().max(1),
-            Strategy::Rolling { batch, .. } => batch.size(self.env.targets.len()),
+        let (size, pause) = match self.env.strategy {
+            Strategy::AllAtOnce => (hosts.len().max(1), Duration::ZERO),
+            Strategy::Rolling { batch, pause, .. } => (batch.size(self.env.targets.len()), pause),
         };
         let mut barrier = ready.to_vec();
         let mut judged = Vec::new();
-        for batch in hosts.chunks(size) {
+        for (n, batch) in hosts.chunks(size).enumerate() {
+            if n > 0 && !pause.is_zero() {
+                let (detail, action) = (format!("batch-{n}"), Action::Grace { seconds: pause.as_secs_f64() });
+                let why = "a pause, so that what the batch does to the others is seen";
+                barrier = vec![self.steps.push(None, Some(&detail), action, &barrier, OnFailure::Warn, why)];
+            }
             let from = judged.len();
             for host in batch {
                 let last = self.switch_host(host, barrier.clone());

@@ -1,16 +1,16 @@
 //! From desired and observed to the plan: a fold over environments, each planned alone except for the look at the
 //! environment that it is promoted from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::forward::{Host, forward};
 use super::intent::{Intent, intent, present_files};
-use super::policy::{Case, blockers};
+use super::policy::{Case, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
-use crate::model::ids::{Digest, EnvName, Sha};
+use crate::model::ids::{Digest, EnvName, HostName, Sha};
 use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
 
@@ -61,13 +61,18 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         }
         Resolved::NotAsked => None,
     };
+    let aside = sha.as_ref().map(|sha| aside(env, sha, seen)).unwrap_or_default();
     let mut hosts = Vec::new();
     let mut views = Vec::new();
     for target in &env.targets {
         match seen.hosts.get(&target.name) {
             Some(HostObserved::Reached(state)) => {
                 let intent = sha.as_ref().map_or(Intent::Nothing, |sha| intent(env, sha, state));
-                let why = if sha.is_some() { intent.why() } else { "nobody knows what is desired" };
+                let why = match &sha {
+                    Some(_) if aside.contains(&target.name) => "failed here, and is not tried again by itself",
+                    Some(_) => intent.why(),
+                    None => "nobody knows what is desired",
+                };
                 views.push(view(env, target, state, why));
                 hosts.push(Host { target, state, intent });
             }
@@ -91,14 +96,16 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     }
     let complete = hosts.len() == env.targets.len();
     let reached: Vec<_> = hosts.iter().map(|h| (h.target, h.state)).collect();
-    let changing: Vec<Host<'_>> = hosts.into_iter().filter(|h| h.intent != Intent::Nothing).collect();
-    let sync = match (&sha, changing.is_empty()) {
+    let changing: Vec<Host<'_>> =
+        hosts.into_iter().filter(|h| h.intent != Intent::Nothing && !aside.contains(&h.target.name)).collect();
+    let sync = match (&sha, changing.is_empty() && aside.is_empty()) {
         (None, _) => Sync::Unknown,
         (_, false) => Sync::OutOfSync,
         (_, true) if complete => Sync::InSync,
         (_, true) => Sync::Unknown,
     };
     let migrated: BTreeSet<&str> = states(seen)
+        .chain(elsewhere(seen))
         .flat_map(|(_, state)| &state.record.migrations)
         .filter_map(|(key, migration)| (*migration == Migration::Done).then_some(key.as_str()))
         .collect();
@@ -108,13 +115,17 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     };
     let binding = binding(env, sha.as_ref(), seen, &steps);
     if let Some(sha) = sha.as_ref().filter(|_| !changing.is_empty()) {
-        let source = env.promote.as_ref().and_then(|promote| {
-            Some((desired.environments.get(&promote.from)?, observed.environments.get(&promote.from)?))
-        });
+        let source = env
+            .promote
+            .as_ref()
+            .and_then(|promote| Some((desired.source(&promote.from)?, observed.environments.get(&promote.from)?)));
         let (now, secrets) = (context.now, context.secrets);
         let (hosts, reached) = (&*changing, &*reached);
-        let case = Case { env, sha, hosts, reached, observed: seen, source, binding, now, secrets };
+        let case = Case { env, sha, hosts, reached, aside: &aside, observed: seen, source, binding, now, secrets };
         found.extend(blockers(&case));
+    }
+    if let Some(sha) = &sha {
+        found.extend(left_behind(env, sha, seen, &reached, &aside, changing.is_empty()));
     }
     found.extend(notes(env, seen));
     found.sort_by_key(|b| (b.grade, b.code));
@@ -161,6 +172,12 @@ fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &
 /// Facts that people should see and that block nothing.
 fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
     let mut found = Vec::new();
+    if let Some(pull) = env.pull.as_ref().filter(|pull| !pull.others.is_empty()) {
+        let others: Vec<_> = pull.others.iter().map(HostName::as_str).collect();
+        let message = format!("left out, because each host looks after itself: {}", others.join(", "));
+        let fix = "look at them there".to_owned();
+        found.push(Blocker { grade: Grade::P2, code: Code::Note, message, fix });
+    }
     for (name, host) in &seen.hosts {
         let HostObserved::Reached(state) = host else { continue };
         if let Some(returned) = &state.record.returned {
@@ -215,8 +232,17 @@ fn fingerprint(env: &Environment, seen: &EnvObserved) -> Digest {
     Digest::of_json(&(env, &seen.resolved, hosts))
 }
 
-fn states(seen: &EnvObserved) -> impl Iterator<Item = (&crate::model::ids::HostName, &HostState)> {
-    seen.hosts.iter().filter_map(|(name, host)| match host {
+fn states(seen: &EnvObserved) -> impl Iterator<Item = (&HostName, &HostState)> {
+    reached(&seen.hosts)
+}
+
+/// What other hosts publish of themselves.
+pub(super) fn elsewhere(seen: &EnvObserved) -> impl Iterator<Item = (&HostName, &HostState)> {
+    reached(&seen.elsewhere)
+}
+
+fn reached(hosts: &BTreeMap<HostName, HostObserved>) -> impl Iterator<Item = (&HostName, &HostState)> {
+    hosts.iter().filter_map(|(name, host)| match host {
         HostObserved::Reached(state) => Some((name, &**state)),
         HostObserved::Unreachable(_) => None,
     })

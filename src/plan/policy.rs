@@ -1,18 +1,19 @@
 //! Reasons against a change, graded, each with its cure (B2-B4, B6, B8, D5). Pure; asked only where something would change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::forward::{Host, migration_key};
 use super::intent::{Intent, quarantine_key};
+use super::planner::elsewhere;
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
 use crate::model::address::redacted;
 use crate::model::desired::{Environment, Grade, Match, MetricSource, Phase, Probe, Promote, Target};
-use crate::model::ids::{Digest, EnvName, Sha};
+use crate::model::ids::{Digest, EnvName, HostName, Sha};
 use crate::model::observed::{EnvObserved, Fact, HostObserved, HostState, Resolved};
-use crate::model::record::Migration;
+use crate::model::record::{Migration, Quarantine};
 
 /// What a policy may look at.
 pub struct Case<'a> {
@@ -22,6 +23,8 @@ pub struct Case<'a> {
     pub hosts: &'a [Host<'a>],
     /// Every host that was seen: one in sync remembers verdicts and migrations too.
     pub reached: &'a [(&'a Target, &'a HostState)],
+    /// Hosts that failed alone: the others go on without them.
+    pub aside: &'a BTreeSet<HostName>,
     pub observed: &'a EnvObserved,
     /// The environment that this one is promoted from, where there is one.
     pub source: Option<(&'a Environment, &'a EnvObserved)>,
@@ -61,15 +64,63 @@ fn blocker(grade: Grade, code: Code, message: impl Into<String>, fix: impl Into<
     Blocker { grade, code, message: message.into(), fix: fix.into() }
 }
 
-fn quarantined(case: &Case<'_>) -> Option<Blocker> {
-    let bundle = case.observed.artifact.as_ref().and_then(|a| match &a.sha256 {
+fn verdict<'a>(env: &Environment, sha: &Sha, seen: &EnvObserved, state: &'a HostState) -> Option<&'a Quarantine> {
+    if state.record.quarantined.is_empty() {
+        return None;
+    }
+    let bundle = seen.artifact.as_ref().and_then(|a| match &a.sha256 {
         Fact::Known(digest) => Some(*digest),
         _ => None,
     });
-    let mut known = case.reached.iter().filter(|(_, state)| !state.record.quarantined.is_empty());
-    known.find_map(|(_, state)| {
-        let key = quarantine_key(case.env, state, case.sha, bundle);
-        let verdict = state.record.verdict_on(&key)?;
+    state.record.verdict_on(&quarantine_key(env, state, sha, bundle))
+}
+
+/// The hosts on which the desired release failed alone, where the strategy goes on without so many. Empty: none did, or
+/// they are too many, and the verdict is one on the release.
+pub fn aside(env: &Environment, sha: &Sha, seen: &EnvObserved) -> BTreeSet<HostName> {
+    let mut aside = BTreeSet::new();
+    for target in &env.targets {
+        let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { continue };
+        match verdict(env, sha, seen, state) {
+            Some(verdict) if verdict.alone => drop(aside.insert(target.name.clone())),
+            Some(_) => return BTreeSet::new(),
+            None => {}
+        }
+    }
+    if aside.len() <= env.strategy.max_failures() { aside } else { BTreeSet::new() }
+}
+
+/// What is said about the hosts that failed alone: shown while the others still change, in the way once nothing is left to
+/// do but them, and while one of them is still on probation: it goes back before anything else happens.
+pub fn left_behind(
+    env: &Environment,
+    sha: &Sha,
+    seen: &EnvObserved,
+    reached: &[(&Target, &HostState)],
+    aside: &BTreeSet<HostName>,
+    last: bool,
+) -> Vec<Blocker> {
+    let left = || reached.iter().filter(|(target, _)| aside.contains(&target.name));
+    let on_probation = |state: &HostState| state.record.probation.as_ref().is_some_and(|p| p.sha == *sha);
+    let blocks = last || left().any(|(_, state)| on_probation(state));
+    let grade = if blocks { Grade::P0 } else { Grade::P2 };
+    let told = left().filter_map(|(target, state)| {
+        let (verdict, short) = (verdict(env, sha, seen, state)?, sha.short());
+        let message = format!(
+            "{short} failed on {} at {} and is quarantined there: {}; the other hosts go on without it",
+            target.name, verdict.at, verdict.reason
+        );
+        let fix =
+            format!("look at {}, then try it again: soll retry {}; or commit another release", target.name, env.name);
+        Some(blocker(grade, Code::Quarantined, message, fix))
+    });
+    told.collect()
+}
+
+fn quarantined(case: &Case<'_>) -> Option<Blocker> {
+    let judging = case.reached.iter().filter(|(target, _)| !case.aside.contains(&target.name));
+    judging.into_iter().find_map(|(_, state)| {
+        let verdict = verdict(case.env, case.sha, case.observed, state)?;
         let message =
             format!("{} failed here at {} and is quarantined: {}", case.sha.short(), verdict.at, verdict.reason);
         let fix = format!("commit another release, or try it again: soll retry {}", case.env.name);
@@ -102,19 +153,41 @@ fn migrations(case: &Case<'_>) -> Option<Blocker> {
 
 /// The first host migrates and remembers that it did. While it cannot be seen, another one would do it a second time.
 fn migrator_unseen(case: &Case<'_>) -> Option<Blocker> {
-    let first = case.env.targets.first().filter(|first| case.reached.iter().all(|(t, _)| t.name != first.name))?;
-    let mut hooks = case.env.hooks_of(Phase::Migrate);
-    let done = |key: String| case.reached.iter().any(|(_, s)| s.record.migrations.get(&key) == Some(&Migration::Done));
-    let open = hooks.any(|hook| !done(migration_key(case.sha, hook)));
+    let first = match &case.env.pull {
+        Some(pull) => &pull.first,
+        None => &case.env.targets.first()?.name,
+    };
+    if case.reached.iter().any(|(target, _)| target.name == *first) {
+        return None;
+    }
+    let states =
+        || case.reached.iter().map(|(_, state)| *state).chain(elsewhere(case.observed).map(|(_, state)| state));
+    let done = |key: String| states().any(|state| state.record.migrations.get(&key) == Some(&Migration::Done));
+    let open = case.env.hooks_of(Phase::Migrate).any(|hook| !done(migration_key(case.sha, hook)));
     if !open || !case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
         return None;
     }
-    let message = format!(
-        "{} migrates for everybody and cannot be reached: whether {} is migrated is not known",
-        first.name,
-        case.sha.short()
-    );
-    let fix = format!("bring {} back, or put another host first in `hosts`", first.name);
+    let (short, env) = (case.sha.short(), &case.env.name);
+    if case.env.pull.is_some() {
+        let (message, fix) = match elsewhere(case.observed).find(|(name, _)| *name == first) {
+            Some(_) => (
+                format!("{first} migrates for everybody, and has not migrated {short} yet"),
+                format!("it goes on by itself once {first} has"),
+            ),
+            None => (
+                format!(
+                    "{first} migrates for everybody and is not seen from here: whether {short} is migrated is not known"
+                ),
+                format!(
+                    "name where {first} publishes what it sees: --observation FILE|URL; or, once it is done: soll retry {env} --migration done"
+                ),
+            ),
+        };
+        return Some(blocker(Grade::P0, Code::MigrationUnknown, message, fix));
+    }
+    let message =
+        format!("{first} migrates for everybody and cannot be reached: whether {short} is migrated is not known");
+    let fix = format!("bring {first} back, or put another host first in `hosts`");
     Some(blocker(Grade::P0, Code::Unreachable, message, fix))
 }
 
@@ -153,13 +226,17 @@ fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
     }
     let from = &promote.from;
     let not_green = |message: String| {
-        Some(blocker(Grade::P0, Code::NotGreen, message, format!("see what {from} needs: soll why {from}")))
+        let fix = match &case.env.pull {
+            Some(_) => format!("name where {from} publishes what it sees: --observation FILE|URL"),
+            None => format!("see what {from} needs: soll why {from}"),
+        };
+        Some(blocker(Grade::P0, Code::NotGreen, message, fix))
     };
     // What was not seen is not green: a plan without a look at the source would let everything pass.
     let Some((source, seen)) = case.source else { return not_green(format!("{from} was not looked at")) };
     let mut since: Option<Timestamp> = None;
     for target in &source.targets {
-        let state = match seen.hosts.get(&target.name) {
+        let state = match seen.hosts.get(&target.name).or_else(|| seen.elsewhere.get(&target.name)) {
             Some(HostObserved::Reached(state)) => state,
             Some(HostObserved::Unreachable(why)) => {
                 return not_green(format!("{from} cannot be seen on {}: {why}", target.name));

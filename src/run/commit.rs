@@ -70,6 +70,12 @@ pub fn revert(
 pub fn known<'a>(snapshot: &'a Snapshot, name: &EnvName) -> Result<&'a Environment, ControllerError> {
     let environments = &snapshot.desired.environments;
     environments.get(name).ok_or_else(|| {
+        if let Some(host) =
+            snapshot.desired.whole.get(name).and(environments.values().next()).and_then(|e| e.targets.first())
+        {
+            let message = format!("`{name}` does not run on the host `{}`, and this is pull mode for it", host.name);
+            return ControllerError::Other(message);
+        }
         let names: Vec<_> = environments.keys().map(EnvName::as_str).collect();
         ControllerError::NoEnvironment { name: name.clone(), known: names.join(", ") }
     })

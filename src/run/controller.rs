@@ -13,7 +13,7 @@ use crate::artifact::store::ArtifactStore;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
-use crate::model::ids::EnvName;
+use crate::model::ids::{EnvName, HostName};
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
 use crate::store::{Store, StoreError};
@@ -67,6 +67,9 @@ pub enum ControllerError {
     /// Somebody named an environment that this commit does not have.
     #[error("there is no environment `{name}`; there are: {known}")]
     NoEnvironment { name: EnvName, known: String },
+    /// Pull mode for a host that no environment names.
+    #[error("no environment runs on a host `{host}`; there are: {known}")]
+    NoHost { host: HostName, known: String },
     #[error("{0}")]
     Other(String),
 }
@@ -91,6 +94,14 @@ impl Controller {
     /// The desired state of one commit.
     pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
         let Loaded { desired, warnings, defined_in, .. } = self.load(&commit, None)?;
+        let desired = match &self.settings.host {
+            Some(host) if desired.hosts().contains(host) => desired.pulled(host),
+            Some(host) => {
+                let known = desired.hosts().into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+                return Err(ControllerError::NoHost { host: host.clone(), known });
+            }
+            None => desired,
+        };
         let file = &self.settings.file;
         let base = self.repo.work_tree().map(|tree| {
             let file = tree.join(file);

@@ -12,7 +12,7 @@ use super::task::Task;
 use super::world::{Interruption, Trouble, World};
 use crate::fault::fault;
 use crate::host::wire::Op;
-use crate::journal::consequence::{Consequence, back_on_failure, consequence, result};
+use crate::journal::consequence::{Consequence, Fleet, back_on_failure, complete, consequence, result};
 use crate::journal::{Event, Failure, FailureClass, RunResult, RunState, StepEnd};
 use crate::model::desired::{EnvFailure, OnFailure, Phase};
 use crate::model::ids::{HostName, ReleaseName, Sha};
@@ -28,6 +28,7 @@ pub struct Dispatcher<W> {
     world: Arc<W>,
     task: Arc<Task>,
     state: RunState,
+    fleet: Fleet,
 }
 
 /// How a part of the graph ended.
@@ -37,10 +38,45 @@ enum End {
     Stopped(Interruption),
 }
 
+/// Who goes back. Without a verdict or a person's word nobody who was switched is sent back: that is left to its
+/// probation (law 4).
+#[derive(Debug, PartialEq, Eq)]
+enum Who {
+    All,
+    /// Only what was closed is opened again.
+    Unswitched,
+    /// Those who are on probation under a verdict of their own.
+    Condemned,
+    One(HostName),
+}
+
 impl<W: World> Dispatcher<W> {
     /// For a task whose hosts are acquired.
     pub fn new(world: Arc<W>, task: Task) -> Self {
-        Dispatcher { world, task: Arc::new(task), state: RunState::default() }
+        let (task, state) = (Arc::new(task), RunState::default());
+        let mut this = Dispatcher { world, task, state, fleet: Fleet::default() };
+        this.fleet = this.fleet();
+        this
+    }
+
+    fn fleet(&self) -> Fleet {
+        let (task, executor) = (&self.task, self.executor());
+        let failed = |(name, state): &(&HostName, &HostState)| {
+            state.record.verdict_on(&executor.key(name)).is_some_and(|verdict| verdict.alone)
+        };
+        let resumed = |(name, state): &(&HostName, &HostState)| {
+            state.record.probation.as_ref().is_some_and(|p| self.goal(name).as_ref() == Some(&p.release))
+        };
+        let names = |wanted: &dyn Fn(&(&HostName, &HostState)) -> bool| {
+            task.states.iter().filter(|host| wanted(host)).map(|(name, _)| name.clone()).collect()
+        };
+        let (hosts, may_fail) = (task.states.len(), task.env.strategy.max_failures());
+        Fleet { hosts, may_fail, failed: names(&failed), resumed: names(&resumed) }
+    }
+
+    fn executor(&self) -> Executor<W> {
+        let (world, task) = (self.world.clone(), self.task.clone());
+        Executor { world, task, evidence: mpsc::unbounded_channel().0 }
     }
 
     /// Runs it.
@@ -48,7 +84,7 @@ impl<W: World> Dispatcher<W> {
         self.open().await?;
         let steps = self.task.started.steps.clone();
         let (result, reason) = match self.drive(&steps, true).await? {
-            End::Complete => (RunResult::Succeeded, String::new()),
+            End::Complete => complete(&self.state, &self.fleet),
             End::Failed(failure) => self.turn_back(failure).await?,
             End::Stopped(why) => self.stop(why).await?,
         };
@@ -60,7 +96,10 @@ impl<W: World> Dispatcher<W> {
         self.open().await?;
         let (step, class, on_failure) = ("verdict".to_owned(), FailureClass::Verdict, OnFailure::Abort);
         let failure = Failure { step, host: None, class, on_failure, message: verdict, output: None };
-        let (result, reason) = self.go_back(failure).await?;
+        let known = || self.task.states.values().filter_map(|state| self.condemned(state));
+        // A verdict about some hosts alone sends nobody else back.
+        let who = if known().all(|verdict| verdict.alone) { Who::Condemned } else { Who::All };
+        let (result, reason) = self.go_back(failure, who).await?;
         self.finish(result, reason).await
     }
 
@@ -90,11 +129,12 @@ impl<W: World> Dispatcher<W> {
             self.quarantine(&failure).await?;
             fault!("run.after-quarantine");
         }
-        self.go_back(failure).await
+        let who = if failure.class == FailureClass::Verdict { Who::All } else { Who::Unswitched };
+        self.go_back(failure, who).await
     }
 
-    async fn go_back(&mut self, failure: Failure) -> Result<(RunResult, String), Trouble> {
-        let steps = self.way_back(Some(&failure), failure.class == FailureClass::Verdict);
+    async fn go_back(&mut self, failure: Failure, who: Who) -> Result<(RunResult, String), Trouble> {
+        let steps = self.way_back(Some(&failure), &who);
         let at = self.world.now();
         self.record(Event::TurnedBack { at, failure: Some(failure.clone()), steps: steps.clone() }).await?;
         fault!("run.after-turned-back");
@@ -114,7 +154,7 @@ impl<W: World> Dispatcher<W> {
             Interruption::Cancelled(who) => (RunResult::Cancelled, format!("cancelled by {who}")),
             Interruption::Terminating => (RunResult::Superseded, "the controller was told to end".to_owned()),
         };
-        let steps = self.way_back(None, cancelled);
+        let steps = self.way_back(None, &if cancelled { Who::All } else { Who::Unswitched });
         let any = |wanted: fn(&Action) -> bool| steps.iter().any(|s| wanted(&s.action));
         let left = match (any(|a| *a == Action::Rollback), any(|a| *a == Action::Hold)) {
             (_, true) => "what was switched had nothing to go back to, or was to be held, and stays",
@@ -129,24 +169,33 @@ impl<W: World> Dispatcher<W> {
         })
     }
 
-    /// `returns`: what is on probation goes back. Without a verdict or a person's word nobody is sent back: what was
-    /// switched is left to its probation (law 4).
-    fn way_back(&self, failure: Option<&Failure>, returns: bool) -> Vec<Step> {
+    /// The verdict under which a host is on probation for what this run is about.
+    fn condemned<'a>(&self, state: &'a HostState) -> Option<&'a Quarantine> {
+        let probation = state.record.probation.as_ref().filter(|p| p.sha == *self.task.sha())?;
+        state.record.verdict_on(&probation.key)
+    }
+
+    /// The way back of those who are to take it.
+    fn way_back(&self, failure: Option<&Failure>, who: &Who) -> Vec<Step> {
         let task = &self.task;
         let (switched, closed) = (self.state.switched(), self.state.closed());
         let took_part = |name: &HostName| task.started.steps.iter().any(|s| s.host.as_ref() == Some(name));
+        let goes = |name: &HostName, state: &HostState| match who {
+            _ if self.state.home(name) => false,
+            Who::Unswitched => took_part(name) && !switched.contains(name),
+            Who::All => took_part(name) || self.condemned(state).is_some(),
+            Who::Condemned => self.condemned(state).is_some(),
+            Who::One(host) => name == host,
+        };
         let hosts: Vec<_> = task
             .states
             .iter()
-            .filter(|(name, _)| took_part(name) && (returns || !switched.contains(*name)))
+            .filter(|(name, state)| goes(name, state))
             .map(|(name, state)| {
                 let goal = self.goal(name);
                 // A probation that this run took over is its switch too.
-                let resumed = state.record.probation.as_ref().is_some_and(|p| {
-                    let condemned = p.sha == *task.sha() && state.record.verdict_on(&p.key).is_some();
-                    condemned || goal.as_ref() == Some(&p.release)
-                });
-                let switched = switched.contains(name) || (returns && resumed);
+                let resumed = self.fleet.resumed.contains(name) || self.condemned(state).is_some();
+                let switched = switched.contains(name) || (*who != Who::Unswitched && resumed);
                 let confirmed = state.record.confirmed.as_ref().map(|c| (c.release.clone(), c.sha.clone()));
                 let confirmed = confirmed.or_else(|| self.adopted(name));
                 back::Host {
@@ -158,7 +207,10 @@ impl<W: World> Dispatcher<W> {
             })
             .collect();
         let verdict = failure.is_some_and(|f| f.class == FailureClass::Verdict);
-        let wanted = verdict && task.env.revert_commit && task.env.on_failure == EnvFailure::Rollback;
+        let everybody = matches!(who, Who::All | Who::Unswitched);
+        // What failed on one host says nothing of those that look after themselves: they may run it well.
+        let everybody = everybody && !task.env.is_share();
+        let wanted = verdict && everybody && task.env.revert_commit && task.env.on_failure == EnvFailure::Rollback;
         let cause = back::Cause {
             on_failure: back_on_failure(failure),
             reason: failure.map_or_else(|| "it was stopped".to_owned(), |f| f.message.clone()),
@@ -204,12 +256,11 @@ impl<W: World> Dispatcher<W> {
 
     /// Records the verdict on every host that can be reached; one is enough for the next decision (law 4).
     async fn quarantine(&mut self, failure: &Failure) -> Result<(), Trouble> {
-        let (world, task) = (self.world.clone(), self.task.clone());
-        let executor = Executor { world, task, evidence: mpsc::unbounded_channel().0 };
+        let executor = self.executor();
         let mut hosts = Vec::new();
         for target in &self.task.env.targets {
-            let key = executor.key(&target.name);
-            let entry = Quarantine { key, reason: failure.message.clone(), at: self.world.now(), verdict: true };
+            let (key, reason) = (executor.key(&target.name), failure.message.clone());
+            let entry = Quarantine { key, reason, at: self.world.now(), verdict: true, alone: false };
             match self.world.call(target, Op::Quarantine { epoch: self.task.epoch, entry }).await {
                 Ok(_) => hosts.push(target.name.clone()),
                 Err(error) => tracing::warn!(host = %target.name, %error, "the verdict could not be recorded"),
@@ -218,8 +269,30 @@ impl<W: World> Dispatcher<W> {
         self.record(Event::Quarantined { hosts, reason: failure.message.clone() }).await
     }
 
-    /// Runs a graph. `forward`: the first failure stops it, and it may be interrupted; on the way back every host
-    /// goes as far as it can.
+    /// One host goes back alone. `false`: its verdict could not be recorded there, so nobody could rely on it.
+    async fn set_aside(&mut self, failure: &Failure) -> Result<bool, Trouble> {
+        let Some(target) = failure.host.as_ref().and_then(|host| self.task.target(host)).cloned() else {
+            return Ok(false);
+        };
+        let (host, reason) = (target.name.clone(), failure.message.clone());
+        let key = self.executor().key(&host);
+        let entry = Quarantine { key, reason: reason.clone(), at: self.world.now(), verdict: true, alone: true };
+        fault!("run.before-quarantine");
+        if let Err(error) = self.world.call(&target, Op::Quarantine { epoch: self.task.epoch, entry }).await {
+            tracing::warn!(%host, %error, "the verdict could not be recorded");
+            return Ok(false);
+        }
+        self.record(Event::Quarantined { hosts: vec![host.clone()], reason }).await?;
+        fault!("run.after-quarantine");
+        let steps = self.way_back(Some(failure), &Who::One(host.clone()));
+        let at = self.world.now();
+        self.record(Event::SetAside { at, host, failure: failure.clone(), steps }).await?;
+        fault!("run.after-turned-back");
+        Ok(true)
+    }
+
+    /// Runs a graph. `forward`: the first failure that the rollout cannot do without stops it, and it may be
+    /// interrupted; on the way back every host goes as far as it can.
     async fn drive(&mut self, steps: &[Step], forward: bool) -> Result<End, Trouble> {
         let (sender, mut evidence) = mpsc::unbounded_channel();
         let (world, task) = (self.world.clone(), self.task.clone());
@@ -227,17 +300,36 @@ impl<W: World> Dispatcher<W> {
         let mut running: JoinSet<(Step, jiff::Timestamp, StepResult)> = JoinSet::new();
         let mut failures: Vec<Failure> = Vec::new();
         let mut stopped = None;
+        // Hosts that the rollout may do without, and whose own steps are still under way.
+        let mut ill: BTreeMap<HostName, Failure> = BTreeMap::new();
+        let mut busy: Vec<HostName> = Vec::new();
         loop {
+            for (host, failure) in std::mem::take(&mut ill) {
+                if busy.contains(&host) {
+                    ill.insert(host, failure);
+                } else if !self.fleet.spares(&failure, &self.state) || !self.set_aside(&failure).await? {
+                    failures.push(failure);
+                }
+            }
             if forward && stopped.is_none() && failures.is_empty() {
                 stopped = self.interruption();
             }
             let go_on = stopped.is_none() && (failures.is_empty() || !forward);
-            if go_on {
-                let ready: Vec<_> = self.state.ready(steps).into_iter().cloned().collect();
+            let fenced = failures.iter().any(|failure| failure.class == FailureClass::Fenced);
+            let ready = match (forward, go_on) {
+                (true, true) => self.state.ready_forward(),
+                (true, false) if !fenced => self.state.ready_aside(),
+                (true, false) => Vec::new(),
+                (false, _) => self.state.ready(steps),
+            };
+            if !ready.is_empty() {
+                let well = |step: &&Step| step.host.as_ref().is_none_or(|host| !ill.contains_key(host));
+                let ready: Vec<_> = ready.into_iter().filter(well).cloned().collect();
                 for step in ready {
                     if running.len() >= WIDTH {
                         break;
                     }
+                    busy.extend(step.host.clone());
                     let at = self.world.now();
                     fault!("run.before-intent", step.action.kind());
                     self.record(Event::Intended { step: step.id.clone(), at }).await?;
@@ -260,7 +352,17 @@ impl<W: World> Dispatcher<W> {
                     while let Ok((step, attempt)) = evidence.try_recv() {
                         self.record(Event::Attempted { step, attempt }).await?;
                     }
-                    failures.extend(self.ended(&step, began, outcome).await?);
+                    if let Some(at) = step.host.as_ref().and_then(|host| busy.iter().position(|b| b == host)) {
+                        busy.swap_remove(at);
+                    }
+                    let Some(failure) = self.ended(&step, began, outcome).await? else { continue };
+                    match failure.host.clone() {
+                        Some(host) if ill.contains_key(&host) && failure.class != FailureClass::Fenced => {}
+                        Some(host) if forward && self.fleet.spares(&failure, &self.state) => {
+                            ill.insert(host, failure);
+                        }
+                        _ => failures.push(self.astray(failure)),
+                    }
                 }
             }
         }
@@ -270,6 +372,18 @@ impl<W: World> Dispatcher<W> {
             (None, Some(why)) => End::Stopped(why),
             (None, None) => End::Complete,
         })
+    }
+
+    /// The own way back of a host that was set aside failed: its verdict stands, and now it ends the rollout.
+    fn astray(&self, failure: Failure) -> Failure {
+        let aside = failure.host.as_ref().and_then(|host| self.state.aside.get(host));
+        match aside.filter(|_| self.state.back.is_none() && failure.class != FailureClass::Fenced) {
+            Some(aside) => {
+                let message = format!("{}; its way back failed: {}", aside.failure.message, failure.message);
+                Failure { message, ..aside.failure.clone() }
+            }
+            None => failure,
+        }
     }
 
     fn interruption(&self) -> Option<Interruption> {

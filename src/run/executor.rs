@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::task::{Located, Task};
-use super::world::{Trouble, World};
+use super::world::{Interruption, Trouble, World};
 use super::{judge, watch};
 use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
@@ -157,6 +157,7 @@ impl<W: World> Executor<W> {
         let env = &self.task.env;
         match &step.action {
             Action::Fetch { sha } => Ok(self.world.fetch(env, sha).await?),
+            Action::Grace { seconds } => self.pause(*seconds).await,
             Action::Verify { .. } => {
                 let bundle = self.world.verify(env, self.task.sha()).await?;
                 let files = bundle.manifest.files().count();
@@ -172,6 +173,20 @@ impl<W: World> Executor<W> {
             }
             _ => Err(Trouble::error(format!("step `{}` names no host", step.id)).into()),
         }
+    }
+
+    /// Between two batches. A person who cancels does not wait for its end; nothing else makes it shorter.
+    async fn pause(&self, seconds: f64) -> StepResult {
+        let slice = std::time::Duration::from_secs(1);
+        let mut left = std::time::Duration::from_secs_f64(seconds);
+        while !left.is_zero() {
+            if matches!(self.world.interruption(), Some(Interruption::Cancelled(_))) {
+                return Ok("ended early: cancelled".to_owned());
+            }
+            self.world.sleep(left.min(slice)).await;
+            left = left.saturating_sub(slice);
+        }
+        Ok(String::new())
     }
 
     fn new_release(&self) -> ReleaseName {

@@ -8,11 +8,12 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::controller::{Controller, Snapshot, now};
+use super::published::{Published, merge};
 use super::reach::ask;
 use super::sample::attempt;
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::desired::{Environment, From, Match, ReleaseRef, Target};
+use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
 use crate::model::ids::{EnvName, Sha};
 use crate::model::observed::{
     Approval, ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
@@ -68,8 +69,39 @@ pub async fn observe(
     let futures: Vec<_> = wanted.into_iter().map(look_at).collect();
     let seen = stream::iter(futures).buffer_unordered(WIDTH).collect().await;
     let mut observed = Observed { environments: seen };
+    if controller.settings.host.is_some() {
+        hear(controller, snapshot, names, &mut observed).await;
+    }
     listen(controller, snapshot, names, &mut observed).await;
     observed
+}
+
+/// Pull mode: what this host cannot see for itself, the others publish. What cannot be read was not looked at.
+async fn hear(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
+    let places = &controller.settings.observation;
+    let waits =
+        |env: &&Environment| env.promote.is_some() || (!env.leads() && env.hooks_of(Phase::Migrate).next().is_some());
+    let mut asking = names.iter().filter_map(|name| snapshot.desired.environments.get(name)).filter(waits);
+    if places.is_empty() || asking.next().is_none() {
+        return;
+    }
+    let mut published = Observed::default();
+    for place in places {
+        match Published::read(place).await {
+            Ok(read) => merge(&mut published, read.observed),
+            Err(error) => tracing::warn!(%error, "nothing is known of those who publish there"),
+        }
+    }
+    for (name, theirs) in published.environments {
+        match observed.environments.get_mut(&name) {
+            Some(seen) => {
+                let others = theirs.hosts.into_iter().filter(|(host, _)| !seen.hosts.contains_key(host));
+                seen.elsewhere = others.collect();
+                seen.live_trees.extend(theirs.live_trees);
+            }
+            None => drop(observed.environments.insert(name, theirs)),
+        }
+    }
 }
 
 async fn environment(

@@ -1,6 +1,9 @@
 //! An observation for those who have no access to the hosts: written by the daemon, read by `plan --observation` in a
 //! pull request. It holds no secret: observations never do.
 
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,12 +21,33 @@ pub struct Published {
 /// More than this is no observation of ours.
 const LIMIT: usize = 256 << 20;
 
+/// Whoever publishes answers within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Several observations as one: hosts that look after themselves publish each its own. What was read first stands.
+pub fn merge(into: &mut Observed, more: Observed) {
+    for (name, theirs) in more.environments {
+        match into.environments.entry(name) {
+            Entry::Vacant(free) => drop(free.insert(theirs)),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                for (host, seen) in theirs.hosts {
+                    known.hosts.entry(host).or_insert(seen);
+                }
+                known.live_trees.extend(theirs.live_trees);
+            }
+        }
+    }
+}
+
 impl Published {
     /// Reads a file, or an address of a daemon (`http://host:port/observation`).
     pub async fn read(place: &str) -> Result<Published, String> {
         let bytes = if place.starts_with("http://") || place.starts_with("https://") {
             let failed = |error: reqwest::Error| format!("cannot fetch the observation: {}", error.without_url());
-            let answer = reqwest::get(place).await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+            let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(failed)?;
+            let answer =
+                client.get(place).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
             answer.bytes().await.map_err(failed)?.to_vec()
         } else {
             std::fs::read(place).map_err(|error| format!("cannot read the observation {place}: {error}"))?

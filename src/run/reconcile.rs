@@ -200,9 +200,10 @@ impl Pass {
             confirmed.or_else(|| sha_of(&state.record, state.current.release()?))
         });
         let why = plan.hosts.iter().map(|host| host.reason.as_str()).next();
-        // An exception is recorded with its reason, and announced with the run (B6).
-        let exception = plan.blockers.iter().filter(|b| b.code == Code::Emergency).map(|b| b.message.as_str());
-        let reason: Vec<&str> = why.into_iter().chain(exception).collect();
+        // An exception is recorded with its reason, and announced with the run (B6); so is a host that it goes without.
+        let told = |code| matches!(code, Code::Emergency | Code::Unreachable | Code::Quarantined);
+        let exceptions = plan.blockers.iter().filter(|b| told(b.code)).map(|b| b.message.as_str());
+        let reason: Vec<&str> = why.into_iter().chain(exceptions).collect();
         let reason = reason.join("; ");
         let steps = std::mem::take(&mut plan.steps);
         Ok(Started {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::host::wire::Secret;
+use crate::model::ids::HostName;
 use crate::state_repo::{Author, GitSettings};
 
 /// Everything that the controller must be told.
@@ -34,6 +35,10 @@ pub struct Settings {
     pub push: bool,
     pub author: Option<Author>,
     pub listen: Option<String>,
+    /// Pull mode: this machine is that host, and acts for it alone.
+    pub host: Option<HostName>,
+    /// Where others publish what they see: files or addresses.
+    pub observation: Vec<String>,
 }
 
 /// The settings file, `/etc/soll/config.toml` by default.
@@ -58,6 +63,8 @@ pub struct ConfigFile {
     pub author_name: Option<String>,
     pub author_email: Option<String>,
     pub listen: Option<String>,
+    pub host: Option<HostName>,
+    pub observation: Vec<String>,
 }
 
 /// The usual place.

@@ -1,7 +1,7 @@
 //! The real world of one run: its agents, the bundle store, the state repository, the journal.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -23,7 +23,7 @@ use crate::host::client::{Client, Heartbeat};
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
-use crate::model::ids::{Digest, Epoch, RunId, Sha};
+use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::observed::Attempt;
 use crate::ssh::endpoint::Endpoint;
 
@@ -39,6 +39,8 @@ pub struct Site {
     /// By where they are; nothing: this machine.
     clients: Mutex<HashMap<Option<Endpoint>, Arc<OnceCell<Client>>>>,
     bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
+    /// The run, once its first event was journaled.
+    run: OnceLock<RunId>,
     /// Keep the leases of what this run holds (law 6).
     heartbeats: Mutex<Vec<Heartbeat>>,
 }
@@ -46,8 +48,23 @@ pub struct Site {
 /// Blobs are handed on in parts of about so many bytes.
 const TOGETHER: usize = 256 * 1024;
 
-/// Hears the events of a run, in order.
-pub type Listener = Arc<dyn Fn(&RunId, &Event) + Send + Sync>;
+/// Whoever looks on while a run is under way.
+pub trait Listen: Send + Sync {
+    /// After it is journaled, in order.
+    fn event(&self, run: &RunId, event: &Event);
+    /// Bytes on their way to a host, or, without one, to this machine.
+    fn sent(&self, run: &RunId, host: Option<&HostName>, sent: Sent);
+}
+
+/// One who looks on.
+pub type Listener = Arc<dyn Listen>;
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    pub bytes: u64,
+    pub of: Option<u64>,
+}
 
 /// A wish that a run should stop; the first one stays.
 #[derive(Debug, Default)]
@@ -80,6 +97,7 @@ impl Site {
             listener,
             clients: Mutex::default(),
             bundle: Mutex::default(),
+            run: OnceLock::new(),
             heartbeats: Mutex::default(),
         }
     }
@@ -116,6 +134,12 @@ impl Site {
             }
         });
         Ok(())
+    }
+
+    fn sent(&self, host: Option<&HostName>, sent: Sent) {
+        if let (Some(listener), Some(run)) = (&self.listener, self.run.get()) {
+            listener.sent(run, host, sent);
+        }
     }
 
     fn trouble(error: ArtifactError) -> Trouble {
@@ -170,9 +194,12 @@ impl World for Site {
             // Nobody listens any more where this fails: the upload has ended.
             let _ = sender.blocking_send(Ok(together));
         });
-        let pieces = stream::unfold(receiver, async |mut from| {
+        let of = Some(blobs.iter().map(|(_, size)| size).sum());
+        let pieces = stream::unfold((receiver, 0), async |(mut from, mut bytes)| {
             let piece = from.recv().await?;
-            Some((piece.map(std::io::Cursor::new), from))
+            bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            self.sent(Some(&target.name), Sent { bytes, of });
+            Some((piece.map(std::io::Cursor::new), (from, bytes)))
         });
         client.upload(&target.root, epoch, blobs, &mut StreamReader::new(Box::pin(pieces))).await
     }
@@ -182,7 +209,10 @@ impl World for Site {
         let expected = self.controller.artifacts.fetcher().checksum(&source).await;
         let digest = expected.map_err(|error| Trouble::error(error.to_string()))?;
         let cached = self.controller.artifacts.get(&digest).is_some();
-        let unpacked = self.controller.artifacts.ensure(&source, Some(digest), &|_| {}).await.map_err(Self::trouble)?;
+        let progress =
+            |seen: crate::artifact::fetch::Progress| self.sent(None, Sent { bytes: seen.done, of: seen.total });
+        let unpacked =
+            self.controller.artifacts.ensure(&source, Some(digest), &progress).await.map_err(Self::trouble)?;
         let size = bytes(unpacked.manifest.bytes());
         *self.bundle.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, Arc::new(unpacked)));
         let place = &source.url;
@@ -233,10 +263,11 @@ impl World for Site {
     async fn journal(&self, run: &RunId, event: &Event) -> Result<(), Trouble> {
         let (controller, run, event) = (self.controller.clone(), run.clone(), event.clone());
         let told = self.listener.clone();
+        self.run.get_or_init(|| run.clone());
         let wrote = tokio::task::spawn_blocking(move || {
             let wrote = controller.store.append(&run, &event);
             if let (Ok(_), Some(told)) = (&wrote, told) {
-                told(&run, &event);
+                told.event(&run, &event);
             }
             wrote
         });

@@ -20,7 +20,9 @@ const TRAILER: &str = "Soll-Track:";
 pub async fn follow(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>) -> Vec<Result<String, ControllerError>> {
     let mut done = Vec::new();
     for env in snapshot.desired.environments.values() {
-        let Some(track) = env.track.as_ref().filter(|_| env.frozen.is_none()) else { continue };
+        // Of hosts that look after themselves one follows: the commits of the others would only be in its way.
+        let follows = env.frozen.is_none() && env.leads();
+        let Some(track) = env.track.as_ref().filter(|_| follows) else { continue };
         match follow_one(controller, snapshot, env, track).await {
             Ok(Some(said)) => done.push(Ok(said)),
             Ok(None) => {}

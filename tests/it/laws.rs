@@ -33,6 +33,7 @@ const OUTCOMES: &[&str] = &[
     "superseded",
     "cancelled",
     "held",
+    "set aside",
     "fenced",
     "locked",
     "lease ran out",

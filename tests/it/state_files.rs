@@ -90,7 +90,7 @@ fn the_example_is_accepted_without_a_remark() {
     let loaded = load_from_root(root, "desired-state.example.toml");
     let loaded = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(Style::default())));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    assert_eq!(loaded.desired.environments.len(), 4);
+    assert_eq!(loaded.desired.environments.len(), 5);
 }
 
 fn load_from_root(root: &Path, name: &str) -> Result<Loaded, Diagnostics> {

@@ -9,6 +9,7 @@ pub mod formats;
 mod health;
 mod layers;
 pub mod load;
+pub mod pull;
 pub mod raw;
 pub mod recipe;
 pub mod release;
@@ -34,6 +35,9 @@ use super::ids::{AppName, Digest, EnvName, HostName, Sha};
 pub struct Desired {
     /// By name; iteration order is the order of plans and pages.
     pub environments: BTreeMap<EnvName, Environment>,
+    /// In pull mode: every environment with all of its hosts, for what one must know of another. Else empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub whole: BTreeMap<EnvName, Environment>,
 }
 
 /// One environment with everything that applies to it.
@@ -82,6 +86,9 @@ pub struct Environment {
     pub unreachable: Unreachable,
     pub windows: Vec<Window>,
     pub emergency: Option<Emergency>,
+    /// In pull mode: what is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<pull::Pull>,
 }
 
 /// What the line `release = "…"` names.
@@ -302,7 +309,24 @@ pub struct Track {
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     AllAtOnce,
-    Rolling { batch: Batch, max_failures: u32 },
+    Rolling {
+        batch: Batch,
+        /// So many hosts may fail after their switch, go back alone, and the rollout goes on.
+        max_failures: u32,
+        /// Between two batches.
+        #[serde(with = "seconds", default)]
+        pause: Duration,
+    },
+}
+
+impl Strategy {
+    /// How many hosts may fail before everybody goes back.
+    pub fn max_failures(&self) -> usize {
+        match self {
+            Strategy::AllAtOnce => 0,
+            Strategy::Rolling { max_failures, .. } => *max_failures as usize,
+        }
+    }
 }
 
 /// How many hosts a batch has.

@@ -165,9 +165,12 @@ pub struct Strategy {
     pub kind: StrategyKind,
     /// With `rolling`: how many hosts at a time. Default: 1.
     pub batch: Option<Batch>,
-    /// With `rolling`: so many hosts may fail before everything goes back. Default: 0.
+    /// With `rolling`: so many hosts may fail after their switch and go back alone while the others go on; one more, and
+    /// everybody goes back. Default: 0.
     #[schemars(range(min = 0, max = 1000), example = 0)]
     pub max_failures: Option<u32>,
+    /// With `rolling`: between a batch that is healthy and the next one. Default: 0s.
+    pub pause: Option<Pause>,
 }
 
 /// The ways of going over the hosts.

@@ -10,5 +10,6 @@ pub mod text;
 pub mod why;
 
 pub use markdown::markdown;
+pub use parts::clean;
 pub use text::{Style, text};
 pub use why::why;

@@ -20,6 +20,9 @@ fn blocked(env: &EnvPlan, first: &Blocker) -> Vec<String> {
     let mut lines = vec![match (env.verdict, env.has_changes()) {
         (Verdict::Pending, _) => format!("{name} waits for a person's word."),
         (_, true) => format!("{name} does not change, although it is out of sync: it is blocked."),
+        (_, false) if env.sync == Sync::OutOfSync => {
+            format!("{name} is out of sync, and nothing is done about it by itself.")
+        }
         (_, false) => format!("{name} cannot be judged."),
     }];
     lines.push(format!("{}: {}.", grade(first.grade), sentence(&first.message)));

@@ -103,7 +103,7 @@ async fn die_at(fault: &str) {
     }
     if state.record.migrations.values().any(|migration| *migration == Migration::Begun) {
         let word = Some(Migration::Failed);
-        world.call(Op::Retry { epoch: Epoch(epoch), sha: sha('b'), migration: word }).await.unwrap();
+        world.call(Op::Retry { epoch: Epoch(epoch), sha: sha('b'), migration: word, done: Vec::new() }).await.unwrap();
     }
     world.deploy(epoch, "r9", 'd', &next()).await;
     world.call(Op::Prune { epoch: Epoch(epoch), keep: 1 }).await.unwrap();

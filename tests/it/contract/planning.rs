@@ -1,6 +1,6 @@
 //! `plan` in all its forms: it says what would be done, and does nothing.
 
-use crate::support::web::{Web, get};
+use crate::support::web::{Web, free_port, get};
 use crate::support::world::{APP, World, env, until};
 
 /// Every kind of configured command; each of them would leave a trace.
@@ -210,8 +210,4 @@ fn an_unhealthy_environment_is_shown_by_passive_checks() {
     assert_eq!(plan["verdict"], "none");
     w.soll("status").exits(0).says("degraded");
     w.soll("apply").exits(0).says("in sync, but not healthy");
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

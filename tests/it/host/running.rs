@@ -123,7 +123,8 @@ async fn a_migration_is_noted_before_and_after() {
     assert_eq!(migrate("kill -9 $$").await.1, Some(Migration::Begun), "killed is no verdict");
     let (refused, _) = migrate("true").await;
     assert!(matches!(&refused, Err(HostError::Precondition(text)) if text.contains("--migration done")), "{refused:?}");
-    let retry = Op::Retry { epoch: Epoch(1), sha: sha.parse().unwrap(), migration: Some(Migration::Failed) };
+    let retry =
+        Op::Retry { epoch: Epoch(1), sha: sha.parse().unwrap(), migration: Some(Migration::Failed), done: Vec::new() };
     world.call(retry).await.unwrap();
     assert_eq!(migrate("true").await.1, Some(Migration::Done));
 }

@@ -171,13 +171,16 @@ async fn verdicts_notes_and_samples_are_kept() {
     assert_eq!(world.state().await.record.green.unwrap().samples, 2);
     world.call(beat(false)).await.unwrap();
     assert_eq!(world.state().await.record.green, None);
-    let entry = Quarantine { key: key('b'), reason: "health".to_owned(), at: jiff::Timestamp::now(), verdict: true };
+    let (reason, at) = ("health".to_owned(), jiff::Timestamp::now());
+    let entry = Quarantine { key: key('b'), reason, at, verdict: true, alone: false };
     world.call(Op::Quarantine { epoch: Epoch(1), entry }).await.unwrap();
     world.call(Op::Accept { epoch: Epoch(1), commit: "c1".to_owned() }).await.unwrap();
     let record = world.state().await.record;
     assert!(record.verdict_on(&key('b')).is_some() && record.accepted.unwrap().commit == "c1");
-    let reply =
-        world.call(Op::Retry { epoch: Epoch(1), sha: sha('b'), migration: Some(Migration::Done) }).await.unwrap();
+    let reply = world
+        .call(Op::Retry { epoch: Epoch(1), sha: sha('b'), migration: Some(Migration::Done), done: Vec::new() })
+        .await
+        .unwrap();
     assert!(matches!(reply, Reply::Retried { lifted: 1 }));
 
     // A wish to cancel comes from someone else and reaches the holder with its next answer.

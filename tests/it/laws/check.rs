@@ -22,6 +22,8 @@ struct Run {
     /// Hosts whose switch was intended, with what was confirmed when they were acquired.
     switched: BTreeSet<HostName>,
     failure: Option<Failure>,
+    /// Hosts that it goes on without.
+    aside: BTreeSet<HostName>,
     back: bool,
     /// The world said no to it at least once.
     said_no: bool,
@@ -36,7 +38,8 @@ pub struct Laws {
     existed: Vec<bool>,
     ever_confirmed: Vec<bool>,
     runs: BTreeMap<usize, Run>,
-    verdicts: Vec<(usize, QuarantineKey)>,
+    /// Host, case, and whether it is about this host alone.
+    verdicts: Vec<(usize, QuarantineKey, bool)>,
     leases: BTreeMap<(usize, String), u32>,
     migrations: BTreeMap<String, Option<Migration>>,
 }
@@ -173,9 +176,9 @@ impl Laws {
     pub fn switching(&mut self, i: usize, controller: usize, hosts: &[SimHost], probation: &Probation) {
         let seen: BTreeSet<usize> = self.run(controller).confirmed_before.keys().copied().collect();
         let back = hosts[i].record.confirmed.as_ref().map(|c| &c.release) == Some(&probation.release);
-        let bad = self.verdicts.iter().any(|(j, key)| {
+        let bad = self.verdicts.iter().any(|(j, key, alone)| {
             let files = if *j == i { probation.key.files } else { files_of(&hosts[*j]) };
-            seen.contains(j) && same_case(key, &QuarantineKey { files, ..probation.key.clone() })
+            seen.contains(j) && (!alone || *j == i) && same_case(key, &QuarantineKey { files, ..probation.key.clone() })
         });
         self.assert(!bad || back, || {
             format!("law 4: web{} is switched to {}, which is quarantined", i + 1, probation.release)
@@ -195,35 +198,38 @@ impl Laws {
     }
 
     /// Law 4: no rollback by a controller without a negative verdict.
-    pub fn returning(&mut self, controller: usize, cancelled: bool) {
+    pub fn returning(&mut self, controller: usize, host: &HostName, cancelled: bool) {
         let run = self.run(controller);
-        let failed = run.failure.as_ref().is_some_and(|f| f.class == FailureClass::Verdict) && run.said_no;
+        let verdict = run.failure.as_ref().is_some_and(|f| f.class == FailureClass::Verdict);
+        let failed = (verdict || run.aside.contains(host)) && run.said_no;
         let asked = run.back && run.failure.is_none() && cancelled;
         self.assert(failed || asked, || "law 4: a controller goes back without a negative verdict".to_owned());
     }
 
-    pub fn quarantined(&mut self, i: usize, controller: usize, key: &QuarantineKey) {
+    pub fn quarantined(&mut self, i: usize, controller: usize, key: &QuarantineKey, alone: bool) {
         let said_no = self.run(controller).said_no;
         self.assert(said_no, || format!("law 4: {} is quarantined for a transient error", key.sha.short()));
         let failed =
             |end: &StepEnd| matches!(end, StepEnd::Failed { failure } if failure.class == FailureClass::Verdict);
         let journaled = self.run(controller).ended.values().any(failed);
         self.assert(journaled, || "law 5: a verdict is recorded that no journal knows".to_owned());
-        self.verdicts.push((i, key.clone()));
+        // What is said of all hosts is more than what was said of this one.
+        self.verdicts.retain(|(j, known, was)| *j != i || alone || !was || known != key);
+        self.verdicts.push((i, key.clone(), alone));
     }
 
     /// A verdict that the host gives: its migration said no.
     pub fn condemned(&mut self, i: usize, key: QuarantineKey) {
-        self.verdicts.push((i, key));
+        self.verdicts.push((i, key, false));
     }
 
     /// A success: healthy, and not a case that was found bad here.
     pub fn confirmed(&mut self, i: usize, host: &SimHost, env: &Environment, key: Option<&QuarantineKey>) {
         self.assert(healthy(env, host), || format!("law 2: web{} confirms what was not seen healthy", i + 1));
         if let Some(key) = key {
-            let bad = self.verdicts.iter().any(|(j, known)| *j == i && same_case(known, key));
+            let bad = self.verdicts.iter().any(|(j, known, _)| *j == i && same_case(known, key));
             self.assert(!bad, || format!("law 4: {} is confirmed on web{} under its verdict", key.sha.short(), i + 1));
-            self.verdicts.retain(|(j, known)| *j != i || known.sha != key.sha);
+            self.verdicts.retain(|(j, known, _)| *j != i || known.sha != key.sha);
             self.leases.remove(&(i, key.sha.to_string()));
         }
     }
@@ -233,12 +239,14 @@ impl Laws {
         *times += 1;
         let times = *times;
         let entry = host.record.quarantined.iter().find(|q| q.key == *key).is_some_and(|q| q.verdict);
-        let known = self.verdicts.iter().any(|(j, k)| *j == i && k.sha == key.sha);
-        self.assert(!entry || times >= 2 || known, || {
+        let before = self.verdicts.iter().filter(|(j, k, _)| *j == i && k.sha == key.sha);
+        let known: Vec<bool> = before.map(|(.., alone)| *alone).collect();
+        self.assert(!entry || times >= 2 || !known.is_empty(), || {
             format!("law 4: {} is quarantined by its first lost lease", key.sha.short())
         });
         if entry {
-            self.verdicts.push((i, key.clone()));
+            let alone = !known.is_empty() && known.iter().all(|alone| *alone);
+            self.verdicts.push((i, key.clone(), alone));
         }
         let there = host.live() == host.record.confirmed.as_ref().map(|c| &c.release);
         let nowhere = host.record.returned.as_ref().is_some_and(|r| r.to.is_none());
@@ -247,7 +255,7 @@ impl Laws {
 
     /// A person lifted what is known against a commit.
     pub fn lifted(&mut self, i: usize, sha: &Sha, migration: Option<Migration>) {
-        self.verdicts.retain(|(j, key)| *j != i || key.sha != *sha);
+        self.verdicts.retain(|(j, key, _)| *j != i || key.sha != *sha);
         self.leases.remove(&(i, sha.to_string()));
         let prefix = format!("{sha}/");
         if let Some(word) = migration {
@@ -278,18 +286,22 @@ impl Laws {
 
     /// Law 4: what was found bad on a host that this run holds is not even begun again.
     fn starting(&mut self, controller: usize, sha: &Sha, env: &Environment, hosts: &[SimHost]) {
-        if self.verdicts.iter().all(|(_, key)| key.sha != *sha) {
+        if self.verdicts.iter().all(|(_, key, _)| key.sha != *sha) {
             return;
         }
         let run = self.run(controller);
         let mine = |i: &usize| Some(hosts[*i].record.epoch) == run.epoch;
         let held: BTreeSet<usize> = run.confirmed_before.keys().copied().filter(mine).collect();
         let config = env.config_digest();
-        let bad = self.verdicts.iter().find(|(j, key)| {
+        let applies = |(j, key, _): &&(usize, QuarantineKey, bool)| {
             let case = QuarantineKey { sha: sha.clone(), bundle: None, config, files: files_of(&hosts[*j]) };
             held.contains(j) && same_case(key, &case)
-        });
-        let bad = bad.map(|(j, _)| j + 1);
+        };
+        let known: Vec<_> = self.verdicts.iter().filter(applies).collect();
+        let alone: BTreeSet<usize> = known.iter().filter(|(.., alone)| *alone).map(|(j, ..)| *j).collect();
+        // So many hosts may have failed alone, and the others are still tried.
+        let many = alone.len() > env.strategy.max_failures();
+        let bad = known.iter().find(|(.., alone)| many || !alone).map(|(j, ..)| j + 1);
         self.assert(bad.is_none(), || format!("law 4: {} is tried again under a verdict of host {bad:?}", sha.short()));
     }
 
@@ -310,6 +322,13 @@ impl Laws {
             }
             Event::Ended { step, end, .. } => {
                 run.ended.insert(step.clone(), end.clone());
+            }
+            Event::SetAside { host, steps, .. } => {
+                run.aside.insert(host.clone());
+                let many = run.aside.len() > env.strategy.max_failures() || run.aside.len() >= hosts.len();
+                steps.iter().for_each(|s| drop((run.ended.remove(&s.id), run.intended.remove(&s.id))));
+                run.steps.extend(steps.iter().cloned());
+                self.assert(!many, || format!("law 4: the rollout goes on without {host}, one too many"));
             }
             Event::TurnedBack { failure, steps, .. } => {
                 run.failure = failure.clone();
@@ -360,12 +379,20 @@ impl Laws {
                 .values()
                 .any(|end| matches!(end, StepEnd::Failed { failure } if run.failure.as_ref() != Some(failure)));
         let holds = match result {
-            RunResult::Succeeded => hosts.iter().filter(took_part).all(settled),
+            RunResult::Succeeded => run.aside.is_empty() && hosts.iter().filter(took_part).all(settled),
             RunResult::RolledBack => {
                 !switched.is_empty()
                     && switched.iter().all(back)
                     && switched.iter().all(|(_, h)| healthy(env, h))
                     && run.said_no
+            }
+            // It came to its end without some: those are at rest, and all others run what is desired.
+            RunResult::Failed if !run.back && !run.aside.is_empty() => {
+                let alone = |h: &SimHost| {
+                    h.record.probation.is_none() && (held(h) || (returned(h) && settled(h) && healthy(env, h)))
+                };
+                let mut those = hosts.iter().filter(took_part);
+                those.all(|h| if run.aside.contains(&h.name) { alone(h) } else { settled(h) })
             }
             RunResult::Failed => {
                 let undone = switched.iter().all(|(i, h)| returned(h) && back(&(*i, *h)) && healthy(env, h));

@@ -244,14 +244,14 @@ impl Sim {
             }
             Op::Prune { keep, .. } => self.prune(i, keep as usize),
             Op::Quarantine { entry, .. } => {
-                let (key, forgets) = (entry.key.clone(), self.has(Mutation::QuarantineForgotten));
+                let (key, alone, forgets) = (entry.key.clone(), entry.alone, self.has(Mutation::QuarantineForgotten));
                 self.effect(i, "quarantined", |h| {
                     if !forgets {
                         h.record.quarantine(entry);
                     }
                     Ok(())
                 })?;
-                self.laws.quarantined(i, controller, &key);
+                self.laws.quarantined(i, controller, &key, alone);
                 Ok(Reply::Done)
             }
             Op::Accept { commit, .. } => {
@@ -338,7 +338,8 @@ impl Sim {
         let to = host.record.way_back().cloned().ok_or(Refusal::NowhereToGo)?;
         host.verify_complete(&to)?;
         let cancelled = self.controllers[controller].cancelled;
-        self.laws.returning(controller, cancelled);
+        let name = self.hosts[i].name.clone();
+        self.laws.returning(controller, &name, cancelled);
         if !self.has(Mutation::ReturnLies) {
             self.link(i, &to)?;
         }
@@ -426,7 +427,7 @@ impl Sim {
                     h.record.migrations.insert(key.clone(), verdict);
                     if let Some(key) = condemned.clone() {
                         let reason = "the migration says no".to_owned();
-                        h.record.quarantine(Quarantine { key, reason, at, verdict: true });
+                        h.record.quarantine(Quarantine { key, reason, at, verdict: true, alone: false });
                     }
                     Ok(())
                 })?;

@@ -238,7 +238,11 @@ fn environment(dice: &mut Dice) -> Environment {
         agent_dir: None,
         root: "/srv".to_owned(),
     });
-    let rolling = Strategy::Rolling { batch: Batch::Hosts(1), max_failures: 0 };
+    let rolling = Strategy::Rolling {
+        batch: Batch::Hosts(1),
+        max_failures: u32::try_from(dice.below(2)).unwrap(),
+        pause: Duration::from_secs(*dice.pick(&[0, 30])),
+    };
     let text = String::new;
     Environment {
         name: "prod".parse().unwrap(),
@@ -281,5 +285,6 @@ fn environment(dice: &mut Dice) -> Environment {
         unreachable: if dice.percent(35) { Unreachable::Skip } else { Unreachable::Block },
         windows: Vec::new(),
         emergency: None,
+        pull: None,
     }
 }

@@ -222,6 +222,9 @@ impl World for SimWorld {
                 let env = sim.controllers[self.id].env.as_ref().unwrap_or(&sim.env);
                 sim.laws.journaled(self.id, event, env, &sim.hosts);
             }
+            if matches!(event, Event::SetAside { .. }) {
+                sim.saw("set aside");
+            }
             sim.say(|| format!("journal {}: {}", self.id, line(event)));
         }
         self.point().await;

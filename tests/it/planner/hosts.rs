@@ -1,11 +1,18 @@
 //! Several hosts: batches, barriers, hosts that are away.
 
+use std::time::Duration;
+
 use insta::assert_snapshot;
 use soll::model::desired::{Batch, Environment, Phase, Strategy, Unreachable};
+use soll::model::observed::HostObserved;
 use soll::model::record::Migration;
 
 use super::compact;
 use crate::support::states::*;
+
+fn rolling(batch: Batch, max_failures: u32) -> Strategy {
+    Strategy::Rolling { batch, max_failures, pause: Duration::ZERO }
+}
 
 fn pair(desired: char) -> Environment {
     let mut env = environment("production", desired);
@@ -25,7 +32,7 @@ fn all_at_once_switches_together_after_all_are_ready() {
 #[test]
 fn rolling_judges_a_batch_before_the_next_one() {
     let mut env = pair('b');
-    env.strategy = Strategy::Rolling { batch: Batch::Hosts(1), max_failures: 0 };
+    env.strategy = rolling(Batch::Hosts(1), 0);
     env.hooks = vec![hook(Phase::MaintenanceOn, "down"), hook(Phase::MaintenanceOff, "up")];
     let host = Host::running(&env, 'a');
     let case = Case::new(&env, &[("web1", &host), ("web2", &host)]);
@@ -82,4 +89,80 @@ fn a_host_that_nobody_looked_at_is_not_in_sync() {
     let env = pair('a');
     let plan = Case::new(&env, &[("web1", &Host::running(&env, 'a'))]).env("production");
     assert_snapshot!("not_looked_at", compact(&plan));
+}
+
+/// So many hosts, and nothing but a switch and a check on each.
+fn fleet(hosts: usize, strategy: Strategy) -> Environment {
+    let mut env = environment("production", 'b');
+    env.targets = (1..=hosts).map(|n| target(&format!("web{n}"))).collect();
+    env.gates.clear();
+    env.strategy = strategy;
+    env
+}
+
+fn of(hosts: &[(String, Host)]) -> Vec<(&str, &Host)> {
+    hosts.iter().map(|(name, host)| (name.as_str(), host)).collect()
+}
+
+#[test]
+fn a_quarter_of_eight_hosts_at_a_time_with_a_pause_between_them() {
+    let strategy = Strategy::Rolling { batch: Batch::Percent(25), max_failures: 1, pause: Duration::from_secs(30) };
+    let mut env = fleet(8, strategy);
+    env.hooks = vec![hook(Phase::Migrate, "migrate")];
+    let hosts: Vec<_> = (1..=8).map(|n| (format!("web{n}"), Host::running(&env, 'a'))).collect();
+    let plan = Case::new(&env, &of(&hosts)).env("production");
+    assert_snapshot!("eight_hosts_rolling", compact(&plan));
+}
+
+#[test]
+fn a_host_that_failed_alone_is_left_behind_and_the_others_go_on() {
+    let env = fleet(3, rolling(Batch::Hosts(1), 1));
+    let (new, old) = (Host::running(&env, 'b'), Host::running(&env, 'a'));
+    let failed = old.clone().failed_alone(&env, 'b');
+    let plan = |env: &Environment, hosts: [&Host; 3]| {
+        Case::new(env, &[("web1", hosts[0]), ("web2", hosts[1]), ("web3", hosts[2])]).env("production")
+    };
+    assert_snapshot!("left_behind", compact(&plan(&env, [&new, &failed, &old])));
+    // Nothing is left to do but that one: out of sync, and in nobody's way but its own.
+    assert_snapshot!("left_behind_at_rest", compact(&plan(&env, [&new, &failed, &new])));
+    // While it is on probation it goes back before anything else.
+    let caught = Host::running(&env, 'a').switched(&env, 'b', 1).failed_alone(&env, 'b');
+    assert_snapshot!("left_behind_on_probation", compact(&plan(&env, [&new, &caught, &old])));
+    // One too many, or a strategy that spares nobody, and it is a verdict on the release.
+    assert_snapshot!("left_behind_too_many", compact(&plan(&env, [&old, &failed, &failed])));
+    let strict = Environment { strategy: rolling(Batch::Hosts(1), 0), ..env.clone() };
+    assert_eq!(plan(&strict, [&new, &failed, &old]).blocking().count(), 1);
+    // One that all hosts were told outranks what one was told alone.
+    let told = failed.clone().failed(&env, 'b');
+    let plan = plan(&env, [&old, &told, &failed]);
+    assert!(plan.blocking().next().is_some(), "{}", compact(&plan));
+}
+
+#[test]
+fn in_pull_mode_one_host_is_planned_and_the_others_are_named() {
+    let mut env = fleet(2, rolling(Batch::Hosts(1), 1));
+    env.hooks = vec![hook(Phase::Migrate, "migrate")];
+    let whole = Case::new(&env, &[]).desired;
+    let plan = |name: &str, done: Option<Migration>| {
+        let pulled = whole.clone().pulled(&host_name(name));
+        let mine = pulled.environments[&env.name].clone();
+        assert_eq!(mine.targets.len(), 1);
+        assert_eq!(mine.targets[0].address, soll::model::desired::Address::Local);
+        let mut case = Case::new(&mine, &[(name, &Host::running(&env, 'a'))]).seen("production", |seen| {
+            let web1 = |done| Host::running(&env, 'a').migration(&env, 'b', done).0;
+            let published = done.map(|done| HostObserved::Reached(Box::new(web1(done))));
+            seen.elsewhere = published.map(|web1| (host_name("web1"), web1)).into_iter().collect();
+        });
+        case.desired = pulled;
+        case.env("production")
+    };
+    assert_snapshot!("pull_first", compact(&plan("web1", None)));
+    assert_snapshot!("pull_second_blind", compact(&plan("web2", None)));
+    let seen = plan("web2", Some(Migration::Done));
+    assert!(seen.blocking().next().is_none(), "{}", compact(&seen));
+    for not_yet in [Migration::Begun, Migration::Failed] {
+        let plan = plan("web2", Some(not_yet));
+        assert!(plan.blocking().any(|b| b.message.contains("has not migrated bbbbbbbb yet")), "{}", compact(&plan));
+        assert!(plan.steps.iter().all(|step| !step.irreversible));
+    }
 }

@@ -135,7 +135,7 @@ prop_compose! {
             duration: Duration::from_secs(60), every: Duration::from_secs(10), metrics: Vec::new(),
         });
         env.strategy = batch.map_or(soll::model::desired::Strategy::AllAtOnce, |n| {
-            soll::model::desired::Strategy::Rolling { batch: Batch::Hosts(n), max_failures: 0 }
+            soll::model::desired::Strategy::Rolling { batch: Batch::Hosts(n), max_failures: 0, pause: std::time::Duration::ZERO }
         });
         env.drift = drift;
         env.unreachable = if skip { Unreachable::Skip } else { Unreachable::Block };

@@ -103,6 +103,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
         unreachable: Unreachable::Block,
         windows: Vec::new(),
         emergency: None,
+        pull: None,
     }
 }
 
@@ -226,8 +227,13 @@ impl Host {
     pub fn failed(mut self, env: &Environment, digit: char) -> Self {
         let key = quarantine_key(env, &self.0, &sha(digit), Some(bundle(digit)));
         let reason = "check `health` on web1: 503 in 4 ms (6 attempts)".to_owned();
-        self.0.record.quarantine(Quarantine { key, reason, at: ago(10), verdict: true });
+        self.0.record.quarantine(Quarantine { key, reason, at: ago(10), verdict: true, alone: false });
         self
+    }
+
+    /// It failed on this host while the others went on.
+    pub fn failed_alone(self, env: &Environment, digit: char) -> Self {
+        self.failed(env, digit).with(|state| state.record.quarantined.iter_mut().for_each(|q| q.alone = true))
     }
 
     pub fn file(mut self, from: &str, contents: Option<&str>) -> Self {

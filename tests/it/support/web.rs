@@ -74,3 +74,7 @@ pub fn get(address: &str, path: &str) -> Option<String> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.split(' ').nth(1).filter(|status| *status == "200").map(|_| body.to_owned())
 }
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

@@ -202,6 +202,7 @@ impl Scope<'_> {
             unreachable: raw.unreachable.unwrap_or(Unreachable::Block),
             windows: self.windows(),
             emergency: self.emergency(&gates),
+            pull: None,
             gates,
             shared,
         };

@@ -41,11 +41,6 @@ impl Scope<'_> {
 
     pub(super) fn strategy(&mut self) -> Strategy {
         let Some(raw) = &self.raw.strategy else { return Strategy::AllAtOnce };
-        if raw.max_failures.is_some_and(|n| n > 0) {
-            let span = self.node.get("strategy").map_or(self.key, |node| node.key("max_failures"));
-            let warning = Diagnostic::warning(span, "this version goes back at the first host that fails");
-            self.out.push(warning.label("not acted on yet").help("max_failures = 0 says what happens"));
-        }
         match raw.kind {
             raw::StrategyKind::Rolling => Strategy::Rolling {
                 batch: match &raw.batch {
@@ -54,9 +49,14 @@ impl Scope<'_> {
                     Some(raw::Batch::Percent(percent)) => Batch::Percent(percent.0),
                 },
                 max_failures: raw.max_failures.unwrap_or(0),
+                pause: raw.pause.as_ref().map_or(Duration::ZERO, |pause| pause.0),
             },
             raw::StrategyKind::AllAtOnce => {
-                for (key, present) in [("batch", raw.batch.is_some()), ("max_failures", raw.max_failures.is_some())] {
+                for (key, present) in [
+                    ("batch", raw.batch.is_some()),
+                    ("max_failures", raw.max_failures.is_some()),
+                    ("pause", raw.pause.is_some()),
+                ] {
                     if present {
                         let span = self.node.get("strategy").map_or(self.key, |node| node.key(key));
                         let error = Diagnostic::error(span, format!("`{key}` means nothing beside \"all-at-once\""));
