@@ -100,11 +100,14 @@ type Running = (Sender<Job>, JoinHandle<()>);
 impl Agent {
     /// Reads frames until the stream ends or is none of ours.
     fn read(&self, mut input: impl Read) {
-        while let Ok(Some(frame)) = Frame::read(&mut input) {
+        while let Ok(Some((frame, packed))) = Frame::read(&mut input) {
             if self.session.is_closed() {
                 return;
             }
             self.session.hear();
+            if packed {
+                self.session.pack();
+            }
             match frame {
                 Frame::Call(call) => self.dispatch(*call),
                 Frame::Data { call, bytes } => self.session.data(call, bytes),

@@ -72,16 +72,18 @@ impl Client {
         };
         // Reaps it whenever it ends.
         tokio::spawn(async move { child.wait().await });
-        Client::over(output, input).await
+        Client::over(output, input, false).await
     }
 
-    /// Speaks to an agent over a pair of streams.
+    /// Speaks to an agent over a pair of streams. `packed`: long frames are compressed, for a wire that is slower than
+    /// a processor.
     ///
     /// # Errors
     /// [`HostError::Connection`]: it says no hello, or speaks another version.
     pub async fn over(
         mut output: impl AsyncRead + Unpin + Send + 'static,
         mut input: impl AsyncWrite + Unpin + Send + 'static,
+        packed: bool,
     ) -> Result<Client, HostError> {
         let hello = match tokio::time::timeout(HELLO, read(&mut output)).await {
             Ok(Ok(Some(Frame::Hello(hello)))) => hello,
@@ -105,7 +107,7 @@ impl Client {
         let writing = shared.clone();
         tokio::spawn(async move {
             while let Some(frame) = queue.recv().await {
-                if let Err(error) = send(&mut input, &frame).await {
+                if let Err(error) = send(&mut input, &frame, packed).await {
                     // A frame that is too long harms its own call alone.
                     match (&frame, error.kind()) {
                         (Frame::Call(call), io::ErrorKind::InvalidInput) => {
@@ -342,7 +344,8 @@ async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> 
     Frame::decode(&body).map(Some)
 }
 
-async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame) -> io::Result<()> {
-    to.write_all(&frame.encode()?).await?;
+async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame, packed: bool) -> io::Result<()> {
+    let bytes = if packed { frame.encode_packed()? } else { frame.encode()? };
+    to.write_all(&bytes).await?;
     to.flush().await
 }

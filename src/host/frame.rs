@@ -14,6 +14,12 @@ pub const PIECE: usize = 256 * 1024;
 /// So many bytes of one upload may be under way without the agent having taken them: its memory is bounded by this, and
 /// a slow disk under one root does not stop the frames of another.
 pub const WINDOW: u64 = 8 * 1024 * 1024;
+/// Where frames are packed, those that are longer than this.
+const WORTH: usize = 1024;
+/// The fastest that still halves source text: the wire is slower than this, the disk is not.
+const LEVEL: i32 = 1;
+/// The kind of a frame that holds another one, compressed.
+const PACKED: u8 = 6;
 /// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
 pub const PROTOCOL: u32 = 1;
 
@@ -75,8 +81,40 @@ impl Frame {
         Ok(out)
     }
 
+    /// The same, compressed where that makes it shorter: for a wire that is slower than a processor.
+    pub fn encode_packed(&self) -> io::Result<Vec<u8>> {
+        let plain = self.encode()?;
+        if plain.len() < WORTH {
+            return Ok(plain);
+        }
+        let packed = zstd::bulk::compress(&plain[4..], LEVEL)?;
+        if packed.len() + 1 >= plain.len() - 4 {
+            return Ok(plain);
+        }
+        let mut out = Vec::with_capacity(packed.len() + 5);
+        out.extend(u32::try_from(packed.len() + 1).map_err(io::Error::other)?.to_be_bytes());
+        out.push(PACKED);
+        out.extend(packed);
+        Ok(out)
+    }
+
+    /// Whether these are the bytes of a packed frame, without its length.
+    pub fn is_packed(body: &[u8]) -> bool {
+        body.first() == Some(&PACKED)
+    }
+
     /// From kind and payload, as they follow the length.
     pub fn decode(body: &[u8]) -> io::Result<Frame> {
+        if !Frame::is_packed(body) {
+            return Frame::decode_plain(body);
+        }
+        // Never longer than a frame may be: a few bytes that claim to be a gigabyte are none of ours.
+        let plain =
+            zstd::bulk::decompress(&body[1..], MAX).map_err(|error| bad(&format!("a packed frame: {error}")))?;
+        Frame::decode_plain(&plain)
+    }
+
+    fn decode_plain(body: &[u8]) -> io::Result<Frame> {
         let (kind, payload) = body.split_first().ok_or_else(|| bad("a frame without a kind"))?;
         match kind {
             1 => Ok(Frame::Call(serde_json::from_slice(payload)?)),
@@ -95,8 +133,8 @@ impl Frame {
         }
     }
 
-    /// Reads one frame; `None` at a clean end.
-    pub fn read(from: &mut impl Read) -> io::Result<Option<Frame>> {
+    /// Reads one frame, and whether it came packed; `None` at a clean end.
+    pub fn read(from: &mut impl Read) -> io::Result<Option<(Frame, bool)>> {
         let mut head = [0; 4];
         let mut have = 0;
         while have < 4 {
@@ -110,7 +148,7 @@ impl Frame {
         }
         let mut body = vec![0; length(head)?];
         from.read_exact(&mut body)?;
-        Frame::decode(&body).map(Some)
+        Ok(Some((Frame::decode(&body)?, Frame::is_packed(&body))))
     }
 
     /// Writes one frame and flushes.
@@ -158,12 +196,33 @@ mod tests {
         Frame::Data { call: 7, bytes: vec![1, 2, 3] }.write(&mut wire).unwrap();
         Frame::Credit { call: 7, bytes: 3 }.write(&mut wire).unwrap();
         let mut wire = wire.as_slice();
-        assert!(
-            matches!(Frame::read(&mut wire).unwrap(), Some(Frame::Call(call)) if call.id == 7 && call.root == "/srv/app")
-        );
-        assert!(matches!(Frame::read(&mut wire).unwrap(), Some(Frame::Data { call: 7, bytes }) if bytes == [1, 2, 3]));
-        assert!(matches!(Frame::read(&mut wire).unwrap(), Some(Frame::Credit { call: 7, bytes: 3 })));
-        assert!(Frame::read(&mut wire).unwrap().is_none());
+        let mut next = || Frame::read(&mut wire).unwrap();
+        assert!(matches!(next(), Some((Frame::Call(call), false)) if call.id == 7 && call.root == "/srv/app"));
+        assert!(matches!(next(), Some((Frame::Data { call: 7, bytes }, false)) if bytes == [1, 2, 3]));
+        assert!(matches!(next(), Some((Frame::Credit { call: 7, bytes: 3 }, false))));
+        assert!(next().is_none());
+    }
+
+    #[test]
+    fn packed_frames_come_back_as_they_went_and_are_bounded() {
+        let frame = Frame::Data { call: 7, bytes: b"<?php echo 1;\n".repeat(1000) };
+        let wire = frame.encode_packed().unwrap();
+        assert!(wire.len() * 10 < frame.encode().unwrap().len(), "{}", wire.len());
+        let Some((Frame::Data { call: 7, bytes }, true)) = Frame::read(&mut wire.as_slice()).unwrap() else {
+            panic!("something else came back")
+        };
+        assert_eq!(bytes.len(), 14_000);
+        // Short ones, and what does not get shorter, stay as they are.
+        let noise: Vec<u8> = (0..5000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for bytes in [vec![0; 100], noise] {
+            let frame = Frame::Data { call: 7, bytes };
+            assert_eq!(frame.encode_packed().unwrap(), frame.encode().unwrap());
+        }
+        let bomb = zstd::bulk::compress(&vec![2; MAX + 1], 1).unwrap();
+        assert!(Frame::decode(&[&[PACKED], &*bomb].concat()).is_err());
+        assert!(Frame::decode(&[PACKED, 1, 2, 3]).is_err());
+        let nested = zstd::bulk::compress(&[&[PACKED], &*wire].concat(), 1).unwrap();
+        assert!(Frame::decode(&[&[PACKED], &*nested].concat()).is_err(), "one inside another");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Session {
     writer: Mutex<Option<Sender<Vec<u8>>>>,
     heard: Mutex<Instant>,
     closed: AtomicBool,
+    /// Long frames are compressed.
+    packs: AtomicBool,
     held: Mutex<HashMap<PathBuf, Held>>,
     uploads: Mutex<HashMap<u64, Upload>>,
     /// For checks that are made from here.
@@ -58,6 +60,7 @@ impl Session {
             writer: Mutex::new(Some(writer)),
             heard: Mutex::new(Instant::now()),
             closed: AtomicBool::new(false),
+            packs: AtomicBool::new(false),
             held: Mutex::default(),
             uploads: Mutex::default(),
             prober,
@@ -95,9 +98,18 @@ impl Session {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// The controller packs its frames: long answers are packed too from now on.
+    pub fn pack(&self) {
+        self.packs.store(true, Ordering::Relaxed);
+    }
+
+    fn encode(&self, frame: &Frame) -> io::Result<Vec<u8>> {
+        if self.packs.load(Ordering::Relaxed) { frame.encode_packed() } else { frame.encode() }
+    }
+
     /// Sends a frame, without waiting for anyone to read it.
     pub fn send(&self, frame: &Frame) {
-        if let Ok(bytes) = frame.encode() {
+        if let Ok(bytes) = self.encode(frame) {
             self.send_bytes(bytes);
         }
     }
@@ -111,7 +123,7 @@ impl Session {
     /// Answers a call, and says so if a person asked its run to stop.
     pub fn answer(&self, id: u64, path: &Path, result: Result<Reply, HostError>) {
         let cancelled = self.cancelled(path);
-        match Frame::Answer(Box::new(Answer { id, result, cancelled: cancelled.clone() })).encode() {
+        match self.encode(&Frame::Answer(Box::new(Answer { id, result, cancelled: cancelled.clone() }))) {
             Ok(bytes) => self.send_bytes(bytes),
             // Too large for a frame: the caller has to hear something.
             Err(error) => {

@@ -64,7 +64,7 @@ pub async fn start(connection: &Arc<Connection>, programs: &Programs, dir: &str)
                     (`[agents]` in the controller's settings; the static one runs everywhere)";
         SshError::new(&place, Phase::Agent, why, cure)
     };
-    let client = Client::over(output, input).await.map_err(|error| broken(error.to_string()))?;
+    let client = Client::over(output, input, true).await.map_err(|error| broken(error.to_string()))?;
     let binary = client.hello().binary.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
     let ours = programs.0.values().any(|program| binary == format!("soll-{}", program.digest));
     if !ours {

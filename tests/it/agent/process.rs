@@ -23,7 +23,7 @@ impl Agent {
         }
         let mut child = command.spawn().unwrap();
         let (output, input) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
-        let client = Client::over(output, input).await.unwrap();
+        let client = Client::over(output, input, false).await.unwrap();
         Agent { world: World::with(root, client), child }
     }
 

@@ -46,7 +46,7 @@ pub async fn in_process() -> Client {
     let input = theirs.try_clone().unwrap();
     std::thread::spawn(move || soll::host::agent::serve(input, theirs, Arc::new(Fake)));
     let (output, input) = ours.into_split();
-    Client::over(output, input).await.unwrap()
+    Client::over(output, input, false).await.unwrap()
 }
 
 /// A bundle: its manifest and its blobs.
