@@ -12,6 +12,7 @@
 //! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `executor` (a
 //!    match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site` (the real world).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
+//!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
 //! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many.
 //!    A fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's share.
 //! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant here.
@@ -20,11 +21,14 @@
 //! ```text
 //! model  <-  plan, journal  <-  run  <-  cli, web, demo
 //!        <-  artifact, health, host, state_repo, store  <-  run
+//!                               host  <-  ssh  <-  run
 //! ```
 //! - `model` imports no other room; `plan` only `model`; `journal` those two. None of the three knows I/O, a clock or
 //!   tokio, so a plan of the same facts is the same bytes, and the laws are proven on the code that ships.
 //! - `host` and `health` serve each other's calls through the trait `host::ops::Prober`; `host` takes from `artifact`
 //!   the form of a manifest only. `store` knows events, not who makes them. No room below `run` knows `run`.
+//! - `ssh` knows `host::client` and the digest of a program, and gives clients; only `run::reach` decides whether a host is
+//!   this machine or behind SSH, so that everything above says "host" and means both.
 //! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit: losing
 //!   it loses no safety.
 //!
@@ -34,10 +38,12 @@
 //! 3. One live run per environment; every effect carries an epoch, and the host refuses an older one: `Record::fence`.
 //! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody: `journal::consequence`.
 //! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::dispatch`, `plan::policy`.
-//! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself: `host::worker`.
+//! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself: `host::worker`. Each
+//!    run has an agent process of its own, whose leases only that run's frames renew: `ssh::pool`, `run::site`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
-//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`.
+//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`. The only
+//!    shell text for a host is fixed: `ssh::script`.
 //! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is read.
 
 pub mod artifact;
@@ -50,6 +56,7 @@ pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod run;
+pub mod ssh;
 pub mod state_repo;
 pub mod store;
 pub mod web;

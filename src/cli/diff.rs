@@ -9,7 +9,7 @@ use crate::host::wire::{Observe, Op, Reply};
 use crate::model::ids::EnvName;
 use crate::model::observed::{DriftKind, HostObserved};
 use crate::run::observe::{Look, observe, question};
-use crate::run::sample::here;
+use crate::run::reach::ask;
 
 /// Show the differences.
 #[derive(Args)]
@@ -28,7 +28,7 @@ impl Diff {
         if let Some(seen) = observed.environments.get_mut(&self.environment) {
             for target in &env.targets {
                 let op = Op::Observe(Observe { scan_older_than: Some(0), ..question(env, false) });
-                if let Ok(Reply::State(state)) = here(target, op).await {
+                if let Ok(Reply::State(state)) = ask(&controller, target, op).await {
                     seen.hosts.insert(target.name.clone(), HostObserved::Reached(state));
                 }
             }

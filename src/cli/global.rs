@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, Result};
+use crate::host::wire::Secret;
 use crate::model::ids::{EnvName, HostName};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::settings::{ConfigFile, Settings};
@@ -94,12 +95,24 @@ impl Global {
             ssh_config: path("SOLL_SSH_CONFIG", file.ssh_config),
             ..GitSettings::default()
         };
+        let agents = std::env::vars_os().filter_map(|(name, path)| {
+            let machine = name.to_str()?.strip_prefix("SOLL_AGENT_").filter(|_| !path.is_empty())?;
+            Some((machine.to_ascii_lowercase(), PathBuf::from(path)))
+        });
+        let ssh = crate::ssh::settings::Settings {
+            key: git.ssh_key.clone(),
+            passphrase: std::env::var("SOLL_SSH_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Secret::new),
+            known_hosts: git.known_hosts.clone(),
+            config: git.ssh_config.clone(),
+            agents: file.agents.into_iter().chain(agents).collect(),
+        };
         Ok(Settings {
             repo: self.repo.clone().or(file.repo).unwrap_or_else(|| ".".to_owned()),
             branch: self.branch.clone().or(file.branch).unwrap_or_else(|| "main".to_owned()),
             file: self.file.clone().or(file.file).unwrap_or_else(|| "desired-state.toml".to_owned()),
             state_dir: self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?,
             git,
+            ssh,
             allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),
             signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
             secrets_dir: path("SOLL_SECRETS_DIR", file.secrets_dir),

@@ -19,7 +19,7 @@ use crate::run::commit::known;
 use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::hold::next_epoch;
 use crate::run::observe::{Look, observe};
-use crate::run::sample::here;
+use crate::run::reach::ask;
 use crate::run::site::{Site, Wish};
 use crate::run::task::command;
 use crate::run::world::World;
@@ -70,7 +70,9 @@ impl Cancel {
         let env = known(&snapshot, &self.environment)?;
         let held = observed_holders(&controller, &snapshot, &self.environment).await;
         for target in &env.targets {
-            here(target, Op::Cancel { by: controller.who.clone() }).await.map_err(|e| host_error(target, e))?;
+            ask(&controller, target, Op::Cancel { by: controller.who.clone() })
+                .await
+                .map_err(|e| host_error(target, e))?;
         }
         match held.first() {
             Some(who) => out::text(&format!("{who} is asked to stop at its next safe point\n")),

@@ -107,6 +107,7 @@ fn settings(world: &World) -> Settings {
         file: "desired-state.toml".to_owned(),
         state_dir: world.controller(),
         git: GitSettings::default(),
+        ssh: crate::ssh::settings::Settings::default(),
         allowed_signers: None,
         signing_key: None,
         secrets_dir: None,

@@ -19,6 +19,7 @@ use super::local::Nothing;
 use super::ops::{Prober, perform};
 use super::root::Root;
 use super::session::{Session, lock};
+use super::siblings;
 use super::wire::{Call, HostError, Op, Reply};
 use super::worker::{Job, Worker, bug};
 
@@ -34,13 +35,19 @@ pub fn serve_stdio(prober: Arc<dyn Prober>) -> io::Result<()> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
-    serve_until(input, output, prober, move |end| {
+    std::thread::spawn(|| std::env::current_exe().map(|own| siblings::tidy(&own)));
+    let watch = move |end: Sender<()>| {
         for signal in signals.forever() {
             if signal != SIGHUP && end.send(()).is_err() {
                 return;
             }
         }
-    })
+    };
+    // An sshd waits for whoever holds its pipes, and a probation may take long.
+    let closed = move || {
+        let _ = rustix::stdio::dup2_stderr(&null);
+    };
+    serve_until(input, output, prober, watch, closed)
 }
 
 /// Serves any pair of streams, until the controller is gone and no probation is left.
@@ -49,7 +56,7 @@ pub fn serve(
     output: impl Write + Send + 'static,
     prober: Arc<dyn Prober>,
 ) -> io::Result<()> {
-    serve_until(input, output, prober, |_| ())
+    serve_until(input, output, prober, |_| (), || ())
 }
 
 fn serve_until(
@@ -57,6 +64,7 @@ fn serve_until(
     output: impl Write + Send + 'static,
     prober: Arc<dyn Prober>,
     watch: impl FnOnce(Sender<()>) + Send + 'static,
+    closed: impl FnOnce(),
 ) -> io::Result<()> {
     let session = Arc::new(Session::new(output, prober)?);
     let agent = Arc::new(Agent { session: session.clone(), workers: Mutex::default(), beside: Mutex::default() });
@@ -74,6 +82,7 @@ fn serve_until(
     // Both senders gone would be an end, too.
     let _ = ended.recv();
     session.close();
+    closed();
     agent.finish();
     Ok(())
 }

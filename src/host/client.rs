@@ -137,6 +137,11 @@ impl Client {
         &self.hello
     }
 
+    /// Whether nothing will be answered any more.
+    pub fn is_dead(&self) -> bool {
+        lock(&self.shared.pending).dead.is_some()
+    }
+
     /// Asks for one operation on one root and waits for the answer.
     ///
     /// # Errors
@@ -188,13 +193,17 @@ impl Client {
     ) -> io::Result<()> {
         let mut left = total;
         while left > 0 {
-            let mut bytes = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
-            let n = source.read(&mut bytes).await?;
-            if n == 0 {
-                let text = format!("they end {left} bytes too early");
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            let piece = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
+            let mut bytes = Vec::with_capacity(piece);
+            // Full pieces: a frame for each small blob costs more than its bytes.
+            while bytes.len() < piece {
+                let mut room = (&mut *source).take((piece - bytes.len()) as u64);
+                if room.read_buf(&mut bytes).await? == 0 {
+                    let text = format!("they end {} bytes too early", left - bytes.len() as u64);
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+                }
             }
-            bytes.truncate(n);
+            let n = bytes.len();
             left -= n as u64;
             // Never closed: a connection that dies ends the select around this.
             if let Ok(room) = window.acquire_many(u32::try_from(n).unwrap_or(u32::MAX)).await {

@@ -23,6 +23,7 @@ mod prune;
 pub mod root;
 mod seal;
 mod session;
+mod siblings;
 mod stage;
 pub mod switch;
 pub mod wire;

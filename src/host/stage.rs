@@ -46,7 +46,7 @@ pub trait Feed {
 /// Takes in blobs, one after the other. Each one is there, checked, or not at all.
 pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Result<Reply, HostError> {
     room_for(root, blobs.iter().map(|(_, size)| size).sum())?;
-    let mut rest = Vec::new();
+    let mut rest = Rest::default();
     let mut taken = 0;
     for (digest, size) in blobs {
         let path = root.own(&format!("incoming/{digest}"));
@@ -69,26 +69,39 @@ pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Resu
     Ok(Reply::Uploaded { bytes: taken })
 }
 
-fn receive(part: &std::path::Path, size: u64, rest: &mut Vec<u8>, feed: &mut dyn Feed) -> Result<Digest, HostError> {
+/// What is left of the last piece.
+#[derive(Default)]
+struct Rest {
+    piece: Vec<u8>,
+    used: usize,
+}
+
+impl Rest {
+    /// Up to `limit` of the next bytes.
+    fn next(&mut self, limit: u64, feed: &mut dyn Feed) -> Option<&[u8]> {
+        if self.used == self.piece.len() {
+            *self = Rest { piece: feed.next().filter(|piece| !piece.is_empty())?, used: 0 };
+        }
+        let n = (self.piece.len() - self.used).min(usize::try_from(limit).unwrap_or(usize::MAX));
+        let from = self.used;
+        self.used += n;
+        Some(&self.piece[from..self.used])
+    }
+}
+
+fn receive(part: &std::path::Path, size: u64, rest: &mut Rest, feed: &mut dyn Feed) -> Result<Digest, HostError> {
     let failed = at("write", part);
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(&failed)?;
     let mut hasher = sha2::Sha256::new();
     let mut left = size;
     while left > 0 {
-        if rest.is_empty() {
-            *rest = feed.next().filter(|piece| !piece.is_empty()).ok_or_else(|| {
-                HostError::Io(format!(
-                    "the upload ended {left} bytes before the end of a blob: complete blobs were kept"
-                ))
-            })?;
-        }
-        let n = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let tail = rest.split_off(n);
-        let piece = std::mem::replace(rest, tail);
-        hasher.update(&piece);
-        file.write_all(&piece).map_err(&failed)?;
-        left -= n as u64;
+        let piece = rest.next(left, feed).ok_or_else(|| {
+            HostError::Io(format!("the upload ended {left} bytes before the end of a blob: complete blobs were kept"))
+        })?;
+        hasher.update(piece);
+        file.write_all(piece).map_err(&failed)?;
+        left -= piece.len() as u64;
         fault!("host.upload.mid-blob");
     }
     Ok(Digest::from_bytes(hasher.finalize().into()))

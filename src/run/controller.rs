@@ -14,6 +14,7 @@ use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
+use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
 use crate::store::{Store, StoreError};
 
@@ -24,6 +25,8 @@ pub struct Controller {
     pub store: Store,
     pub artifacts: ArtifactStore,
     pub signers: Option<AllowedSigners>,
+    /// The connections to hosts, shared by all runs and passes.
+    pub hosts: Pool,
     /// This program, to be started as an agent.
     pub exe: PathBuf,
     /// `user@machine`, for locks and journals.
@@ -84,7 +87,8 @@ impl Controller {
         let exe = std::env::current_exe()
             .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;
         let who = who();
-        Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, exe, who }))
+        let hosts = Pool::new(settings.ssh.clone());
+        Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, hosts, exe, who }))
     }
 
     /// The desired state of one commit.

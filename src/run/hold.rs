@@ -34,6 +34,7 @@ impl Pass {
         let seen = observed.environments.get(&env.name);
         let reached =
             |target: &&Target| matches!(seen.and_then(|s| s.hosts.get(&target.name)), Some(HostObserved::Reached(_)));
+        site.connect(env.targets.iter().filter(reached)).await;
         for target in env.targets.iter().filter(reached) {
             let who = format!("{} pid {}, run {run}", self.controller.who, std::process::id());
             loop {

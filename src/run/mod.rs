@@ -13,6 +13,7 @@ mod lane;
 pub mod observe;
 pub mod outcome;
 pub mod published;
+pub mod reach;
 pub mod reconcile;
 mod recover;
 pub mod sample;

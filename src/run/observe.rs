@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::controller::{Controller, Snapshot, now};
 use super::published::{Published, merge};
-use super::sample::here;
-use super::task::{fill_probe, values};
+use super::reach::ask;
+use super::sample::attempt;
 use crate::artifact::source::Source;
-use crate::health;
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
 use crate::model::ids::{EnvName, Sha};
@@ -19,7 +19,7 @@ use crate::model::observed::{
     Approval, ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
 };
 use crate::model::template::fill;
-use crate::plan::intent::{Intent, intent, sha_of};
+use crate::plan::intent::{Intent, intent};
 use crate::plan::{self, Context};
 use crate::state_repo::AppRepo;
 
@@ -113,17 +113,24 @@ async fn environment(
 ) -> EnvObserved {
     let resolved = resolve(controller, snapshot, env).await;
     let mut seen = EnvObserved { resolved, ..EnvObserved::default() };
-    for target in &env.targets {
-        let host = match host(env, target, look).await {
-            Ok(mut state) => {
-                if look.health {
-                    (state.health, seen.health) = passive(controller, env, target, &state).await;
-                }
-                HostObserved::Reached(Box::new(state))
+    // One that does not answer holds up no other.
+    let looks = env.targets.iter().map(|target| async move {
+        let seen = match host(controller, env, target, look).await {
+            Ok(mut state) if look.health => {
+                let (there, here) = passive(controller, env, target, &state).await;
+                state.health = there;
+                (HostObserved::Reached(Box::new(state)), here)
             }
-            Err(error) => HostObserved::Unreachable(error.to_string()),
+            Ok(state) => (HostObserved::Reached(Box::new(state)), Vec::new()),
+            Err(error) => (HostObserved::Unreachable(error.to_string()), Vec::new()),
         };
-        seen.hosts.insert(target.name.clone(), host);
+        (target.name.clone(), seen)
+    });
+    for (name, (host, own)) in join_all(looks).await {
+        if !own.is_empty() {
+            seen.health = own;
+        }
+        seen.hosts.insert(name, host);
     }
     about(controller, snapshot, env, &mut seen, trees).await;
     seen
@@ -199,8 +206,8 @@ pub fn question(env: &Environment, drift: bool) -> Observe {
     }
 }
 
-async fn host(env: &Environment, target: &Target, look: Look) -> Result<HostState, HostError> {
-    match here(target, Op::Observe(question(env, look.drift))).await? {
+async fn host(controller: &Controller, env: &Environment, target: &Target, look: Look) -> Result<HostState, HostError> {
+    match ask(controller, target, Op::Observe(question(env, look.drift))).await? {
         Reply::State(state) => Ok(*state),
         other => Err(HostError::Io(format!("{} answered an observation with {other:?}", target.name))),
     }
@@ -213,18 +220,12 @@ async fn passive(
     target: &Target,
     state: &HostState,
 ) -> (Vec<CheckResult>, Vec<CheckResult>) {
-    let Some(release) = state.current.release() else { return (Vec::new(), Vec::new()) };
-    let sha = sha_of(&state.record, release);
-    let values = values(env, target, Some(release), sha.as_ref());
+    if state.current.release().is_none() {
+        return (Vec::new(), Vec::new());
+    }
     let (mut host, mut own) = (Vec::new(), Vec::new());
     for check in env.health.checks.iter().filter(|c| c.is_passive()) {
-        let probe = fill_probe(&check.probe, &values);
-        let secret = match &probe {
-            crate::model::desired::Probe::Http { bearer: Some(name), .. } => controller.settings.secret(name),
-            _ => None,
-        };
-        let context = health::Context { secret: secret.as_ref(), dir: None, timeout: env.health.timeout, now };
-        let attempt = health::probe::attempt(&probe, &context).await;
+        let attempt = attempt(controller, env, target, state, check).await;
         let result = CheckResult { check: check.name.clone(), verdict: attempt.verdict, attempts: vec![attempt] };
         if check.from == From::Host { host.push(result) } else { own.push(result) }
     }

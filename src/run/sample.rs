@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::controller::{Controller, now};
+use super::reach::ask;
 use super::task::{command, fill_probe, values};
-use crate::health::prober::HealthProber;
 use crate::health::{self, verdict};
-use crate::host::local;
-use crate::host::wire::{Cwd, HostError, Op, Reply};
-use crate::model::desired::{Address, Check, Environment, From, OnFailure, Probe, Target};
+use crate::host::wire::{Cwd, Op, Reply};
+use crate::model::desired::{Check, Environment, From, OnFailure, Probe, Target};
 use crate::model::observed::{Attempt, HostObserved, HostState, Observed, Verdict};
 use crate::plan::intent::sha_of;
 
@@ -26,7 +25,7 @@ pub async fn sample(controller: &Arc<Controller>, env: &Environment, observed: &
         };
         // No evidence is no sample: the gap rule of the soak deals with it.
         let Some(healthy) = healthy else { continue };
-        if let Err(error) = here(target, Op::Sample { healthy, every: env.health.every }).await {
+        if let Err(error) = ask(controller, target, Op::Sample { healthy, every: env.health.every }).await {
             tracing::warn!(environment = %env.name, host = %target.name, %error, "a health sample was not counted");
         }
     }
@@ -54,8 +53,8 @@ async fn host(controller: &Arc<Controller>, env: &Environment, target: &Target, 
 }
 
 /// One attempt outside any run: nothing is held, nothing is changed.
-async fn attempt(
-    controller: &Arc<Controller>,
+pub(super) async fn attempt(
+    controller: &Controller,
     env: &Environment,
     target: &Target,
     state: &HostState,
@@ -77,7 +76,7 @@ async fn attempt(
         Probe::Run { command: run } => Some(command(env, target, (release, sha.as_ref()), &check.name, run, timeout)),
         _ => None,
     };
-    match here(target, Op::Probe { cwd: Cwd::Current, probe, command, secret, timeout }).await {
+    match ask(controller, target, Op::Probe { cwd: Cwd::Current, probe, command, secret, timeout }).await {
         Ok(Reply::Attempt(attempt)) => attempt,
         Ok(other) => unsure(format!("{} answered a probe with {other:?}", target.name)),
         Err(error) => unsure(error.to_string()),
@@ -86,16 +85,4 @@ async fn attempt(
 
 fn unsure(evidence: String) -> Attempt {
     Attempt { at: now(), verdict: Verdict::Inconclusive, evidence, millis: 0 }
-}
-
-/// An operation that holds nothing, on this machine.
-pub async fn here(target: &Target, op: Op) -> Result<Reply, HostError> {
-    if let Address::Remote(address) = &target.address {
-        let message =
-            format!("{} ({address}) is another machine, and this version acts on its own machine only", target.name);
-        return Err(HostError::Connection(message));
-    }
-    let root = target.root.clone();
-    let answer = tokio::task::spawn_blocking(move || local::call(&root, op, &HealthProber)).await;
-    answer.unwrap_or_else(|error| Err(HostError::Io(error.to_string())))
 }

@@ -1,6 +1,6 @@
 //! The controller's own settings: flags, `SOLL_*` variables, or a file; never the state repository (contract 1.1).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Settings {
     /// History, caches: nothing that decides.
     pub state_dir: PathBuf,
     pub git: GitSettings,
+    /// How hosts are reached.
+    pub ssh: crate::ssh::settings::Settings,
     /// Where it is given, only commits signed by these keys are acted on (B7).
     pub allowed_signers: Option<PathBuf>,
     /// What signs the commits and the words of this controller.
@@ -50,6 +52,8 @@ pub struct ConfigFile {
     pub ssh_key: Option<PathBuf>,
     pub known_hosts: Option<PathBuf>,
     pub ssh_config: Option<PathBuf>,
+    /// The program to put on hosts of another kind, by what `uname -m` says there.
+    pub agents: BTreeMap<String, PathBuf>,
     pub allowed_signers: Option<PathBuf>,
     pub signing_key: Option<PathBuf>,
     pub secrets_dir: Option<PathBuf>,

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::stream;
 use jiff::Timestamp;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::OnceCell;
 use tokio_util::io::StreamReader;
 
 use super::commit;
 use super::controller::{Controller, Snapshot, now};
 use super::executor::bytes;
 use super::observe::source;
+use super::reach;
 use super::world::{Bundle, Interruption, Trouble, World};
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
@@ -20,9 +22,10 @@ use crate::health;
 use crate::host::client::{Client, Heartbeat};
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
-use crate::model::desired::{Address, Environment, MetricSource, Probe, Target};
+use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::observed::Attempt;
+use crate::ssh::endpoint::Endpoint;
 
 /// The world of one run. When it is dropped its agents hear no controller any more: what is on probation then is theirs
 /// to take back (law 6).
@@ -33,13 +36,17 @@ pub struct Site {
     pub wish: Arc<Wish>,
     /// Told of every event after it is journaled.
     pub listener: Option<Listener>,
-    clients: AsyncMutex<HashMap<HostName, Arc<Client>>>,
+    /// By where they are; nothing: this machine.
+    clients: Mutex<HashMap<Option<Endpoint>, Arc<OnceCell<Client>>>>,
     bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
     /// The run, once its first event was journaled.
     run: OnceLock<RunId>,
     /// Keep the leases of what this run holds (law 6).
     heartbeats: Mutex<Vec<Heartbeat>>,
 }
+
+/// Blobs are handed on in parts of about so many bytes.
+const TOGETHER: usize = 256 * 1024;
 
 /// Whoever looks on while a run is under way.
 pub trait Listen: Send + Sync {
@@ -88,33 +95,27 @@ impl Site {
             snapshot,
             wish,
             listener,
-            clients: AsyncMutex::default(),
+            clients: Mutex::default(),
             bundle: Mutex::default(),
             run: OnceLock::new(),
             heartbeats: Mutex::default(),
         }
     }
 
-    async fn client(&self, target: &Target) -> Result<Arc<Client>, HostError> {
-        let mut clients = self.clients.lock().await;
-        if let Some(client) = clients.get(&target.name) {
-            return Ok(client.clone());
-        }
-        if let Address::Remote(address) = &target.address {
-            let message = format!(
-                "{} ({address}) is another machine, and this version acts on its own machine only",
-                target.name
-            );
-            return Err(HostError::Connection(message));
-        }
-        // One agent serves every root of this machine.
-        let local = clients.values().next().cloned();
-        let client = match local {
-            Some(client) => client,
-            None => Arc::new(Client::spawn_local(&self.controller.exe).await?),
+    /// One agent serves every root of a machine; each host is connected beside the others.
+    async fn client(&self, target: &Target) -> Result<Client, HostError> {
+        let endpoint = reach::endpoint(target);
+        let cell = {
+            let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            clients.entry(endpoint.clone()).or_default().clone()
         };
-        clients.insert(target.name.clone(), client.clone());
-        Ok(client)
+        let client = cell.get_or_try_init(|| reach::agent(&self.controller, endpoint.as_ref())).await?;
+        Ok(client.clone())
+    }
+
+    /// Connects to all of these at once; what fails is said when it is used.
+    pub async fn connect(&self, targets: impl Iterator<Item = &Target>) {
+        join_all(targets.map(|target| self.client(target))).await;
     }
 
     /// Renews the lease of a root that this run holds, four times as often as it must, until the run is over.
@@ -177,12 +178,22 @@ impl World for Site {
         let (sender, receiver) = tokio::sync::mpsc::channel(8);
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
         tokio::task::spawn_blocking(move || {
+            // Small blobs travel together: waking the other side for each costs more than its bytes.
+            let mut together = Vec::with_capacity(TOGETHER);
             for piece in unpacked.stream(&digests) {
                 let failed = piece.is_err();
-                if sender.blocking_send(piece).is_err() || failed {
-                    break;
+                match piece {
+                    Ok(piece) => together.extend_from_slice(&piece),
+                    Err(error) => drop(sender.blocking_send(Err(error))),
+                }
+                let gone =
+                    together.len() >= TOGETHER && sender.blocking_send(Ok(std::mem::take(&mut together))).is_err();
+                if failed || gone {
+                    return;
                 }
             }
+            // Nobody listens any more where this fails: the upload has ended.
+            let _ = sender.blocking_send(Ok(together));
         });
         let of = Some(blobs.iter().map(|(_, size)| size).sum());
         let pieces = stream::unfold((receiver, 0), async |(mut from, mut bytes)| {

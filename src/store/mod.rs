@@ -138,6 +138,8 @@ pub enum StoreError {
         path = path.display()
     )]
     Busy { path: PathBuf, doing: String },
+    #[error("cannot {doing} in {path}: its disk is full. Free some space or point --state-dir at a larger disk", path = path.display())]
+    Full { path: PathBuf, doing: String },
     #[error("cannot {doing} in {path}: {error}", path = path.display())]
     Database { path: PathBuf, doing: String, error: rusqlite::Error },
     #[error("run {0} is not in the journal: `soll history` lists what is")]
@@ -156,10 +158,21 @@ impl StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, error },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy { path, doing },
+            Some(ErrorCode::DiskFull) => StoreError::Full { path, doing },
+            // Where it cannot even make its index it calls a full disk an I/O error.
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if is_full(&path) => {
+                StoreError::Full { path, doing }
+            }
             _ if unreadable(&error) => StoreError::Corrupt { path, error },
             _ => StoreError::Database { path, doing, error },
         }
     }
+}
+
+/// Not a page is left for whoever runs this.
+fn is_full(path: &Path) -> bool {
+    let at = path.parent().unwrap_or(path);
+    rustix::fs::statvfs(at).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 64 * 1024)
 }
 
 /// A value that no version of this program wrote.

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::support::disk::Disk;
 use server::{Reply, Server};
 use soll::artifact::fetch::{FetchError, FetchSettings, Fetched, Fetcher, Progress};
 use soll::artifact::source::Source;
@@ -289,28 +290,9 @@ async fn whether_a_bundle_exists() {
     assert!(matches!(fetcher.exists(&local).await, Fact::Unknown(_)));
 }
 
-/// A disk of one megabyte, gone when this is dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount() -> Self {
-        assert!(rustix::process::geteuid().is_root(), "this test mounts a small disk and must be run as root");
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(dir.path()).status();
-        assert!(mounted.unwrap().success(), "mounting a tmpfs");
-        SmallDisk(dir)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_is_called_by_its_name() {
-    let disk = SmallDisk::mount();
+    let disk = Disk::new("1m");
     let other = tempfile::tempdir().unwrap();
     let tree = other.path().join("tree");
     std::fs::create_dir(&tree).unwrap();
@@ -319,16 +301,16 @@ async fn a_full_disk_is_called_by_its_name() {
 
     let source = Source::beside(made.archive.to_str().unwrap()).unwrap();
     let fetcher = Fetcher::new(FetchSettings::default()).unwrap();
-    let error = fetcher.fetch(&source, made.sha256, disk.0.path(), &nobody).await.unwrap_err();
-    let place = disk.0.path().display().to_string();
+    let error = fetcher.fetch(&source, made.sha256, disk.path(), &nobody).await.unwrap_err();
+    let place = disk.path().display().to_string();
     assert!(error.to_string().starts_with(&format!("the disk of {place} is full")), "{error}");
-    assert_eq!(names(disk.0.path()), [""; 0]);
+    assert_eq!(names(disk.path()), [""; 0]);
 
-    let error = unpack(&made.archive, &disk.0.path().join("dest"), &Limits::default()).unwrap_err();
+    let error = unpack(&made.archive, &disk.path().join("dest"), &Limits::default()).unwrap_err();
     assert!(error.to_string().starts_with(&format!("the disk of {place}/")), "{error}");
-    assert_eq!(names(disk.0.path()), [""; 0]);
+    assert_eq!(names(disk.path()), [""; 0]);
 
-    let full = disk.0.path().join("out");
+    let full = disk.path().join("out");
     let error = soll::artifact::bundle::create(&tree, &sha(), &full, &BTreeMap::new(), &[]).unwrap_err();
     assert!(error.to_string().starts_with(&format!("the disk of {place}/out is full")), "{error}");
     assert_eq!(names(&full), [""; 0]);

@@ -23,3 +23,4 @@ mod laws;
 
 mod crash;
 mod daemon;
+mod ssh;

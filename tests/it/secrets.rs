@@ -107,6 +107,7 @@ phase = "rollback"
 on_failure = "warn"
 run = "cat .env; false"
 [environments.web]
+app = "web"
 release = "{release}"
 root = "{dir}web"
 [environments.web.health]

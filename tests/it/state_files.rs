@@ -114,7 +114,8 @@ fn what_is_not_said_has_the_default_of_the_contract() {
         name: "local".parse().unwrap(),
         address: Address::Local,
         user: None,
-        port: 22,
+        port: None,
+        agent_dir: None,
         root: "/srv/site".to_owned(),
     };
     assert_eq!(env.targets, [local]);

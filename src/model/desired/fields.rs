@@ -85,6 +85,8 @@ field! {
     HostAddress(String), "soll-address", None, "api.example.com", take;
     /// A user of a host.
     User(String), "soll-user", Some("^[A-Za-z0-9_][A-Za-z0-9._-]*$"), "deploy", take;
+    /// A directory on a host, for programs.
+    AgentDir(String), "soll-agent-dir", Some("^(/|~/)[A-Za-z0-9/._+=@,-]+$"), "/opt/soll", take;
     /// Host and port; a template.
     Endpoint(String), "soll-endpoint", None, "127.0.0.1:6379", take;
     /// A URL that is fetched with HTTP; a template.

@@ -57,6 +57,7 @@ pub const FORMATS: &[Format] = &[
     ("soll-percent", |t| percent(t).map(drop)),
     ("soll-address", |t| address(t)),
     ("soll-user", |t| user(t)),
+    ("soll-agent-dir", |t| agent_dir(t)),
     ("soll-endpoint", |t| endpoint(t)),
     ("soll-http", |t| http(t)),
     ("soll-bundle", |t| bundle(t)),
@@ -263,6 +264,21 @@ fn user(text: &str) -> Checked {
     let good = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
     if good { Ok(()) } else { Err(Fault::new(format!("`{text}` is not the name of a user"))) }
+}
+
+/// It stands in a command line of the host: letters that mean something to a shell have no place in it.
+fn agent_dir(text: &str) -> Checked {
+    let bad = || Fault::new(format!("`{text}` is not a directory that agents can be kept in"));
+    let Some(path) = text.strip_prefix("~/").or_else(|| text.strip_prefix('/')).filter(|path| !path.is_empty()) else {
+        return Err(bad().help("an absolute path, or one below the user's home: \"/opt/soll\", \"~/.soll\""));
+    };
+    if path.split('/').any(|part| part == "..") {
+        return Err(bad().help("leave out `..`"));
+    }
+    if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._+=@,-".contains(&b)) {
+        return Err(bad().help("letters, digits and `/._+=@,-` only"));
+    }
+    Ok(())
 }
 
 /// `host:port`, where both may be templates.

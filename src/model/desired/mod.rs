@@ -119,7 +119,9 @@ pub struct Target {
     pub name: HostName,
     pub address: Address,
     pub user: Option<String>,
-    pub port: u16,
+    pub port: Option<u16>,
+    /// Where the agent's program is kept there.
+    pub agent_dir: Option<String>,
     /// ROOT on this host, absolute, templates filled.
     pub root: String,
 }

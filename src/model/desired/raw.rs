@@ -59,9 +59,11 @@ pub struct Host {
     pub address: HostAddress,
     /// The SSH user. Default: what the SSH configuration says.
     pub user: Option<User>,
-    /// The SSH port. Default: 22.
+    /// The SSH port. Default: what the SSH configuration says, else 22.
     #[schemars(range(min = 1, max = 65535), example = 22)]
     pub port: Option<u16>,
+    /// Where the agent's program is kept on the host. Default: `~/.cache/soll/agents`.
+    pub agent_dir: Option<AgentDir>,
 }
 
 /// Where bundles are. `{sha}`, `{sha8}`, `{env}` and variables are filled in.

@@ -10,6 +10,7 @@ use soll::model::observed::DriftKind;
 use soll::model::record::Refusal;
 
 use super::world::{Bundle, LEASE, World, name, release, shared};
+use crate::support::disk::Disk;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_arrives_with_its_modes_and_only_what_is_missing_is_sent() {
@@ -247,32 +248,11 @@ async fn an_old_directory_is_adopted_and_a_leftover_of_ours_is_not() {
     assert_eq!(world.call(adopt("none")).await.unwrap_err(), Refusal::NoSuchRelease(name("none")).into());
 }
 
-/// A small file system of its own.
-struct Tmpfs(tempfile::TempDir);
-
-impl Tmpfs {
-    fn new(size: &str) -> Tmpfs {
-        let dir = tempfile::tempdir().unwrap();
-        let done = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
-            .arg(dir.path())
-            .status();
-        assert!(done.unwrap().success(), "mounting a tmpfs needs root");
-        Tmpfs(dir)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").args(["-l".as_ref(), self.0.path().as_os_str()]).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_leaves_everything_as_it_was() {
-    let disk = Tmpfs::new("2m");
+    let disk = Disk::new("2m");
     let mut world = World::new().await;
-    world.root = disk.0.path().join("app").display().to_string();
+    world.root = disk.path().join("app").display().to_string();
     world.acquire(1, LEASE).await.unwrap();
     world.deploy(1, "r1", 'a', &Bundle::new(&[("x", "small")])).await;
     let big = "x".repeat(3_000_000);

@@ -234,7 +234,8 @@ fn environment(dice: &mut Dice) -> Environment {
         name: format!("web{n}").parse().unwrap(),
         address: Address::Remote(format!("web{n}")),
         user: None,
-        port: 22,
+        port: None,
+        agent_dir: None,
         root: "/srv".to_owned(),
     });
     let rolling = Strategy::Rolling {

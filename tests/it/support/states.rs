@@ -112,7 +112,8 @@ pub fn target(name: &str) -> Target {
         name: host_name(name),
         address: Address::Remote(format!("{name}.example.com")),
         user: Some("deploy".to_owned()),
-        port: 22,
+        port: None,
+        agent_dir: None,
         root: "/var/www/api".to_owned(),
     }
 }

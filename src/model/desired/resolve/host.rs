@@ -24,7 +24,8 @@ impl Scope<'_> {
         let Some(hosts) = &self.raw.hosts else {
             let host: HostName = THIS_MACHINE.parse().ok()?;
             let root = self.root(&root.0, &host)?;
-            return Some(vec![Target { name: host, address: Address::Local, user: None, port: 22, root }]);
+            let (name, address) = (host, Address::Local);
+            return Some(vec![Target { name, address, user: None, port: None, agent_dir: None, root }]);
         };
         let mut targets: Vec<Target> = Vec::new();
         for (index, host) in hosts.iter().enumerate() {
@@ -43,8 +44,8 @@ impl Scope<'_> {
                 address => Address::Remote(address.to_owned()),
             };
             let root = self.root(&root.0, &name)?;
-            let (user, port) = (raw.user.map(|user| user.0), raw.port.unwrap_or(22));
-            targets.push(Target { name, address, user, port, root });
+            let (user, agent_dir) = (raw.user.map(|user| user.0), raw.agent_dir.map(|dir| dir.0));
+            targets.push(Target { name, address, user, port: raw.port, agent_dir, root });
         }
         Some(targets)
     }
@@ -90,7 +91,7 @@ pub(super) fn collisions(tables: &Tables, resolved: &[Resolved], out: &mut Diagn
         for target in &this.environment.targets {
             let (address, port) = match &target.address {
                 Address::Local => ("this machine".to_owned(), 0),
-                Address::Remote(address) => (address.to_ascii_lowercase(), target.port),
+                Address::Remote(address) => (address.to_ascii_lowercase(), target.port.unwrap_or(22)),
             };
             let place = (address.clone(), port, target.root.as_str());
             let Some((other, first)) = seen.get(&place) else {

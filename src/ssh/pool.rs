@@ -1,0 +1,225 @@
+//! The connections of this process: one per host, opened when it is needed, used by all runs and passes, opened anew when
+//! it broke. A second one only where a host has more sessions open than one connection may have.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell};
+
+use super::agent::{self, DIR, Put, Started};
+use super::connection::Connection;
+use super::endpoint::Endpoint;
+use super::error::{Phase, SshError};
+use super::program::Programs;
+use super::settings::{Place, Settings};
+use crate::host::client::Client;
+use crate::host::wire::{HostError, Op, Reply};
+
+/// All hosts. Cheap to share behind an `Arc`.
+pub struct Pool {
+    settings: Settings,
+    programs: OnceCell<Arc<Programs>>,
+    hosts: Mutex<HashMap<Endpoint, Arc<Host>>>,
+    /// By the way to them.
+    jumps: Mutex<HashMap<Vec<String>, Arc<AsyncMutex<Connections>>>>,
+}
+
+#[derive(Default)]
+struct Host {
+    connections: AsyncMutex<Connections>,
+    /// One agent for whatever holds nothing: observations, probes, samples.
+    reader: AsyncMutex<Option<Client>>,
+    /// Whoever puts an agent there.
+    putting: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct Connections {
+    open: Vec<Arc<Connection>>,
+    /// The last attempt that failed: who waited for it hears its reason, instead of waiting as long once more.
+    failed: Option<(Instant, SshError)>,
+}
+
+impl Connections {
+    /// One that fits; nothing: the caller opens one, and notes it. An attempt that failed while this caller waited for
+    /// its turn is not made again for it.
+    fn take(
+        &mut self,
+        asked: Instant,
+        fits: impl Fn(&Connection) -> bool,
+    ) -> Result<Option<Arc<Connection>>, SshError> {
+        self.open.retain(|connection| connection.is_usable());
+        if let Some(connection) = self.open.iter().find(|connection| fits(connection)) {
+            return Ok(Some(connection.clone()));
+        }
+        match &self.failed {
+            Some((at, error)) if *at > asked => Err(error.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    fn note(&mut self, opened: Result<Connection, SshError>) -> Result<Arc<Connection>, SshError> {
+        let opened = opened.map(Arc::new);
+        match &opened {
+            Ok(connection) => self.open.push(connection.clone()),
+            Err(error) => self.failed = Some((Instant::now(), error.clone())),
+        }
+        opened
+    }
+}
+
+impl Pool {
+    /// Nothing is connected yet.
+    pub fn new(settings: Settings) -> Pool {
+        Pool { settings, programs: OnceCell::new(), hosts: Mutex::default(), jumps: Mutex::default() }
+    }
+
+    /// An agent of its own for one run: what it holds is let go when the last clone of this is dropped, and its leases
+    /// are renewed by this run's frames alone (law 6).
+    ///
+    /// # Errors
+    /// The host cannot be reached, or runs no agent: where, in which phase, why, and what to do.
+    pub async fn agent(&self, endpoint: &Endpoint) -> Result<Client, HostError> {
+        Ok(self.started(endpoint, &self.host(endpoint)).await?)
+    }
+
+    /// An operation that holds nothing, by an agent that all share. A connection that broke since it was last used is
+    /// opened anew.
+    ///
+    /// # Errors
+    /// Those of the operation and of [`Pool::agent`].
+    pub async fn ask(&self, endpoint: &Endpoint, root: &str, op: Op) -> Result<Reply, HostError> {
+        let host = self.host(endpoint);
+        let (client, fresh) = self.reader(endpoint, &host).await?;
+        match client.call(root, op.clone()).await {
+            Err(HostError::Connection(_)) if !fresh => {
+                let (client, _) = self.reader(endpoint, &host).await?;
+                client.call(root, op).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// The shared agent, and whether it was only started now.
+    async fn reader(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<(Client, bool), SshError> {
+        let asked = Instant::now();
+        let mut reader = host.reader.lock().await;
+        if let Some(client) = reader.as_ref().filter(|client| !client.is_dead()) {
+            return Ok((client.clone(), false));
+        }
+        *reader = None;
+        if let Some((at, error)) = &host.connections.lock().await.failed
+            && *at > asked
+        {
+            return Err(error.clone());
+        }
+        let client = self.started(endpoint, host).await?;
+        *reader = Some(client.clone());
+        Ok((client, true))
+    }
+
+    async fn started(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<Client, SshError> {
+        let programs = self.programs(endpoint).await?;
+        let dir = endpoint.agent_dir.as_deref().unwrap_or(DIR);
+        let (mut turn, mut done) = (None, false);
+        loop {
+            let connection = self.connection(endpoint, host).await?;
+            match agent::start(&connection, &programs, dir).await? {
+                Started::Agent(client) => return Ok(client),
+                // The next one is another connection.
+                Started::Full => {}
+                // Somebody else may be putting it there: look again when it is our turn.
+                Started::Missing(_) if turn.is_none() => turn = Some(host.putting.lock().await),
+                Started::Missing(_) if done => {
+                    let what = format!("the agent was put into {dir}, and is not there");
+                    let cure = "does something on the host remove it?";
+                    return Err(SshError::new(&connection.place, Phase::Agent, what, cure));
+                }
+                Started::Missing(program) => done = agent::put(&connection, &program, dir).await? == Put::Done,
+            }
+        }
+    }
+
+    /// A connection with room for one more session.
+    async fn connection(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<Arc<Connection>, SshError> {
+        let asked = Instant::now();
+        let mut connections = host.connections.lock().await;
+        let ready = connections.take(asked, Connection::has_room)?;
+        if let Some(connection) = ready {
+            return Ok(connection);
+        }
+        let opened = async {
+            let way = self.way(endpoint, &mut Vec::new()).await?;
+            self.travel(&way).await
+        };
+        let opened = opened.await;
+        connections.note(opened)
+    }
+
+    /// The hosts that lead there, that one last.
+    fn way<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        before: &'a mut Vec<String>,
+    ) -> BoxFuture<'a, Result<Vec<Arc<Place>>, SshError>> {
+        Box::pin(async move {
+            let place = self.settings.place(endpoint).await?;
+            let name = place.to_string();
+            if before.contains(&name) {
+                let what = format!("the jump hosts lead in a circle: {}, {name}", before.join(", "));
+                return Err(SshError::new(endpoint, Phase::Configuration, what, "correct `ProxyJump`"));
+            }
+            before.push(name);
+            let mut way = Vec::new();
+            for (index, jump) in place.jumps.iter().enumerate() {
+                // The second is reached through the first, whatever the configuration says of it alone.
+                match index {
+                    0 => way.extend(self.way(jump, before).await?),
+                    _ => way.push(Arc::new(self.settings.place(jump).await?)),
+                }
+            }
+            way.push(Arc::new(place));
+            Ok(way)
+        })
+    }
+
+    /// A connection to the last of these. Those before are shared by all that lies behind them.
+    async fn travel(&self, way: &[Arc<Place>]) -> Result<Connection, SshError> {
+        let mut through = None;
+        let Some((last, jumps)) = way.split_last() else { unreachable!("a way has an end") };
+        for (index, jump) in jumps.iter().enumerate() {
+            let asked = Instant::now();
+            let shared = self.jump(&way[..=index]);
+            let mut connections = shared.lock().await;
+            through = Some(match connections.take(asked, Connection::is_usable)? {
+                Some(connection) => connection,
+                None => connections.note(Connection::open(&self.settings, jump.clone(), through).await)?,
+            });
+        }
+        Connection::open(&self.settings, last.clone(), through).await
+    }
+
+    fn jump(&self, way: &[Arc<Place>]) -> Arc<AsyncMutex<Connections>> {
+        let key = way.iter().map(ToString::to_string).collect();
+        self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+
+    async fn programs(&self, endpoint: &Endpoint) -> Result<Arc<Programs>, SshError> {
+        let read = || async {
+            let settings = self.settings.clone();
+            let read = tokio::task::spawn_blocking(move || Programs::read(&settings)).await;
+            read.map_err(|error| error.to_string()).flatten().map(Arc::new)
+        };
+        let programs = self.programs.get_or_try_init(read).await;
+        programs.cloned().map_err(|why| {
+            SshError::new(endpoint, Phase::Bootstrap, why, "correct `[agents]` in the controller's settings")
+        })
+    }
+
+    fn host(&self, endpoint: &Endpoint) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(endpoint.clone()).or_default().clone()
+    }
+}

@@ -1,0 +1,226 @@
+//! What the controller is told about SSH, and what the SSH configuration says about one host. `ssh -G` reads the
+//! configuration: OpenSSH alone knows its rules. Where there is no `ssh`, its defaults hold.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+use super::error::{Phase, SshError, quote};
+use crate::host::wire::Secret;
+
+/// `ssh -G` runs what a `Match exec` says: it must end.
+const CONFIGURATION: Duration = Duration::from_secs(10);
+/// Until a host answers, and again until the keys are exchanged, where `ConnectTimeout` says nothing.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// The controller's own settings.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The key to log in with; without it the agent's and the usual ones.
+    pub key: Option<PathBuf>,
+    /// Opens the keys that are encrypted.
+    pub passphrase: Option<Secret>,
+    /// The only file that host keys are read from; without it those of the user and of the machine.
+    pub known_hosts: Option<PathBuf>,
+    /// Instead of the user's `ssh_config`.
+    pub config: Option<PathBuf>,
+    /// The program to put on hosts whose `uname -m` says this; without it this program, on machines like this one.
+    pub agents: BTreeMap<String, PathBuf>,
+}
+
+/// One host with all that is said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// How `known_hosts` calls it.
+    pub known_as: String,
+    pub known_hosts: Vec<PathBuf>,
+    pub identities: Vec<PathBuf>,
+    /// No key of the agent that is not among the identities.
+    pub identities_only: bool,
+    pub agent: Option<PathBuf>,
+    /// The way there, the first hop first.
+    pub jumps: Vec<Endpoint>,
+    pub connect: Duration,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}:{}", self.user, self.host, self.port)
+    }
+}
+
+impl Settings {
+    /// Everything about one endpoint. The endpoint's own words win over the configuration, these settings over both.
+    ///
+    /// # Errors
+    /// The configuration cannot be read, or asks for what this program does not do.
+    pub async fn place(&self, endpoint: &Endpoint) -> Result<Place, SshError> {
+        let said = Said(self.ask(endpoint).await?);
+        let wrong = |what: String, cure: &str| SshError::new(endpoint, Phase::Configuration, what, cure);
+        if let Some(command) = said.one("proxycommand").filter(|command| *command != "none") {
+            return Err(wrong(
+                format!(
+                    "the SSH configuration goes there by `ProxyCommand {command}`, which this program does not run"
+                ),
+                "use `ProxyJump`",
+            ));
+        }
+        let host = said.one("hostname").unwrap_or(&endpoint.address).to_owned();
+        let port = endpoint.port.or_else(|| said.one("port")?.parse().ok()).unwrap_or(22);
+        let user = endpoint.user.clone().or_else(|| said.one("user").map(str::to_owned)).unwrap_or_else(me);
+        let fill = |text: &str| expand(text, &host, port, &user, &endpoint.address);
+        let jumps = said.one("proxyjump").filter(|jump| *jump != "none").unwrap_or_default();
+        let jumps = jumps.split(',').filter(|jump| !jump.is_empty()).map(|jump| {
+            let bad = || wrong(format!("`ProxyJump {jump}` names no host"), "write user@host:port");
+            Endpoint::parse(jump).ok_or_else(bad)
+        });
+        let jumps = jumps.collect::<Result<_, _>>()?;
+        let identities = match &self.key {
+            Some(key) => vec![key.clone()],
+            None => said.all("identityfile").map(fill).collect(),
+        };
+        let known_hosts = match &self.known_hosts {
+            Some(file) => vec![file.clone()],
+            None => {
+                let files = ["userknownhostsfile", "globalknownhostsfile"].into_iter().filter_map(|key| said.one(key));
+                files.flat_map(str::split_ascii_whitespace).filter(|file| *file != "none").map(fill).collect()
+            }
+        };
+        let agent = match said.one("identityagent").filter(|agent| *agent != "SSH_AUTH_SOCK") {
+            Some("none") => None,
+            Some(agent) => match agent.strip_prefix('$') {
+                Some(name) => std::env::var_os(name.trim_matches(['{', '}'])).map(PathBuf::from),
+                None => Some(fill(agent)),
+            },
+            None => std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(PathBuf::from),
+        };
+        let seconds = said.one("connecttimeout").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
+        let known_as = match said.one("hostkeyalias") {
+            Some(alias) => alias.to_ascii_lowercase(),
+            None => super::known_hosts::name_of(&host, port),
+        };
+        Ok(Place {
+            known_as,
+            known_hosts,
+            identities_only: self.key.is_some() || said.one("identitiesonly") == Some("yes"),
+            identities,
+            agent,
+            jumps,
+            connect: seconds.map_or(CONNECT, Duration::from_secs),
+            host,
+            port,
+            user,
+        })
+    }
+
+    /// Lines of `key value`, from `ssh -G`; its defaults where there is no such program.
+    async fn ask(&self, endpoint: &Endpoint) -> Result<Vec<(String, String)>, SshError> {
+        let wrong = |what: String, cure: &str| SshError::new(endpoint, Phase::Configuration, what, cure);
+        let mut command = tokio::process::Command::new("ssh");
+        command.arg("-G").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        if let Some(config) = &self.config {
+            command.arg("-F").arg(config);
+        }
+        if let Some(user) = &endpoint.user {
+            command.arg("-l").arg(user);
+        }
+        if let Some(port) = endpoint.port {
+            command.arg("-p").arg(port.to_string());
+        }
+        command.arg("--").arg(&endpoint.address);
+        let answer = match tokio::time::timeout(CONFIGURATION, command.output()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                return match &self.config {
+                    Some(config) => Err(wrong(
+                        format!("{} cannot be read without the program `ssh`", config.display()),
+                        "install the OpenSSH client, or do without SOLL_SSH_CONFIG",
+                    )),
+                    None => Ok(defaults()),
+                };
+            }
+            Ok(Err(error)) => {
+                return Err(wrong(format!("`ssh -G` cannot be started: {error}"), "look at that program"));
+            }
+            Err(_) => {
+                let what = format!("`ssh -G` did not end within {} s", CONFIGURATION.as_secs());
+                return Err(wrong(what, "look for a `Match exec` in the SSH configuration"));
+            }
+        };
+        if !answer.status.success() {
+            let what = format!("`ssh -G` refuses the SSH configuration: {}", quote(&answer.stderr));
+            return Err(wrong(what, "correct it, or name another one with SOLL_SSH_CONFIG"));
+        }
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(lines.map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned())).collect())
+    }
+}
+
+struct Said(Vec<(String, String)>);
+
+impl Said {
+    fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
+    }
+
+    fn one<'a>(&'a self, key: &'a str) -> Option<&'a str> {
+        self.all(key).next()
+    }
+}
+
+/// What OpenSSH does without a configuration.
+fn defaults() -> Vec<(String, String)> {
+    [
+        ("identityfile", "~/.ssh/id_ed25519"),
+        ("identityfile", "~/.ssh/id_ecdsa"),
+        ("identityfile", "~/.ssh/id_rsa"),
+        ("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"),
+        ("globalknownhostsfile", "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+fn home() -> PathBuf {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map_or_else(|| PathBuf::from("/"), PathBuf::from)
+}
+
+/// The user that this process runs as, as far as its environment says.
+fn me() -> String {
+    let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    named.into_iter().find(|name| !name.is_empty()).unwrap_or_else(|| "root".to_owned())
+}
+
+/// `~` and the tokens of `ssh_config` in a path.
+fn expand(text: &str, host: &str, port: u16, user: &str, asked: &str) -> PathBuf {
+    let text = text.trim_matches('"');
+    let (mut out, rest) = match text.strip_prefix("~/") {
+        Some(rest) => (format!("{}/", home().display()), rest),
+        None => (String::new(), text),
+    };
+    let mut chars = rest.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('d') => out.push_str(&home().display().to_string()),
+            Some('h') => out.push_str(host),
+            Some('n') => out.push_str(asked),
+            Some('p') => out.push_str(&port.to_string()),
+            Some('r') => out.push_str(user),
+            Some('u') => out.push_str(&me()),
+            Some('%') | None => out.push('%'),
+            Some(other) => out.extend(['%', other]),
+        }
+    }
+    Path::new(&out).to_owned()
+}

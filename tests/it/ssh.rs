@@ -1,0 +1,10 @@
+//! Hosts over SSH: the real program against real sshd processes of these tests' own, with keys, ports and homes of their
+//! own. `fish` and `tcsh` stand in for login shells that are no POSIX shells.
+
+mod agents;
+mod deploy;
+mod hostkeys;
+mod logins;
+mod server;
+mod shells;
+mod ways;
