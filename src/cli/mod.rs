@@ -11,8 +11,10 @@ mod bundle;
 mod daemon;
 mod demo;
 mod diff;
+mod doctor;
 mod edits;
 mod error;
+mod findings;
 mod global;
 mod history;
 mod init;
@@ -91,6 +93,8 @@ enum Command {
     Start(operate::Start),
     /// Accept a rewritten history of the state repository after looking at it
     Acknowledge(acknowledge::Acknowledge),
+    /// Look for what stands between the environments and their next deployment, with the fix beside each finding
+    Doctor(doctor::Doctor),
     /// Make a bundle with its checksum from a built directory
     Bundle(bundle::Bundle),
     /// Print what a recipe sets
@@ -184,6 +188,7 @@ async fn run(cli: Cli) -> Result {
         Command::Stop(command) => command.run(global).await,
         Command::Start(command) => command.run(global).await,
         Command::Acknowledge(command) => command.run(global).await,
+        Command::Doctor(command) => command.run(global).await,
         Command::Bundle(command) => command.run(global),
         Command::Recipe(command) => command.run(),
         Command::Schema => text::schema(),

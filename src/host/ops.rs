@@ -10,7 +10,7 @@ use super::observe::{current, observe};
 use super::root::{Root, now};
 use super::stage::{self, Feed};
 use super::wire::{HostError, Op, Reply, Secret};
-use super::{command, link, prune, seal, switch};
+use super::{command, examine, link, prune, seal, switch};
 use crate::model::desired::{MetricSource, Probe};
 use crate::model::observed::{Attempt, Verdict};
 use crate::model::record::{Accepted, Cancel, Command, Record};
@@ -71,6 +71,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
                 _ => prober.measure(&source, &dir, secret.as_ref(), timeout),
             }))
         }
+        Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what)?))),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::Accept { commit, .. } => note(root, |record| record.accepted = Some(Accepted { commit, at: now() })),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::examine::{Examine, Examined};
 use crate::artifact::manifest::Manifest;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
@@ -176,6 +177,8 @@ pub enum Op {
     Manifest {
         name: ReleaseName,
     },
+    /// What the host is like (`doctor`). Reads only.
+    Examine(Box<Examine>),
     /// Nothing; renews the lease.
     Ping,
 }
@@ -211,6 +214,7 @@ impl Op {
             | Op::Sample { .. }
             | Op::Cancel { .. }
             | Op::Manifest { .. }
+            | Op::Examine(_)
             | Op::Ping => None,
         }
     }
@@ -329,6 +333,7 @@ pub enum Reply {
     },
     Drift(DriftReport),
     Manifest(Manifest),
+    Examined(Box<Examined>),
 }
 
 /// What a gate says.

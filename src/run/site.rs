@@ -162,7 +162,8 @@ impl World for Site {
                     Ok(piece) => together.extend_from_slice(&piece),
                     Err(error) => drop(sender.blocking_send(Err(error))),
                 }
-                let gone = together.len() >= TOGETHER && sender.blocking_send(Ok(std::mem::take(&mut together))).is_err();
+                let gone =
+                    together.len() >= TOGETHER && sender.blocking_send(Ok(std::mem::take(&mut together))).is_err();
                 if failed || gone {
                     return;
                 }
