@@ -1,6 +1,7 @@
 //! From a plan to effects: the dispatcher (the only writer of run state), the executor (a match on the step), one
 //! reconciliation pass, and the daemon that repeats it.
 
+pub mod adopt;
 pub mod commit;
 pub mod controller;
 pub mod daemon;
@@ -14,6 +15,7 @@ pub mod judge;
 mod lane;
 pub mod observe;
 pub mod outcome;
+pub mod preflight;
 pub mod published;
 pub mod reach;
 pub mod reconcile;

@@ -23,4 +23,5 @@ mod laws;
 
 mod crash;
 mod daemon;
+mod doctor;
 mod ssh;
