@@ -182,6 +182,10 @@ fn undo(root: &Root) -> Result<(), HostError> {
         journal.done = last;
         journal.save(root)?;
     }
+    // Holding a root makes them; an undo leaves them only where they hold something.
+    for dir in [root.releases(), root.shared()] {
+        let _ = fs::remove_dir(dir);
+    }
     remove(&root.own(FILE))
 }
 
