@@ -33,9 +33,10 @@ pub trait Prober: Send + Sync {
 pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) -> Result<Reply, HostError> {
     if let Some(epoch) = op.epoch() {
         root.record()?.fence(epoch)?;
-        if !matches!(op, Op::Convert { .. }) {
-            convert::guard(root)?;
-        }
+    }
+    // Half converted, it is not what it seems: a plan would ask for data that are only on their way.
+    if matches!(op, Op::Observe(_)) || op.epoch().is_some() && !matches!(op, Op::Convert { .. }) {
+        convert::guard(root)?;
     }
     match op {
         Op::Observe(what) => Ok(Reply::State(Box::new(observe(root, &what)?))),

@@ -6,8 +6,6 @@ use std::time::Duration;
 use super::controller::{Controller, Snapshot, now};
 use super::doctor;
 use super::finding::Findings;
-use super::hold::next_epoch;
-use super::observe::{Look, observe};
 use super::reach::ask;
 use super::site::{Site, Wish};
 use super::world::World;
@@ -35,15 +33,12 @@ pub async fn adopt(
     wishes: &Wishes,
 ) -> Vec<Findings> {
     let mut all = Vec::new();
-    let names = [env.name.clone()];
-    let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
-    let epoch = next_epoch(&observed, &env.name);
     for target in &env.targets {
         let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
         match ask(controller, target, Op::Survey(Box::new(wishes.survey.clone()))).await {
             Ok(Reply::Surveyed(seen)) => {
-                let held = Held { site: &site, env, target, epoch };
+                let held = Held { site: &site, env, target, epoch: seen.epoch.next() };
                 held.one(controller, *seen, wishes, &mut findings).await;
             }
             Ok(other) => findings.fail("root", format!("the host answered {other:?}"), "report this"),

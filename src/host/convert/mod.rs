@@ -15,7 +15,7 @@ use super::root::{Root, json, remove};
 use super::wire::{HostError, Reply};
 use crate::fault::fault;
 use crate::model::desired::Shared;
-use crate::model::ids::{ReleaseName, Sha};
+use crate::model::ids::{Epoch, ReleaseName, Sha};
 use crate::model::observed::Current;
 use crate::model::record::Record;
 
@@ -57,6 +57,8 @@ pub struct Surveyed {
     pub refused: Vec<(String, String)>,
     pub name: ReleaseName,
     pub steps: Vec<Step>,
+    /// The highest that ever acted here.
+    pub epoch: Epoch,
 }
 
 /// The kinds of roots.

@@ -64,6 +64,7 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
         refused: Vec::new(),
         name,
         steps: journal.map(|journal| journal.steps).unwrap_or_default(),
+        epoch: root.record()?.epoch,
     };
     if kind == Kind::Checkout {
         let mut look = Look { root, ask, seen: &mut seen, mutable: globs(&ask.mutable), relinks: Vec::new() };

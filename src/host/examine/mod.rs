@@ -20,7 +20,7 @@ use super::command::{self, PATH};
 use super::observe::{current, missing_env};
 use super::root::{Root, now};
 use super::wire::HostError;
-use super::{envfile, people};
+use super::{convert, envfile, people};
 use crate::model::desired::Shared;
 use crate::model::ids::Digest;
 use crate::model::observed::Current;
@@ -66,6 +66,8 @@ pub struct Examined {
     pub nginx: Option<Nginx>,
     /// The record cannot be read, and why.
     pub record: Option<String>,
+    /// A conversion is half done.
+    pub unfinished: Option<String>,
 }
 
 /// A directory of the layout.
@@ -148,6 +150,7 @@ pub fn examine(root: &Root, what: &Examine) -> Result<Examined, HostError> {
         tokens: tokens(root, what),
         nginx: which("nginx").map(|_| configuration(root)),
         record: root.record().err().map(|error| error.to_string()),
+        unfinished: convert::guard(root).err().map(|error| error.to_string()),
     };
     examined.ended = now();
     Ok(examined)
@@ -271,7 +274,7 @@ pub fn keyed(nonce: &str, value: &str) -> Digest {
 }
 
 fn configuration(root: &Root) -> Nginx {
-    match said_whole("nginx -T").or_else(|_| said_whole("sudo -n nginx -T")) {
+    match said_whole("timeout 10 nginx -T").or_else(|why| said_whole("timeout 10 sudo -n nginx -T").map_err(|_| why)) {
         Ok(text) => Nginx::Read { stale: nginx::stale(&text, &root.current().display().to_string()) },
         Err(why) => Nginx::Unknown(why),
     }

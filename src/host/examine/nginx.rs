@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub fn stale(dump: &str, current: &str) -> Vec<String> {
     let files = files(dump);
     let mut found: Vec<String> = Vec::new();
-    for (_, text) in &files {
+    for text in files.values() {
         for server in servers(text) {
             let mut words = Vec::new();
             expand(&server, &files, 0, &mut words);

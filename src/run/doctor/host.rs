@@ -32,6 +32,9 @@ pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: 
     if let Some(why) = &seen.record {
         findings.fail("record", why.as_str(), "restore .soll/record.json, or move it away and run `soll adopt`");
     }
+    if let Some(why) = &seen.unfinished {
+        findings.fail("conversion", why.as_str(), format!("soll adopt {}", env.name));
+    }
     room(findings, seen);
     tools(findings, env, target, seen);
     permissions(findings, env, target, seen);

@@ -30,7 +30,11 @@ fn a_checkout_is_converted_deployed_to_and_its_data_stay() {
     assert_eq!(rest(&w), converted, "a second time changes nothing");
     w.soll("apply").exits(0);
     assert_eq!(w.runs("staging"), "a");
-    for (path, text) in [(".env", "APP_KEY=hidden-key-1\n"), ("public/uploads/2025/cat.jpg", "a cat"), ("database/app.sqlite", "rows and rows")] {
+    for (path, text) in [
+        (".env", "APP_KEY=hidden-key-1\n"),
+        ("public/uploads/2025/cat.jpg", "a cat"),
+        ("database/app.sqlite", "rows and rows"),
+    ] {
         assert_eq!(w.read(&format!("staging/current/{path}")), text, "{path}");
     }
     w.soll("adopt staging --undo").exits(1).says("since the conversion");
@@ -71,7 +75,10 @@ fn a_server_behind_ssh_is_converted_as_well() {
     w.write("staging/.env", "APP_KEY=hidden-key-1\n");
     let before = rest(&w);
     w.soll("adopt staging").exits(0).hides("hidden-key-1");
-    assert_eq!((w.runs("staging").as_str(), w.read("staging/shared/.env").as_str()), ("live", "APP_KEY=hidden-key-1\n"));
+    assert_eq!(
+        (w.runs("staging").as_str(), w.read("staging/shared/.env").as_str()),
+        ("live", "APP_KEY=hidden-key-1\n")
+    );
     w.soll("adopt staging --undo").exits(0);
     assert_eq!(rest(&w), before);
 }

@@ -14,7 +14,8 @@ fn dies(w: &mut World, line: &str, place: &str, nth: usize) -> bool {
 }
 
 fn places(back: bool) -> impl Iterator<Item = &'static str> {
-    let of = move |place: &&&str| place.starts_with("host.convert.") && (**place == "host.convert.after-back-step") == back;
+    let of =
+        move |place: &&&str| place.starts_with("host.convert.") && (**place == "host.convert.after-back-step") == back;
     fault::BESIDE.iter().filter(of).copied()
 }
 
@@ -33,7 +34,8 @@ fn a_conversion_goes_on_or_back_from_everywhere() {
             passed += 1;
             // A deployment would not find the data: none happens.
             if place == "host.convert.after-step" && nth == 5 {
-                w.soll("apply").exits(1).says("begun and not finished");
+                w.soll("apply").exits(6).says("begun and not finished");
+                w.soll("doctor").exits(1).says("FAIL    conversion");
             }
             // Both ways from the same place, by turns and from the same crash.
             if nth % 2 == 0 {

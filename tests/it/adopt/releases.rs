@@ -20,7 +20,10 @@ fn names_and_links_of_every_style_are_understood_and_nothing_is_changed() {
     for (name, absolute) in [("20251102154900", false), ("12", true), ("20251028_150000-abc123", true)] {
         let w = world(name, absolute);
         let before = w.tree("staging");
-        w.soll("adopt staging").exits(0).says(&format!("current leads to {name}")).says("as the way back, then deploys aaaaaaaa");
+        w.soll("adopt staging")
+            .exits(0)
+            .says(&format!("current leads to {name}"))
+            .says("as the way back, then deploys aaaaaaaa");
         assert_eq!(w.tree("staging"), before, "{name}");
         w.soll("apply").exits(0);
         assert_eq!(w.runs("staging"), "a");
