@@ -61,6 +61,9 @@ impl Held<'_> {
         let env = &self.env.name;
         if wishes.undo {
             if wishes.dry_run {
+                if seen.steps.is_empty() {
+                    findings.ok("root", "no conversion was made here: there is nothing to undo");
+                }
                 for step in seen.steps.iter().rev() {
                     findings.ok("would undo", step.to_string());
                 }

@@ -106,9 +106,9 @@ fn shift(from: &Path, to: &Path) -> Result<(), HostError> {
     match (there(from), there(to)) {
         (true, false) => {
             // Not `Dir::move_to`: where the flag is not known, a check has to do, for files have no empty stand-in.
-            let ((old, name), (new, other)) = (parts(from)?, parts(to)?);
+            let ((old, _), (new, _)) = (parts(from)?, parts(to)?);
             fs::rename(from, to).map_err(|error| {
-                HostError::Io(format!("cannot move {} to {}: {error} ({name}, {other})", from.display(), to.display()))
+                HostError::Io(format!("cannot move {} to {}: {error}", from.display(), to.display()))
             })?;
             new.sync()?;
             old.sync()

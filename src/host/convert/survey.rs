@@ -190,7 +190,9 @@ impl Look<'_> {
             return Ok(());
         }
         let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-        let ends = [".sqlite", ".sqlite3", ".db", ".log", ".rdb", ".mdb"].iter().any(|end| name.ends_with(end));
+        let ends = [".sqlite", ".sqlite3", ".db", ".log", ".rdb", ".mdb", "-wal", "-journal"]
+            .iter()
+            .any(|end| name.ends_with(end));
         let called = ["uploads", "upload", "storage", "data", "logs", "backups", "media"].contains(&name.as_str());
         let why = match () {
             () if meta.uid() != home.uid() => "another user owns it than ROOT",
@@ -224,6 +226,7 @@ impl Look<'_> {
         }
         for one in &self.ask.shared {
             let path = self.root.path().join(&one.path);
+            self.journals(&one.path);
             match fs::symlink_metadata(&path) {
                 Ok(meta) if meta.is_symlink() && fs::read_link(&path).is_ok_and(|text| text.is_relative()) => self
                     .refuse(
@@ -253,6 +256,21 @@ impl Look<'_> {
             self.links(name, device)?;
         }
         Ok(())
+    }
+
+    /// What SQLite has not folded into its database yet would stay behind, and be lost.
+    fn journals(&mut self, path: &str) {
+        for end in ["-wal", "-journal"] {
+            let beside = format!("{path}{end}");
+            let full = self.root.path().join(&beside);
+            let shared = self.ask.shared.iter().any(|one| covers(&one.path, &beside));
+            if !shared && fs::metadata(full).is_ok_and(|meta| meta.is_file() && meta.len() > 0) {
+                self.refuse(
+                    format!("`{beside}` holds changes that are not in the database yet"),
+                    "stop the application, so that SQLite folds them in, then run it again",
+                );
+            }
+        }
     }
 
     fn refuse(&mut self, what: String, next: &str) {

@@ -22,6 +22,7 @@ use crate::model::calls::{Call, calls};
 use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
 use crate::model::ids::EnvName;
 use crate::model::template::fill;
+use crate::ssh::settings::Accepted;
 
 pub use controller::{controller, secrets};
 
@@ -40,7 +41,21 @@ pub async fn doctor(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, name
         })
         .collect();
     all.extend(stream::iter(looks).buffered(WIDTH).collect::<Vec<_>>().await);
+    all.push(believed(controller));
     all
+}
+
+/// The hosts that were not known before, jump hosts among them.
+fn believed(controller: &Controller) -> Findings {
+    let mut findings = Findings::about("controller", None);
+    for Accepted { name, kind, fingerprint, file } in controller.hosts.accepted() {
+        findings.warn(
+            "host key",
+            format!("{kind} {fingerprint} is accepted for {name} and added to {}", file.display()),
+            "compare it with `ssh-keygen -lf` of /etc/ssh/ssh_host_*_key.pub on the host's own console; if it is another one, remove the line",
+        );
+    }
+    findings
 }
 
 /// One host of one environment, and what it said of itself.
@@ -83,17 +98,6 @@ async fn connect(controller: &Controller, target: &Target, findings: &mut Findin
         return true;
     };
     let hello = controller.hosts.hello(&endpoint).await;
-    for accepted in controller.hosts.accepted() {
-        let same = target.port.is_none_or(|port| port == 22)
-            || accepted.name.contains(&format!(":{}", target.port.unwrap_or(22)));
-        if same && accepted.name.contains(&endpoint.address.to_ascii_lowercase()) {
-            findings.warn(
-                "host key",
-                format!("{} {} is accepted for {} and added to {}", accepted.kind, accepted.fingerprint, accepted.name, accepted.file.display()),
-                "compare it with `ssh-keygen -lf` of /etc/ssh/ssh_host_*_key.pub on the host's own console; if it is another one, remove the line",
-            );
-        }
-    }
     match hello {
         Ok(hello) => {
             let digest = hello.binary.rsplit("soll-").next().map(|digest| digest.chars().take(12).collect::<String>());

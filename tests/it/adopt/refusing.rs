@@ -80,3 +80,13 @@ fn an_empty_root_has_nothing_to_take_over() {
     w.soll("adopt staging").exits(0).says("nothing to take over");
     assert!(!w.path("staging").exists());
 }
+
+#[test]
+fn a_database_that_is_being_written_is_not_moved() {
+    let w = checkout("");
+    w.write("staging/database/app.sqlite-wal", "pages");
+    let line = format!("{ADOPT} --leave database/app.sqlite-wal");
+    refused(&w, &line, "`database/app.sqlite-wal` holds changes that are not in the database yet");
+    w.write("staging/database/app.sqlite-wal", "");
+    w.soll(&line).exits(0);
+}
