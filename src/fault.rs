@@ -45,6 +45,17 @@ pub const HOST: &[&str] = &[
     "host.prune.after-removal",
 ];
 
+/// Places of the host in what is no part of a run: trials, and the conversion of a checkout.
+pub const BESIDE: &[&str] = &[
+    "host.trial.after-build",
+    "host.convert.after-journal",
+    "host.convert.after-step",
+    "host.convert.before-current",
+    "host.convert.after-current",
+    "host.convert.after-done",
+    "host.convert.after-back-step",
+];
+
 /// The places around a run.
 pub const RUN: &[&str] = &[
     "run.before-acquire",
@@ -127,8 +138,10 @@ pub fn point(name: &str, kind: Option<&str>) {
 macro_rules! fault {
     ($name:literal) => {{
         const _: () = assert!(
-            $crate::fault::listed($crate::fault::HOST, $name) || $crate::fault::listed($crate::fault::RUN, $name),
-            "not in fault::HOST or fault::RUN"
+            $crate::fault::listed($crate::fault::HOST, $name)
+                || $crate::fault::listed($crate::fault::BESIDE, $name)
+                || $crate::fault::listed($crate::fault::RUN, $name),
+            "not in fault::HOST, fault::BESIDE or fault::RUN"
         );
         $crate::fault::point($name, None);
     }};

@@ -13,6 +13,8 @@
 //!    match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site` (the real world).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
 //!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
+//!    Beside runs: [`host::examine`], [`host::provision`], [`host::trial`] and [`host::convert`], asked by [`run`]'s `doctor`,
+//!    `preflight` and `adopt`, which give [`run::finding`]s.
 //! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many.
 //!    A fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's share.
 //! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant here.

@@ -38,6 +38,11 @@ impl CliError {
         self
     }
 
+    /// What happened, in one sentence.
+    pub fn text(&self) -> &str {
+        &self.message
+    }
+
     /// To standard error.
     pub fn print(&self) {
         if let Some(found) = &self.diagnostics {

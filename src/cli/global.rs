@@ -105,6 +105,7 @@ impl Global {
             known_hosts: git.known_hosts.clone(),
             config: git.ssh_config.clone(),
             agents: file.agents.into_iter().chain(agents).collect(),
+            accept: None,
         };
         Ok(Settings {
             repo: self.repo.clone().or(file.repo).unwrap_or_else(|| ".".to_owned()),

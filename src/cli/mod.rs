@@ -6,20 +6,25 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod acknowledge;
+mod adopt;
 mod apply;
 mod bundle;
 mod daemon;
 mod demo;
 mod diff;
+mod doctor;
 mod edits;
 mod error;
+mod findings;
 mod global;
 mod history;
 mod init;
 mod operate;
 mod out;
 mod plan;
+mod preflight;
 mod progress;
+mod provision;
 mod screen;
 mod status;
 mod text;
@@ -93,6 +98,14 @@ enum Command {
     Start(operate::Start),
     /// Accept a rewritten history of the state repository after looking at it
     Acknowledge(acknowledge::Acknowledge),
+    /// Look for what stands between the environments and their next deployment, with the fix beside each finding
+    Doctor(doctor::Doctor),
+    /// Try the desired release on its hosts, beside everything that is live, and throw it away
+    Preflight(preflight::Preflight),
+    /// Make the directories of an environment on its hosts
+    Provision(provision::ProvisionArgs),
+    /// Take over a server that something else has deployed to
+    Adopt(adopt::Adopt),
     /// Make a bundle with its checksum from a built directory
     Bundle(bundle::Bundle),
     /// Print what a recipe sets
@@ -186,6 +199,10 @@ async fn run(cli: Cli) -> Result {
         Command::Stop(command) => command.run(global).await,
         Command::Start(command) => command.run(global).await,
         Command::Acknowledge(command) => command.run(global).await,
+        Command::Doctor(command) => command.run(global).await,
+        Command::Preflight(command) => command.run(global).await,
+        Command::Provision(command) => command.run(global).await,
+        Command::Adopt(command) => command.run(global).await,
         Command::Bundle(command) => command.run(global),
         Command::Recipe(command) => command.run(),
         Command::Schema => text::schema(),

@@ -19,7 +19,8 @@ use crate::model::record::Command;
 
 /// Of the output so many bytes are kept from the beginning, and as many from the end.
 pub const KEPT: usize = 32 * 1024;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where commands find programs.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Between asking a process group to end and killing it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long output is awaited after the command itself has ended: a process left behind may hold the pipe for ever.

@@ -1,4 +1,4 @@
-//! The names in an environment file, and a text without its values: they never leave this module (law 9). Pure.
+//! The names in an environment file, and a text without its values: they leave this module for a digest only (law 9). Pure.
 
 use std::collections::BTreeSet;
 
@@ -29,6 +29,11 @@ pub fn mask(output: &str, file: &str) -> String {
         .flat_map(lines)
         .filter(|line| line.chars().count() >= 4)
         .fold(output.to_owned(), |text, line| mask_whole(&text, &line))
+}
+
+/// The value of a variable, as an application reads it: the last assignment, without its quotes. For a digest only.
+pub fn value(text: &str, name: &str) -> Option<String> {
+    assignments(text).into_iter().rfind(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 fn assignments(text: &str) -> Vec<(String, String)> {

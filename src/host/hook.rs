@@ -15,7 +15,11 @@ use crate::model::record::{Closed, Command, Migration, Quarantine, QuarantineKey
 
 /// Asks one gate about a release that is not live yet.
 pub fn gate(root: &Root, name: &ReleaseName, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
-    let dir = directory(root, &Cwd::Release(name.clone()))?;
+    gate_in(&directory(root, &Cwd::Release(name.clone()))?, gate, run)
+}
+
+/// The same about any directory that holds a release.
+pub fn gate_in(dir: &Path, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
     let (path, kind) = match &gate.test {
         GateTest::File(path) => (path, "file"),
         GateTest::Dir(path) => (path, "directory"),
@@ -23,7 +27,7 @@ pub fn gate(root: &Root, name: &ReleaseName, gate: &Gate, run: Option<&Command>)
             let run = run.ok_or_else(|| {
                 HostError::Precondition(format!("gate `{}` is a command, but no command came with it", gate.name))
             })?;
-            let result = command::run(run, &dir)?;
+            let result = command::run(run, dir)?;
             return Ok(GateResult { pass: result.ok(), evidence: result.evidence() });
         }
     };

@@ -6,7 +6,7 @@ use super::root::Root;
 use super::stage::Feed;
 use super::wire::{HostError, Op, Reply};
 
-/// Does an operation that holds nothing: observe, probe, measure, manifest, sample, cancel.
+/// Does an operation that holds nothing: observe, probe, measure, manifest, sample, cancel, examine, survey, provision.
 ///
 /// # Errors
 /// Those of the operation; one that carries an epoch is refused.

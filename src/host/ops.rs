@@ -10,7 +10,7 @@ use super::observe::{current, observe};
 use super::root::{Root, now};
 use super::stage::{self, Feed};
 use super::wire::{HostError, Op, Reply, Secret};
-use super::{command, link, prune, seal, switch};
+use super::{command, convert, examine, link, provision, prune, seal, switch, trial};
 use crate::model::desired::{MetricSource, Probe};
 use crate::model::observed::{Attempt, Verdict};
 use crate::model::record::{Accepted, Cancel, Command, Record};
@@ -33,6 +33,10 @@ pub trait Prober: Send + Sync {
 pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) -> Result<Reply, HostError> {
     if let Some(epoch) = op.epoch() {
         root.record()?.fence(epoch)?;
+    }
+    // Half converted, it is not what it seems: a plan would ask for data that are only on their way.
+    if matches!(op, Op::Observe(_)) || op.epoch().is_some() && !matches!(op, Op::Convert { .. }) {
+        convert::guard(root)?;
     }
     match op {
         Op::Observe(what) => Ok(Reply::State(Box::new(observe(root, &what)?))),
@@ -71,6 +75,11 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
                 _ => prober.measure(&source, &dir, secret.as_ref(), timeout),
             }))
         }
+        Op::Provision(what) => Ok(Reply::Provisioned(provision::provision(root, &what)?)),
+        Op::Trial { trial, .. } => trial::perform(root, &trial),
+        Op::Survey(ask) => Ok(Reply::Surveyed(Box::new(convert::survey(root, &ask)?))),
+        Op::Convert { convert: what, .. } => convert::perform(root, &what),
+        Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what)?))),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::Accept { commit, .. } => note(root, |record| record.accepted = Some(Accepted { commit, at: now() })),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),

@@ -148,7 +148,8 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, manifest: &Man
     Ok(Reply::Extracted { copied, received })
 }
 
-fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64, u64), HostError> {
+/// The tree of a manifest, in an empty directory: how much was copied, and how much had been sent.
+pub fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64, u64), HostError> {
     let (mut copied, mut received) = (0, 0);
     let mut first_use: HashMap<Digest, &str> = HashMap::new();
     let mut wrong = Vec::new();
@@ -199,7 +200,7 @@ fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64, u64
 
 /// What arrives over the wire is checked like any other input: paths in order and below the release, parents first,
 /// links that stay inside.
-fn verify_shape(manifest: &Manifest) -> Result<(), HostError> {
+pub fn verify_shape(manifest: &Manifest) -> Result<(), HostError> {
     let mut dirs = HashSet::from([""]);
     let mut before = "";
     for entry in &manifest.entries {

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::convert::{Convert, Survey, Surveyed};
+use super::examine::{Examine, Examined};
+use super::provision::{Provision, Provisioned};
+use super::trial::Trial;
 use crate::artifact::manifest::Manifest;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
@@ -179,6 +183,22 @@ pub enum Op {
     Manifest {
         name: ReleaseName,
     },
+    /// What the host is like (`doctor`). Reads only.
+    Examine(Box<Examine>),
+    /// Makes the layout of a new root. Takes no lock: it makes what nothing else makes, and changes nothing silently.
+    Provision(Provision),
+    /// A release that is only tried.
+    Trial {
+        epoch: Epoch,
+        trial: Trial,
+    },
+    /// What kind of root it is, and what its conversion would do. Reads only.
+    Survey(Box<Survey>),
+    /// From a plain checkout to a root with releases, or back.
+    Convert {
+        epoch: Epoch,
+        convert: Convert,
+    },
     /// Nothing; renews the lease.
     Ping,
 }
@@ -207,6 +227,8 @@ impl Op {
             | Op::Quarantine { epoch, .. }
             | Op::Retry { epoch, .. }
             | Op::Accept { epoch, .. }
+            | Op::Trial { epoch, .. }
+            | Op::Convert { epoch, .. }
             | Op::SetStopped { epoch, .. } => Some(*epoch),
             Op::Observe(_)
             | Op::Probe { .. }
@@ -214,6 +236,9 @@ impl Op {
             | Op::Sample { .. }
             | Op::Cancel { .. }
             | Op::Manifest { .. }
+            | Op::Examine(_)
+            | Op::Survey(_)
+            | Op::Provision(_)
             | Op::Ping => None,
         }
     }
@@ -332,6 +357,13 @@ pub enum Reply {
     },
     Drift(DriftReport),
     Manifest(Manifest),
+    Examined(Box<Examined>),
+    Surveyed(Box<Surveyed>),
+    /// The release that the checkout became; `None`: it is a checkout again.
+    Converted {
+        name: Option<ReleaseName>,
+    },
+    Provisioned(Vec<Provisioned>),
 }
 
 /// What a gate says.

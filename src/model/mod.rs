@@ -2,6 +2,7 @@
 //! room imports nothing of the others.
 
 pub mod address;
+pub mod calls;
 pub mod desired;
 pub mod ids;
 pub mod mask;

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use super::error::{Phase, SshError};
 use super::exec::Exec;
 use super::keys::{fingerprint, login};
-use super::known_hosts::{Known, Verdict, line};
-use super::settings::{Place, Settings};
+use super::known_hosts::{self, Known, Verdict, line};
+use super::settings::{Accepted, Place, Settings};
 
 const LOGIN: Duration = Duration::from_secs(60);
 const CHANNEL: Duration = Duration::from_secs(15);
@@ -62,7 +62,8 @@ impl Connection {
         })?;
         let config = Arc::new(config(&known));
         let seen = Arc::new(Mutex::new(None));
-        let gatekeeper = Gatekeeper { known: known.clone(), seen: seen.clone() };
+        let accepts = settings.accept.is_some() && known.unreadable.is_empty();
+        let gatekeeper = Gatekeeper { known: known.clone(), seen: seen.clone(), accepts };
         let shaken = match &through {
             Some(jump) => {
                 let stream = jump.forward(&place).await?;
@@ -92,6 +93,12 @@ impl Connection {
                 ));
             }
         };
+        // The handshake is done: the host has proven that the key is its own.
+        let new = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some((key, Verdict::Unknown)), Some(accepted)) = (new, &settings.accept) {
+            let noted = introduce(&place, &key)?;
+            accepted.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
+        }
         match tokio::time::timeout(LOGIN, login(&mut handle, settings, &place)).await {
             Ok(done) => done?,
             Err(_) => {
@@ -196,6 +203,8 @@ fn config(known: &Known) -> client::Config {
 struct Gatekeeper {
     known: Known,
     seen: Arc<Mutex<Option<(PublicKey, Verdict)>>>,
+    /// A host that nobody knows is believed: a person asked for that. One that is known by another key never is.
+    accepts: bool,
 }
 
 impl client::Handler for Gatekeeper {
@@ -207,9 +216,23 @@ impl client::Handler for Gatekeeper {
         if verdict == Verdict::Known {
             return Ok(true);
         }
+        let believed = self.accepts && verdict == Verdict::Unknown;
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, verdict));
-        Ok(false)
+        Ok(believed)
     }
+}
+
+/// Makes the key of a new host known.
+fn introduce(place: &Place, key: &PublicKey) -> Result<Accepted, SshError> {
+    let failed = |what: String| {
+        SshError::new(place, Phase::HostKey, what, "name a file that can be written with SOLL_KNOWN_HOSTS")
+    };
+    let file =
+        place.known_hosts.first().ok_or_else(|| failed("there is no known_hosts to add the key to".to_owned()))?;
+    known_hosts::add(file, &place.known_as, key)
+        .map_err(|error| failed(format!("the key cannot be added to {}: {error}", file.display())))?;
+    let kind = key.algorithm().as_str().to_owned();
+    Ok(Accepted { name: place.known_as.clone(), kind, fingerprint: fingerprint(key), file: file.clone() })
 }
 
 /// The host is not the one that is meant, as far as anybody knows.

@@ -13,8 +13,9 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::error::{Phase, SshError};
 use super::program::Programs;
-use super::settings::{Place, Settings};
+use super::settings::{Accepted, Place, Settings};
 use crate::host::client::Client;
+use crate::host::frame::Hello;
 use crate::host::wire::{HostError, Op, Reply};
 
 /// All hosts. Cheap to share behind an `Arc`.
@@ -100,6 +101,21 @@ impl Pool {
             }
             answer => answer,
         }
+    }
+
+    /// What the shared agent of a host says of itself.
+    ///
+    /// # Errors
+    /// Those of [`Pool::agent`], with their phase and their cure.
+    pub async fn hello(&self, endpoint: &Endpoint) -> Result<Hello, SshError> {
+        let (client, _) = self.reader(endpoint, &self.host(endpoint)).await?;
+        Ok(client.hello().clone())
+    }
+
+    /// The hosts that were believed without being known, where that was asked for.
+    pub fn accepted(&self) -> Vec<Accepted> {
+        let accepted = self.settings.accept.as_ref();
+        accepted.map(|all| all.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// The shared agent, and whether it was only started now.

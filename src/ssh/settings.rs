@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
@@ -29,6 +30,19 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// The program to put on hosts whose `uname -m` says this; without it this program, on machines like this one.
     pub agents: BTreeMap<String, PathBuf>,
+    /// Where a person says so, hosts that no line names yet are believed, noted here, and added to `known_hosts`.
+    pub accept: Option<Arc<Mutex<Vec<Accepted>>>>,
+}
+
+/// A host that was believed without being known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// As `known_hosts` calls it.
+    pub name: String,
+    pub kind: String,
+    pub fingerprint: String,
+    /// Where its line is now.
+    pub file: PathBuf,
 }
 
 /// One host with all that is said about it.

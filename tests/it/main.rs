@@ -1,6 +1,7 @@
 //! One test binary, one module per room or subject: linking once keeps the test build short.
 mod health;
 
+mod adopt;
 mod archives;
 mod demo;
 mod fetch;
@@ -23,4 +24,5 @@ mod laws;
 
 mod crash;
 mod daemon;
+mod doctor;
 mod ssh;

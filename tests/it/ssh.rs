@@ -5,6 +5,6 @@ mod agents;
 mod deploy;
 mod hostkeys;
 mod logins;
-mod server;
+pub mod server;
 mod shells;
 mod ways;

@@ -1,0 +1,105 @@
+//! `soll provision ENV`: makes the layout of a new server. Again and again is as good as once.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::findings::print;
+use super::global::Global;
+use super::plan::snapshot;
+use super::{CliError, Result};
+use crate::host::provision::{Provision, What};
+use crate::host::wire::{HostError, Op, Reply, Secret};
+use crate::model::ids::EnvName;
+use crate::run::commit::known;
+use crate::run::finding::{Findings, Opinion};
+use crate::run::reach::ask;
+
+/// Make the directories of an environment on its hosts.
+#[derive(Args)]
+pub struct ProvisionArgs {
+    environment: EnvName,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The user that gets what is made (`www-data`) [default: who logs in]
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+    /// The group that gets what is made [default: that of the owner]
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+    /// Give directories that exist the same owner and mode
+    #[arg(long)]
+    adjust: bool,
+    /// Put this file of yours at the place of the environment file, with mode 640, where there is none yet
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+impl ProvisionArgs {
+    /// Makes it on every host.
+    pub async fn run(self, global: &Global) -> Result {
+        let controller = global.controller()?;
+        let snapshot = snapshot(&controller, None).await?;
+        let env = known(&snapshot, &self.environment)?;
+        let file = match &self.env_file {
+            None => None,
+            Some(path) => {
+                let from = env.env_file().map(|file| file.from.clone()).ok_or_else(|| {
+                    CliError::usage(format!("{} has no environment file among its `shared_files`", env.name))
+                })?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| CliError::plain(format!("cannot read {}: {error}", path.display())))?;
+                Some((from, Secret::new(text)))
+            }
+        };
+        let (mut all, mut unreachable) = (Vec::new(), false);
+        for target in &env.targets {
+            let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
+            let op = Op::Provision(Provision {
+                dry_run: self.dry_run,
+                shared: env.shared.clone(),
+                owner: self.owner.clone(),
+                group: self.group.clone(),
+                adjust: self.adjust,
+                file: file.clone(),
+            });
+            match ask(&controller, target, op).await {
+                Ok(Reply::Provisioned(done)) => {
+                    for done in done {
+                        self.tell(&mut findings, &done.path, &done.what);
+                    }
+                }
+                Ok(other) => findings.fail("provision", format!("the host answered {other:?}"), "report this"),
+                Err(HostError::Connection(why)) => {
+                    unreachable = true;
+                    findings.fail("connection", why, format!("soll doctor {}", env.name));
+                }
+                Err(error) => findings.fail("provision", error.to_string(), "correct what is named, and run it again"),
+            }
+            all.extend(findings.all);
+        }
+        Ok(print(global, &all, unreachable))
+    }
+
+    fn tell(&self, findings: &mut Findings, path: &str, what: &What) {
+        let would = if self.dry_run { "would be " } else { "" };
+        match what {
+            What::Made(how) => findings.ok("made", format!("{path} {would}made ({how})")),
+            What::Kept(how) => findings.ok("kept", format!("{path} ({how})")),
+            What::Changed(was, is) => findings.ok("changed", format!("{path} {would}changed from {was} to {is}")),
+            What::Differs(is, wanted) => findings.warn(
+                "differs",
+                format!("{path} is {is}, not {wanted}: left as it is"),
+                "give it the owner and the mode with --adjust, if nobody wants it so",
+            ),
+            What::Missing => findings.add(
+                "missing",
+                Opinion::Warn,
+                format!("the shared file {path} is missing, and is never made empty"),
+                "put it there; for the environment file: --env-file FILE",
+            ),
+            What::InTheWay(is) => findings.fail("in the way", format!("{path} is {is}"), "move it away"),
+        }
+    }
+}

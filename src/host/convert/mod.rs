@@ -1,0 +1,222 @@
+//! From a plain checkout to a root with releases, and back: nothing is copied and nothing is deleted, everything is moved
+//! by renames on one file system. The steps are written down before the first one (law 5), so that whoever comes after a
+//! crash goes on, or back. `survey` looks and plans, `steps` does one step either way.
+
+mod steps;
+mod survey;
+
+use std::fs;
+use std::io::ErrorKind;
+
+use serde::{Deserialize, Serialize};
+
+use super::beneath::at;
+use super::root::{Root, json, remove};
+use super::wire::{HostError, Reply};
+use crate::fault::fault;
+use crate::model::desired::Shared;
+use crate::model::ids::{Epoch, ReleaseName, Sha};
+use crate::model::observed::Current;
+use crate::model::record::Record;
+
+pub use steps::Step;
+pub use survey::survey;
+
+/// What a look at a root asks, and what its conversion goes by.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Survey {
+    /// Those of the environment, and those that a person added.
+    pub shared: Vec<Shared>,
+    pub mutable: Vec<String>,
+    /// Data that may go with the release, by a person's word.
+    pub leave: Vec<String>,
+    /// Leave a link at every place that something was moved from.
+    pub keep_links: bool,
+    /// `YYYYMMDD_HHMMSS`, for the name of the release.
+    pub time: String,
+}
+
+/// What kind of root it is, and what would be done about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Surveyed {
+    pub kind: Kind,
+    pub current: Current,
+    /// What lies in `releases/`, and whether its name can be one.
+    pub releases: Vec<(String, bool)>,
+    /// The commit that is checked out.
+    pub head: Option<Sha>,
+    /// Data that no shared path covers, and why it is thought to be data.
+    pub uncovered: Vec<(String, String)>,
+    /// What every build makes anew.
+    pub rebuilt: Vec<String>,
+    /// Files that Git knows, and that were edited here.
+    pub edited: Vec<String>,
+    /// Shared files that are nowhere.
+    pub missing: Vec<String>,
+    /// What a conversion cannot do, each with the next move.
+    pub refused: Vec<(String, String)>,
+    pub name: ReleaseName,
+    pub steps: Vec<Step>,
+    /// The highest that ever acted here.
+    pub epoch: Epoch,
+}
+
+/// The kinds of roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Nothing to take over.
+    Empty,
+    /// `releases/` and `current`: taken over as it is.
+    Releases,
+    /// Files directly in ROOT.
+    Checkout,
+    /// A conversion was begun and not finished.
+    Converting,
+    /// An undo was begun and not finished.
+    Undoing,
+}
+
+/// One move of a conversion.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Convert {
+    /// Begins, or goes on with what was begun.
+    Do(Survey),
+    /// Back to how it was.
+    Undo,
+}
+
+/// Written before the first step, and after each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Journal {
+    name: ReleaseName,
+    steps: Vec<Step>,
+    /// So many were done; the one after may have been, too.
+    done: usize,
+    back: bool,
+    finished: bool,
+}
+
+const FILE: &str = "convert.json";
+
+/// Does it.
+///
+/// # Errors
+/// [`HostError::Precondition`]: it is refused, and nothing was changed. Others: run it again, or undo it.
+pub fn perform(root: &Root, convert: &Convert) -> Result<Reply, HostError> {
+    match convert {
+        Convert::Do(ask) => begin(root, ask).map(|name| Reply::Converted { name: Some(name) }),
+        Convert::Undo => undo(root).map(|()| Reply::Converted { name: None }),
+    }
+}
+
+/// Refuses everything else while a conversion is half done: a deployment would not find the data.
+pub fn guard(root: &Root) -> Result<(), HostError> {
+    match Journal::load(root)? {
+        Some(journal) if !journal.finished => Err(HostError::Precondition(format!(
+            "the conversion of {} was begun and not finished: `soll adopt ENV` goes on with it, `soll adopt ENV --undo` takes it back",
+            root.path().display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn begin(root: &Root, ask: &Survey) -> Result<ReleaseName, HostError> {
+    let mut journal = match Journal::load(root)? {
+        Some(journal) if journal.finished => return Ok(journal.name),
+        Some(journal) if journal.back => {
+            let text = "an undo was begun here and not finished: `soll adopt ENV --undo` goes on with it";
+            return Err(HostError::Precondition(text.to_owned()));
+        }
+        Some(journal) => journal,
+        None => {
+            let seen = survey(root, ask)?;
+            let first = seen.refused.first().map(|(what, next)| format!("{what}: {next}"));
+            let data = seen.uncovered.first().map(|(path, why)| {
+                format!("`{path}` ({why}) is covered by no shared path: --shared {path}, or --leave {path}")
+            });
+            if let Some(why) = first.or(data) {
+                return Err(HostError::Precondition(why));
+            }
+            if seen.kind != Kind::Checkout {
+                return Err(HostError::Precondition(
+                    "this root is no plain checkout: there is nothing to convert".to_owned(),
+                ));
+            }
+            let journal = Journal { name: seen.name, steps: seen.steps, done: 0, back: false, finished: false };
+            journal.save(root)?;
+            journal
+        }
+    };
+    fault!("host.convert.after-journal");
+    while let Some(step) = journal.steps.get(journal.done) {
+        step.forward(root)?;
+        fault!("host.convert.after-step");
+        journal.done += 1;
+        journal.save(root)?;
+    }
+    journal.finished = true;
+    journal.save(root)?;
+    fault!("host.convert.after-done");
+    Ok(journal.name)
+}
+
+fn undo(root: &Root) -> Result<(), HostError> {
+    let Some(mut journal) = Journal::load(root)? else {
+        return Err(HostError::Precondition("no conversion was made here: there is nothing to undo".to_owned()));
+    };
+    let record = root.record()?;
+    if let Some(why) = acted(&record) {
+        return Err(HostError::Precondition(format!(
+            "{why} since the conversion: its data live in shared/ now, and an undo would take them from the releases"
+        )));
+    }
+    if !journal.back {
+        // The step after the last one that was noted may have been done.
+        journal.done = (journal.done + 1).min(journal.steps.len());
+        (journal.back, journal.finished) = (true, false);
+        journal.save(root)?;
+    }
+    while let Some(last) = journal.done.checked_sub(1) {
+        journal.steps[last].back(root)?;
+        fault!("host.convert.after-back-step");
+        journal.done = last;
+        journal.save(root)?;
+    }
+    // Holding a root makes them; an undo leaves them only where they hold something.
+    for dir in [root.releases(), root.shared()] {
+        let _ = fs::remove_dir(dir);
+    }
+    remove(&root.own(FILE))
+}
+
+/// Whether `soll` has taken the converted root over, or deployed to it.
+fn acted(record: &Record) -> Option<&'static str> {
+    match record {
+        Record { probation: Some(_), .. } => Some("a release was put on probation"),
+        Record { confirmed: Some(_), .. } => Some("a release was confirmed"),
+        Record { releases, .. } if !releases.is_empty() => Some("releases were made"),
+        _ => None,
+    }
+}
+
+impl Journal {
+    fn load(root: &Root) -> Result<Option<Journal>, HostError> {
+        let path = root.own(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                HostError::Io(format!(
+                    "{} cannot be understood ({error}): it says what was moved where",
+                    path.display()
+                ))
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+
+    fn save(&self, root: &Root) -> Result<(), HostError> {
+        root.write(FILE, &json(self)?)
+    }
+}

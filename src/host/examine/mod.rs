@@ -1,0 +1,298 @@
+//! What a host is like, for the doctor and for the preflight: directories, room, tools, permissions. Reads only: the one
+//! thing that it makes is a file without a name, to see whether copies share their blocks. Judges nothing.
+
+mod nginx;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use rustix::fs::{Access, Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::beneath::check;
+use super::command::{self, PATH};
+use super::observe::{current, missing_env};
+use super::root::{Root, now};
+use super::wire::HostError;
+use super::{convert, envfile, people};
+use crate::model::desired::Shared;
+use crate::model::ids::Digest;
+use crate::model::observed::Current;
+use crate::model::record::Command;
+
+/// What is asked.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Examine {
+    pub shared: Vec<Shared>,
+    /// `from` of the shared environment file.
+    pub env_file: Option<String>,
+    pub required_env: Vec<String>,
+    /// Programs that commands call.
+    pub tools: Vec<String>,
+    /// Whether to ask what may be done with `sudo`.
+    pub sudo: bool,
+    /// Variables of the environment file to be digested.
+    pub tokens: Vec<String>,
+    /// Makes those digests worth nothing to anybody who did not choose it.
+    pub nonce: String,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Examined {
+    /// The host's clock, before and after.
+    pub began: Timestamp,
+    pub ended: Timestamp,
+    pub user: String,
+    pub uid: u32,
+    /// ROOT, `releases`, `shared`, in this order.
+    pub places: Vec<Place>,
+    pub current: Current,
+    pub room: Option<Room>,
+    /// Where each program is; `None`: not on the PATH of commands.
+    pub tools: BTreeMap<String, Option<String>>,
+    /// What `sudo -n -l` prints, or why it does not.
+    pub sudo: Option<Result<String, String>>,
+    pub shared: Vec<SharedFact>,
+    pub missing_env: Vec<String>,
+    /// Of each variable that the environment file sets.
+    pub tokens: BTreeMap<String, Digest>,
+    pub nginx: Option<Nginx>,
+    /// The record cannot be read, and why.
+    pub record: Option<String>,
+    /// A conversion is half done.
+    pub unfinished: Option<String>,
+}
+
+/// A directory of the layout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Place {
+    pub path: String,
+    /// `None`: there is nothing.
+    pub found: Option<Found>,
+}
+
+/// What lies at a path, links followed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Found {
+    pub directory: bool,
+    pub owner: String,
+    pub group: String,
+    pub mode: u32,
+    /// By the user that logs in.
+    pub writable: bool,
+}
+
+/// The file system of ROOT, or of where it would be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Room {
+    pub free_bytes: u64,
+    pub bytes: u64,
+    pub free_inodes: u64,
+    /// 0 where the file system counts none.
+    pub inodes: u64,
+    pub kind: String,
+    /// Whether a rename that replaces nothing is one call here; `None`: not known of this kind.
+    pub noreplace: Option<bool>,
+    /// Whether copies share their blocks; `None`: it could not be tried.
+    pub reflink: Option<bool>,
+}
+
+/// A shared path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SharedFact {
+    pub shared: Shared,
+    /// In `shared/`.
+    pub found: Option<Found>,
+    /// The text of the link in the live release; `None`: it is no link.
+    pub link: Option<String>,
+    /// Where the link comes out.
+    pub leads_to: Option<String>,
+}
+
+/// The configuration of nginx, where it is installed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Nginx {
+    /// It could not be read, and why.
+    Unknown(String),
+    /// The roots of servers behind `current` whose PHP gets `$document_root`.
+    Read { stale: Vec<String> },
+}
+
+/// Looks.
+pub fn examine(root: &Root, what: &Examine) -> Result<Examined, HostError> {
+    let began = now();
+    for shared in &what.shared {
+        check(&shared.path)?;
+        check(&shared.from)?;
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    let places = [root.path().to_owned(), root.releases(), root.shared()];
+    let places = places.iter().map(|path| Place { path: path.display().to_string(), found: found(path) });
+    let mut examined = Examined {
+        began,
+        ended: began,
+        user: people::user(uid),
+        uid,
+        places: places.collect(),
+        current: current(root)?,
+        room: room(root.path()),
+        tools: what.tools.iter().map(|name| (name.clone(), which(name))).collect(),
+        sudo: what.sudo.then(permissions),
+        shared: what.shared.iter().map(|shared| shared_fact(root, shared)).collect(),
+        missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
+        tokens: tokens(root, what),
+        nginx: which("nginx").map(|_| configuration(root)),
+        record: root.record().err().map(|error| error.to_string()),
+        unfinished: convert::guard(root).err().map(|error| error.to_string()),
+    };
+    examined.ended = now();
+    Ok(examined)
+}
+
+fn found(path: &Path) -> Option<Found> {
+    let meta = fs::metadata(path).ok()?;
+    Some(Found {
+        directory: meta.is_dir(),
+        owner: people::user(meta.uid()),
+        group: people::group(meta.gid()),
+        mode: meta.mode() & 0o7777,
+        writable: rustix::fs::access(path, Access::WRITE_OK).is_ok(),
+    })
+}
+
+fn shared_fact(root: &Root, shared: &Shared) -> SharedFact {
+    let place = root.current().join(&shared.path);
+    let link = fs::read_link(&place).ok().map(|text| text.to_string_lossy().into_owned());
+    let leads_to = link.as_ref().and_then(|_| place.canonicalize().ok()).map(|path| path.display().to_string());
+    SharedFact { shared: shared.clone(), found: found(&root.shared().join(&shared.from)), link, leads_to }
+}
+
+/// Where a command of ours would find a program.
+pub fn which(name: &str) -> Option<String> {
+    let runs = |path: PathBuf| {
+        let there = path.is_file() && rustix::fs::access(&path, Access::EXEC_OK).is_ok();
+        there.then(|| path.display().to_string())
+    };
+    if name.starts_with('/') {
+        return runs(PathBuf::from(name));
+    }
+    PATH.split(':').find_map(|dir| runs(Path::new(dir).join(name)))
+}
+
+/// The first directory on the way up that is there.
+fn nearest(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"))
+}
+
+fn room(path: &Path) -> Option<Room> {
+    let dir = nearest(path);
+    let stat = rustix::fs::statvfs(dir).ok()?;
+    let (kind, noreplace) = kind_of(rustix::fs::statfs(dir).ok()?.f_type as i64);
+    Some(Room {
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free_inodes: stat.f_favail,
+        inodes: stat.f_files,
+        kind,
+        noreplace,
+        reflink: reflink(dir),
+    })
+}
+
+fn kind_of(number: i64) -> (String, Option<bool>) {
+    let (name, noreplace) = match number & 0xffff_ffff {
+        0xef53 => ("ext", Some(true)),
+        0x5846_5342 => ("xfs", Some(true)),
+        0x9123_683e => ("btrfs", Some(true)),
+        0x0102_1994 => ("tmpfs", Some(true)),
+        0x794c_7630 => ("overlay", Some(true)),
+        0xf2f5_2010 => ("f2fs", Some(true)),
+        0x2fc1_2fc1 => ("zfs", None),
+        0x6969 => ("nfs", Some(false)),
+        0xff53_4d42 | 0xfe53_4d42 => ("smb", Some(false)),
+        other => return (format!("kind {other:#x}"), None),
+    };
+    (name.to_owned(), noreplace)
+}
+
+/// Tries it with two files that have no name.
+fn reflink(dir: &Path) -> Option<bool> {
+    let open = || rustix::fs::open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR).ok();
+    let (from, to) = (open()?, open()?);
+    rustix::io::write(&from, &[1; 4096]).ok()?;
+    Some(rustix::fs::ioctl_ficlone(&to, &from).is_ok())
+}
+
+fn permissions() -> Result<String, String> {
+    if which("sudo").is_none() {
+        return Err("there is no `sudo` on this host".to_owned());
+    }
+    said("sudo -n -l")
+}
+
+/// What a fixed command prints where it succeeds.
+fn said(run: &str) -> Result<String, String> {
+    let command = Command {
+        name: run.to_owned(),
+        run: run.to_owned(),
+        env: BTreeMap::from([("LC_ALL".to_owned(), "C".to_owned())]),
+        timeout: Duration::from_secs(10),
+        hides: Vec::new(),
+    };
+    let result = command::run(&command, Path::new("/")).map_err(|error| error.to_string())?;
+    if result.ok() { Ok(result.output) } else { Err(result.evidence()) }
+}
+
+fn tokens(root: &Root, what: &Examine) -> BTreeMap<String, Digest> {
+    let Some(from) = what.env_file.as_ref().filter(|from| check(from).is_ok() && !what.tokens.is_empty()) else {
+        return BTreeMap::new();
+    };
+    let Ok(bytes) = fs::read(root.shared().join(from)) else { return BTreeMap::new() };
+    let bytes = zeroize::Zeroizing::new(bytes);
+    let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+    let digested = |name: &String| {
+        let value = zeroize::Zeroizing::new(envfile::value(&text, name)?);
+        Some((name.clone(), keyed(&what.nonce, &value)))
+    };
+    what.tokens.iter().filter_map(digested).collect()
+}
+
+/// The SHA-256 of a secret, keyed: the same on both sides, and nothing that can be looked up in a table.
+pub fn keyed(nonce: &str, value: &str) -> Digest {
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(nonce.as_bytes()) else {
+        unreachable!("a key of any length fits")
+    };
+    mac.update(Digest::of(value.as_bytes()).as_bytes());
+    Digest::from_bytes(mac.finalize().into_bytes().into())
+}
+
+fn configuration(root: &Root) -> Nginx {
+    match said_whole("timeout 10 nginx -T").or_else(|why| said_whole("timeout 10 sudo -n nginx -T").map_err(|_| why)) {
+        Ok(text) => Nginx::Read { stale: nginx::stale(&text, &root.current().display().to_string()) },
+        Err(why) => Nginx::Unknown(why),
+    }
+}
+
+/// Standard output to its end: the configuration of many sites is longer than what is kept of a command.
+fn said_whole(run: &str) -> Result<String, String> {
+    let words: Vec<_> = run.split(' ').collect();
+    let output = std::process::Command::new(words[0])
+        .args(&words[1..])
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|error| format!("`{run}`: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(format!("`{run}` says no: {}", text.lines().last().unwrap_or_default().trim()))
+}

@@ -1,0 +1,99 @@
+//! What the controller needs on its own machine.
+
+use std::path::Path;
+
+use rustix::fs::Access;
+
+use super::bearers;
+use crate::host::examine::which;
+use crate::model::desired::Environment;
+use crate::run::controller::{Controller, Snapshot};
+use crate::run::finding::Findings;
+
+/// The state repository, git, the signers, the state directory.
+pub fn controller(controller: &Controller, read: Result<&Snapshot, &str>) -> Findings {
+    let mut findings = Findings::about("controller", None);
+    let place = controller.repo.location();
+    match read {
+        Ok(snapshot) => {
+            let commit = snapshot.commit.short();
+            let count = snapshot.desired.environments.len();
+            findings.ok("state repository", format!("{place}, commit {commit}, {count} environment(s)"));
+            advance(controller, &mut findings);
+        }
+        Err(why) => findings.fail(
+            "state repository",
+            format!("{place}: {why}"),
+            "correct the state file (`soll validate`), or the place of the repository (`--repo`, SOLL_REPO)",
+        ),
+    }
+    let on_path =
+        std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join("git").is_file()));
+    if on_path || which("git").is_some() {
+        findings.ok("git", "git is there");
+    } else {
+        findings.fail("git", "there is no `git` on the PATH: remote repositories cannot be fetched", "install git");
+    }
+    match (&controller.settings.allowed_signers, &controller.signers) {
+        (Some(file), Some(_)) => {
+            findings.ok("signers", format!("only commits signed by {} are acted on", file.display()))
+        }
+        _ => findings.warn(
+            "signers",
+            "every commit on the branch is acted on, whoever made it",
+            "name the keys that may sign with SOLL_ALLOWED_SIGNERS (`allowed_signers` in the settings file)",
+        ),
+    }
+    let dir = &controller.settings.state_dir;
+    if rustix::fs::access(dir.as_path(), Access::WRITE_OK | Access::EXEC_OK).is_ok() {
+        findings.ok("state directory", format!("{} can be written", dir.display()));
+    } else {
+        let fix = "make it writable for this user, or name another one with --state-dir";
+        findings.fail("state directory", format!("{} cannot be written", dir.display()), fix);
+    }
+    if let Some(dir) = controller.settings.secrets_dir.as_deref() {
+        secrets_dir(dir, &mut findings);
+    }
+    findings
+}
+
+/// Whether the newest commit may be acted on (law 10).
+fn advance(controller: &Controller, findings: &mut Findings) {
+    if let Err(error) = controller.accepted_head() {
+        let fix = "look at who changed the branch; where its history was rewritten and that is meant: soll acknowledge";
+        findings.fail("state branch", error.to_string(), fix);
+    }
+}
+
+fn secrets_dir(dir: &Path, findings: &mut Findings) {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.permissions().mode() & 0o007 != 0 => findings.warn(
+            "secrets directory",
+            format!("everybody on this machine may look into {}", dir.display()),
+            format!("chmod o= {}", dir.display()),
+        ),
+        Ok(_) => findings.ok("secrets directory", dir.display().to_string()),
+        Err(error) => findings.fail(
+            "secrets directory",
+            format!("{}: {error}", dir.display()),
+            "make it, or correct SOLL_SECRETS_DIR",
+        ),
+    }
+}
+
+/// The secrets that the checks of an environment send.
+pub fn secrets(controller: &Controller, env: &Environment) -> Findings {
+    let mut findings = Findings::about("controller", Some(&env.name));
+    for name in bearers(env) {
+        match controller.settings.secret(&name).filter(|secret| !secret.expose().is_empty()) {
+            Some(_) => findings.ok("secret", format!("{name} is there")),
+            None => findings.fail(
+                "secret",
+                format!("checks send the secret {name}, and the controller does not have it"),
+                format!("set SOLL_SECRET_{name}, or put it into a file {name} in the secrets directory"),
+            ),
+        }
+    }
+    findings
+}

@@ -1,0 +1,204 @@
+//! What stands between an environment and its next deployment, as far as looking can tell. Reads only: no configured
+//! command is run, no root is held. `controller` looks here, `host` judges what a host said of itself.
+
+mod controller;
+pub mod host;
+mod sudo;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::controller::{Controller, Snapshot};
+use super::finding::Findings;
+use super::reach::{self, ask};
+use super::task::values;
+use crate::host::examine::{Examine, Examined};
+use crate::host::wire::{HostError, Op, Reply};
+use crate::model::calls::{Call, calls};
+use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
+use crate::model::ids::EnvName;
+use crate::model::template::fill;
+use crate::ssh::settings::Accepted;
+
+pub use controller::{controller, secrets};
+
+/// So many hosts are looked at at once.
+const WIDTH: usize = 32;
+
+/// Looks at every host of these environments, and at what they need of the controller.
+pub async fn doctor(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, names: &[EnvName]) -> Vec<Findings> {
+    let environments = names.iter().filter_map(|name| snapshot.desired.environments.get(name));
+    let mut all: Vec<_> = environments.clone().map(|env| secrets(controller, env)).collect();
+    let looks: Vec<_> = environments
+        .flat_map(|env| env.targets.iter().map(move |target| (env, target)))
+        .map(|(env, target)| {
+            let (controller, env, target) = (controller.clone(), env.clone(), target.clone());
+            async move { look(&controller, &env, &target).await.0 }
+        })
+        .collect();
+    all.extend(stream::iter(looks).buffered(WIDTH).collect::<Vec<_>>().await);
+    all.push(believed(controller));
+    all
+}
+
+/// The hosts that were not known before, jump hosts among them.
+fn believed(controller: &Controller) -> Findings {
+    let mut findings = Findings::about("controller", None);
+    for Accepted { name, kind, fingerprint, file } in controller.hosts.accepted() {
+        findings.warn(
+            "host key",
+            format!("{kind} {fingerprint} is accepted for {name} and added to {}", file.display()),
+            "compare it with `ssh-keygen -lf` of /etc/ssh/ssh_host_*_key.pub on the host's own console; if it is another one, remove the line",
+        );
+    }
+    findings
+}
+
+/// One host of one environment, and what it said of itself.
+pub async fn look(controller: &Controller, env: &Environment, target: &Target) -> (Findings, Option<Box<Examined>>) {
+    let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
+    if !connect(controller, target, &mut findings).await {
+        return (findings, None);
+    }
+    let question = question(env, target);
+    let before = crate::run::controller::now();
+    let answer = ask(controller, target, Op::Examine(Box::new(question.clone()))).await;
+    let after = crate::run::controller::now();
+    match answer {
+        Ok(Reply::Examined(examined)) => {
+            host::clock(&mut findings, before, &examined, after);
+            host::judge(&mut findings, env, target, &examined);
+            host::tokens(&mut findings, controller, env, &question, &examined);
+            (findings, Some(examined))
+        }
+        Ok(other) => {
+            findings.fail("agent", format!("the host answered an examination with {other:?}"), "report this");
+            (findings, None)
+        }
+        Err(HostError::Connection(why)) => {
+            findings.unreachable = true;
+            findings.fail("connection", why, "try again; look at the host and at its sshd");
+            (findings, None)
+        }
+        Err(error) => {
+            findings.fail("root", error.to_string(), "correct what is named");
+            (findings, None)
+        }
+    }
+}
+
+/// Whether the host answers: its key, the login, the agent.
+async fn connect(controller: &Controller, target: &Target, findings: &mut Findings) -> bool {
+    let Some(endpoint) = reach::endpoint(target) else {
+        findings.ok("connection", "this machine");
+        return true;
+    };
+    let hello = controller.hosts.hello(&endpoint).await;
+    match hello {
+        Ok(hello) => {
+            let digest = hello.binary.rsplit("soll-").next().map(|digest| digest.chars().take(12).collect::<String>());
+            findings.ok("connection", format!("{endpoint}: the host key is known, the login works"));
+            findings.ok(
+                "agent",
+                format!("{}, protocol {}, sha256 {}", hello.version, hello.protocol, digest.unwrap_or_default()),
+            );
+            true
+        }
+        Err(error) => {
+            findings.unreachable = true;
+            let cure = match error.phase {
+                crate::ssh::error::Phase::HostKey if error.what.contains(" know no ") => {
+                    format!("{}; or `soll doctor --accept-new-host-keys` after comparing", error.cure)
+                }
+                _ => error.cure,
+            };
+            findings.fail("connection", format!("{}: {}: {}", error.place, error.phase, error.what), cure);
+            false
+        }
+    }
+}
+
+/// What an examination of this environment's root looks at.
+pub fn question(env: &Environment, target: &Target) -> Examine {
+    let commands = commands(env, target);
+    let calls = || commands.iter().flat_map(|(_, calls)| calls);
+    let mut tools: Vec<_> = calls().flat_map(Call::programs).map(str::to_owned).collect();
+    tools.sort();
+    tools.dedup();
+    Examine {
+        shared: env.shared.clone(),
+        env_file: env.env_file().map(|file| file.from.clone()),
+        required_env: env.required_env.clone(),
+        sudo: calls().any(|call| call.behind_sudo().is_some()),
+        tools,
+        tokens: bearers(env),
+        nonce: nonce(),
+    }
+}
+
+/// Every configured command of an environment that a host runs, by what it is for.
+pub fn commands(env: &Environment, target: &Target) -> Vec<(String, Vec<Call>)> {
+    let values = values(env, target, None, None);
+    let hooks = env.hooks.iter().map(|hook| (format!("{} hook `{}`", hook.phase.as_str(), hook.name), &hook.run));
+    let gates = env.gates.iter().filter_map(|gate| match &gate.test {
+        GateTest::Run(run) => Some((format!("gate `{}`", gate.name), run)),
+        GateTest::File(_) | GateTest::Dir(_) => None,
+    });
+    let checks = env.health.checks.iter().filter_map(|check| match &check.probe {
+        Probe::Run { command } => Some((format!("check `{}`", check.name), command)),
+        _ => None,
+    });
+    let metrics = env.watch.iter().flat_map(|watch| &watch.metrics).filter_map(|metric| match &metric.source {
+        MetricSource::Run { command } => Some((format!("figure `{}`", metric.name), command)),
+        _ => None,
+    });
+    hooks.chain(gates).chain(checks).chain(metrics).map(|(name, run)| (name, calls(&fill(run, &values)))).collect()
+}
+
+/// The names of the secrets that checks and figures send.
+pub fn bearers(env: &Environment) -> Vec<String> {
+    let checks = env.health.checks.iter().filter_map(|check| match &check.probe {
+        Probe::Http { bearer, .. } => bearer.clone(),
+        _ => None,
+    });
+    let metrics = env.watch.iter().flat_map(|watch| &watch.metrics).filter_map(|metric| match &metric.source {
+        MetricSource::Http { bearer, .. } | MetricSource::Prometheus { bearer, .. } => bearer.clone(),
+        MetricSource::Run { .. } => None,
+    });
+    let mut names: Vec<_> = checks.chain(metrics).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// New for every question.
+fn nonce() -> String {
+    let mut bytes = [0; 32];
+    // Without random numbers the digests are as good as unkeyed: then none is asked to be anything else than unequal.
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    match read {
+        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(_) => format!("{:?}{}", std::time::Instant::now(), std::process::id()),
+    }
+}
+
+/// The findings of one host are told once, however many environments it has.
+pub fn merged(all: Vec<Findings>) -> (Vec<super::finding::Finding>, bool) {
+    let unreachable = all.iter().any(|findings| findings.unreachable);
+    let mut told: BTreeMap<(String, String, String), ()> = BTreeMap::new();
+    let of_host = ["connection", "agent", "host key", "clock"];
+    let mut once = |finding: &super::finding::Finding| {
+        let key = (finding.host.clone(), finding.check.clone(), finding.message.clone());
+        !of_host.contains(&finding.check.as_str()) || told.insert(key, ()).is_none()
+    };
+    (all.into_iter().flat_map(|findings| findings.all).filter(|finding| once(finding)).collect(), unreachable)
+}
+
+/// Clocks further apart than this are told.
+pub const SKEW: Duration = Duration::from_secs(2);
+/// Clocks further apart than this make leases and soak times wrong.
+pub const TOO_MUCH: Duration = Duration::from_secs(30);
