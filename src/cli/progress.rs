@@ -211,6 +211,6 @@ mod tests {
 
     #[test]
     fn what_a_command_printed_moves_no_cursor() {
-        assert_eq!(screen::plain("\u{1b}[31mred\u{1b}[0m\r\u{7}bell"), "red  bell");
+        assert_eq!(screen::plain("\u{1b}[31mred\u{1b}[0m\r\u{7}bell"), "red bell");
     }
 }

@@ -213,7 +213,14 @@ mod tests {
         };
         assert_eq!(bytes.len(), 14_000);
         // Short ones, and what does not get shorter, stay as they are.
-        let noise: Vec<u8> = (0..5000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_be_bytes()[3]
+        });
+        let noise: Vec<u8> = noise.take(5000).collect();
         for bytes in [vec![0; 100], noise] {
             let frame = Frame::Data { call: 7, bytes };
             assert_eq!(frame.encode_packed().unwrap(), frame.encode().unwrap());

@@ -9,7 +9,6 @@ use soll::model::ids::Epoch;
 use soll::model::observed::{Attempt, Verdict};
 use soll::model::record::{Command, Refusal};
 
-use super::host::epoch_of;
 use super::scenario::{Feels, Say};
 use super::sim::{Mutation, Sim};
 
@@ -148,7 +147,7 @@ impl Sim {
 
     /// The root is held under the operation's epoch, or nothing happens (law 3). What happens is entered with the laws.
     pub fn held(&mut self, i: usize, controller: usize, op: &Op) -> Result<(), HostError> {
-        let epoch = epoch_of(op).unwrap();
+        let epoch = op.epoch().unwrap();
         if !self.has(Mutation::SkipFencing) {
             self.hosts[i].record.fence(epoch).inspect_err(|_| *self.seen.entry("fenced").or_default() += 1)?;
             if self.hosts[i].session.as_ref().is_none_or(|s| s.epoch != epoch) {

@@ -125,34 +125,6 @@ impl SimHost {
     }
 }
 
-/// The epoch of an operation that changes something.
-pub fn epoch_of(op: &Op) -> Option<Epoch> {
-    match op {
-        Op::Acquire { epoch, .. }
-        | Op::Release { epoch }
-        | Op::Missing { epoch, .. }
-        | Op::Upload { epoch, .. }
-        | Op::Extract { epoch, .. }
-        | Op::Link { epoch, .. }
-        | Op::Gate { epoch, .. }
-        | Op::Hook { epoch, .. }
-        | Op::Reopen { epoch }
-        | Op::Seal { epoch, .. }
-        | Op::Adopt { epoch, .. }
-        | Op::Verify { epoch, .. }
-        | Op::Switch { epoch, .. }
-        | Op::Confirm { epoch, .. }
-        | Op::Return { epoch }
-        | Op::Hold { epoch }
-        | Op::Prune { epoch, .. }
-        | Op::Quarantine { epoch, .. }
-        | Op::Retry { epoch, .. }
-        | Op::Accept { epoch, .. }
-        | Op::SetStopped { epoch, .. } => Some(*epoch),
-        _ => None,
-    }
-}
-
 fn gone(name: &ReleaseName) -> HostError {
     Refusal::NoSuchRelease(name.clone()).into()
 }

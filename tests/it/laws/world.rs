@@ -124,13 +124,13 @@ async fn on_host(sim: &Shared, i: usize, id: usize, op: Op) -> Result<Reply, Hos
         let mut sim = sim.lock().unwrap();
         sim.tick(i);
         sim.held(i, id, &op)?;
-        sim.hook_begins(i, super::host::epoch_of(&op).unwrap(), cwd, means)?;
+        sim.hook_begins(i, op.epoch().unwrap(), cwd, means)?;
         sim.hosts[i].session.iter_mut().for_each(|s| s.busy += 1);
         sim.latency(8_000)
     };
     tokio::time::sleep(time).await;
     let mut sim = sim.lock().unwrap();
-    let epoch = super::host::epoch_of(&op);
+    let epoch = op.epoch();
     match sim.hosts[i].session.as_mut().filter(|s| Some(s.epoch) == epoch) {
         Some(session) => session.busy -= 1,
         None => return Err(HostError::Connection("the agent died".to_owned())),
