@@ -40,7 +40,8 @@
 //! 3. One live run per environment; every effect carries an epoch, and the host refuses an older one: `Record::fence`.
 //! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody: `journal::consequence`.
 //! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::dispatch`, `plan::policy`.
-//! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself: `host::worker`. Each
+//! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself, and opens what was
+//!    closed for maintenance (`Record::leased`): `host::worker`. Each
 //!    run has an agent process of its own, whose leases only that run's frames renew: `ssh::pool`, `run::site`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
