@@ -118,12 +118,23 @@ pub fn intent(env: &Environment, sha: &Sha, state: &HostState) -> Intent {
     let known = record.releases.get(current);
     match confirmed {
         Some(c) if c.release == *current && record.probation.is_none() => {
-            settled(env, state, current, known.and_then(|r| r.links), c)
+            let intent = settled(env, state, current, known.and_then(|r| r.links), c);
+            let sealed = known.is_none_or(|r| r.sealed);
+            match intent {
+                // It would have to be confirmed again, and no host confirms what lost its seal: it is made anew.
+                Intent::Reconfigure { why, .. } | Intent::Restart { why, .. } if !sealed => Intent::Deploy {
+                    why: format!("{why}, and the contents of {current} are not those that were released"),
+                },
+                intent => intent,
+            }
         }
-        _ if record.probation.as_ref().is_some_and(|p| p.release == *current) => Intent::Resume {
-            release: current.clone(),
-            why: format!("{current} is on probation and nobody has confirmed it"),
-        },
+        // One without a seal could never be confirmed: it falls through, and is made anew.
+        _ if record.probation.as_ref().is_some_and(|p| p.release == *current) && known.is_some_and(|r| r.sealed) => {
+            Intent::Resume {
+                release: current.clone(),
+                why: format!("{current} is on probation and nobody has confirmed it"),
+            }
+        }
         // Our own directory without a seal was never finished, or has drifted since: no host vouches for it again.
         _ if known.is_some_and(|r| !r.sealed && !r.adopted) => {
             Intent::Deploy { why: format!("{current} runs, and its contents are not those that were released") }

@@ -21,7 +21,10 @@ use schedule::play;
 use sim::Mutation;
 
 /// Seeds that once found a defect.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[
+    // The confirmed release had drifted and lost its seal; a changed `.env` was to be confirmed on it, for ever in vain.
+    12_049,
+];
 
 /// What must have happened in the normal number of schedules, or they prove nothing.
 const OUTCOMES: &[&str] = &[
