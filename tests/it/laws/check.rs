@@ -27,6 +27,8 @@ struct Run {
     back: bool,
     /// The world said no to it at least once.
     said_no: bool,
+    /// A verdict stands in its journal. A step of the way back may end under the same name later.
+    condemned: bool,
     confirmed_before: BTreeMap<usize, Option<ReleaseName>>,
     interrupted: bool,
 }
@@ -209,9 +211,7 @@ impl Laws {
     pub fn quarantined(&mut self, i: usize, controller: usize, key: &QuarantineKey, alone: bool) {
         let said_no = self.run(controller).said_no;
         self.assert(said_no, || format!("law 4: {} is quarantined for a transient error", key.sha.short()));
-        let failed =
-            |end: &StepEnd| matches!(end, StepEnd::Failed { failure } if failure.class == FailureClass::Verdict);
-        let journaled = self.run(controller).ended.values().any(failed);
+        let journaled = self.run(controller).condemned;
         self.assert(journaled, || "law 5: a verdict is recorded that no journal knows".to_owned());
         // What is said of all hosts is more than what was said of this one.
         self.verdicts.retain(|(j, known, was)| *j != i || alone || !was || known != key);
@@ -321,6 +321,7 @@ impl Laws {
                 }
             }
             Event::Ended { step, end, .. } => {
+                run.condemned |= matches!(end, StepEnd::Failed { failure } if failure.class == FailureClass::Verdict);
                 run.ended.insert(step.clone(), end.clone());
             }
             Event::SetAside { host, steps, .. } => {
