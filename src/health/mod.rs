@@ -4,7 +4,6 @@
 //! whoever has the release directory and its environment), knows no environment and no plan, and what it hands back
 //! never holds a secret: a token is masked even where a server echoes it.
 
-pub mod attempts;
 pub mod metric;
 pub mod probe;
 pub mod prober;

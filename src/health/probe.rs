@@ -1,4 +1,4 @@
-//! One attempt at one check: dispatch by kind, stamp, mask. Knows nothing of retries ([`super::attempts`]) and runs
+//! One attempt at one check: dispatch by kind, stamp, mask. Knows nothing of retries (`run::judge`) and runs
 //! no configured command.
 
 use std::time::Instant;

@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use soll::health::Context;
-use soll::health::attempts::check;
 use soll::health::probe::{attempt, attempt_blocking};
-use soll::model::desired::{Check, From, OnFailure, Probe};
+use soll::model::desired::Probe;
 use soll::model::observed::{Attempt, Verdict};
 
 use server::{Reply, Server};
@@ -116,43 +115,4 @@ fn the_blocking_form_finds_the_same_without_a_runtime() {
 
     let source = metrics::whole_body(&server.url("/"));
     assert_eq!(soll::health::metric::sample_blocking(&source, &ctx), Err("`fine` is not a number".to_owned()));
-}
-
-#[tokio::test]
-async fn every_attempt_is_recorded_until_one_is_good() {
-    let server = Server::start_counting(|request, number| match (request.path.as_str(), number) {
-        ("/late", 0..3) => Reply::status(503, "starting"),
-        ("/late", _) => Reply::ok("up"),
-        _ => Reply::status(500, "broken"),
-    })
-    .await;
-    let run = async |path: &str, attempts: u32| {
-        let check_of = Check {
-            name: "home".to_owned(),
-            probe: http::get(&server.url(path)),
-            from: From::Controller,
-            on_failure: OnFailure::Rollback,
-        };
-        let ctx = context();
-        let mut slept = Vec::new();
-        let interval = Duration::from_secs(3600);
-        let probe = |_| attempt(&check_of.probe, &ctx);
-        let result = check(&check_of, attempts, interval, probe, |time| {
-            slept.push(time);
-            std::future::ready(())
-        })
-        .await;
-        assert!(slept.iter().all(|time| *time == interval));
-        (result, slept.len())
-    };
-
-    let (late, pauses) = run("/late", 6).await;
-    let verdicts: Vec<Verdict> = late.attempts.iter().map(|attempt| attempt.verdict).collect();
-    assert_eq!(late.verdict, Verdict::Pass);
-    assert_eq!(verdicts, [Verdict::Fail, Verdict::Fail, Verdict::Fail, Verdict::Pass]);
-    assert_eq!(pauses, 3);
-    assert_eq!(untimed(&late.attempts[0].evidence), "503 instead of 200 after N ms: starting");
-
-    let (never, pauses) = run("/never", 6).await;
-    assert_eq!((never.check.as_str(), never.verdict, never.attempts.len(), pauses), ("home", Verdict::Fail, 6, 5));
 }

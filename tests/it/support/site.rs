@@ -97,14 +97,6 @@ impl Site {
         self.git(&["commit", "-q", "--allow-empty", "-m", "another state"]);
     }
 
-    /// Commits a change of the state file.
-    #[allow(dead_code, reason = "cases of the loop that are being written use it")]
-    pub fn edit(&self, from: &str, to: &str) {
-        let text = self.read("state/desired-state.toml");
-        assert!(text.contains(from), "{from} is not in {text}");
-        self.commit(&text.replace(from, to));
-    }
-
     pub fn git(&self, args: &[&str]) -> String {
         let mut git = self.bare("git");
         let done = git.current_dir(self.path("state")).args(args).output().unwrap();

@@ -1,0 +1,278 @@
+//! What a host knows about one root: the truth that decides (contract 1.4), kept under `ROOT/.soll/`.
+//!
+//! Every change of it is one of the transitions in `transition`, pure and total, so that the real host and the simulated
+//! one of the law tests run the same code. No files, no clock: `now` is handed in.
+
+mod transition;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Digest, Epoch, ReleaseName, Sha};
+
+/// The version of this format. A host with a newer one is refused, never rewritten.
+pub const FORMAT: u32 = 1;
+
+/// The record of one root.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub format: u32,
+    /// The highest epoch that ever acted here (law 3).
+    pub epoch: Epoch,
+    pub confirmed: Option<Confirmed>,
+    pub probation: Option<Probation>,
+    /// Maintenance hooks closed it, and nobody has opened it yet (D1).
+    #[serde(default)]
+    pub closed: Option<Closed>,
+    /// What is known of each release directory.
+    #[serde(default)]
+    pub releases: BTreeMap<ReleaseName, Release>,
+    #[serde(default)]
+    pub quarantined: Vec<Quarantine>,
+    /// By `SHA/digest of the hook`.
+    #[serde(default)]
+    pub migrations: BTreeMap<String, Migration>,
+    pub green: Option<Green>,
+    /// The opposite of green: bad samples in a row (C6).
+    #[serde(default)]
+    pub ailing: Option<Ailing>,
+    /// The last commit of the state repository that was acted on here (law 10).
+    pub accepted: Option<Accepted>,
+    pub stopped: Option<Stopped>,
+    /// The last time the host went back by itself (law 6).
+    pub returned: Option<Returned>,
+    /// A person asked the run of this epoch to stop at its next safe point.
+    pub cancel: Option<Cancel>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Record {
+            format: FORMAT,
+            epoch: Epoch::default(),
+            confirmed: None,
+            probation: None,
+            closed: None,
+            releases: BTreeMap::new(),
+            quarantined: Vec::new(),
+            migrations: BTreeMap::new(),
+            green: None,
+            ailing: None,
+            accepted: None,
+            stopped: None,
+            returned: None,
+            cancel: None,
+        }
+    }
+}
+
+/// The release that was healthy last, and what it was made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    pub release: ReleaseName,
+    /// Unknown for an adopted directory whose name says nothing.
+    pub sha: Option<Sha>,
+    pub bundle: Option<Digest>,
+    pub at: Timestamp,
+    /// [`Environment::inputs_digest`](super::desired::Environment::inputs_digest) at that time; `None` for an adopted release.
+    pub inputs: Option<Digest>,
+    /// The shared files (`from` → digest) at that time (A10).
+    #[serde(default)]
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// A switched release that is not confirmed yet. Written before the switch (law 6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probation {
+    pub release: ReleaseName,
+    pub sha: Sha,
+    /// Where the host goes when nobody is heard; `None`: there is nothing to go back to.
+    pub back_to: Option<ReleaseName>,
+    pub epoch: Epoch,
+    pub armed_at: Timestamp,
+    #[serde(with = "super::desired::seconds")]
+    pub lease: Duration,
+    /// What the failure of this release would be recorded as.
+    pub key: QuarantineKey,
+    /// The rollback hooks, ready to run: the host needs nobody for its way back.
+    pub rollback: Vec<Command>,
+}
+
+/// A root that is closed for maintenance. Written before it is closed: whoever finds it after a crash can open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    pub epoch: Epoch,
+    pub at: Timestamp,
+    #[serde(with = "super::desired::seconds")]
+    pub lease: Duration,
+    /// The hooks that open it, ready to run, those that did not run well yet.
+    pub open: Vec<Command>,
+}
+
+impl Closed {
+    /// The commands that open it, as a person would type them.
+    pub fn commands(&self) -> String {
+        self.open.iter().map(|command| command.run.as_str()).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// What a host undoes by itself when no controller is heard (law 6): a probation, a closed door, or both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leased {
+    pub epoch: Epoch,
+    pub since: Timestamp,
+    pub lease: Duration,
+}
+
+/// A configured command with everything it needs: the only shell there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    pub name: String,
+    /// For `sh -c`; templates filled.
+    pub run: String,
+    /// The whole environment beside PATH, HOME, USER and LANG.
+    pub env: BTreeMap<String, String>,
+    #[serde(with = "super::desired::seconds")]
+    pub timeout: Duration,
+    /// Environment files of the host whose values its output must not show (law 9).
+    #[serde(default)]
+    pub hides: Vec<String>,
+}
+
+/// One release directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    pub sha: Option<Sha>,
+    pub bundle: Option<Digest>,
+    /// The digest of its manifest, once it is complete.
+    pub tree: Option<Digest>,
+    /// The digest of the shared paths that are linked into it.
+    pub links: Option<Digest>,
+    pub staged_at: Timestamp,
+    /// Contents do not change any more.
+    pub sealed: bool,
+    pub confirmed_at: Option<Timestamp>,
+    pub failed: bool,
+    /// `soll` did not make it.
+    pub adopted: bool,
+}
+
+/// What a verdict was about (law 4). The environment is the root itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineKey {
+    pub sha: Sha,
+    pub bundle: Option<Digest>,
+    pub config: Digest,
+    /// The shared files that it ran with: a repaired `.env` is a new case (A10).
+    pub files: Digest,
+}
+
+/// A release that failed and is not tried again by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    pub key: QuarantineKey,
+    pub reason: String,
+    pub at: Timestamp,
+    /// `false`: a lease ran out once, which is an error and not yet a verdict.
+    pub verdict: bool,
+    /// Found on this host while the rollout went on without it (`max_failures`): it says nothing to the other hosts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+}
+
+/// How far a migration came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Migration {
+    /// Begun and not seen to finish: unknown, unless the run that began it is alive (law 5).
+    Begun,
+    Done,
+    /// It said no. It may run again.
+    Failed,
+}
+
+/// How long a release has been green without a gap (B2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Green {
+    pub release: ReleaseName,
+    pub since: Timestamp,
+    pub last: Timestamp,
+    pub samples: u64,
+}
+
+/// A confirmed release whose health fails between deployments (C6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ailing {
+    pub release: ReleaseName,
+    pub since: Timestamp,
+    /// Bad samples in a row.
+    pub samples: u32,
+}
+
+/// A commit of the state repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    pub commit: String,
+    pub at: Timestamp,
+}
+
+/// Everything was stopped here on purpose (D5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopped {
+    pub reason: String,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+/// The host went back by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    pub from: ReleaseName,
+    pub to: Option<ReleaseName>,
+    pub at: Timestamp,
+    pub reason: String,
+}
+
+/// A wish to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancel {
+    pub epoch: Epoch,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+/// Who holds a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// `user@machine pid N, run R`.
+    pub who: String,
+    pub since: Timestamp,
+    pub epoch: Epoch,
+    /// The agent's process.
+    pub pid: u32,
+}
+
+/// Why the host does not do what was asked. None of these is an accident.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    #[error(
+        "epoch {got} does not hold this root (the newest is {have}): another run has taken over, or its lease is over"
+    )]
+    Fenced { have: u64, got: u64 },
+    #[error("release {0} is not complete and sealed here")]
+    NotSealed(ReleaseName),
+    #[error("there is no release {0} here")]
+    NoSuchRelease(ReleaseName),
+    #[error("release {0} is not on probation here")]
+    NotOnProbation(ReleaseName),
+    #[error("`current` points to {current}, not to {wanted}")]
+    NotCurrent { current: String, wanted: ReleaseName },
+    #[error("there is no confirmed release to go back to")]
+    NowhereToGo,
+    #[error("the record of this root has format {0}, which is newer than this program: use a newer soll")]
+    NewerFormat(u32),
+}
