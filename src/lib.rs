@@ -9,8 +9,9 @@
 //! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
 //!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
 //! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`).
-//! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `executor` (a
-//!    match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site` (the real world).
+//! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `way_back` (who
+//!    goes back), `executor` (a match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site`
+//!    (the real world).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
 //!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
 //!    Beside runs: [`host::examine`], [`host::provision`], [`host::trial`] and [`host::convert`], asked by [`run`]'s `doctor`,

@@ -26,4 +26,5 @@ pub mod site;
 pub mod task;
 pub mod track;
 pub mod watch;
+mod way_back;
 pub mod world;

@@ -13,7 +13,10 @@ use crate::run::finding::Findings;
 /// The state repository, git, the signers, the state directory.
 pub fn controller(controller: &Controller, read: Result<&Snapshot, &str>) -> Findings {
     let mut findings = Findings::about("controller", None);
-    let place = controller.repo.location();
+    // "." would be true and say nothing.
+    let location = controller.repo.location();
+    let absolute = location.as_path().and_then(|path| std::path::absolute(path).ok());
+    let place = absolute.map_or_else(|| location.to_string(), |path| path.display().to_string());
     match read {
         Ok(snapshot) => {
             let commit = snapshot.commit.short();
