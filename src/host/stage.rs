@@ -11,19 +11,23 @@ use sha2::Digest as _;
 use super::beneath::{Dir, at, check};
 use super::blobs::{self, Blobs, Placed};
 use super::contents::{Contents, canonical};
-use super::root::{Root, remove};
+use super::root::{Root, json, remove};
 use super::wire::{HostError, Reply};
-use crate::artifact::manifest::{Manifest, Node};
+use crate::artifact::manifest::{Manifest, Node, Told};
 use crate::fault::fault;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::Release;
+
+/// Where a manifest lies between the two questions, below `.soll/`. It goes with the uploads.
+const OFFERED: &str = "incoming/manifest.json";
 
 /// The blobs of this manifest that nothing here has, in the manifest's order, each once.
 ///
 /// # Errors
 /// Already where they would not fit on the disk.
-pub fn missing(root: &Root, manifest: &Manifest) -> Result<Reply, HostError> {
-    verify_shape(manifest)?;
+pub fn missing(root: &Root, told: Told) -> Result<Reply, HostError> {
+    let manifest = heard(root, told)?;
+    verify_shape(&manifest)?;
     let blobs = Blobs::open(root)?;
     let mut seen = HashSet::new();
     let (mut wanted, mut bytes) = (Vec::new(), 0);
@@ -34,7 +38,38 @@ pub fn missing(root: &Root, manifest: &Manifest) -> Result<Reply, HostError> {
         }
     }
     let free_bytes = room_for(root, bytes)?;
+    let place = root.own(OFFERED);
+    std::fs::write(&place, json(&manifest)?).map_err(at("write", &place))?;
     Ok(Reply::Missing { blobs: wanted, free_bytes })
+}
+
+/// The manifest that was told, where the tree that it was told against is here.
+fn heard(root: &Root, told: Told) -> Result<Manifest, HostError> {
+    let base = match told.base() {
+        Some(base) => {
+            let record = root.record()?;
+            let known = record.releases.iter().find(|(_, release)| release.sealed && release.tree == Some(*base));
+            known.and_then(|(name, _)| Contents::load(root, name).ok().flatten()).map(|contents| contents.manifest)
+        }
+        None => None,
+    };
+    told.heard(base).ok_or_else(|| {
+        let text = "the manifest was told against a release that is not here as it is meant; tell it whole";
+        HostError::Integrity(text.to_owned())
+    })
+}
+
+/// What was last asked about, if it is this tree.
+fn offered(root: &Root, tree: &Digest) -> Result<Manifest, HostError> {
+    let place = root.own(OFFERED);
+    let read = std::fs::read(&place).ok().and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    read.filter(|manifest| manifest.digest() == *tree).ok_or_else(|| {
+        HostError::Integrity(format!(
+            "{} is not the manifest of tree {}: ask again what is missing",
+            place.display(),
+            tree.short()
+        ))
+    })
 }
 
 /// Bytes that arrive, cut anyhow. `None`: the sender has gone.
@@ -109,8 +144,9 @@ fn receive(part: &std::path::Path, size: u64, rest: &mut Rest, feed: &mut dyn Fe
 
 /// Builds the tree in `.soll/staging/`, checks every byte of it, and moves it to `releases/NAME` in one step. The record
 /// knows the name before it appears there: a leftover of ours is never taken for someone else's directory.
-pub fn extract(root: &Root, name: &ReleaseName, release: Release, manifest: &Manifest) -> Result<Reply, HostError> {
-    verify_shape(manifest)?;
+pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest) -> Result<Reply, HostError> {
+    let manifest = offered(root, tree)?;
+    verify_shape(&manifest)?;
     let releases = Dir::open(&root.releases())?;
     if releases.stat(name.as_str())?.is_some() {
         let path = root.release(name);
@@ -123,7 +159,7 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, manifest: &Man
     remove(&staging.path().join(name.as_str()))?;
     staging.make(name.as_str())?;
     let mut blobs = Blobs::open(root)?;
-    let built = build(&mut blobs, &staging.sub(name.as_str())?, manifest);
+    let built = build(&mut blobs, &staging.sub(name.as_str())?, &manifest);
     let (copied, received) = match built {
         Ok(counts) => counts,
         Err(error) => {
@@ -134,8 +170,8 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, manifest: &Man
         }
     };
     fault!("host.extract.before-record");
-    Contents { manifest: manifest.clone(), ..Contents::default() }.save(root, name)?;
-    let entry = Release { tree: Some(manifest.digest()), links: None, sealed: false, ..release };
+    Contents { manifest, ..Contents::default() }.save(root, name)?;
+    let entry = Release { tree: Some(*tree), links: None, sealed: false, ..release };
     root.update(|record| {
         record.staged(name.clone(), entry);
         Ok(())

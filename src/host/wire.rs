@@ -9,7 +9,7 @@ use super::convert::{Convert, Survey, Surveyed};
 use super::examine::{Examine, Examined};
 use super::provision::{Provision, Provisioned};
 use super::trial::Trial;
-use crate::artifact::manifest::Manifest;
+use crate::artifact::manifest::{Manifest, Told};
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::observed::{Attempt, DriftReport, HostState};
@@ -45,22 +45,25 @@ pub enum Op {
     Release {
         epoch: Epoch,
     },
-    /// Which blobs of this manifest no release here has, and no earlier upload left.
+    /// Which blobs of this manifest no release here has, and no earlier upload left. The manifest stays here for
+    /// `Extract`. One that was told against a tree that is not here is an [`HostError::Integrity`]: tell it whole.
     Missing {
         epoch: Epoch,
-        manifest: Manifest,
+        manifest: Told,
     },
     /// The blobs named follow as data frames, one after the other in this order, cut as the sender likes.
     Upload {
         epoch: Epoch,
         blobs: Vec<(Digest, u64)>,
     },
-    /// Builds the tree outside `releases/` from uploaded blobs and copies, checks every digest, moves it in complete.
+    /// Builds the tree of the manifest that `Missing` left, outside `releases/` from uploaded blobs and copies, checks
+    /// every digest, moves it in complete.
     Extract {
         epoch: Epoch,
         name: ReleaseName,
         release: Release,
-        manifest: Manifest,
+        /// The digest of the manifest.
+        tree: Digest,
     },
     /// Makes the links to `shared/`.
     Link {

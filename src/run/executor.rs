@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::task::{Located, Task};
-use super::world::{Interruption, Trouble, World};
+use super::world::{Interruption, Tree, Trouble, World};
 use super::{judge, watch};
+use crate::artifact::manifest::Told;
 use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target};
@@ -160,9 +161,9 @@ impl<W: World> Executor<W> {
             Action::Grace { seconds } => self.pause(*seconds).await,
             Action::Verify { .. } => {
                 let bundle = self.world.verify(env, self.task.sha()).await?;
-                let files = bundle.manifest.files().count();
+                let files = bundle.tree.manifest.files().count();
                 let note =
-                    format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.manifest.bytes()));
+                    format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.tree.manifest.bytes()));
                 // A second verify in one run gives the same bundle.
                 let _ = self.task.bundle.set(bundle);
                 Ok(note)
@@ -209,12 +210,20 @@ impl<W: World> Executor<W> {
 
     async fn upload(&self, target: &Target) -> StepResult {
         let (epoch, bundle) = (self.task.epoch, self.bundle()?);
-        let missing = Op::Missing { epoch, manifest: bundle.manifest.clone() };
-        let wanted = match self.world.call(target, missing).await? {
+        let told = self.told(target, &bundle.tree);
+        let asked = match self.world.call(target, Op::Missing { epoch, manifest: told }).await {
+            Err(HostError::Integrity(_)) => {
+                let manifest = Told::Whole((*bundle.tree.manifest).clone());
+                self.world.call(target, Op::Missing { epoch, manifest }).await
+            }
+            asked => asked,
+        };
+        let wanted = match asked? {
             Reply::Missing { blobs, .. } => blobs,
             other => return Err(unexpected(&other)),
         };
-        let sizes: std::collections::HashMap<_, _> = bundle.manifest.files().map(|(_, d, size)| (*d, size)).collect();
+        let sizes: std::collections::HashMap<_, _> =
+            bundle.tree.manifest.files().map(|(_, d, size)| (*d, size)).collect();
         let blobs: Vec<_> = wanted.iter().filter_map(|d| Some((*d, *sizes.get(d)?))).collect();
         let (count, total) = (blobs.len(), sizes.len());
         if blobs.is_empty() {
@@ -223,6 +232,21 @@ impl<W: World> Executor<W> {
         match self.world.upload(target, epoch, bundle.digest, blobs).await? {
             Reply::Uploaded { bytes: sent } => Ok(format!("{count} of {total} files, {}", bytes(sent))),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The manifest as this host needs it: against a release there whose bundle this controller had, what it runs first.
+    fn told(&self, target: &Target, tree: &Tree) -> Told {
+        let state = self.task.states.get(&target.name);
+        let live = state.and_then(|state| state.current.release());
+        let mut known: Vec<_> = state.iter().flat_map(|state| &state.record.releases).collect();
+        known.sort_by_key(|(name, release)| (Some(*name) == live, release.staged_at));
+        let base = known.into_iter().rev().filter(|(_, release)| release.sealed).find_map(|(_, release)| {
+            self.world.tree_of(release.bundle.as_ref()?).filter(|tree| Some(tree.digest) == release.tree)
+        });
+        match base {
+            Some(base) => Told::since((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
+            None => Told::Whole((*tree.manifest).clone()),
         }
     }
 
@@ -239,8 +263,8 @@ impl<W: World> Executor<W> {
             failed: false,
             adopted: false,
         };
-        let (epoch, name, manifest) = (self.task.epoch, self.new_release(), bundle.manifest.clone());
-        match self.world.call(target, Op::Extract { epoch, name: name.clone(), release, manifest }).await? {
+        let (epoch, name, tree) = (self.task.epoch, self.new_release(), bundle.tree.digest);
+        match self.world.call(target, Op::Extract { epoch, name: name.clone(), release, tree }).await? {
             Reply::Extracted { copied, received } => {
                 Ok(format!("releases/{name}: {} sent, {} copied", bytes(received), bytes(copied)))
             }

@@ -14,6 +14,7 @@ use super::observe::{Look, observe};
 use super::site::{Site, Wish};
 use super::task::command;
 use super::world::{Bundle, World};
+use crate::artifact::manifest::Told;
 use crate::host::examine::Examined;
 use crate::host::trial::Trial;
 use crate::host::wire::{HostError, Op, Reply};
@@ -73,8 +74,8 @@ async fn bundle(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Fi
     };
     match fetched {
         Ok(bundle) => {
-            let files = bundle.manifest.files().count();
-            let size = bytes(bundle.manifest.bytes());
+            let files = bundle.tree.manifest.files().count();
+            let size = bytes(bundle.tree.manifest.bytes());
             own.ok("bundle", format!("{}: sha256 {}, {files} files, {size}", sha.short(), bundle.digest.short()));
             Some((sha, bundle))
         }
@@ -186,8 +187,8 @@ impl Host<'_> {
     }
 
     async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
-        let manifest = &self.bundle.manifest;
-        let missing = Op::Missing { epoch: self.epoch, manifest: manifest.clone() };
+        let manifest = &self.bundle.tree.manifest;
+        let missing = Op::Missing { epoch: self.epoch, manifest: Told::Whole((**manifest).clone()) };
         let Reply::Missing { blobs, free_bytes } = self.site.call(self.target, missing).await? else {
             return Err(HostError::Io("the host gave an answer that does not fit its question".to_owned()));
         };
@@ -206,7 +207,7 @@ impl Host<'_> {
         if !blobs.is_empty() {
             self.site.upload(self.target, self.epoch, self.bundle.digest, blobs).await?;
         }
-        self.trial(Trial::Build { manifest: manifest.clone(), shared: self.env.shared.clone() }).await?;
+        self.trial(Trial::Build { manifest: (**manifest).clone(), shared: self.env.shared.clone() }).await?;
         findings.ok("unpacked", format!("{} files, {sent} of them sent", sizes.len()));
         self.gates(findings).await?;
         self.nginx(findings).await

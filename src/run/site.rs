@@ -15,7 +15,7 @@ use super::controller::{Controller, Snapshot, now};
 use super::executor::bytes;
 use super::observe::source;
 use super::reach;
-use super::world::{Bundle, Interruption, Trouble, World};
+use super::world::{Bundle, Interruption, Tree, Trouble, World};
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
 use crate::health;
@@ -39,6 +39,8 @@ pub struct Site {
     /// By where they are; nothing: this machine.
     clients: Mutex<HashMap<Option<Endpoint>, Arc<OnceCell<Client>>>>,
     bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
+    /// Of bundles that hosts have already.
+    trees: Mutex<HashMap<Digest, Option<Tree>>>,
     /// The run, once its first event was journaled.
     run: OnceLock<RunId>,
     /// Keep the leases of what this run holds (law 6).
@@ -97,6 +99,7 @@ impl Site {
             listener,
             clients: Mutex::default(),
             bundle: Mutex::default(),
+            trees: Mutex::default(),
             run: OnceLock::new(),
             heartbeats: Mutex::default(),
         }
@@ -225,7 +228,13 @@ impl World for Site {
         let Some((digest, unpacked)) = held else {
             return Err(Trouble::error(format!("the bundle of {} was not fetched in this run", sha.short())));
         };
-        Ok(Bundle { digest, manifest: (*unpacked.manifest).clone() })
+        Ok(Bundle { digest, tree: Tree::new(unpacked.manifest.clone()) })
+    }
+
+    fn tree_of(&self, bundle: &Digest) -> Option<Tree> {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = || self.controller.artifacts.get(bundle).map(|unpacked| Tree::new(unpacked.manifest));
+        trees.entry(*bundle).or_insert_with(read).clone()
     }
 
     async fn probe(&self, probe: &Probe, timeout: Duration) -> Attempt {

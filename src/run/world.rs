@@ -2,6 +2,7 @@
 //! The dispatcher and the executor know nothing else, so both are proven with the code that ships.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -34,6 +35,9 @@ pub trait World: Send + Sync + 'static {
     /// Checks it and unpacks it.
     fn verify(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<Bundle, Trouble>> + Send;
 
+    /// The tree of a bundle that was here before: what a host made of it need not be told again.
+    fn tree_of(&self, bundle: &Digest) -> Option<Tree>;
+
     /// One attempt of a check that the controller makes. Texts are filled.
     fn probe(&self, probe: &Probe, timeout: Duration) -> impl Future<Output = Attempt> + Send;
     /// One sample that the controller takes.
@@ -60,7 +64,21 @@ pub trait World: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Bundle {
     pub digest: Digest,
-    pub manifest: Manifest,
+    pub tree: Tree,
+}
+
+/// A manifest with its digest, which takes as long as reading it.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    pub manifest: Arc<Manifest>,
+    pub digest: Digest,
+}
+
+impl Tree {
+    /// Computes the digest.
+    pub fn new(manifest: Arc<Manifest>) -> Tree {
+        Tree { digest: manifest.digest(), manifest }
+    }
 }
 
 /// Something around a release failed, or the release itself did.

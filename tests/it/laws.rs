@@ -15,6 +15,8 @@ mod sim;
 mod world;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use schedule::play;
@@ -24,6 +26,9 @@ use sim::Mutation;
 const REGRESSIONS: &[u64] = &[
     // The confirmed release had drifted and lost its seal; a changed `.env` was to be confirmed on it, for ever in vain.
     12_049,
+    // A person put a file back between the moment at which a run took the host and its first journal line: decided on
+    // what it saw, it is no retry under the old verdict. (The books of the checker were wrong, not the run.)
+    238_038,
 ];
 
 /// What must have happened in the normal number of schedules, or they prove nothing.
@@ -58,34 +63,34 @@ fn explain(seed: u64, mutation: Option<Mutation>) -> String {
     format!("{}\nseed {seed}: {}\n", report.trace.join("\n"), report.broken.unwrap_or_default())
 }
 
-/// Plays `seeds` on `threads` threads; the first broken law ends the test with its trace.
-fn sweep(from: u64, n: u64, threads: u64) -> BTreeMap<&'static str, u64> {
-    let next = AtomicU64::new(from);
+/// Plays these seeds on `threads` threads. After a few that broke a law the first of them is told with its trace.
+fn sweep(seeds: Range<u64>, threads: u64) -> BTreeMap<&'static str, u64> {
+    let next = AtomicU64::new(seeds.start);
+    let broken = Mutex::new(BTreeMap::new());
     let worker = || {
         let mut seen: BTreeMap<_, u64> = BTreeMap::new();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= from + n {
-                return Ok(seen);
+            if !seeds.contains(&seed) || broken.lock().unwrap().len() >= 5 {
+                return seen;
             }
             let report = play(seed, None, false);
-            if report.broken.is_some() {
-                next.store(from + n, Ordering::Relaxed);
-                return Err(seed);
+            if let Some(law) = report.broken {
+                broken.lock().unwrap().insert(seed, law);
             }
             report.seen.into_iter().for_each(|(what, n)| *seen.entry(what).or_default() += n);
         }
     };
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        threads.into_iter().map(|t| t.join().unwrap()).collect()
-    });
     let mut seen: BTreeMap<_, u64> = BTreeMap::new();
-    for result in results {
-        match result {
-            Ok(part) => part.into_iter().for_each(|(what, n)| *seen.entry(what).or_default() += n),
-            Err(seed) => panic!("{}", explain(seed, None)),
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        for part in threads.into_iter().map(|t| t.join().unwrap()) {
+            part.into_iter().for_each(|(what, n)| *seen.entry(what).or_default() += n);
         }
+    });
+    let broken = broken.into_inner().unwrap();
+    if let Some(seed) = broken.keys().next() {
+        panic!("{}\n{broken:#?}", explain(*seed, None));
     }
     seen
 }
@@ -103,12 +108,10 @@ fn the_laws_hold_in_every_schedule() {
         assert!(play(*seed, None, false).broken.is_none(), "{}", explain(*seed, None));
     }
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let n = match std::env::var("SOLL_LONG").map(|n| n.parse().expect("SOLL_LONG is a number")) {
-        Err(_) => 10_000,
-        Ok(1) => 1_000_000,
-        Ok(n) => n,
-    };
-    let seen = sweep(0, n, threads);
+    let long = std::env::var_os("SOLL_LONG").is_some();
+    // To go on where an earlier sweep was stopped.
+    let first = std::env::var("SOLL_SEED_FROM").map_or(0, |n| n.parse().expect("SOLL_SEED_FROM is a number"));
+    let seen = sweep(first..if long { 1_000_000 } else { first + 10_000 }, threads);
     println!("{seen:#?}");
     for outcome in OUTCOMES {
         assert!(seen.get(outcome).is_some_and(|n| *n >= 20), "`{outcome}` hardly ever happened: {seen:#?}");

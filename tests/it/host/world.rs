@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use soll::artifact::manifest::{Entry, Manifest, Node};
+use soll::artifact::manifest::{Entry, Manifest, Node, Told};
 use soll::host::client::Client;
 use soll::host::ops::Prober;
 use soll::host::wire::{HostError, Observe, Op, Reply, Secret};
@@ -183,7 +183,7 @@ impl World {
     }
 
     pub async fn missing(&self, epoch: u64, bundle: &Bundle) -> Result<Vec<Digest>, HostError> {
-        match self.call(Op::Missing { epoch: Epoch(epoch), manifest: bundle.manifest.clone() }).await? {
+        match self.call(Op::Missing { epoch: Epoch(epoch), manifest: Told::Whole(bundle.manifest.clone()) }).await? {
             Reply::Missing { blobs, .. } => Ok(blobs),
             other => panic!("{other:?}"),
         }
@@ -197,8 +197,8 @@ impl World {
     pub async fn extract(&self, epoch: u64, to: &str, digit: char, bundle: &Bundle) -> Result<Reply, HostError> {
         let wanted = self.missing(epoch, bundle).await?;
         self.send(epoch, bundle, &wanted).await?;
-        let manifest = bundle.manifest.clone();
-        self.call(Op::Extract { epoch: Epoch(epoch), name: name(to), release: release(digit), manifest }).await
+        let tree = bundle.manifest.digest();
+        self.call(Op::Extract { epoch: Epoch(epoch), name: name(to), release: release(digit), tree }).await
     }
 
     pub async fn link(&self, epoch: u64, to: &str, shared: &[Shared]) -> Result<Reply, HostError> {

@@ -184,7 +184,7 @@ impl Sim {
             self.go_back(i, now);
         }
         self.effect(i, &format!("epoch {}", epoch.0), |h| h.record.acquire(epoch))?;
-        self.laws.acquired(i, controller, epoch);
+        self.laws.acquired(i, controller, epoch, &self.hosts[i]);
         self.effect(i, "taken over", |h| {
             h.record.take_over(epoch)?;
             h.record.set_lease(lease);

@@ -30,6 +30,8 @@ struct Run {
     /// A verdict stands in its journal. A step of the way back may end under the same name later.
     condemned: bool,
     confirmed_before: BTreeMap<usize, Option<ReleaseName>>,
+    /// The shared files of its hosts when they were acquired: what it was decided on. A person may change them later.
+    files: BTreeMap<usize, Digest>,
     interrupted: bool,
 }
 
@@ -120,13 +122,14 @@ impl Laws {
         }
     }
 
-    pub fn acquired(&mut self, i: usize, controller: usize, epoch: Epoch) {
+    pub fn acquired(&mut self, i: usize, controller: usize, epoch: Epoch, host: &SimHost) {
         let before = self.acquired[i];
         self.assert(epoch > before, || format!("law 3: epoch {} was acquired after {}", epoch.0, before.0));
         self.acquired[i] = epoch;
         let run = self.run(controller);
         run.epoch = Some(epoch);
         run.confirmed_before.insert(i, None);
+        run.files.insert(i, files_of(host));
     }
 
     /// Laws 3 and 5, before an effect of a run.
@@ -176,11 +179,12 @@ impl Laws {
 
     /// Law 4: a verdict is never applied again by itself.
     pub fn switching(&mut self, i: usize, controller: usize, hosts: &[SimHost], probation: &Probation) {
-        let seen: BTreeSet<usize> = self.run(controller).confirmed_before.keys().copied().collect();
+        let files_of = self.run(controller).files.clone();
         let back = hosts[i].record.confirmed.as_ref().map(|c| &c.release) == Some(&probation.release);
         let bad = self.verdicts.iter().any(|(j, key, alone)| {
-            let files = if *j == i { probation.key.files } else { files_of(&hosts[*j]) };
-            seen.contains(j) && (!alone || *j == i) && same_case(key, &QuarantineKey { files, ..probation.key.clone() })
+            let Some(files) = files_of.get(j) else { return false };
+            let files = if *j == i { probation.key.files } else { *files };
+            (!alone || *j == i) && same_case(key, &QuarantineKey { files, ..probation.key.clone() })
         });
         self.assert(!bad || back, || {
             format!("law 4: web{} is switched to {}, which is quarantined", i + 1, probation.release)
@@ -290,11 +294,12 @@ impl Laws {
             return;
         }
         let run = self.run(controller);
+        let files_of = run.files.clone();
         let mine = |i: &usize| Some(hosts[*i].record.epoch) == run.epoch;
         let held: BTreeSet<usize> = run.confirmed_before.keys().copied().filter(mine).collect();
         let config = env.config_digest();
         let applies = |(j, key, _): &&(usize, QuarantineKey, bool)| {
-            let case = QuarantineKey { sha: sha.clone(), bundle: None, config, files: files_of(&hosts[*j]) };
+            let case = QuarantineKey { sha: sha.clone(), bundle: None, config, files: files_of[j] };
             held.contains(j) && same_case(key, &case)
         };
         let known: Vec<_> = self.verdicts.iter().filter(applies).collect();

@@ -10,7 +10,7 @@ use soll::journal::{Event, FailureClass};
 use soll::model::desired::{Environment, MetricSource, Probe, Target};
 use soll::model::ids::{Digest, Epoch, RunId, Sha};
 use soll::model::observed::{Attempt, Verdict};
-use soll::run::world::{Bundle, Interruption, Trouble, World};
+use soll::run::world::{Bundle, Interruption, Tree, Trouble, World};
 
 use super::scenario::{Fault, sha};
 use super::sim::{Mutation, Shared, Sim};
@@ -182,7 +182,11 @@ impl World for SimWorld {
         let digest = bundle_digest(sha);
         let node = Node::File { sha256: digest, size: 1, executable: false };
         let manifest = Manifest { entries: vec![Entry { path: "index.php".to_owned(), node }] };
-        Ok(Bundle { digest, manifest })
+        Ok(Bundle { digest, tree: Tree::new(manifest.into()) })
+    }
+
+    fn tree_of(&self, _bundle: &Digest) -> Option<Tree> {
+        None
     }
 
     async fn probe(&self, _probe: &Probe, _timeout: Duration) -> Attempt {
