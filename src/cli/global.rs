@@ -99,12 +99,18 @@ impl Global {
             let machine = name.to_str()?.strip_prefix("SOLL_AGENT_").filter(|_| !path.is_empty())?;
             Some((machine.to_ascii_lowercase(), PathBuf::from(path)))
         });
+        let reattach = match text("SOLL_REATTACH", file.reattach) {
+            None => crate::ssh::settings::REATTACH,
+            Some(text) => humantime::parse_duration(&text)
+                .map_err(|_| CliError::plain(format!("`reattach = \"{text}\"` is not a duration like 30s, or 0s")))?,
+        };
         let ssh = crate::ssh::settings::Settings {
             key: git.ssh_key.clone(),
             passphrase: std::env::var("SOLL_SSH_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Secret::new),
             known_hosts: git.known_hosts.clone(),
             config: git.ssh_config.clone(),
             agents: file.agents.into_iter().chain(agents).collect(),
+            reattach,
             accept: None,
         };
         Ok(Settings {

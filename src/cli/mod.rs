@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 mod acknowledge;
 mod adopt;
@@ -122,7 +122,18 @@ enum Command {
     Man,
     /// Serve host operations over standard input and output
     #[command(hide = true)]
-    HostAgent,
+    HostAgent(HostAgent),
+}
+
+/// How an agent is started.
+#[derive(Debug, Args)]
+struct HostAgent {
+    /// A controller whose connection was lost may come back to it
+    #[arg(long)]
+    linger: bool,
+    /// Be the way to the agent of this session, which lingers
+    #[arg(long, value_name = "SESSION", conflicts_with = "linger")]
+    attach: Option<String>,
 }
 
 /// `0.1.0 (abcdef1234)`.
@@ -141,8 +152,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if usage { 64 } else { 0 });
         }
     };
-    if matches!(cli.command, Command::HostAgent) {
-        return agent();
+    if let Command::HostAgent(how) = &cli.command {
+        return agent(how);
     }
     cli.global.init_logging();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -164,8 +175,15 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit)
 }
 
-fn agent() -> ExitCode {
-    match crate::host::agent::serve_stdio(std::sync::Arc::new(crate::health::prober::HealthProber)) {
+fn agent(how: &HostAgent) -> ExitCode {
+    let done = match &how.attach {
+        Some(session) => crate::host::reattach::bridge(session),
+        None => {
+            let prober = std::sync::Arc::new(crate::health::prober::HealthProber);
+            crate::host::agent::serve_stdio(prober, how.linger)
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("soll host-agent: {error}");
@@ -210,6 +228,6 @@ async fn run(cli: Cli) -> Result {
         Command::Demo(command) => command.run(global).await,
         Command::Completions(command) => command.run(Cli::command()),
         Command::Man => text::man(Cli::command()),
-        Command::HostAgent => Ok(0),
+        Command::HostAgent(_) => Ok(0),
     }
 }

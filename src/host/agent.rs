@@ -1,31 +1,48 @@
 //! `soll host-agent`: serves the operations over a byte stream, and keeps the lease of law 6 when the stream is gone.
 //!
 //! One worker per root, so that a long hook holds up nobody else; what holds nothing runs beside them. The agent ends
-//! when its controller is gone and no probation needs it.
+//! when its controller is gone and no probation needs it. Where it has a door, a controller whose stream was lost may come
+//! back through it, and gets the answers to what it asked before: nothing runs twice.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::frame::{Frame, Hello, PROTOCOL};
 use super::local::Nothing;
 use super::ops::{Prober, perform};
+use super::reattach::Door;
 use super::root::Root;
 use super::session::{Session, lock};
 use super::siblings;
 use super::wire::{Call, HostError, Op, Reply};
-use super::worker::{Job, Worker, bug};
+use super::worker::{Job, Task, Worker, bug};
+
+/// For so long a controller that was lost may come back.
+const LINGER: Duration = Duration::from_secs(120);
+
+/// What happens to the stream.
+enum News {
+    /// The controller said that it is done, or somebody told this process to end.
+    Left,
+    /// This stream ended without a word.
+    Lost(u64),
+    /// There is another one.
+    Back,
+}
 
 /// Serves standard input and output in a session of its own, until the controller is gone and no probation is left.
-/// A hang-up is ignored; a request to terminate is taken like the end of the input.
-pub fn serve_stdio(prober: Arc<dyn Prober>) -> io::Result<()> {
+/// A hang-up is ignored; a request to terminate is taken like the end of the input. `lingers`: a controller whose stream
+/// was lost may come back.
+pub fn serve_stdio(prober: Arc<dyn Prober>, lingers: bool) -> io::Result<()> {
     // Fails where this process leads a session already: then there is nothing to leave.
     let _ = rustix::process::setsid();
     let input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
@@ -36,9 +53,9 @@ pub fn serve_stdio(prober: Arc<dyn Prober>) -> io::Result<()> {
     rustix::stdio::dup2_stdout(&null)?;
     let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     std::thread::spawn(|| std::env::current_exe().map(|own| siblings::tidy(&own)));
-    let watch = move |end: Sender<()>| {
+    let watch = move |end: Sender<News>| {
         for signal in signals.forever() {
-            if signal != SIGHUP && end.send(()).is_err() {
+            if signal != SIGHUP && end.send(News::Left).is_err() {
                 return;
             }
         }
@@ -47,7 +64,9 @@ pub fn serve_stdio(prober: Arc<dyn Prober>) -> io::Result<()> {
     let closed = move || {
         let _ = rustix::stdio::dup2_stderr(&null);
     };
-    serve_until(input, output, prober, watch, closed)
+    // Without one the controller is only told that it cannot come back.
+    let door = lingers.then(Door::open).and_then(Result::ok);
+    serve_until(input, output, prober, door, watch, closed)
 }
 
 /// Serves any pair of streams, until the controller is gone and no probation is left.
@@ -56,31 +75,64 @@ pub fn serve(
     output: impl Write + Send + 'static,
     prober: Arc<dyn Prober>,
 ) -> io::Result<()> {
-    serve_until(input, output, prober, |_| (), || ())
+    serve_until(input, output, prober, None, |_| (), || ())
 }
 
 fn serve_until(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
     prober: Arc<dyn Prober>,
-    watch: impl FnOnce(Sender<()>) + Send + 'static,
-    closed: impl FnOnce(),
+    door: Option<Door>,
+    watch: impl FnOnce(Sender<News>) + Send + 'static,
+    closed: impl Fn(),
 ) -> io::Result<()> {
-    let session = Arc::new(Session::new(output, prober)?);
+    let session = Arc::new(Session::new(output, door.is_some(), prober)?);
     let agent = Arc::new(Agent { session: session.clone(), workers: Mutex::default(), beside: Mutex::default() });
     let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     let version = format!("soll {}", env!("CARGO_PKG_VERSION"));
-    session.send(&Frame::Hello(Hello { protocol: PROTOCOL, version, binary }));
+    let offered = door.as_ref().map(|door| door.session.clone());
+    session.send(&Frame::Hello(Hello { protocol: PROTOCOL, version, binary, session: offered }));
     let (end, ended) = channel();
     let ends = end.clone();
-    let reader = agent.clone();
-    std::thread::Builder::new().name("reader".to_owned()).spawn(move || {
-        reader.read(BufReader::new(input));
-        let _ = end.send(());
-    })?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(ends))?;
-    // Both senders gone would be an end, too.
-    let _ = ended.recv();
+    let lingers = door.is_some();
+    agent.listen(0, input, end.clone())?;
+    if let Some(door) = door {
+        let agent = agent.clone();
+        std::thread::Builder::new().name("door".to_owned()).spawn(move || {
+            loop {
+                let (stream, waiting) = door.next();
+                let back = stream.try_clone().and_then(|output| agent.session.attach(output, &waiting));
+                // A thread that cannot be had: the controller hears nothing, and tries again.
+                let heard = back.and_then(|number| agent.listen(number, stream, end.clone()));
+                if heard.is_ok() && end.send(News::Back).is_err() {
+                    return;
+                }
+            }
+        })?;
+    }
+    let mut alone: Option<Instant> = None;
+    loop {
+        let news = match alone {
+            Some(since) => ended.recv_timeout(LINGER.saturating_sub(since.elapsed())),
+            None => ended.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match news {
+            // It may be lost again before this was heard.
+            Ok(News::Back) => alone = alone.filter(|_| !session.is_attached()),
+            Ok(News::Lost(stream)) if lingers => {
+                if session.detach(stream) {
+                    agent.detached();
+                    closed();
+                    if session.is_idle() {
+                        break;
+                    }
+                    alone = Some(Instant::now());
+                }
+            }
+            Ok(News::Left | News::Lost(_)) | Err(_) => break,
+        }
+    }
     session.close();
     closed();
     agent.finish();
@@ -95,24 +147,43 @@ struct Agent {
 }
 
 /// A worker's queue and its thread.
-type Running = (Sender<Job>, JoinHandle<()>);
+type Running = (Sender<Task>, JoinHandle<()>);
 
 impl Agent {
-    /// Reads frames until the stream ends or is none of ours.
-    fn read(&self, mut input: impl Read) {
+    /// Hears a stream in a thread of its own.
+    fn listen(self: &Arc<Self>, stream: u64, input: impl Read + Send + 'static, end: Sender<News>) -> io::Result<()> {
+        let agent = self.clone();
+        std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn(move || end.send(agent.read(stream, BufReader::new(input))))
+            .map(drop)
+    }
+
+    /// Reads frames until the stream ends, is none of ours, or was replaced.
+    fn read(&self, stream: u64, mut input: impl Read) -> News {
         while let Ok(Some((frame, packed))) = Frame::read(&mut input) {
-            if self.session.is_closed() {
-                return;
+            if self.session.is_closed() || !self.session.is_current(stream) {
+                break;
             }
             self.session.hear();
             if packed {
                 self.session.pack();
             }
             match frame {
-                Frame::Call(call) => self.dispatch(*call),
+                Frame::Call(call) if self.session.accept(stream, call.id) => self.dispatch(*call),
                 Frame::Data { call, bytes } => self.session.data(call, bytes),
-                Frame::Answer(_) | Frame::Hello(_) | Frame::Credit { .. } => {}
+                Frame::Got(calls) => self.session.arrived(&calls),
+                Frame::Bye => return News::Left,
+                _ => {}
             }
+        }
+        News::Lost(stream)
+    }
+
+    /// Says to every worker that nobody listens.
+    fn detached(&self) {
+        for (sender, _) in lock(&self.workers).values() {
+            let _ = sender.send(Task::Detached);
         }
     }
 
@@ -142,7 +213,9 @@ impl Agent {
             let thread = std::thread::Builder::new().name("root".to_owned()).spawn(move || worker.run(&jobs));
             workers.insert(key.clone(), (sender, thread.map_err(|error| no_thread(&error))?));
         }
-        let sent = workers.get(&key).is_some_and(|(sender, _)| sender.send(Job { id, op, pieces }).is_ok());
+        let sent = workers
+            .get(&key)
+            .is_some_and(|(sender, _)| sender.send(Task::Job(Box::new(Job { id, op, pieces }))).is_ok());
         if sent { Ok(()) } else { Err(HostError::Connection("the agent is about to end".to_owned())) }
     }
 

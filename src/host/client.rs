@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::frame::{self, Frame, Hello, PIECE, PROTOCOL, WINDOW};
+use super::frame::{Frame, Hello, PIECE, PROTOCOL, WINDOW};
+use super::line::{self, Stream, Way};
 use super::session::lock;
 use super::wire::{Answer, Call, HostError, Op, Reply};
 use crate::model::ids::{Digest, Epoch};
@@ -24,21 +25,28 @@ const HELLO: Duration = Duration::from_secs(20);
 /// but a probation.
 #[derive(Clone)]
 pub struct Client {
-    frames: mpsc::Sender<Frame>,
+    frames: mpsc::Sender<Arc<Frame>>,
     shared: Arc<Shared>,
     hello: Arc<Hello>,
 }
 
-/// What the reading task shares with callers. It holds no sender of frames: it must not keep the connection open.
-struct Shared {
+/// What the task that keeps the line shares with callers. It holds no sender of frames: it must not keep the connection
+/// open.
+pub(super) struct Shared {
     next: AtomicU64,
     pending: Mutex<Pending>,
     cancelled: watch::Sender<BTreeMap<String, String>>,
+    /// Heartbeats under way: an agent that is asked every second and is silent is not there any more.
+    pub(super) beats: AtomicUsize,
+    /// The agent keeps answers until it hears that they arrived.
+    keeps: bool,
 }
 
 #[derive(Default)]
 struct Pending {
     calls: HashMap<u64, Waiting>,
+    /// Answers that the agent need not keep any longer.
+    got: Vec<u64>,
     /// Why nothing will be answered any more.
     dead: Option<String>,
 }
@@ -46,6 +54,8 @@ struct Pending {
 struct Waiting {
     root: String,
     answer: oneshot::Sender<Result<Reply, HostError>>,
+    /// The call, once it was given to a stream: another one may have to carry it again.
+    sent: Option<Arc<Frame>>,
     /// What an upload may send.
     window: Option<Arc<Semaphore>>,
 }
@@ -81,11 +91,19 @@ impl Client {
     /// # Errors
     /// [`HostError::Connection`]: it says no hello, or speaks another version.
     pub async fn over(
-        mut output: impl AsyncRead + Unpin + Send + 'static,
-        mut input: impl AsyncWrite + Unpin + Send + 'static,
+        output: impl AsyncRead + Unpin + Send + 'static,
+        input: impl AsyncWrite + Unpin + Send + 'static,
         packed: bool,
     ) -> Result<Client, HostError> {
-        let hello = match tokio::time::timeout(HELLO, read(&mut output)).await {
+        Client::on(Stream::new(output, input), packed, None).await
+    }
+
+    /// The same over a stream that is replaced when it is lost, where the agent lingers.
+    ///
+    /// # Errors
+    /// Those of [`Client::over`].
+    pub async fn on(mut stream: Stream, packed: bool, way: Option<Arc<dyn Way>>) -> Result<Client, HostError> {
+        let hello = match tokio::time::timeout(HELLO, stream.read(&mut || ())).await {
             Ok(Ok(Some(Frame::Hello(hello)))) => hello,
             Ok(Ok(_)) => return Err(lost("the agent ended, or said something else than hello")),
             Ok(Err(error)) => return Err(lost(&format!("the agent cannot be understood: {error}"))),
@@ -102,35 +120,12 @@ impl Client {
             next: AtomicU64::new(1),
             pending: Mutex::default(),
             cancelled: watch::Sender::new(BTreeMap::new()),
+            beats: AtomicUsize::new(0),
+            keeps: hello.session.is_some(),
         });
-        let (frames, mut queue) = mpsc::channel::<Frame>(4);
-        let writing = shared.clone();
-        tokio::spawn(async move {
-            while let Some(frame) = queue.recv().await {
-                if let Err(error) = send(&mut input, &frame, packed).await {
-                    // A frame that is too long harms its own call alone.
-                    match (&frame, error.kind()) {
-                        (Frame::Call(call), io::ErrorKind::InvalidInput) => {
-                            writing.settle(call.id, Err(HostError::Io(format!("cannot ask the agent: {error}"))));
-                        }
-                        _ => return writing.die(&format!("the connection to the agent broke: {error}")),
-                    }
-                }
-            }
-            // The last client is gone: the end of its input tells the agent.
-            let _ = input.shutdown().await;
-        });
-        let reading = shared.clone();
-        tokio::spawn(async move {
-            let why = loop {
-                match read(&mut output).await {
-                    Ok(Some(frame)) => reading.take(frame),
-                    Ok(None) => break "the agent ended the connection".to_owned(),
-                    Err(error) => break format!("the connection to the agent broke: {error}"),
-                }
-            };
-            reading.die(&why);
-        });
+        let (frames, queue) = mpsc::channel::<Arc<Frame>>(4);
+        let again = way.zip(hello.session.clone());
+        tokio::spawn(line::keep(stream, queue, shared.clone(), packed, again));
         Ok(Client { frames, shared, hello: Arc::new(hello) })
     }
 
@@ -175,9 +170,9 @@ impl Client {
             sent = self.pump(id, &window, total, source) => sent,
         };
         if let Err(error) = &sent {
-            let _ = self.frames.send(Frame::Data { call: id, bytes: Vec::new() }).await;
+            let _ = self.frames.send(Arc::new(Frame::Data { call: id, bytes: Vec::new() })).await;
             return Err(match answer.await {
-                Ok(Err(gone @ HostError::Connection(_))) => gone,
+                Ok(Err(gone @ (HostError::Connection(_) | HostError::Interrupted(_)))) => gone,
                 // Whatever the agent says is only that the upload ended early.
                 Ok(_) => HostError::Io(format!("the blobs for the upload to {root} cannot be read: {error}")),
                 Err(_) => self.shared.why(),
@@ -211,7 +206,7 @@ impl Client {
             if let Ok(room) = window.acquire_many(u32::try_from(n).unwrap_or(u32::MAX)).await {
                 room.forget();
             }
-            self.frames.send(Frame::Data { call: id, bytes }).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.frames.send(Arc::new(Frame::Data { call: id, bytes })).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
         }
         Ok(())
     }
@@ -220,7 +215,9 @@ impl Client {
     /// held root makes a wish to cancel its run known within that time ([`Client::cancellations`]).
     pub fn heartbeat(&self, root: &str, every: Duration) -> Heartbeat {
         let (client, root) = (self.clone(), root.to_owned());
+        let beats = Beats::new(self.shared.clone());
         let task = tokio::spawn(async move {
+            let _beats = beats;
             let mut rhythm = tokio::time::interval(every);
             rhythm.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
@@ -240,7 +237,7 @@ impl Client {
 
     async fn ask(&self, id: u64, root: &str, op: Op) -> Result<(), HostError> {
         let call = Frame::Call(Box::new(Call { id, root: root.to_owned(), op }));
-        self.frames.send(call).await.map_err(|_| self.shared.why())
+        self.frames.send(Arc::new(call)).await.map_err(|_| self.shared.why())
     }
 }
 
@@ -250,6 +247,22 @@ pub struct Heartbeat(tokio::task::AbortHandle);
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// Counts a heartbeat while it beats.
+struct Beats(Arc<Shared>);
+
+impl Beats {
+    fn new(shared: Arc<Shared>) -> Beats {
+        shared.beats.fetch_add(1, Ordering::Relaxed);
+        Beats(shared)
+    }
+}
+
+impl Drop for Beats {
+    fn drop(&mut self) {
+        self.0.beats.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -275,11 +288,12 @@ impl Shared {
         if let Some(why) = &pending.dead {
             return Err(lost(why));
         }
-        pending.calls.insert(id, Waiting { root: root.to_owned(), answer, window });
+        pending.calls.insert(id, Waiting { root: root.to_owned(), answer, sent: None, window });
         Ok((id, answered))
     }
 
-    fn take(&self, frame: Frame) {
+    /// What came from the agent.
+    pub(super) fn take(&self, frame: Frame) {
         match frame {
             Frame::Answer(answer) => {
                 let Answer { id, result, cancelled } = *answer;
@@ -296,14 +310,45 @@ impl Shared {
                     window.add_permits(usize::try_from(bytes.min(WINDOW)).unwrap_or(0));
                 }
             }
-            Frame::Call(_) | Frame::Data { .. } | Frame::Hello(_) => {}
+            _ => {}
         }
     }
 
-    fn settle(&self, id: u64, result: Result<Reply, HostError>) {
-        if let Some(waiting) = lock(&self.pending).calls.remove(&id) {
+    /// Answers a call.
+    pub(super) fn settle(&self, id: u64, result: Result<Reply, HostError>) {
+        let mut pending = lock(&self.pending);
+        if self.keeps {
+            pending.got.push(id);
+        }
+        if let Some(waiting) = pending.calls.remove(&id) {
             let _ = waiting.answer.send(result);
         }
+    }
+
+    /// A call is about to be given to a stream: from now on it has to be carried again when that is lost.
+    pub(super) fn sending(&self, frame: &Arc<Frame>) {
+        if let Frame::Call(call) = &**frame
+            && let Some(waiting) = lock(&self.pending).calls.get_mut(&call.id)
+        {
+            waiting.sent = Some(frame.clone());
+        }
+    }
+
+    /// The answers that arrived since this was asked last.
+    pub(super) fn got(&self) -> Vec<u64> {
+        std::mem::take(&mut lock(&self.pending).got)
+    }
+
+    /// The calls that were given to a stream and have no answer, by number. An upload is not taken up where it was: what
+    /// was under way is lost, and who asked for it asks again what is missing.
+    pub(super) fn unanswered(&self) -> BTreeMap<u64, Arc<Frame>> {
+        let mut pending = lock(&self.pending);
+        let uploads = pending.calls.extract_if(|_, waiting| waiting.window.is_some() && waiting.sent.is_some());
+        for (_, waiting) in uploads.collect::<Vec<_>>() {
+            let text = "the connection broke during the upload".to_owned();
+            let _ = waiting.answer.send(Err(HostError::Interrupted(text)));
+        }
+        pending.calls.iter().filter_map(|(id, waiting)| Some((*id, waiting.sent.clone()?))).collect()
     }
 
     fn note_cancelled(&self, root: String, by: Option<String>) {
@@ -314,7 +359,7 @@ impl Shared {
     }
 
     /// Nothing will be answered any more: everyone who waits hears why.
-    fn die(&self, why: &str) {
+    pub(super) fn die(&self, why: &str) {
         let mut pending = lock(&self.pending);
         pending.dead.get_or_insert_with(|| why.to_owned());
         for (_, waiting) in pending.calls.drain() {
@@ -331,21 +376,4 @@ fn lost(why: &str) -> HostError {
     HostError::Connection(format!(
         "{why}; whether what was asked for happened is unknown until the host is observed again"
     ))
-}
-
-async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
-    let mut head = [0; 4];
-    match from.read_exact(&mut head).await {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        done => done.map(|_| ())?,
-    }
-    let mut body = vec![0; frame::length(head)?];
-    from.read_exact(&mut body).await?;
-    Frame::decode(&body).map(Some)
-}
-
-async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame, packed: bool) -> io::Result<()> {
-    let bytes = if packed { frame.encode_packed()? } else { frame.encode()? };
-    to.write_all(&bytes).await?;
-    to.flush().await
 }

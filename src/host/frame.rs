@@ -21,7 +21,7 @@ const LEVEL: i32 = 1;
 /// The kind of a frame that holds another one, compressed.
 const PACKED: u8 = 6;
 /// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// The first frame of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct Hello {
     pub version: String,
     /// The path of the agent's own binary: where it was put by digest, the name says which one it is.
     pub binary: String,
+    /// The name under which this agent can be reached again when the stream is lost; `None`: it ends with it.
+    #[serde(default)]
+    pub session: Option<String>,
 }
 
 /// One frame.
@@ -49,6 +52,15 @@ pub enum Frame {
         call: u64,
         bytes: u64,
     },
+    /// The first frame on a new stream to an agent whose old one was lost: the calls that wait for an answer.
+    Resume(Vec<u64>),
+    /// Its answer: those of them that the agent knows. Answers that are ready follow; the others have to be sent again.
+    Resumed(Vec<u64>),
+    /// These answers arrived: nobody will ask for them again.
+    Got(Vec<u64>),
+    /// There is no more to come. From a controller: it is done, and did not just vanish. Instead of [`Frame::Resumed`]:
+    /// the agent that was asked for is gone.
+    Bye,
 }
 
 impl Frame {
@@ -69,6 +81,10 @@ impl Frame {
                 out.extend(bytes.to_be_bytes());
                 5
             }
+            Frame::Resume(calls) => json(&mut out, calls, 7)?,
+            Frame::Resumed(calls) => json(&mut out, calls, 8)?,
+            Frame::Got(calls) => json(&mut out, calls, 9)?,
+            Frame::Bye => 10,
         };
         let length = out.len() - 4;
         if length > MAX {
@@ -129,6 +145,10 @@ impl Frame {
                 let (bytes, _) = number(rest)?;
                 Ok(Frame::Credit { call, bytes })
             }
+            7 => Ok(Frame::Resume(serde_json::from_slice(payload)?)),
+            8 => Ok(Frame::Resumed(serde_json::from_slice(payload)?)),
+            9 => Ok(Frame::Got(serde_json::from_slice(payload)?)),
+            10 => Ok(Frame::Bye),
             other => Err(bad(&format!("a frame of the unknown kind {other}"))),
         }
     }
@@ -195,11 +215,19 @@ mod tests {
         Frame::Call(Box::new(call)).write(&mut wire).unwrap();
         Frame::Data { call: 7, bytes: vec![1, 2, 3] }.write(&mut wire).unwrap();
         Frame::Credit { call: 7, bytes: 3 }.write(&mut wire).unwrap();
+        Frame::Resume(vec![7, 9]).write(&mut wire).unwrap();
+        Frame::Resumed(vec![9]).write(&mut wire).unwrap();
+        Frame::Got(vec![7]).write(&mut wire).unwrap();
+        Frame::Bye.write(&mut wire).unwrap();
         let mut wire = wire.as_slice();
         let mut next = || Frame::read(&mut wire).unwrap();
         assert!(matches!(next(), Some((Frame::Call(call), false)) if call.id == 7 && call.root == "/srv/app"));
         assert!(matches!(next(), Some((Frame::Data { call: 7, bytes }, false)) if bytes == [1, 2, 3]));
         assert!(matches!(next(), Some((Frame::Credit { call: 7, bytes: 3 }, false))));
+        assert!(matches!(next(), Some((Frame::Resume(calls), false)) if calls == [7, 9]));
+        assert!(matches!(next(), Some((Frame::Resumed(calls), false)) if calls == [9]));
+        assert!(matches!(next(), Some((Frame::Got(calls), false)) if calls == [7]));
+        assert!(matches!(next(), Some((Frame::Bye, false))));
         assert!(next().is_none());
     }
 
@@ -236,7 +264,14 @@ mod tests {
     fn rubbish_is_an_error_and_allocates_nothing() {
         let shell_noise = b"bash: warning: setlocale\n";
         assert!(Frame::read(&mut shell_noise.as_slice()).is_err());
-        for bad in [&[0, 0, 0, 0][..], &[0, 0, 0, 1, 9], &[0, 0, 0, 3, 2, 0, 0], &[0, 0, 0], &[0, 0, 0, 9, 1]] {
+        for bad in [
+            &[0, 0, 0, 0][..],
+            &[0, 0, 0, 1, 9],
+            &[0, 0, 0, 3, 2, 0, 0],
+            &[0, 0, 0],
+            &[0, 0, 0, 9, 1],
+            &[0, 0, 0, 1, 7],
+        ] {
             assert!(Frame::read(&mut &*bad).is_err(), "{bad:?}");
         }
     }

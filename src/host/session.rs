@@ -1,11 +1,12 @@
-//! What one controller's connection is to all workers of an agent: its voice, when it was last heard, and what it holds.
+//! What one controller is to all workers of an agent: its voice, when it was last heard, and what it holds. The stream may
+//! change under it: what was asked and what was answered stay until the controller has the answer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::frame::{Frame, WINDOW};
@@ -17,8 +18,11 @@ use crate::model::ids::Epoch;
 
 /// Shared by the reader and every worker.
 pub struct Session {
-    /// To the thread that writes: a controller that is frozen, and reads nothing, must not freeze a worker with it.
-    writer: Mutex<Option<Sender<Vec<u8>>>>,
+    voice: Mutex<Voice>,
+    /// The controller came back, or never will.
+    turned: Condvar,
+    /// Answers are kept until they arrived: the stream may be replaced.
+    keeps: bool,
     heard: Mutex<Instant>,
     closed: AtomicBool,
     /// Long frames are compressed.
@@ -27,6 +31,20 @@ pub struct Session {
     uploads: Mutex<HashMap<u64, Upload>>,
     /// For checks that are made from here.
     pub prober: Arc<dyn Prober>,
+}
+
+/// The stream that is spoken over now, and what its successor would have to know.
+#[derive(Default)]
+struct Voice {
+    /// Which stream it is. What comes from an earlier one is not heard any more.
+    stream: u64,
+    /// To the thread that writes: a controller that is frozen, and reads nothing, must not freeze a worker with it.
+    /// `None`: nobody listens.
+    writer: Option<Sender<Vec<u8>>>,
+    /// Calls that are not answered yet.
+    asked: BTreeSet<u64>,
+    /// Answers that may not have arrived.
+    answered: BTreeMap<u64, Vec<u8>>,
 }
 
 /// A root that this session holds, as far as others than its worker need to know.
@@ -44,20 +62,16 @@ struct Upload {
 }
 
 impl Session {
-    /// A new one; the controller counts as heard.
+    /// A new one; the controller counts as heard. `keeps`: its stream may be replaced by another one.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn new(mut output: impl Write + Send + 'static, prober: Arc<dyn Prober>) -> io::Result<Session> {
-        let (writer, frames) = channel::<Vec<u8>>();
-        std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
-            // A controller that is gone is noticed by the reader, or by its silence.
-            while let Ok(bytes) = frames.recv()
-                && output.write_all(&bytes).and_then(|()| output.flush()).is_ok()
-            {}
-        })?;
+    pub fn new(output: impl Write + Send + 'static, keeps: bool, prober: Arc<dyn Prober>) -> io::Result<Session> {
+        let voice = Voice { writer: Some(writer(output)?), ..Voice::default() };
         Ok(Session {
-            writer: Mutex::new(Some(writer)),
+            voice: Mutex::new(voice),
+            turned: Condvar::new(),
+            keeps,
             heard: Mutex::new(Instant::now()),
             closed: AtomicBool::new(false),
             packs: AtomicBool::new(false),
@@ -90,7 +104,81 @@ impl Session {
         self.closed.store(true, Ordering::SeqCst);
         lock(&self.uploads).clear();
         // Dropped, so that whoever carries our output (an sshd) does not wait for this process.
-        lock(&self.writer).take();
+        lock(&self.voice).writer.take();
+        self.turned.notify_all();
+    }
+
+    /// A stream is lost; `false`: it was replaced before.
+    pub fn detach(&self, stream: u64) -> bool {
+        let mut voice = lock(&self.voice);
+        if voice.stream != stream {
+            return false;
+        }
+        voice.writer = None;
+        lock(&self.uploads).clear();
+        true
+    }
+
+    /// The controller is back on another stream, and waits for these. What it could not be told is told now. Gives the
+    /// number of the stream.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn attach(&self, output: impl Write + Send + 'static, waiting: &[u64]) -> io::Result<u64> {
+        let writer = writer(output)?;
+        let mut voice = lock(&self.voice);
+        voice.stream += 1;
+        voice.answered.retain(|id, _| waiting.contains(id));
+        let knows = |id: &&u64| voice.asked.contains(id) || voice.answered.contains_key(id);
+        let known = waiting.iter().filter(knows).copied().collect();
+        // A thread that has just started takes everything.
+        let _ = writer.send(Frame::Resumed(known).encode()?);
+        for answer in voice.answered.values() {
+            let _ = writer.send(answer.clone());
+        }
+        voice.writer = Some(writer);
+        lock(&self.uploads).clear();
+        self.hear();
+        self.turned.notify_all();
+        Ok(voice.stream)
+    }
+
+    /// Whether there is a controller that listens.
+    pub fn is_attached(&self) -> bool {
+        lock(&self.voice).writer.is_some()
+    }
+
+    /// Waits until the controller is back, or gone for good, or until this time is over.
+    pub fn wait(&self, time: Duration) {
+        let voice = lock(&self.voice);
+        let alone = |voice: &mut Voice| voice.writer.is_none() && !self.is_closed();
+        drop(self.turned.wait_timeout_while(voice, time, alone));
+    }
+
+    /// Whether anything is under way or held that a controller would come back for.
+    pub fn is_idle(&self) -> bool {
+        lock(&self.held).is_empty() && lock(&self.voice).asked.is_empty()
+    }
+
+    /// Takes a call from a stream. `false`: the stream was replaced, and who sent it will send it again.
+    pub fn accept(&self, stream: u64, call: u64) -> bool {
+        let mut voice = lock(&self.voice);
+        if voice.stream != stream {
+            return false;
+        }
+        voice.asked.insert(call);
+        true
+    }
+
+    /// Whether a stream is the one that counts.
+    pub fn is_current(&self, stream: u64) -> bool {
+        lock(&self.voice).stream == stream
+    }
+
+    /// These answers arrived.
+    pub fn arrived(&self, calls: &[u64]) {
+        let mut voice = lock(&self.voice);
+        calls.iter().for_each(|call| drop(voice.answered.remove(call)));
     }
 
     /// Whether the controller is gone.
@@ -115,7 +203,18 @@ impl Session {
     }
 
     fn send_bytes(&self, bytes: Vec<u8>) {
-        if let Some(writer) = &*lock(&self.writer) {
+        if let Some(writer) = &lock(&self.voice).writer {
+            let _ = writer.send(bytes);
+        }
+    }
+
+    fn send_answer(&self, id: u64, bytes: Vec<u8>) {
+        let mut voice = lock(&self.voice);
+        voice.asked.remove(&id);
+        if self.keeps {
+            voice.answered.insert(id, bytes.clone());
+        }
+        if let Some(writer) = &voice.writer {
             let _ = writer.send(bytes);
         }
     }
@@ -123,13 +222,11 @@ impl Session {
     /// Answers a call, and says so if a person asked its run to stop.
     pub fn answer(&self, id: u64, path: &Path, result: Result<Reply, HostError>) {
         let cancelled = self.cancelled(path);
-        match self.encode(&Frame::Answer(Box::new(Answer { id, result, cancelled: cancelled.clone() }))) {
-            Ok(bytes) => self.send_bytes(bytes),
-            // Too large for a frame: the caller has to hear something.
-            Err(error) => {
-                let result = Err(HostError::Io(format!("the answer cannot be sent: {error}")));
-                self.send(&Frame::Answer(Box::new(Answer { id, result, cancelled })));
-            }
+        let answer = |result| Frame::Answer(Box::new(Answer { id, result, cancelled: cancelled.clone() }));
+        // Too large for a frame: the caller has to hear something.
+        let short = |error| answer(Err(HostError::Io(format!("the answer cannot be sent: {error}")))).encode();
+        if let Ok(bytes) = self.encode(&answer(result)).or_else(short) {
+            self.send_answer(id, bytes);
         }
     }
 
@@ -171,6 +268,17 @@ impl Session {
             uploads.remove(&call);
         }
     }
+}
+
+/// A thread that writes what it is given. One whose reader is gone is noticed by who reads, or by the silence.
+fn writer(mut output: impl Write + Send + 'static) -> io::Result<Sender<Vec<u8>>> {
+    let (writer, frames) = channel::<Vec<u8>>();
+    std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        while let Ok(bytes) = frames.recv()
+            && output.write_all(&bytes).and_then(|()| output.flush()).is_ok()
+        {}
+    })?;
+    Ok(writer)
 }
 
 /// The data of one upload call, as they come.

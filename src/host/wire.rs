@@ -421,6 +421,9 @@ pub enum HostError {
     /// The host could not be reached, or the answer was lost: whether the effect happened is unknown.
     #[error("{0}")]
     Connection(String),
+    /// The connection broke during an upload and stands again: what is complete was kept, the rest is still to be sent.
+    #[error("{0}")]
+    Interrupted(String),
     #[error("{refusal}")]
     Refused { refusal: Refusal },
     #[error("{root} is held by {} since {}", holder.who, holder.since)]

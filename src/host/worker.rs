@@ -18,6 +18,13 @@ use crate::fault::fault;
 use crate::model::ids::Epoch;
 use crate::model::record::{Holder, Refusal};
 
+/// What a worker is given.
+pub enum Task {
+    Job(Box<Job>),
+    /// The controller was lost: the root is free for others until it is back.
+    Detached,
+}
+
 /// One call, and the data that belong to it.
 pub struct Job {
     pub id: u64,
@@ -33,12 +40,17 @@ pub struct Worker {
 }
 
 struct Held {
-    lock: Lock,
+    /// `None`: the controller is lost, and whoever wants the root may take it.
+    lock: Option<Lock>,
+    holder: Holder,
     epoch: Epoch,
     lease: Duration,
     /// The lease of what the host undoes by itself, while something of this epoch is there.
     leased: Option<Duration>,
 }
+
+/// A worker whose controller is lost looks again so often, where no lease tells when.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// A host that cannot go back (a full disk, an I/O error) tries again so often before it leaves it to the next run.
 const ATTEMPTS: u32 = 30;
@@ -50,22 +62,29 @@ impl Worker {
     }
 
     /// Works until the controller is gone, and after that until no lease needs watching.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
+    pub fn run(mut self, tasks: &Receiver<Task>) {
         while !self.session.is_closed() {
             if self.remaining().is_some_and(|left| left.is_zero()) {
                 self.expire();
             }
-            let job = match self.remaining() {
-                Some(left) => jobs.recv_timeout(left),
-                None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            if !self.session.is_attached() {
+                // What is asked for already waits, too: nobody would hear how it went.
+                self.let_go();
+                self.session.wait(self.remaining().unwrap_or(LINGER));
+                continue;
+            }
+            let task = match self.remaining() {
+                Some(left) => tasks.recv_timeout(left),
+                None => tasks.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match job {
+            match task {
+                Ok(Task::Detached) => {}
                 // Heard before the lease was over or not: what counts is the lease at the time of the deed.
-                Ok(job) if self.remaining().is_some_and(|left| left.is_zero()) => {
+                Ok(Task::Job(job)) if self.remaining().is_some_and(|left| left.is_zero()) => {
                     self.expire();
-                    self.answer(job);
+                    self.answer(*job);
                 }
-                Ok(job) => self.answer(job),
+                Ok(Task::Job(job)) => self.answer(*job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -104,11 +123,29 @@ impl Worker {
     }
 
     /// Only the holder acts, and only under its own epoch (law 3). Gives its lease.
-    fn fence(&self, epoch: Epoch) -> Result<Duration, HostError> {
-        match &self.held {
-            Some(held) if held.epoch == epoch => Ok(held.lease()),
-            _ => Err(Refusal::Fenced { have: self.root.record()?.epoch.0, got: epoch.0 }.into()),
+    fn fence(&mut self, epoch: Epoch) -> Result<Duration, HostError> {
+        let Some(held) = self.held.as_mut().filter(|held| held.epoch == epoch) else {
+            return Err(Refusal::Fenced { have: self.root.record()?.epoch.0, got: epoch.0 }.into());
+        };
+        if held.lock.is_none() {
+            let lock = Lock::take(&self.root, &held.holder)?;
+            let newest = self.root.record()?.epoch;
+            if newest != epoch {
+                self.held = None;
+                return Err(Refusal::Fenced { have: newest.0, got: epoch.0 }.into());
+            }
+            held.lock = Some(lock);
         }
+        Ok(held.lease())
+    }
+
+    /// Nobody is there to give the root back: another run may take it, and then this one is fenced.
+    fn let_go(&mut self) {
+        let Some(held) = self.held.as_mut().filter(|held| held.lock.is_some()) else { return };
+        if held.leased.is_some() {
+            let _ = self.root.note_heard(self.session.silent());
+        }
+        held.lock = None;
     }
 
     fn acquire(&mut self, epoch: Epoch, who: String, lease: Duration) -> Result<Reply, HostError> {
@@ -137,7 +174,7 @@ impl Worker {
         })?;
         fault!("host.acquire.after-record");
         let state = observe(&self.root, &Observe::default())?;
-        self.held = Some(Held { lock, epoch, lease, leased: None });
+        self.held = Some(Held { lock: Some(lock), holder, epoch, lease, leased: None });
         Ok(Reply::Acquired(Box::new(state)))
     }
 
@@ -162,10 +199,31 @@ impl Worker {
     fn expire(&mut self) {
         let Some(held) = self.held.take() else { return };
         if held.leased.is_some() {
-            self.go_back(held.epoch);
+            self.end_lease(held);
         }
-        drop(held.lock);
         self.refresh();
+    }
+
+    /// Goes back, as who holds the root or as who takes it for that.
+    fn end_lease(&self, held: Held) {
+        let Held { mut lock, epoch, .. } = held;
+        let who = "the host itself: the lease is over".to_owned();
+        let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
+        while lock.is_none() && !self.taken_over(epoch) {
+            lock = Lock::take(&self.root, &holder).ok();
+            if lock.is_none() {
+                // Someone else is at it: a new run, which raises the epoch, or one that is refused.
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        if lock.is_some() {
+            self.go_back(epoch);
+        }
+    }
+
+    fn taken_over(&self, epoch: Epoch) -> bool {
+        let record = self.root.record();
+        record.is_ok_and(|r| r.epoch != epoch || r.leased().is_none_or(|l| l.epoch != epoch))
     }
 
     fn go_back(&self, epoch: Epoch) {
@@ -181,33 +239,14 @@ impl Worker {
     /// The controller is gone. The root is free for another one at once; a probation or a closed door is watched until someone
     /// has taken over or its lease is over.
     fn farewell(&mut self) {
-        let Some(held) = self.held.take() else { return };
-        let (epoch, lease) = (held.epoch, held.lease());
-        if held.leased.is_none() {
-            return;
-        }
-        let _ = self.root.note_heard(self.session.silent());
-        drop(held.lock);
-        let taken_over = || {
-            let record = self.root.record();
-            record.is_ok_and(|r| r.epoch != epoch || r.leased().is_none_or(|l| l.epoch != epoch))
-        };
-        loop {
-            if taken_over() {
-                return;
+        self.let_go();
+        let Some(held) = self.held.take().filter(|held| held.leased.is_some()) else { return };
+        while !self.taken_over(held.epoch) {
+            let left = held.lease().saturating_sub(self.session.silent());
+            if left.is_zero() {
+                return self.end_lease(held);
             }
-            let left = lease.saturating_sub(self.session.silent());
-            if !left.is_zero() {
-                std::thread::sleep(left.min(Duration::from_millis(500)));
-                continue;
-            }
-            let who = "the host itself: the lease is over".to_owned();
-            let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
-            match Lock::take(&self.root, &holder) {
-                Ok(_lock) => return self.go_back(epoch),
-                // Someone else is at it: a new run, which raises the epoch, or one that is refused.
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
-            }
+            std::thread::sleep(left.min(Duration::from_millis(500)));
         }
     }
 }

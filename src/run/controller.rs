@@ -26,7 +26,7 @@ pub struct Controller {
     pub artifacts: ArtifactStore,
     pub signers: Option<AllowedSigners>,
     /// The connections to hosts, shared by all runs and passes.
-    pub hosts: Pool,
+    pub hosts: Arc<Pool>,
     /// This program, to be started as an agent.
     pub exe: PathBuf,
     /// `user@machine`, for locks and journals.
@@ -87,7 +87,7 @@ impl Controller {
         let exe = std::env::current_exe()
             .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;
         let who = who();
-        let hosts = Pool::new(settings.ssh.clone());
+        let hosts = Arc::new(Pool::new(settings.ssh.clone()));
         Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, hosts, exe, who }))
     }
 

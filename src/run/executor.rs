@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::task::{Located, Task};
-use super::world::{Interruption, Tree, Trouble, World};
-use super::{judge, watch};
-use crate::artifact::manifest::Told;
+use super::world::{Interruption, Trouble, World};
+use super::{judge, transfer, watch};
 use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target};
@@ -37,7 +36,7 @@ impl From<Trouble> for StepTrouble {
 impl From<HostError> for StepTrouble {
     fn from(error: HostError) -> Self {
         let class = match &error {
-            HostError::Connection(_) => FailureClass::Connection,
+            HostError::Connection(_) | HostError::Interrupted(_) => FailureClass::Connection,
             HostError::Refused { refusal: Refusal::Fenced { .. } } | HostError::Locked { .. } => FailureClass::Fenced,
             HostError::Integrity(_) => FailureClass::Stale,
             HostError::Refused { .. } | HostError::Precondition(_) | HostError::Io(_) => FailureClass::Error,
@@ -91,8 +90,8 @@ impl<W: World> Executor<W> {
                 self.adopt(target, release, sha.clone()).await?;
                 self.confirm(target, release, sha.clone(), None).await
             }
-            Action::Upload => self.upload(target).await,
-            Action::Extract => self.extract(target).await,
+            Action::Upload => transfer::upload(self, target).await,
+            Action::Extract => transfer::extract(self, target).await,
             Action::Link => {
                 let env = &self.task.env;
                 let (name, shared) = (self.new_release(), env.shared.clone());
@@ -190,7 +189,7 @@ impl<W: World> Executor<W> {
         Ok(String::new())
     }
 
-    fn new_release(&self) -> ReleaseName {
+    pub(super) fn new_release(&self) -> ReleaseName {
         self.task.started.release.clone()
     }
 
@@ -198,78 +197,9 @@ impl<W: World> Executor<W> {
         self.task.locate(host, &Place::Live { sha: self.task.started.from_sha.clone() })
     }
 
-    fn bundle(&self) -> Result<&super::world::Bundle, StepTrouble> {
-        let missing = || Trouble::error("the bundle was not verified in this run").into();
-        self.task.bundle.get().ok_or_else(missing)
-    }
-
     async fn done(&self, target: &Target, op: Op) -> StepResult {
         self.world.call(target, op).await?;
         Ok(String::new())
-    }
-
-    async fn upload(&self, target: &Target) -> StepResult {
-        let (epoch, bundle) = (self.task.epoch, self.bundle()?);
-        let told = self.told(target, &bundle.tree);
-        let asked = match self.world.call(target, Op::Missing { epoch, manifest: told }).await {
-            Err(HostError::Integrity(_)) => {
-                let manifest = Told::Whole((*bundle.tree.manifest).clone());
-                self.world.call(target, Op::Missing { epoch, manifest }).await
-            }
-            asked => asked,
-        };
-        let wanted = match asked? {
-            Reply::Missing { blobs, .. } => blobs,
-            other => return Err(unexpected(&other)),
-        };
-        let sizes: std::collections::HashMap<_, _> =
-            bundle.tree.manifest.files().map(|(_, d, size)| (*d, size)).collect();
-        let blobs: Vec<_> = wanted.iter().filter_map(|d| Some((*d, *sizes.get(d)?))).collect();
-        let (count, total) = (blobs.len(), sizes.len());
-        if blobs.is_empty() {
-            return Ok("every file is there already".to_owned());
-        }
-        match self.world.upload(target, epoch, bundle.digest, blobs).await? {
-            Reply::Uploaded { bytes: sent } => Ok(format!("{count} of {total} files, {}", bytes(sent))),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The manifest as this host needs it: against a release there whose bundle this controller had, what it runs first.
-    fn told(&self, target: &Target, tree: &Tree) -> Told {
-        let state = self.task.states.get(&target.name);
-        let live = state.and_then(|state| state.current.release());
-        let mut known: Vec<_> = state.iter().flat_map(|state| &state.record.releases).collect();
-        known.sort_by_key(|(name, release)| (Some(*name) == live, release.staged_at));
-        let base = known.into_iter().rev().filter(|(_, release)| release.sealed).find_map(|(_, release)| {
-            self.world.tree_of(release.bundle.as_ref()?).filter(|tree| Some(tree.digest) == release.tree)
-        });
-        match base {
-            Some(base) => Told::since((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
-            None => Told::Whole((*tree.manifest).clone()),
-        }
-    }
-
-    async fn extract(&self, target: &Target) -> StepResult {
-        let bundle = self.bundle()?;
-        let release = Release {
-            sha: Some(self.task.sha().clone()),
-            bundle: Some(bundle.digest),
-            tree: None,
-            links: None,
-            staged_at: self.task.started.at,
-            sealed: false,
-            confirmed_at: None,
-            failed: false,
-            adopted: false,
-        };
-        let (epoch, name, tree) = (self.task.epoch, self.new_release(), bundle.tree.digest);
-        match self.world.call(target, Op::Extract { epoch, name: name.clone(), release, tree }).await? {
-            Reply::Extracted { copied, received } => {
-                Ok(format!("releases/{name}: {} sent, {} copied", bytes(received), bytes(copied)))
-            }
-            other => Err(unexpected(&other)),
-        }
     }
 
     async fn gate(&self, target: &Target, host: &HostName, gate: &Gate, place: &Place) -> StepResult {
@@ -405,7 +335,7 @@ fn known_bundle(
     state.record.releases.values().find(|r| r.sha.as_ref() == Some(sha)).and_then(|r| r.bundle)
 }
 
-fn unexpected(reply: &Reply) -> StepTrouble {
+pub(super) fn unexpected(reply: &Reply) -> StepTrouble {
     Trouble::error(format!("the host gave an answer that does not fit its question: {reply:?}")).into()
 }
 

@@ -25,6 +25,7 @@ pub mod settings;
 pub mod site;
 pub mod task;
 pub mod track;
+mod transfer;
 pub mod watch;
 mod way_back;
 pub mod world;

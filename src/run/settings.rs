@@ -52,6 +52,8 @@ pub struct ConfigFile {
     pub ssh_key: Option<PathBuf>,
     pub known_hosts: Option<PathBuf>,
     pub ssh_config: Option<PathBuf>,
+    /// How long a run tries to reach an agent again whose connection was lost.
+    pub reattach: Option<String>,
     /// The program to put on hosts of another kind, by what `uname -m` says there.
     pub agents: BTreeMap<String, PathBuf>,
     pub allowed_signers: Option<PathBuf>,

@@ -15,6 +15,7 @@ use super::exec::{Exec, Input, Output};
 use super::program::{Program, Programs};
 use super::script::{self, Marker};
 use crate::host::client::Client;
+use crate::host::line::{Stream, Way};
 
 /// Where agents are kept, unless the state file says otherwise.
 pub const DIR: &str = "~/.cache/soll/agents";
@@ -27,50 +28,80 @@ const STALL: Duration = Duration::from_secs(60);
 const PIECE: usize = 64 << 10;
 
 /// What became of the start.
-pub enum Started {
-    Agent(Client),
+pub enum Started<T> {
+    Agent(T),
     /// The binary is not there.
     Missing(Program),
     /// The host allows no more sessions on this connection.
     Full,
 }
 
-/// Starts the agent in this directory, if it is there.
+/// Starts the agent in this directory, if it is there. `way`: how to find it again when the connection is lost.
 ///
 /// # Errors
 /// It cannot run there: why, and what to do.
-pub async fn start(connection: &Arc<Connection>, programs: &Programs, dir: &str) -> Result<Started, SshError> {
-    let words: Vec<_> =
-        programs.0.iter().map(|(machine, program)| format!("{machine}={},{}", program.digest, program.size)).collect();
-    let marker = marker(connection)?;
-    let Some(exec) = connection.exec(&script::start(&marker, dir, &words)).await? else { return Ok(Started::Full) };
-    let mut talk = Talk::new(connection, exec, marker, Phase::Agent);
-    let answer = talk.answer(START).await?;
-    let (word, rest) = answer.split_once(' ').unwrap_or((&answer, ""));
-    match word {
-        "agent" => {}
-        "missing" => {
-            let (machine, _) = rest.split_once(' ').unwrap_or((rest, ""));
-            let program = programs.0.get(machine).cloned();
-            return program.map(Started::Missing).ok_or_else(|| foreign(&talk, machine, programs));
-        }
-        "noexec" => return Err(noexec(&talk, rest)),
-        _ => return Err(foreign(&talk, rest, programs)),
-    }
-    let place = connection.place.clone();
-    let Talk { output, input, .. } = talk;
+pub async fn start(
+    connection: &Arc<Connection>,
+    programs: &Programs,
+    dir: &str,
+    way: Option<Arc<dyn Way>>,
+) -> Result<Started<Client>, SshError> {
+    let stream = match begin(connection, programs, dir, "--linger").await? {
+        Started::Agent(stream) => stream,
+        Started::Missing(program) => return Ok(Started::Missing(program)),
+        Started::Full => return Ok(Started::Full),
+    };
     let broken = |why: String| {
         let cure = "look at the message: a program for a newer libc or another machine needs a build of its own \
                     (`[agents]` in the controller's settings; the static one runs everywhere)";
-        SshError::new(&place, Phase::Agent, why, cure)
+        SshError::new(&connection.place, Phase::Agent, why, cure)
     };
-    let client = Client::over(output, input, true).await.map_err(|error| broken(error.to_string()))?;
+    let client = Client::on(stream, true, way).await.map_err(|error| broken(error.to_string()))?;
     let binary = client.hello().binary.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
     let ours = programs.0.values().any(|program| binary == format!("soll-{}", program.digest));
     if !ours {
         return Err(broken(format!("an agent answered that was not asked for ({})", client.hello().binary)));
     }
     Ok(Started::Agent(client))
+}
+
+/// Leads to the agent of a session, which runs already; the binary in this directory is the way to it.
+///
+/// # Errors
+/// There is no way: why, and what to do.
+pub async fn attach(
+    connection: &Arc<Connection>,
+    programs: &Programs,
+    dir: &str,
+    session: &str,
+) -> Result<Started<Stream>, SshError> {
+    begin(connection, programs, dir, &format!("--attach={session}")).await
+}
+
+async fn begin(
+    connection: &Arc<Connection>,
+    programs: &Programs,
+    dir: &str,
+    how: &str,
+) -> Result<Started<Stream>, SshError> {
+    let words: Vec<_> =
+        programs.0.iter().map(|(machine, program)| format!("{machine}={},{}", program.digest, program.size)).collect();
+    let marker = marker(connection)?;
+    let line = script::start(&marker, dir, how, &words);
+    let Some(exec) = connection.exec(&line).await? else { return Ok(Started::Full) };
+    let mut talk = Talk::new(connection, exec, marker, Phase::Agent);
+    let answer = talk.answer(START).await?;
+    let (word, rest) = answer.split_once(' ').unwrap_or((&answer, ""));
+    match word {
+        "agent" => Ok(Started::Agent(Stream::new(talk.output, talk.input))),
+        "missing" => {
+            let (machine, _) = rest.split_once(' ').unwrap_or((rest, ""));
+            let program = programs.0.get(machine).cloned();
+            program.map(Started::Missing).ok_or_else(|| foreign(&talk, machine, programs))
+        }
+        "noexec" => Err(noexec(&talk, rest)),
+        _ => Err(foreign(&talk, rest, programs)),
+    }
 }
 
 /// What became of an upload.

@@ -42,6 +42,8 @@ pub struct Connection {
     used: AtomicBool,
     /// The host allows no more sessions than there are now.
     full: AtomicBool,
+    /// Somebody found that it carries nothing any more.
+    mute: AtomicBool,
     /// The connection that carries this one.
     _through: Option<Arc<Connection>>,
 }
@@ -113,6 +115,7 @@ impl Connection {
             sessions: AtomicUsize::new(0),
             used: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
             _through: through,
         })
     }
@@ -126,7 +129,12 @@ impl Connection {
     /// Whether it did not break, and is good for anything more.
     pub fn is_usable(&self) -> bool {
         let spent = self.full.load(Ordering::SeqCst) && self.sessions.load(Ordering::SeqCst) == 0;
-        !self.handle.is_closed() && !spent
+        !self.handle.is_closed() && !spent && !self.mute.load(Ordering::SeqCst)
+    }
+
+    /// It did not break, but nothing comes through: nobody should try it again.
+    pub fn give_up(&self) {
+        self.mute.store(true, Ordering::SeqCst);
     }
 
     /// Starts a command. `None`: the host allows no more sessions on this connection, but does on another.

@@ -2,8 +2,8 @@
 //! it broke. A second one only where a host has more sessions open than one connection may have.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
@@ -16,6 +16,7 @@ use super::program::Programs;
 use super::settings::{Accepted, Place, Settings};
 use crate::host::client::Client;
 use crate::host::frame::Hello;
+use crate::host::line::{Stream, Way};
 use crate::host::wire::{HostError, Op, Reply};
 
 /// All hosts. Cheap to share behind an `Arc`.
@@ -78,12 +79,13 @@ impl Pool {
     }
 
     /// An agent of its own for one run: what it holds is let go when the last clone of this is dropped, and its leases
-    /// are renewed by this run's frames alone (law 6).
+    /// are renewed by this run's frames alone (law 6). It outlives its connection for a while, and is reached again over another.
     ///
     /// # Errors
     /// The host cannot be reached, or runs no agent: where, in which phase, why, and what to do.
-    pub async fn agent(&self, endpoint: &Endpoint) -> Result<Client, HostError> {
-        Ok(self.started(endpoint, &self.host(endpoint)).await?)
+    pub async fn agent(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Client, HostError> {
+        let way = WayBack { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::default() };
+        Ok(self.started(endpoint, &self.host(endpoint), Some(Arc::new(way))).await?)
     }
 
     /// An operation that holds nothing, by an agent that all share. A connection that broke since it was last used is
@@ -131,18 +133,27 @@ impl Pool {
         {
             return Err(error.clone());
         }
-        let client = self.started(endpoint, host).await?;
+        let client = self.started(endpoint, host, None).await?;
         *reader = Some(client.clone());
         Ok((client, true))
     }
 
-    async fn started(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<Client, SshError> {
+    async fn started(
+        &self,
+        endpoint: &Endpoint,
+        host: &Arc<Host>,
+        way: Option<Arc<WayBack>>,
+    ) -> Result<Client, SshError> {
         let programs = self.programs(endpoint).await?;
         let dir = endpoint.agent_dir.as_deref().unwrap_or(DIR);
         let (mut turn, mut done) = (None, false);
         loop {
             let connection = self.connection(endpoint, host).await?;
-            match agent::start(&connection, &programs, dir).await? {
+            let way = way.clone().filter(|_| !self.settings.reattach.is_zero());
+            if let Some(way) = &way {
+                way.uses(&connection);
+            }
+            match agent::start(&connection, &programs, dir, way.map(|way| way as Arc<dyn Way>)).await? {
                 Started::Agent(client) => return Ok(client),
                 // The next one is another connection.
                 Started::Full => {}
@@ -237,5 +248,53 @@ impl Pool {
     fn host(&self, endpoint: &Endpoint) -> Arc<Host> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.entry(endpoint.clone()).or_default().clone()
+    }
+}
+
+/// How an agent of a run is reached again.
+struct WayBack {
+    pool: Arc<Pool>,
+    endpoint: Endpoint,
+    /// The connection that it was reached over last.
+    used: Mutex<Weak<Connection>>,
+}
+
+impl WayBack {
+    fn uses(&self, connection: &Arc<Connection>) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(connection);
+    }
+}
+
+impl Way for WayBack {
+    fn again<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>> {
+        Box::pin(async move {
+            let WayBack { pool, endpoint, used } = self;
+            let old = used.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+            if let Some(old) = old.filter(|_| silent) {
+                old.give_up();
+            }
+            let (host, programs) = (pool.host(endpoint), pool.programs(endpoint).await?);
+            let dir = endpoint.agent_dir.as_deref().unwrap_or(DIR);
+            loop {
+                let connection = pool.connection(endpoint, &host).await?;
+                match agent::attach(&connection, &programs, dir, session).await? {
+                    Started::Agent(stream) => {
+                        tracing::warn!(place = %connection.place, "the agent is reached again: the run goes on");
+                        self.uses(&connection);
+                        return Ok(stream);
+                    }
+                    Started::Full => {}
+                    Started::Missing(_) => {
+                        let what = format!("the agent's program is not in {dir} any more");
+                        let cure = "does something on the host remove it?";
+                        return Err(SshError::new(&connection.place, Phase::Agent, what, cure).into());
+                    }
+                }
+            }
+        })
+    }
+
+    fn patience(&self) -> Duration {
+        self.pool.settings.reattach
     }
 }

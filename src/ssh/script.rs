@@ -3,17 +3,17 @@
 //! mean nothing to a shell.
 
 /// Starts the agent whose digest is given for this kind of machine, or says what is in the way. Arguments: the marker in
-/// two halves, so that an echo of the command is no answer; the directory; `machine=digest,size` for each program. A file of another
+/// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each program. A file of another
 /// size is what a crash has left of one.
-const START: &str = r#"m=$1$2; d=$3; shift 3; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f" && test $(wc -c <"$f") -eq ${h#*,}; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#;
+const START: &str = r#"m=$1$2; d=$3; x=$4; shift 4; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f" && test $(wc -c <"$f") -eq ${h#*,}; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent $x; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#;
 
 /// Takes a binary from the standard input. Arguments: the marker in two halves; the directory; digest; size; `gzip` or
 /// `plain`; a name for the temporary file.
 const PUT: &str = r#"m=$1$2; d=$3; umask 077; case $d in "~/"*) d=$HOME/${d#??};; esac; say() { echo "$m $*"; exit; }; mkdir -p "$d" || say nodir $d; t=$d/.soll-$7; clean() { rm -f "$t"; }; trap clean EXIT; : >"$t" || say nowrite $d; chmod 700 "$t"; test -x "$t" || say noexec $d; if test $6 = gzip; then command -v gzip >/dev/null 2>&1 || say nogzip; echo "$m send"; gzip -dc >"$t" || say nowrite $d; else echo "$m send"; cat >"$t" || say nowrite $d; fi; test $(wc -c <"$t") -eq $5 || say nowrite $d; s=$(sha256sum <"$t" || busybox sha256sum <"$t" || shasum -a 256 <"$t" || openssl dgst -sha256 -r <"$t"); case $s in $4*) ;; "") say nosha;; *) say differs;; esac; sync "$t" || sync; mv -f "$t" "$d/soll-$4" || say nowrite $d; say done"#;
 
-/// A command line that starts the agent.
-pub fn start(marker: &Marker, dir: &str, programs: &[String]) -> String {
-    command(START, marker, std::iter::once(dir).chain(programs.iter().map(String::as_str)))
+/// A command line that starts the agent, or leads to one that runs: `how` is its argument.
+pub fn start(marker: &Marker, dir: &str, how: &str, programs: &[String]) -> String {
+    command(START, marker, [dir, how].into_iter().chain(programs.iter().map(String::as_str)))
 }
 
 /// A command line that takes the agent's binary.
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn an_echo_of_the_command_is_no_answer() {
         let marker = Marker::new().unwrap();
-        let line = start(&marker, "/opt/soll", &["x86_64=00,1".to_owned()]);
+        let line = start(&marker, "/opt/soll", "--linger", &["x86_64=00,1".to_owned()]);
         assert!(!line.contains(&marker.whole()));
         assert_ne!(marker.whole(), Marker::new().unwrap().whole());
     }
@@ -91,7 +91,7 @@ mod tests {
         let marker = Marker::new().unwrap();
         let answer = |programs: &[&str]| {
             let programs: Vec<_> = programs.iter().map(|&p| p.to_owned()).collect();
-            let line = start(&marker, "/nonexistent/dir", &programs);
+            let line = start(&marker, "/nonexistent/dir", "--linger", &programs);
             let said = Command::new("/bin/sh").args(["-c", &line]).output().unwrap();
             String::from_utf8(said.stdout).unwrap()
         };

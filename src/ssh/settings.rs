@@ -18,7 +18,7 @@ const CONFIGURATION: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// The controller's own settings.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The key to log in with; without it the agent's and the usual ones.
     pub key: Option<PathBuf>,
@@ -30,9 +30,29 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// The program to put on hosts whose `uname -m` says this; without it this program, on machines like this one.
     pub agents: BTreeMap<String, PathBuf>,
+    /// For so long a run tries to reach an agent again whose connection was lost; zero: not at all.
+    pub reattach: Duration,
     /// Where a person says so, hosts that no line names yet are believed, noted here, and added to `known_hosts`.
     pub accept: Option<Arc<Mutex<Vec<Accepted>>>>,
 }
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            key: None,
+            passphrase: None,
+            known_hosts: None,
+            config: None,
+            agents: BTreeMap::new(),
+            reattach: REATTACH,
+            accept: None,
+        }
+    }
+}
+
+/// How long a run tries to reach an agent again, where nobody says otherwise: an SSH server restarts, a cable is plugged
+/// in again, a router comes back.
+pub const REATTACH: Duration = Duration::from_secs(30);
 
 /// A host that was believed without being known.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,4 +3,6 @@
 mod faults;
 mod leases;
 pub mod process;
+mod reattach;
 mod streams;
+mod wire;

@@ -5,6 +5,7 @@ mod agents;
 mod deploy;
 mod hostkeys;
 mod logins;
+mod reattach;
 pub mod server;
 mod shells;
 mod ways;

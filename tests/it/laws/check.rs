@@ -299,8 +299,8 @@ impl Laws {
         let held: BTreeSet<usize> = run.confirmed_before.keys().copied().filter(mine).collect();
         let config = env.config_digest();
         let applies = |(j, key, _): &&(usize, QuarantineKey, bool)| {
-            let case = QuarantineKey { sha: sha.clone(), bundle: None, config, files: files_of[j] };
-            held.contains(j) && same_case(key, &case)
+            let Some(files) = files_of.get(j).filter(|_| held.contains(j)) else { return false };
+            same_case(key, &QuarantineKey { sha: sha.clone(), bundle: None, config, files: *files })
         };
         let known: Vec<_> = self.verdicts.iter().filter(applies).collect();
         let alone: BTreeSet<usize> = known.iter().filter(|(.., alone)| *alone).map(|(j, ..)| *j).collect();

@@ -94,7 +94,8 @@ fn a_host_that_is_lost_in_the_middle_of_a_run_goes_back_by_itself() {
     // Healthy while there is a file `ok`: without it the host is asked again and again.
     let health = "deadline = \"2s\"\n[environments.staging.health]\nattempts = 100\ninterval = \"1s\"\n\
                   [[environments.staging.health.checks]]\nname = \"ok\"\nrun = \"test -e $DIR/ok\"";
-    let world = world_with(&sshd, "", health);
+    let mut world = world_with(&sshd, "", health);
+    world.set("SOLL_REATTACH", "2s");
     world.write("ok", "");
     world.soll("apply").exits(0);
     fs::remove_file(world.path("ok")).unwrap();

@@ -97,6 +97,14 @@ impl Sshd {
         let _ = self.child.wait();
     }
 
+    /// Ends every connection; who connects again is let in.
+    pub fn cut(&self) {
+        for pid in family(self.child.id()).into_iter().skip(1) {
+            let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Starts it again on its port.
     pub fn again(&mut self, kinds: &[&str], more: &str) {
         self.kill();

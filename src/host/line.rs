@@ -1,0 +1,241 @@
+//! The stream to one agent, and the next one when it is lost: frames go out in order, answers come in, and a call that was
+//! on its way is never given up before the agent itself is. Knows frames, not what they ask for.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::client::Shared;
+use super::frame::{self, Frame};
+use super::session::lock;
+use super::wire::HostError;
+
+/// An agent that is asked every second and says nothing for so long is lost, whatever its connection says.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long an agent may take to take up a session.
+const GREETING: Duration = Duration::from_secs(10);
+/// Between two attempts, at first and at last.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The two directions of a connection.
+pub struct Stream {
+    output: Box<dyn AsyncRead + Unpin + Send>,
+    input: Box<dyn AsyncWrite + Unpin + Send>,
+}
+
+/// How to reach an agent that was reached before.
+pub trait Way: Send + Sync {
+    /// Another stream to the agent of this session. `silent`: the old one did not end, it only carries nothing any more.
+    ///
+    /// # Errors
+    /// It cannot be had now; it may be later.
+    fn again<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>>;
+    /// How long to try.
+    fn patience(&self) -> Duration;
+}
+
+/// Why an exchange ended.
+enum End {
+    /// Nobody will ask for anything any more.
+    Done,
+    Lost {
+        why: String,
+        silent: bool,
+    },
+}
+
+/// Keeps the line until nobody needs it, or until it is lost for good.
+pub(super) async fn keep(
+    mut stream: Stream,
+    mut queue: mpsc::Receiver<Arc<Frame>>,
+    shared: Arc<Shared>,
+    packed: bool,
+    again: Option<(Arc<dyn Way>, String)>,
+) {
+    loop {
+        match exchange(&mut stream, &mut queue, &shared, packed).await {
+            End::Done => return farewell(stream).await,
+            End::Lost { why, silent } => {
+                if let Some((way, _)) = &again {
+                    tracing::warn!(
+                        why,
+                        "an agent is lost; it is tried for {} s to reach it again",
+                        way.patience().as_secs()
+                    );
+                }
+                let back = match &again {
+                    Some((way, session)) => reattach(&**way, session, silent, &shared, packed).await,
+                    None => Err(String::new()),
+                };
+                match back {
+                    Ok(new) => stream = new,
+                    Err(and) if and.is_empty() => return shared.die(&why),
+                    Err(and) => return shared.die(&format!("{why}; {and}")),
+                }
+            }
+        }
+    }
+}
+
+/// The end of its input tells the agent; what it still says is not of interest.
+async fn farewell(mut stream: Stream) {
+    let _ = stream.send(&Frame::Bye, false).await;
+    let _ = stream.input.shutdown().await;
+    while let Ok(Some(_)) = stream.read(&mut || ()).await {}
+}
+
+async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Arc<Frame>>, shared: &Shared, packed: bool) -> End {
+    let heard = Mutex::new(Instant::now());
+    let Stream { output, input } = stream;
+    let lost = |why: String| End::Lost { why, silent: false };
+    let reading = async {
+        loop {
+            match read(output, &mut || *lock(&heard) = Instant::now()).await {
+                Ok(Some(frame)) => shared.take(frame),
+                Ok(None) => return lost("the agent ended the connection".to_owned()),
+                Err(error) => return lost(format!("the connection to the agent broke: {error}")),
+            }
+        }
+    };
+    let writing = async {
+        while let Some(frame) = queue.recv().await {
+            shared.sending(&frame);
+            let got = shared.got();
+            let mut sent = Ok(());
+            if !got.is_empty() {
+                sent = send(input, &Frame::Got(got), false).await;
+            }
+            if sent.is_ok() {
+                sent = send(input, &frame, packed).await;
+            }
+            if let Err(error) = sent {
+                // A frame that is too long harms its own call alone.
+                match (&*frame, error.kind()) {
+                    (Frame::Call(call), io::ErrorKind::InvalidInput) => {
+                        shared.settle(call.id, Err(HostError::Io(format!("cannot ask the agent: {error}"))));
+                    }
+                    _ => return lost(format!("the connection to the agent broke: {error}")),
+                }
+            }
+        }
+        End::Done
+    };
+    let watching = async {
+        let mut since = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // Only who is asked all the time has something to say all the time.
+            if shared.beats.load(Ordering::Relaxed) == 0 {
+                since = Instant::now();
+            }
+            if since.max(*lock(&heard)).elapsed() > SILENCE {
+                let why = format!("the agent said nothing for {} s", SILENCE.as_secs());
+                return End::Lost { why, silent: true };
+            }
+        }
+    };
+    tokio::select! {
+        end = reading => end,
+        end = writing => end,
+        end = watching => end,
+    }
+}
+
+/// Another stream on which the session goes on; the reason where there is none.
+async fn reattach(
+    way: &dyn Way,
+    session: &str,
+    mut silent: bool,
+    shared: &Shared,
+    packed: bool,
+) -> Result<Stream, String> {
+    let (until, mut pause) = (Instant::now() + way.patience(), PAUSE.0);
+    loop {
+        let attempt = async {
+            let mut stream = way.again(session, silent).await.map_err(|error| Some(error.to_string()))?;
+            let greeted = tokio::time::timeout(GREETING, resume(&mut stream, shared, packed)).await;
+            let silence = || Some(format!("it did not answer within {} s", GREETING.as_secs()));
+            greeted.map_err(|_| silence())??;
+            Ok(stream)
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let why = match tokio::time::timeout(left, attempt).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(None)) => return Err("its process is gone".to_owned()),
+            Ok(Err(Some(why))) => why,
+            Err(_) => "no answer".to_owned(),
+        };
+        // A connection that was given up once is not the one that comes next.
+        silent = false;
+        if Instant::now() + pause >= until {
+            return Err(format!("it could not be reached again within {} s: {why}", way.patience().as_secs()));
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Says what is waited for, and sends again what never arrived. `Err(None)`: the agent is not there any more.
+async fn resume(stream: &mut Stream, shared: &Shared, packed: bool) -> Result<(), Option<String>> {
+    let broken = |error: io::Error| Some(error.to_string());
+    let waiting = shared.unanswered();
+    stream.send(&Frame::Resume(waiting.keys().copied().collect()), false).await.map_err(broken)?;
+    let known = match stream.read(&mut || ()).await.map_err(broken)? {
+        Some(Frame::Resumed(known)) => known,
+        Some(Frame::Bye) => return Err(None),
+        _ => return Err(Some("the stream ended at once".to_owned())),
+    };
+    for (_, frame) in waiting.iter().filter(|(id, _)| !known.contains(id)) {
+        stream.send(frame, packed).await.map_err(broken)?;
+    }
+    Ok(())
+}
+
+impl Stream {
+    /// Of what an agent writes and what it reads.
+    pub fn new(
+        output: impl AsyncRead + Unpin + Send + 'static,
+        input: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Stream {
+        Stream { output: Box::new(output), input: Box::new(input) }
+    }
+
+    /// The next frame; `None` at a clean end. `heard` is called whenever something came.
+    pub(super) async fn read(&mut self, heard: &mut (dyn FnMut() + Send)) -> io::Result<Option<Frame>> {
+        read(&mut self.output, heard).await
+    }
+
+    async fn send(&mut self, frame: &Frame, packed: bool) -> io::Result<()> {
+        send(&mut self.input, frame, packed).await
+    }
+}
+
+async fn read(from: &mut (impl AsyncRead + Unpin), heard: &mut (dyn FnMut() + Send)) -> io::Result<Option<Frame>> {
+    let mut head = [0; 4];
+    match from.read_exact(&mut head).await {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        done => done.map(|_| ())?,
+    }
+    heard();
+    let mut body = vec![0; frame::length(head)?];
+    let mut have = 0;
+    while have < body.len() {
+        match from.read(&mut body[have..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => have += n,
+        }
+        heard();
+    }
+    Frame::decode(&body).map(Some)
+}
+
+async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame, packed: bool) -> io::Result<()> {
+    let bytes = if packed { frame.encode_packed()? } else { frame.encode()? };
+    to.write_all(&bytes).await?;
+    to.flush().await
+}

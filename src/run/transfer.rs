@@ -1,0 +1,100 @@
+//! From a checked bundle to a complete directory on one host: what is missing there, sending it, building the release.
+
+use std::collections::HashMap;
+
+use super::executor::{Executor, StepResult, StepTrouble, bytes, unexpected};
+use super::world::{Bundle, Tree, Trouble, World};
+use crate::artifact::manifest::Told;
+use crate::host::wire::{HostError, Op, Reply};
+use crate::model::desired::Target;
+use crate::model::ids::Digest;
+use crate::model::record::Release;
+
+/// An upload is taken up again so often; whoever is interrupted more often needs another network.
+const RESUMED: usize = 20;
+
+/// Sends what the host does not have. What a lost connection interrupted goes on where it stopped: complete files are kept.
+pub async fn upload<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
+    let (epoch, bundle) = (executor.task.epoch, bundle(executor)?);
+    let total = bundle.tree.manifest.files().count();
+    for _ in 0..RESUMED {
+        let blobs = missing(executor, target, bundle).await?;
+        let count = blobs.len();
+        if blobs.is_empty() {
+            return Ok("every file is there already".to_owned());
+        }
+        match executor.world.upload(target, epoch, bundle.digest, blobs).await {
+            Ok(Reply::Uploaded { bytes: sent }) => return Ok(format!("{count} of {total} files, {}", bytes(sent))),
+            Err(HostError::Interrupted(why)) => tracing::info!(host = %target.name, why, "the upload goes on"),
+            Ok(other) => return Err(unexpected(&other)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let why = format!("the connection to {} broke {RESUMED} times during one upload: look at the network", target.name);
+    Err(HostError::Connection(why).into())
+}
+
+/// The contents that the host does not have, and their sizes.
+async fn missing<W: World>(
+    executor: &Executor<W>,
+    target: &Target,
+    bundle: &Bundle,
+) -> Result<Vec<(Digest, u64)>, StepTrouble> {
+    let (epoch, manifest) = (executor.task.epoch, told(executor, target, &bundle.tree));
+    let asked = match executor.world.call(target, Op::Missing { epoch, manifest }).await {
+        Err(HostError::Integrity(_)) => {
+            let manifest = Told::Whole((*bundle.tree.manifest).clone());
+            executor.world.call(target, Op::Missing { epoch, manifest }).await
+        }
+        asked => asked,
+    };
+    let wanted = match asked? {
+        Reply::Missing { blobs, .. } => blobs,
+        other => return Err(unexpected(&other)),
+    };
+    let sizes: HashMap<_, _> = bundle.tree.manifest.files().map(|(_, digest, size)| (*digest, size)).collect();
+    Ok(wanted.iter().filter_map(|digest| Some((*digest, *sizes.get(digest)?))).collect())
+}
+
+/// The manifest as this host needs it: against a release there whose bundle this controller had, what it runs first.
+fn told<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Told {
+    let state = executor.task.states.get(&target.name);
+    let live = state.and_then(|state| state.current.release());
+    let mut known: Vec<_> = state.iter().flat_map(|state| &state.record.releases).collect();
+    known.sort_by_key(|(name, release)| (Some(*name) == live, release.staged_at));
+    let base = known.into_iter().rev().filter(|(_, release)| release.sealed).find_map(|(_, release)| {
+        executor.world.tree_of(release.bundle.as_ref()?).filter(|tree| Some(tree.digest) == release.tree)
+    });
+    match base {
+        Some(base) => Told::since((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
+        None => Told::Whole((*tree.manifest).clone()),
+    }
+}
+
+/// Builds the release there.
+pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
+    let bundle = bundle(executor)?;
+    let release = Release {
+        sha: Some(executor.task.sha().clone()),
+        bundle: Some(bundle.digest),
+        tree: None,
+        links: None,
+        staged_at: executor.task.started.at,
+        sealed: false,
+        confirmed_at: None,
+        failed: false,
+        adopted: false,
+    };
+    let (epoch, name, tree) = (executor.task.epoch, executor.new_release(), bundle.tree.digest);
+    match executor.world.call(target, Op::Extract { epoch, name: name.clone(), release, tree }).await? {
+        Reply::Extracted { copied, received } => {
+            Ok(format!("releases/{name}: {} sent, {} copied", bytes(received), bytes(copied)))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn bundle<W: World>(executor: &Executor<W>) -> Result<&Bundle, StepTrouble> {
+    let missing = || Trouble::error("the bundle was not verified in this run").into();
+    executor.task.bundle.get().ok_or_else(missing)
+}
