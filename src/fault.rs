@@ -10,7 +10,7 @@ pub const HOST: &[&str] = &[
     "host.acquire.after-lock",
     "host.acquire.after-record",
     "host.upload.mid-blob",
-    "host.upload.after-rename",
+    "host.upload.after-blob",
     "host.extract.mid-tree",
     "host.extract.before-record",
     "host.extract.after-record",

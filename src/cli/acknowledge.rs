@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::global::{Global, blocking};
 use super::{CliError, Result, out};
-use crate::host::wire::Op;
+use crate::host::wire::{Observe, Op};
 use crate::model::desired::{Environment, Target};
 use crate::model::ids::{EnvName, Epoch};
 use crate::model::observed::{HostObserved, Observed};
@@ -112,7 +112,7 @@ async fn accept(
 fn ops(controller: &Controller, snapshot: &Snapshot, epoch: Epoch, env: &Environment) -> [Op; 3] {
     let who = format!("{}, acknowledge", controller.who);
     [
-        Op::Acquire { epoch, who, lease: env.deadline },
+        Op::Acquire { epoch, who, lease: env.deadline, look: Observe::default() },
         Op::Accept { epoch, commit: snapshot.commit.to_string() },
         Op::Release { epoch },
     ]

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use super::global::Global;
 use super::plan::snapshot;
 use super::{CliError, Result, out};
-use crate::host::wire::{Cwd, HostError, Means, Op, Reply};
+use crate::host::wire::{Cwd, HostError, Means, Observe, Op, Reply};
 use crate::model::desired::{Environment, Phase, Target};
 use crate::model::ids::{EnvName, Epoch};
 use crate::model::observed::{HostObserved, Resolved};
@@ -183,7 +183,7 @@ impl Held {
         for target in &held.env.targets {
             let who = format!("{} pid {}, by hand", held.controller.who, std::process::id());
             loop {
-                let op = Op::Acquire { epoch, who: who.clone(), lease: held.env.deadline };
+                let op = Op::Acquire { epoch, who: who.clone(), lease: held.env.deadline, look: Observe::default() };
                 match held.site.call(target, op).await {
                     Ok(_) => break,
                     Err(HostError::Locked { .. }) if tokio::time::Instant::now() < deadline => {

@@ -22,6 +22,7 @@ pub struct Blobs {
     uploaded: HashMap<Digest, u64>,
     sources: HashMap<Digest, Vec<(ReleaseName, String, u64)>>,
     suspects: BTreeSet<Suspect>,
+    root: Root,
 }
 
 /// A file of a release that was found not to be what its manifest says: no source for anything any more.
@@ -66,7 +67,7 @@ impl Blobs {
                 }
             }
         }
-        Ok(Blobs { incoming, releases: Dir::open(&root.releases())?, uploaded, sources, suspects })
+        Ok(Blobs { incoming, releases: Dir::open(&root.releases())?, uploaded, sources, suspects, root: root.clone() })
     }
 
     /// Whether these bytes are here, as far as a look at sizes can say.
@@ -117,15 +118,15 @@ impl Blobs {
 
     fn take_upload(&mut self, digest: &Digest, dir: &Dir, name: &str, mode: u32) -> Result<bool, HostError> {
         let blob = digest.to_string();
-        // Checked again: a power cut after the upload may have left a hole under a good name.
-        let (found, _) = self
-            .incoming
-            .read(&blob)
-            .and_then(|file| contents::digest(&file).map_err(at("read", &self.incoming.path().join(&blob))))?;
         self.uploaded.remove(digest);
-        if found != *digest {
-            self.incoming.unlink(&blob)?;
-            return Ok(false);
+        // One of an earlier process is checked again: a power cut may have left a hole under a good name.
+        if !self.root.take_received(digest) {
+            let file = self.incoming.read(&blob)?;
+            let (found, _) = contents::digest(&file).map_err(at("read", &self.incoming.path().join(&blob)))?;
+            if found != *digest {
+                self.incoming.unlink(&blob)?;
+                return Ok(false);
+            }
         }
         self.incoming.move_to(&blob, dir, name)?;
         let file = dir.read(name)?;

@@ -1,7 +1,7 @@
 //! What a release directory holds: read from the disk, and kept under `.soll/manifests/`. Judges nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::beneath::at;
-use super::root::{Root, json, list};
+use super::root::{Root, list};
+use super::stamps::{Known, Stamp, Stamps, nanos_now};
 use super::wire::HostError;
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::model::desired::Shared;
@@ -37,17 +38,28 @@ pub struct Contents {
 impl Contents {
     /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
     /// devices are no contents. A name that is not UTF-8 is taken with replacement characters, the same every time.
-    pub fn read(dir: &Path, shared: &[Shared], mutable: &[String]) -> Result<Contents, HostError> {
+    /// What is `known` and looks as it did is not read. Gives the stamps of what there is, too.
+    pub fn read(
+        dir: &Path,
+        shared: &[Shared],
+        mutable: &[String],
+        known: &Known<'_>,
+    ) -> Result<(Contents, Option<Stamps>), HostError> {
+        let began = nanos_now();
         let mut walk = Walk {
             shared: shared.iter().map(|s| s.path.as_str()).collect(),
             mutable: globs(mutable)?,
+            known,
             found: Vec::new(),
             modes: BTreeMap::new(),
+            stamps: HashMap::new(),
         };
         walk.enter(dir, "")?;
         walk.found.sort_by(|a, b| a.path.cmp(&b.path));
         let manifest = Manifest { entries: walk.found };
-        Ok(Contents { manifest, shared: shared.to_vec(), mutable: mutable.to_vec(), modes: walk.modes })
+        let stamps = Stamps::read(began, &walk.stamps, &manifest);
+        let contents = Contents { manifest, shared: shared.to_vec(), mutable: mutable.to_vec(), modes: walk.modes };
+        Ok((contents, stamps))
     }
 
     /// What is kept for a release; `None` where nothing is.
@@ -72,7 +84,10 @@ impl Contents {
 
     /// Keeps it.
     pub fn save(&self, root: &Root, name: &ReleaseName) -> Result<(), HostError> {
-        root.write(&file_name(name), &json(self)?)
+        // On one line: thousands of files are written and read with every deployment.
+        let bytes = serde_json::to_vec(self)
+            .map_err(|error| HostError::Io(format!("cannot write the manifest of {name} as JSON: {error}")))?;
+        root.write(&file_name(name), &bytes)
     }
 
     /// The mode that a path should have; `None` for links and for what is not there.
@@ -130,8 +145,10 @@ fn globs(patterns: &[String]) -> Result<GlobSet, HostError> {
 struct Walk<'a> {
     shared: BTreeSet<&'a str>,
     mutable: GlobSet,
+    known: &'a Known<'a>,
     found: Vec<Entry>,
     modes: BTreeMap<String, u32>,
+    stamps: HashMap<String, Stamp>,
 }
 
 impl Walk<'_> {
@@ -144,19 +161,22 @@ impl Walk<'_> {
                 continue;
             }
             let path = entry.path();
-            match self.node(&path) {
-                Ok(Some(node)) => {
+            match fs::symlink_metadata(&path).and_then(|meta| Ok((self.node(&path, &rel, &meta)?, meta))) {
+                Ok((Some(node), meta)) => {
                     let below = node == Node::Dir;
-                    let (node, mode) = self.canonical_or_noted(&path, node)?;
-                    if let Some(mode) = mode {
+                    let mode = meta.mode() & 0o7777;
+                    if !matches!(node, Node::Link { .. }) && mode != canonical(&node) {
                         self.modes.insert(rel.clone(), mode);
+                    }
+                    if matches!(node, Node::File { .. }) {
+                        self.stamps.insert(rel.clone(), Stamp::of(&meta));
                     }
                     self.found.push(Entry { path: rel.clone(), node });
                     if below {
                         self.enter(&path, &rel)?;
                     }
                 }
-                Ok(None) => {}
+                Ok((None, _)) => {}
                 // Gone between the listing and the look: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(at("read", &path)(error)),
@@ -165,8 +185,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn node(&self, path: &Path) -> io::Result<Option<Node>> {
-        let meta = fs::symlink_metadata(path)?;
+    fn node(&self, path: &Path, rel: &str, meta: &Metadata) -> io::Result<Option<Node>> {
         let kind = meta.file_type();
         if kind.is_dir() {
             return Ok(Some(Node::Dir));
@@ -178,19 +197,14 @@ impl Walk<'_> {
         if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
             return Ok(None);
         }
+        let executable = meta.mode() & 0o100 != 0;
+        if let Some((sha256, size)) = self.known.contents(rel, meta) {
+            return Ok(Some(Node::File { sha256, size, executable }));
+        }
         // Swapped for a link or a pipe since the look: an error or a quick end, never a read of something else.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         let (sha256, size) = digest(file)?;
-        Ok(Some(Node::File { sha256, size, executable: meta.mode() & 0o100 != 0 }))
-    }
-
-    fn canonical_or_noted(&self, path: &Path, node: Node) -> Result<(Node, Option<u32>), HostError> {
-        if matches!(node, Node::Link { .. }) {
-            return Ok((node, None));
-        }
-        let mode = fs::symlink_metadata(path).map_err(at("look at", path))?.mode() & 0o7777;
-        let noted = (mode != canonical(&node)).then_some(mode);
-        Ok((node, noted))
+        Ok(Some(Node::File { sha256, size, executable }))
     }
 }

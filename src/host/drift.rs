@@ -5,28 +5,46 @@ use std::fs;
 
 use super::contents::Contents;
 use super::root::{Root, json, now};
+use super::stamps::Known;
 use super::wire::HostError;
 use crate::artifact::manifest::{Entry, Node};
 use crate::model::desired::Shared;
 use crate::model::ids::ReleaseName;
 use crate::model::observed::{Drift, DriftKind, DriftReport};
 
+/// How a release is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Every byte is read: what a bad disk made of a file is found, too.
+    Bytes,
+    /// What looks as it did when it was read last is not read again.
+    Stamps,
+}
+
 /// Compares a release with what was sealed, file by file, and keeps the report. `None`: it was never sealed, so nothing
 /// says what it should be.
-pub fn scan(root: &Root, name: &ReleaseName) -> Result<Option<DriftReport>, HostError> {
+pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<DriftReport>, HostError> {
     let sealed = root.record()?.releases.get(name).is_some_and(|release| release.sealed);
     let Some(wanted) = Contents::load(root, name)?.filter(|_| sealed) else { return Ok(None) };
-    let found = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable)?;
+    let known = match depth {
+        Depth::Bytes => Known::default(),
+        Depth::Stamps => Known::load(root, name, &wanted.manifest),
+    };
+    let (found, _) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
     let mut entries = compare(&wanted, &found);
     let broken = wanted.shared.iter().filter(|shared| !leads_home(root, name, shared));
     entries.extend(broken.map(|shared| Drift { path: shared.path.clone(), kind: DriftKind::Link }));
     entries.sort();
+    Ok(Some(note(root, name, entries)))
+}
+
+/// Keeps what a look at a release gave. A cache: a report that cannot be kept is made again next time.
+pub fn note(root: &Root, name: &ReleaseName, entries: Vec<Drift>) -> DriftReport {
     let report = DriftReport { release: name.clone(), at: now(), entries };
-    // A cache: a report that cannot be kept is made again next time.
     if let Ok(bytes) = json(&report) {
         let _ = root.write("drift.json", &bytes);
     }
-    Ok(Some(report))
+    report
 }
 
 /// The last report, of whatever release.

@@ -31,6 +31,7 @@ mod seal;
 mod session;
 mod siblings;
 mod stage;
+mod stamps;
 pub mod switch;
 pub mod trial;
 pub mod wire;

@@ -135,7 +135,9 @@ fn drift_of(root: &Root, current: &Current, what: &Observe) -> Result<Option<Dri
         !age.is_negative() && age.as_secs().unsigned_abs() < seconds
     };
     match what.scan_older_than {
-        Some(seconds) if !last.as_ref().is_some_and(|report| fresh(report, seconds)) => drift::scan(root, name),
+        Some(seconds) if !last.as_ref().is_some_and(|report| fresh(report, seconds)) => {
+            drift::scan(root, name, drift::Depth::Bytes)
+        }
         _ => Ok(last),
     }
 }

@@ -10,6 +10,7 @@ use super::beneath::Dir;
 use super::contents::file_name;
 use super::observe::current;
 use super::root::{Root, remove};
+use super::stamps;
 use super::wire::{HostError, Reply};
 use crate::fault::fault;
 use crate::model::ids::ReleaseName;
@@ -37,6 +38,7 @@ pub fn prune(root: &Root, keep: u32) -> Result<Reply, HostError> {
         })?;
         fault!("host.prune.after-record");
         remove(&root.own(&file_name(name)))?;
+        remove(&root.own(&stamps::file_name(name)))?;
         remove(&trash.path().join(name.as_str()))?;
         fault!("host.prune.after-removal");
     }

@@ -1,10 +1,12 @@
 //! One opened ROOT and its `.soll/`: where everything lies, and the record, read and written whole. Knows no operation.
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -14,13 +16,15 @@ use serde::Deserialize;
 use super::beneath::at;
 use super::wire::HostError;
 use crate::fault::fault;
-use crate::model::ids::ReleaseName;
+use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::{FORMAT, Leased, Record, Refusal};
 
 /// A root directory. Opening makes nothing; [`Root::prepare`] does.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
+    /// Uploads that this process has received and checked: nothing but itself could have spoilt them since.
+    received: Arc<Mutex<HashSet<Digest>>>,
 }
 
 impl Root {
@@ -32,7 +36,17 @@ impl Root {
                 format!("`{path}` cannot be a root: an absolute path without `..` is needed, and not `/` itself");
             return Err(HostError::Precondition(text));
         }
-        Ok(Root { path: Path::new(path).components().collect() })
+        Ok(Root { path: Path::new(path).components().collect(), received: Arc::default() })
+    }
+
+    /// An upload was received and checked.
+    pub fn note_received(&self, blob: Digest) {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).insert(blob);
+    }
+
+    /// Whether this process has received and checked an upload. It is asked once: the file is used up then.
+    pub fn take_received(&self, blob: &Digest) -> bool {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).remove(blob)
     }
 
     /// ROOT.
@@ -208,7 +222,7 @@ impl Root {
                 remove(&entry.path())?;
             }
         }
-        let left = |name: &str| name.ends_with(".part") || (name.starts_with('.') && name.contains(".tmp-"));
+        let left = |name: &str| name.starts_with('.') && name.contains(".tmp-");
         for dir in [self.own("incoming"), self.own(""), self.own("manifests"), self.path.clone()] {
             for entry in list(&dir)? {
                 let name = entry.file_name().to_string_lossy().into_owned();
@@ -229,7 +243,9 @@ impl Root {
             Ok(gone)
         })?;
         for name in gone {
-            let _ = fs::remove_file(self.own(&format!("manifests/{name}.json")));
+            for kind in ["json", "stamps"] {
+                let _ = fs::remove_file(self.own(&format!("manifests/{name}.{kind}")));
+            }
         }
         Ok(())
     }

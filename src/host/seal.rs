@@ -2,8 +2,9 @@
 
 use super::beneath::{Dir, check};
 use super::contents::Contents;
-use super::drift::leads_home;
+use super::drift::{self, Depth, leads_home};
 use super::root::Root;
+use super::stamps::Known;
 use super::wire::{HostError, Reply};
 use crate::fault::fault;
 use crate::model::desired::Shared;
@@ -27,10 +28,17 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     }
     let dir = Dir::open(&root.releases())?.sub(name.as_str())?;
     dir.sync_all()?;
-    let contents = Contents::read(dir.path(), shared, mutable)?;
+    let staged = Contents::load(root, name)?.map(|contents| contents.manifest).unwrap_or_default();
+    let known = Known::load(root, name, &staged);
+    let (contents, stamps) = Contents::read(dir.path(), shared, mutable, &known)?;
+    if let Some(stamps) = stamps {
+        stamps.save(root, name);
+    }
     fault!("host.seal.before-manifest");
     finish(root, name, &contents, Digest::of_json(&shared), || fault!("host.seal.after-manifest"))?;
     fault!("host.seal.after-record");
+    // Just looked at: the next pass need not do it again.
+    drift::note(root, name, Vec::new());
     Ok(Reply::Sealed { tree: contents.manifest.digest() })
 }
 
@@ -59,7 +67,7 @@ pub fn adopt(
         Ok(())
     })?;
     fault!("host.adopt.after-entry");
-    let mut contents = Contents::read(dir.path(), shared, mutable)?;
+    let (mut contents, _) = Contents::read(dir.path(), shared, mutable, &Known::default())?;
     let (linked, data): (Vec<_>, Vec<_>) = shared.iter().cloned().partition(|one| leads_home(root, name, one));
     contents.shared = linked;
     contents.mutable.extend(data.iter().flat_map(|one| {
@@ -74,7 +82,7 @@ pub fn adopt(
 /// A sealed release against what was sealed, before it is returned to (law 1). One that drifted loses its seal: nobody
 /// vouches for it any more, and the next plan makes it anew.
 pub fn verify(root: &Root, name: &ReleaseName) -> Result<(), HostError> {
-    let report = super::drift::scan(root, name)?.ok_or_else(|| Refusal::NotSealed(name.clone()))?;
+    let report = drift::scan(root, name, Depth::Stamps)?.ok_or_else(|| Refusal::NotSealed(name.clone()))?;
     let Some(first) = report.entries.first() else { return Ok(()) };
     let text = format!(
         "release {name} is not what was sealed ({} path(s) differ, `{}` first): it is not returned to, but made anew",

@@ -11,7 +11,8 @@ use sha2::Digest as _;
 use super::beneath::{Dir, at, check};
 use super::blobs::{self, Blobs, Placed};
 use super::contents::{Contents, canonical};
-use super::root::{Root, json, remove};
+use super::root::{Root, remove};
+use super::stamps::Stamps;
 use super::wire::{HostError, Reply};
 use crate::artifact::manifest::{Manifest, Node, Told};
 use crate::fault::fault;
@@ -39,7 +40,8 @@ pub fn missing(root: &Root, told: Told) -> Result<Reply, HostError> {
     }
     let free_bytes = room_for(root, bytes)?;
     let place = root.own(OFFERED);
-    std::fs::write(&place, json(&manifest)?).map_err(at("write", &place))?;
+    let bytes = serde_json::to_vec(&manifest).map_err(|error| HostError::Io(error.to_string()))?;
+    std::fs::write(&place, bytes).map_err(at("write", &place))?;
     Ok(Reply::Missing { blobs: wanted, free_bytes })
 }
 
@@ -84,21 +86,21 @@ pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Resu
     let mut rest = Rest::default();
     let mut taken = 0;
     for (digest, size) in blobs {
+        // One that is cut short has another size, and does not count.
         let path = root.own(&format!("incoming/{digest}"));
-        let part = path.with_extension("part");
-        let received = receive(&part, *size, &mut rest, feed).inspect_err(|_| {
-            let _ = remove(&part);
+        let received = receive(&path, *size, &mut rest, feed).inspect_err(|_| {
+            let _ = remove(&path);
         })?;
         if received != *digest {
-            remove(&part)?;
+            remove(&path)?;
             return Err(HostError::Integrity(format!(
                 "a blob arrived as {} instead of {}: nothing of it was kept, send it again",
                 received.short(),
                 digest.short()
             )));
         }
-        std::fs::rename(&part, &path).map_err(at("write", &path))?;
-        fault!("host.upload.after-rename");
+        root.note_received(*digest);
+        fault!("host.upload.after-blob");
         taken += size;
     }
     Ok(Reply::Uploaded { bytes: taken })
@@ -170,6 +172,9 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
         }
     };
     fault!("host.extract.before-record");
+    if let Some(stamps) = Stamps::take(&staging.path().join(name.as_str()), &manifest, *tree) {
+        stamps.save(root, name);
+    }
     Contents { manifest, ..Contents::default() }.save(root, name)?;
     let entry = Release { tree: Some(*tree), links: None, sealed: false, ..release };
     root.update(|record| {

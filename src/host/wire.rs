@@ -40,6 +40,9 @@ pub enum Op {
         who: String,
         #[serde(with = "crate::model::desired::seconds")]
         lease: Duration,
+        /// What the state in the answer looks at: nobody else changes it any more.
+        #[serde(default)]
+        look: Observe,
     },
     /// Gives the lock back.
     Release {

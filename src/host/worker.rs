@@ -101,7 +101,7 @@ impl Worker {
 
     fn perform(&mut self, job: Job) -> Result<Reply, HostError> {
         match job.op {
-            Op::Acquire { epoch, who, lease } => self.acquire(epoch, who, lease),
+            Op::Acquire { epoch, who, lease, look } => self.acquire(epoch, who, lease, &look),
             Op::Release { epoch } => {
                 self.fence(epoch)?;
                 // What is on probation or closed stays watched until its lease is over, or someone takes over.
@@ -148,7 +148,7 @@ impl Worker {
         held.lock = None;
     }
 
-    fn acquire(&mut self, epoch: Epoch, who: String, lease: Duration) -> Result<Reply, HostError> {
+    fn acquire(&mut self, epoch: Epoch, who: String, lease: Duration, look: &Observe) -> Result<Reply, HostError> {
         self.root.prepare()?;
         let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
         let lock = Lock::take(&self.root, &holder)?;
@@ -173,7 +173,7 @@ impl Worker {
             Ok(())
         })?;
         fault!("host.acquire.after-record");
-        let state = observe(&self.root, &Observe::default())?;
+        let state = observe(&self.root, look)?;
         self.held = Some(Held { lock: Some(lock), holder, epoch, lease, leased: None });
         Ok(Reply::Acquired(Box::new(state)))
     }

@@ -10,7 +10,7 @@ use super::reach::ask;
 use super::site::{Site, Wish};
 use super::world::World;
 use crate::host::convert::{Convert, Kind, Survey, Surveyed};
-use crate::host::wire::{HostError, Op, Reply};
+use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::ids::Epoch;
 use crate::model::observed::Current;
@@ -107,7 +107,7 @@ impl Held<'_> {
         let who = format!("{} pid {}, adopt", self.site.controller.who, std::process::id());
         let (epoch, env) = (self.epoch, &self.env.name);
         let done = async {
-            self.site.call(self.target, Op::Acquire { epoch, who, lease: LEASE }).await?;
+            self.site.call(self.target, Op::Acquire { epoch, who, lease: LEASE, look: Observe::default() }).await?;
             self.site.keep(self.target, LEASE).await?;
             let done = self.site.call(self.target, Op::Convert { epoch, convert }).await;
             let _ = self.site.call(self.target, Op::Release { epoch }).await;

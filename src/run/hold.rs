@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::SignedDuration;
 
 use super::controller::now;
@@ -19,7 +20,8 @@ use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::model::record::Refusal;
 
 impl Pass {
-    /// Takes every root that can be reached, waiting for other holders as long as the patience goes.
+    /// Takes every root that can be reached, waiting for other holders as long as the patience goes. Gives what they are
+    /// like now that nobody else changes them.
     pub(super) async fn acquire(
         &self,
         site: &Arc<Site>,
@@ -27,76 +29,73 @@ impl Pass {
         observed: &Observed,
         run: &RunId,
         epoch: Epoch,
-    ) -> Result<Vec<Target>, PassError> {
+    ) -> Result<BTreeMap<HostName, HostState>, PassError> {
         fault!("run.before-acquire");
         let deadline = now() + SignedDuration::try_from(self.patience).unwrap_or_default();
-        let mut held = Vec::new();
-        let seen = observed.environments.get(&env.name);
-        let reached =
-            |target: &&Target| matches!(seen.and_then(|s| s.hosts.get(&target.name)), Some(HostObserved::Reached(_)));
-        site.connect(env.targets.iter().filter(reached)).await;
-        for target in env.targets.iter().filter(reached) {
+        let before = |name: &HostName| match observed.environments.get(&env.name)?.hosts.get(name)? {
+            HostObserved::Reached(state) => Some(state),
+            HostObserved::Unreachable(_) => None,
+        };
+        let reached = |target: &&Target| before(&target.name).is_some();
+        let targets: Vec<&Target> = env.targets.iter().filter(reached).collect();
+        site.connect(targets.iter().copied()).await;
+        let take = async |target: &Target| {
             let who = format!("{} pid {}, run {run}", self.controller.who, std::process::id());
             loop {
-                let op = Op::Acquire { epoch, who: who.clone(), lease: env.deadline };
-                match site.call(target, op).await {
-                    Ok(_) => break,
+                let (who, lease, look) = (who.clone(), env.deadline, question(env, false));
+                match site.call(target, Op::Acquire { epoch, who, lease, look }).await {
+                    Ok(Reply::Acquired(state)) => {
+                        site.keep(target, env.deadline).await.map_err(|e| PassError::Host(e, target.name.clone()))?;
+                        return Ok((target.name.clone(), state));
+                    }
+                    Ok(other) => {
+                        let error = HostError::Io(format!("the host answered an acquisition with {other:?}"));
+                        return Err(PassError::Host(error, target.name.clone()));
+                    }
                     Err(HostError::Locked { .. }) if now() < deadline => {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                     }
-                    Err(error) => {
-                        release(site, &held, epoch).await;
-                        return Err(match error {
-                            // Another run came and went between the look and the lock: look again.
-                            HostError::Refused { refusal: Refusal::Fenced { .. } } => {
-                                PassError::Raced(error, target.name.clone())
-                            }
-                            error => PassError::Host(error, target.name.clone()),
-                        });
+                    // Another run came and went between the look and the lock: look again.
+                    Err(error @ HostError::Refused { refusal: Refusal::Fenced { .. } }) => {
+                        return Err(PassError::Raced(error, target.name.clone()));
                     }
+                    Err(error) => return Err(PassError::Host(error, target.name.clone())),
                 }
             }
-            site.keep(target, env.deadline).await.map_err(|e| PassError::Host(e, target.name.clone()))?;
-            held.push(target.clone());
+        };
+        // Who has the first has them all: two runs that begin at once do not take half of the hosts each.
+        let mut taken = Vec::new();
+        if let Some((first, others)) = targets.split_first() {
+            taken.push(take(first).await);
+            if taken.iter().all(Result::is_ok) {
+                taken.extend(join_all(others.iter().map(|target| take(target))).await);
+            }
+        }
+        let mut states = BTreeMap::new();
+        let mut failed = None;
+        for one in taken {
+            match one {
+                Ok((name, mut state)) => {
+                    state.health = before(&name).map(|before| before.health.clone()).unwrap_or_default();
+                    states.insert(name, *state);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        if let Some(error) = failed {
+            release(site, env, &states, epoch).await;
+            return Err(error);
         }
         fault!("run.after-acquire");
-        Ok(held)
-    }
-
-    /// The states of what is held, now that nobody else changes them.
-    pub(super) async fn look_again(
-        &self,
-        site: &Arc<Site>,
-        env: &Environment,
-        observed: &mut Observed,
-    ) -> Result<BTreeMap<HostName, HostState>, PassError> {
-        let mut states = BTreeMap::new();
-        let Some(seen) = observed.environments.get_mut(&env.name) else { return Ok(states) };
-        for target in &env.targets {
-            let Some(HostObserved::Reached(before)) = seen.hosts.get_mut(&target.name) else { continue };
-            let reply = site.call(target, Op::Observe(question(env, false))).await;
-            match reply.map_err(|e| PassError::Host(e, target.name.clone()))? {
-                Reply::State(mut state) => {
-                    state.health = std::mem::take(&mut before.health);
-                    states.insert(target.name.clone(), (*state).clone());
-                    *before = state;
-                }
-                other => {
-                    let error = HostError::Io(format!("answered an observation with {other:?}"));
-                    return Err(PassError::Host(error, target.name.clone()));
-                }
-            }
-        }
         Ok(states)
     }
 }
 
-/// Gives the roots back.
-pub async fn release(site: &Arc<Site>, held: &[Target], epoch: Epoch) {
-    for target in held {
-        // The agent gives the root back anyway when it hears the end of this run's connection.
-        let _ = site.call(target, Op::Release { epoch }).await;
-    }
+/// Gives the roots back that are held.
+pub async fn release(site: &Arc<Site>, env: &Environment, held: &BTreeMap<HostName, HostState>, epoch: Epoch) {
+    let held = env.targets.iter().filter(|target| held.contains_key(&target.name));
+    // The agent gives the root back anyway when it hears the end of this run's connection.
+    join_all(held.map(|target| site.call(target, Op::Release { epoch }))).await;
 }
 
 /// The highest epoch of the hosts plus one (contract 1.4).

@@ -17,7 +17,7 @@ use super::world::{Bundle, World};
 use crate::artifact::manifest::Told;
 use crate::host::examine::Examined;
 use crate::host::trial::Trial;
-use crate::host::wire::{HostError, Op, Reply};
+use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, GateTest, Phase, Target};
 use crate::model::ids::{Epoch, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
@@ -166,7 +166,11 @@ impl Host<'_> {
     /// Holds the root, tries, clears up, lets go.
     async fn attempt(&self, findings: &mut Findings) {
         let who = format!("{} pid {}, preflight", self.site.controller.who, std::process::id());
-        let held = match self.site.call(self.target, Op::Acquire { epoch: self.epoch, who, lease: LEASE }).await {
+        let held = match self
+            .site
+            .call(self.target, Op::Acquire { epoch: self.epoch, who, lease: LEASE, look: Observe::default() })
+            .await
+        {
             Ok(_) => self.site.keep(self.target, LEASE).await,
             Err(error) => Err(error),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 
 use super::controller::{Controller, ControllerError, Snapshot, now};
@@ -108,7 +109,7 @@ impl Pass {
         let run = run_id();
         let epoch = next_epoch(&observed, name);
         let held = self.acquire(&site, env, &observed, &run, epoch).await?;
-        let outcome = self.locked(&site, env, observed, run, epoch).await;
+        let outcome = self.locked(&site, env, observed, held.clone(), run, epoch).await;
         if matches!(outcome, Ok(Outcome::Ran { .. })) {
             self.tidy();
         }
@@ -116,7 +117,7 @@ impl Pass {
         let left =
             matches!(&outcome, Err(_) | Ok(Outcome::Ran { result: RunResult::Error | RunResult::Unreachable, .. }));
         if !left {
-            release(&site, &held, epoch).await;
+            release(&site, env, &held, epoch).await;
         }
         outcome
     }
@@ -143,16 +144,21 @@ impl Pass {
         });
     }
 
-    /// Looks again under the lock, plans again, runs.
+    /// Plans again with what was seen under the lock, runs.
     async fn locked(
         &self,
         site: &Arc<Site>,
         env: &Environment,
         mut observed: Observed,
+        states: BTreeMap<HostName, HostState>,
         run: RunId,
         epoch: Epoch,
     ) -> Result<Outcome, PassError> {
-        let states = self.look_again(site, env, &mut observed).await?;
+        if let Some(seen) = observed.environments.get_mut(&env.name) {
+            let held =
+                states.iter().map(|(name, state)| (name.clone(), HostObserved::Reached(Box::new(state.clone()))));
+            seen.hosts.extend(held);
+        }
         let mut plan = self.plan(env, &observed);
         if self.only.is_some_and(|only| only != plan.fingerprint) {
             return Ok(Outcome::Stale(Box::new(plan)));
@@ -165,10 +171,12 @@ impl Pass {
         if !plan.has_changes() {
             return Ok(Outcome::Converged { healthy: None });
         }
-        for target in env.targets.iter().filter(|t| states.contains_key(&t.name)) {
+        let held = env.targets.iter().filter(|t| states.contains_key(&t.name));
+        let accepts = held.map(async |target| {
             let accept = Op::Accept { epoch, commit: self.snapshot.commit.to_string() };
-            site.call(target, accept).await.map_err(|e| PassError::Host(e, target.name.clone()))?;
-        }
+            site.call(target, accept).await.map_err(|e| PassError::Host(e, target.name.clone()))
+        });
+        try_join_all(accepts).await?;
         fault!("run.after-accept");
         let started = self.started(env, &mut plan, &states, &run)?;
         let task = Task { started, env: env.clone(), epoch, states, bundle: std::sync::OnceLock::new() };

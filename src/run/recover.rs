@@ -27,7 +27,7 @@ impl Pass {
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
         let epoch = next_epoch(observed, &env.name);
         let held = self.acquire(&site, env, observed, &run_id(), epoch).await?;
-        release(&site, &held, epoch).await;
+        release(&site, env, &held, epoch).await;
         Ok(true)
     }
 
@@ -44,12 +44,12 @@ impl Pass {
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
         let epoch = next_epoch(observed, &env.name);
         let held = self.acquire(&site, env, observed, &run_id(), epoch).await?;
-        for target in &held {
+        for target in env.targets.iter().filter(|target| held.contains_key(&target.name)) {
             if let Err(error) = site.call(target, Op::Reopen { epoch }).await {
                 tracing::warn!(environment = %env.name, host = %target.name, %error, "it could not be opened");
             }
         }
-        release(&site, &held, epoch).await;
+        release(&site, env, &held, epoch).await;
         Ok(())
     }
 

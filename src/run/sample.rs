@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::controller::{Controller, now};
 use super::reach::ask;
 use super::task::{command, fill_probe, values};
@@ -14,22 +16,22 @@ use crate::plan::intent::sha_of;
 /// Asks every check once and lets the hosts count the answer. `None`: there was no evidence either way.
 pub async fn sample(controller: &Arc<Controller>, env: &Environment, observed: &Observed) -> Option<bool> {
     let seen = observed.environments.get(&env.name)?;
-    let mut worst = Some(true);
-    for target in &env.targets {
-        let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { continue };
+    let samples = env.targets.iter().map(async |target| {
+        let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { return Some(true) };
         let healthy = host(controller, env, target, state).await;
-        worst = match (worst, healthy) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (None, _) | (_, None) => None,
-            _ => Some(true),
-        };
         // No evidence is no sample: the gap rule of the soak deals with it.
-        let Some(healthy) = healthy else { continue };
-        if let Err(error) = ask(controller, target, Op::Sample { healthy, every: env.health.every }).await {
+        if let Some(healthy) = healthy
+            && let Err(error) = ask(controller, target, Op::Sample { healthy, every: env.health.every }).await
+        {
             tracing::warn!(environment = %env.name, host = %target.name, %error, "a health sample was not counted");
         }
+        healthy
+    });
+    let samples = join_all(samples).await;
+    if samples.contains(&Some(false)) {
+        return Some(false);
     }
-    worst
+    samples.into_iter().all(|one| one.is_some()).then_some(true)
 }
 
 async fn host(controller: &Arc<Controller>, env: &Environment, target: &Target, state: &HostState) -> Option<bool> {

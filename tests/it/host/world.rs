@@ -168,7 +168,7 @@ impl World {
     }
 
     pub async fn acquire(&self, epoch: u64, lease: Duration) -> Result<HostState, HostError> {
-        let op = Op::Acquire { epoch: Epoch(epoch), who: "test".to_owned(), lease };
+        let op = Op::Acquire { epoch: Epoch(epoch), who: "test".to_owned(), lease, look: Observe::default() };
         match self.call(op).await? {
             Reply::Acquired(state) => Ok(*state),
             other => panic!("{other:?}"),

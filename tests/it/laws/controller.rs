@@ -87,7 +87,12 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
     let epoch = epoch.next();
     let mut held = Vec::new();
     for target in &reached {
-        let acquire = Op::Acquire { epoch, who: format!("controller {}", world.id), lease: env.deadline };
+        let acquire = Op::Acquire {
+            epoch,
+            who: format!("controller {}", world.id),
+            lease: env.deadline,
+            look: Observe::default(),
+        };
         match world.call(target, acquire).await {
             Ok(Reply::Acquired(state)) => {
                 seen.hosts.insert(target.name.clone(), HostObserved::Reached(state));

@@ -1,0 +1,192 @@
+//! What the files of a release looked like when their contents were last read: who looks again reads only what looks
+//! different now. Nobody changes a file, or puts another in its place, without changing its inode or its `ctime`, which no
+//! user can set. A cache: without it everything is read.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::root::Root;
+use crate::artifact::manifest::Manifest;
+use crate::model::ids::{Digest, ReleaseName};
+
+/// A clock of the kernel may stand still for so long: what changed within it may look the same.
+const TICK: i64 = 50_000_000;
+/// Where a file system counts whole seconds (or pairs of them).
+const COARSE: i64 = 2_500_000_000;
+/// What a file of stamps begins with.
+const MAGIC: &[u8; 8] = b"soll st1";
+const RECORD: usize = 24;
+
+/// One file as it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    /// Nanoseconds since 1970, both.
+    modified: i64,
+    changed: i64,
+}
+
+impl Stamp {
+    /// Of what was looked at, the link itself where it is one.
+    pub fn of(meta: &Metadata) -> Stamp {
+        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Stamp {
+            inode: meta.ino(),
+            modified: nanos(meta.mtime(), meta.mtime_nsec()),
+            changed: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// Whether it could have been changed after this moment and look the same.
+    fn is_racy(&self, taken: i64) -> bool {
+        let tick = if self.changed % 1_000_000_000 == 0 { COARSE } else { TICK };
+        self.changed > taken.saturating_sub(tick)
+    }
+}
+
+/// The files of one tree, in the order of its manifest.
+pub struct Stamps {
+    tree: Digest,
+    /// When they were taken, or earlier.
+    taken: i64,
+    /// Contents that were not made durable survive no power cut: these hold during this boot only.
+    boot: Option<String>,
+    files: Vec<Stamp>,
+}
+
+impl Stamps {
+    /// Looks at every file of a tree that nobody else writes to now.
+    pub fn take(dir: &Path, manifest: &Manifest, tree: Digest) -> Option<Stamps> {
+        let taken = nanos_now();
+        let files = manifest.files().map(|(path, ..)| Some(Stamp::of(&fs::symlink_metadata(dir.join(path)).ok()?)));
+        Some(Stamps { tree, taken, boot: Some(boot()?), files: files.collect::<Option<_>>()? })
+    }
+
+    /// From stamps that were taken before their files were read. `began`: before the first of them.
+    pub fn read(began: i64, stamps: &HashMap<String, Stamp>, manifest: &Manifest) -> Option<Stamps> {
+        let files = manifest.files().map(|(path, ..)| stamps.get(path).copied()).collect::<Option<_>>()?;
+        Some(Stamps { tree: manifest.digest(), taken: began, boot: None, files })
+    }
+
+    /// Keeps them; what cannot be kept is read again next time.
+    pub fn save(&self, root: &Root, name: &ReleaseName) {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(self.tree.as_bytes());
+        bytes.extend(self.taken.to_be_bytes());
+        let boot = self.boot.as_deref().unwrap_or_default().as_bytes();
+        bytes.extend((boot.len() as u64).to_be_bytes());
+        bytes.extend(boot);
+        for Stamp { inode, modified, changed } in &self.files {
+            bytes.extend(inode.to_be_bytes());
+            bytes.extend(modified.to_be_bytes());
+            bytes.extend(changed.to_be_bytes());
+        }
+        let _ = root.write(&file_name(name), &bytes);
+    }
+}
+
+/// Files whose contents need not be read where they look as they did.
+#[derive(Default)]
+pub struct Known<'a> {
+    taken: i64,
+    files: HashMap<&'a str, (Digest, u64, Stamp)>,
+}
+
+impl<'a> Known<'a> {
+    /// What is known of a release with this manifest; nothing where that cannot be trusted.
+    pub fn load(root: &Root, name: &ReleaseName, manifest: &'a Manifest) -> Known<'a> {
+        let bytes = fs::read(root.own(&file_name(name))).unwrap_or_default();
+        parse(&bytes, manifest).unwrap_or_default()
+    }
+
+    /// Digest and size of a file, where it looks as it did when it was read.
+    pub fn contents(&self, path: &str, meta: &Metadata) -> Option<(Digest, u64)> {
+        let (digest, size, stamp) = self.files.get(path)?;
+        let same = meta.len() == *size && Stamp::of(meta) == *stamp && !stamp.is_racy(self.taken);
+        same.then_some((*digest, *size))
+    }
+}
+
+fn parse<'a>(bytes: &[u8], manifest: &'a Manifest) -> Option<Known<'a>> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (tree, rest) = rest.split_first_chunk::<32>()?;
+    let (taken, rest) = rest.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<8>()?;
+    let (boot_then, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+    let holds = boot_then.is_empty() || boot().is_some_and(|now| now.as_bytes() == boot_then);
+    if *tree != *manifest.digest().as_bytes() || !holds || rest.len() != manifest.files().count() * RECORD {
+        return None;
+    }
+    let (stamps, _) = rest.as_chunks::<RECORD>();
+    let number = |part: &[u8]| part.try_into().map(i64::from_be_bytes).ok();
+    let files = manifest.files().zip(stamps).map(|((path, digest, size), stamp)| {
+        let inode = number(&stamp[..8])?.cast_unsigned();
+        let stamp = Stamp { inode, modified: number(&stamp[8..16])?, changed: number(&stamp[16..])? };
+        Some((path, (*digest, size, stamp)))
+    });
+    Some(Known { taken: i64::from_be_bytes(*taken), files: files.collect::<Option<_>>()? })
+}
+
+/// Where the stamps of a release are kept, below `.soll/`.
+pub fn file_name(name: &ReleaseName) -> String {
+    format!("manifests/{name}.stamps")
+}
+
+/// The wall clock, as files have it.
+pub fn nanos_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::manifest::{Entry, Node};
+
+    #[test]
+    fn only_what_looks_the_same_and_is_old_enough_is_believed() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Root::at(temp.path().to_str().unwrap()).unwrap();
+        root.prepare().unwrap();
+        let name: ReleaseName = "r1".parse().unwrap();
+        let node = |text: &str| Node::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false };
+        let entries = ["a", "b"].map(|path| Entry { path: path.to_owned(), node: node(path) }).to_vec();
+        let manifest = Manifest { entries };
+        for path in ["a", "b"] {
+            fs::write(temp.path().join(path), path).unwrap();
+        }
+        let meta = |path: &str| fs::symlink_metadata(temp.path().join(path)).unwrap();
+        let mut stamps = Stamps::take(temp.path(), &manifest, manifest.digest()).unwrap();
+        let known = |stamps: &Stamps| {
+            stamps.save(&root, &name);
+            let known = Known::load(&root, &name, &manifest);
+            ["a", "b"].map(|path| known.contents(path, &meta(path)).is_some())
+        };
+        // Written just now: a change within the same tick of the clock would look the same.
+        assert_eq!(known(&stamps), [false, false]);
+        stamps.taken += 2 * COARSE;
+        assert_eq!(known(&stamps), [true, true]);
+        // Same size, same `mtime`: the inode or `ctime` tells.
+        let before = meta("a").modified().unwrap();
+        fs::write(temp.path().join("a"), "x").unwrap();
+        fs::File::options().write(true).open(temp.path().join("a")).unwrap().set_modified(before).unwrap();
+        assert_eq!(known(&stamps), [false, true]);
+        // Of another boot, of another tree, cut short.
+        stamps.boot = Some("another".to_owned());
+        assert_eq!(known(&stamps), [false, false]);
+        stamps.boot = None;
+        assert_eq!(known(&stamps), [false, true]);
+        stamps.tree = Digest::of(b"other");
+        assert_eq!(known(&stamps), [false, false]);
+        stamps.tree = manifest.digest();
+        stamps.files.pop();
+        assert_eq!(known(&stamps), [false, false]);
+    }
+}
