@@ -16,6 +16,11 @@ use crate::host::wire::Secret;
 const CONFIGURATION: Duration = Duration::from_secs(10);
 /// Until a host answers, and again until the keys are exchanged, where `ConnectTimeout` says nothing.
 const CONNECT: Duration = Duration::from_secs(10);
+/// A host that is silent is asked so often, where `ServerAliveInterval` says nothing, and given up after
+/// [`UNANSWERED`] times, where `ServerAliveCountMax` does not say another number.
+const ALIVE: Duration = Duration::from_secs(2);
+/// OpenSSH's own default.
+const UNANSWERED: usize = 3;
 
 /// The controller's own settings.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +66,10 @@ pub struct Place {
     /// The way there, the first hop first.
     pub jumps: Vec<Endpoint>,
     pub connect: Duration,
+    /// A host that is silent for so long is asked whether it lives.
+    pub alive: Duration,
+    /// Given up when so many such questions in a row were not answered.
+    pub unanswered: usize,
 }
 
 impl fmt::Display for Place {
@@ -114,7 +123,9 @@ impl Settings {
             },
             None => std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(PathBuf::from),
         };
-        let seconds = said.one("connecttimeout").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
+        // 0 is what `ssh -G` prints where nothing is said; a connection that nobody asks after would be lost unseen.
+        let number = |key| said.one(key).and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 0);
+        let seconds = |key| number(key).map(|number| Duration::from_secs(number.into()));
         let known_as = match said.one("hostkeyalias") {
             Some(alias) => alias.to_ascii_lowercase(),
             None => super::known_hosts::name_of(&host, port),
@@ -126,7 +137,9 @@ impl Settings {
             identities,
             agent,
             jumps,
-            connect: seconds.map_or(CONNECT, Duration::from_secs),
+            connect: seconds("connecttimeout").unwrap_or(CONNECT),
+            alive: seconds("serveraliveinterval").unwrap_or(ALIVE),
+            unanswered: number("serveralivecountmax").map_or(UNANSWERED, |number| number as usize),
             host,
             port,
             user,

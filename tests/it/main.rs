@@ -26,3 +26,4 @@ mod crash;
 mod daemon;
 mod doctor;
 mod ssh;
+mod network;
