@@ -68,9 +68,14 @@ pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Opti
         let class = if back.class == FailureClass::Connection { RunResult::Unreachable } else { RunResult::Failed };
         return (class, message);
     }
+    // One line says it all to whoever reads only that: a verdict names its host already.
+    let at = failure.host.as_ref().map_or_else(String::new, |host| format!("{host}: "));
     match failure.class {
-        FailureClass::Connection => (RunResult::Unreachable, what.clone()),
-        FailureClass::Error | FailureClass::Fenced | FailureClass::Stale => (RunResult::Error, what.clone()),
+        FailureClass::Connection => {
+            let cure = "see that the host is up and can be reached, then apply again: it is observed first";
+            (RunResult::Unreachable, format!("{at}{what}; {cure}"))
+        }
+        FailureClass::Error | FailureClass::Fenced | FailureClass::Stale => (RunResult::Error, format!("{at}{what}")),
         FailureClass::Verdict => {
             let alone = state.aside.values().flat_map(|aside| &aside.steps);
             let back: Vec<_> = state.back.iter().flatten().chain(alone).map(|s| &s.action).collect();

@@ -2,6 +2,9 @@
 //! turn against us, or a whole Debian that was booted. What is lost where, the laws hold, the exit code and the message say
 //! so, and the next `apply` gets to the end.
 
+mod controllers;
+mod hardships;
 mod matrix;
 pub mod namespace;
 pub mod net;
+mod operations;

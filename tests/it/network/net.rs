@@ -2,16 +2,17 @@
 //! namespaces of its own, so that all of them may use the same addresses at the same time.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::namespace::Namespace;
 use crate::ssh::server::{Seat, Sshd, agent_variable, me};
-use crate::support::site::{Process, until};
-use crate::support::world::World;
+use crate::support::site::Process;
+use crate::support::world::{Running, World, until};
 
 /// The controller's side. Hosts are `10.0.0.11`, `10.0.0.12`, …
 pub struct Net {
@@ -110,6 +111,25 @@ impl Net {
         self.controller.run(&format!("ip link set {} {}", host.name, if up { "up" } else { "down" }));
     }
 
+    /// Replaces the cable of a host by one that is long (so many milliseconds each way) and drops some of all frames.
+    pub fn far(&self, host: &Host, delay: f64, loss: f64) -> Relay {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/network/relay.py");
+        let words = self.controller.enter();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["python3", script, "near1", "far1"]);
+        command.args(["--delay-ms", &delay.to_string(), "--loss-percent", &loss.to_string()]);
+        let mut relay = Relay(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+        let mut said = String::new();
+        BufReader::new(relay.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the relay does not start");
+        self.cable(host, false);
+        let pid = host.space.pid();
+        self.controller.run(&format!("ip link set far1 netns {pid}; ip link set near1 master br0 up; ip neigh flush all"));
+        let address = &host.address;
+        host.space.run(&format!("ip addr flush dev eth0; ip link set far1 up; ip addr add {address}/24 dev far1"));
+        relay
+    }
+
     /// From now on, until it is cured.
     pub fn strike(&self, host: &mut Host, fault: Fault) {
         match fault {
@@ -135,7 +155,7 @@ impl Net {
             let ask = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{}/22 && read -r -u 3 line'", host.address);
             let words = self.controller.enter();
             let asked = Command::new(&words[0]).args(&words[1..]).args(["sh", "-c", &ask]).output();
-            asked.unwrap().status.success()
+            asked.unwrap().status.success().then_some(())
         });
     }
 }
@@ -194,12 +214,35 @@ impl Host {
     }
 }
 
+/// A long cable, as long as this lives.
+pub struct Relay(Child);
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits for the end of a program. Gives its exit code and the most memory that it had, in KiB.
+pub fn peak(mut run: Running) -> (Option<i32>, u64) {
+    let (mut most, mut code) = (0, None);
+    until("it ends", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", run.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(most);
+        code = run.child.try_wait().unwrap();
+        code.is_some().then_some(())
+    });
+    (code.unwrap().code(), most)
+}
+
 /// Waits until a process stands still. Gives false where it ended.
 pub fn stopped(child: &mut Child) -> bool {
     let mut ended = false;
     until("it stands still or ends", || {
         ended = child.try_wait().unwrap().is_some();
-        ended || Process { pid: child.id().cast_signed(), words: String::new() }.stands_still()
+        (ended || Process { pid: child.id().cast_signed(), words: String::new() }.stands_still()).then_some(())
     });
     !ended
 }
