@@ -3,8 +3,11 @@
 //! so, and the next `apply` gets to the end.
 
 mod controllers;
+mod debian;
 mod hardships;
+mod machine;
 mod matrix;
 pub mod namespace;
 pub mod net;
 mod operations;
+mod tree;

@@ -151,8 +151,13 @@ impl Net {
             Fault::Sshd => host.sshd.again(&["ed25519"], &host.more.clone()),
             Fault::Agent => {}
         }
-        until("the host answers again", || {
-            let ask = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{}/22 && read -r -u 3 line'", host.address);
+        self.answers(&host.address);
+    }
+
+    /// Waits until an sshd answers there.
+    pub fn answers(&self, address: &str) {
+        until("the host answers", || {
+            let ask = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/22 && read -r -u 3 line'");
             let words = self.controller.enter();
             let asked = Command::new(&words[0]).args(&words[1..]).args(["sh", "-c", &ask]).output();
             asked.unwrap().status.success().then_some(())
