@@ -25,5 +25,5 @@ mod laws;
 mod crash;
 mod daemon;
 mod doctor;
-mod ssh;
 mod network;
+mod ssh;

@@ -5,7 +5,7 @@ use super::net::{Host, Net, go_on, stopped};
 use crate::support::world::{World, until};
 
 /// One line per switch in `$DIR/switched`.
-const COUNTED: &str = "deadline = \"2s\"\n[[environments.app.hooks]]\nname = \"counts\"\nphase = \"post-switch\"\n\
+const COUNTED: &str = "deadline = \"4s\"\n[[environments.app.hooks]]\nname = \"counts\"\nphase = \"post-switch\"\n\
                        run = \"echo $SOLL_RELEASE >> $DIR/switched\"\n";
 
 fn ready(net: &Net, host: &Host) -> World {

@@ -29,6 +29,7 @@ fn a_unit_is_restarted_by_a_user_who_may_do_just_that() {
     world.soll("doctor app").exits(0).says("web1");
     world.soll("apply").exits(0);
     assert_eq!((machine.runs().as_str(), machine.read("/run/app.runs").as_str()), ("a", "a"));
+    world.soll("preflight app").exits(0).says("web1");
     assert_eq!(machine.run("systemctl is-active app.service"), "active\n");
     world.edit("<a>", "<b>");
     world.soll("plan").exits(0).says("web1");
@@ -55,7 +56,7 @@ fn a_unit_is_restarted_by_a_user_who_may_do_just_that() {
 fn the_power_fails_while_a_release_is_on_probation() {
     let net = Net::new();
     let mut machine = Machine::boot(&net);
-    let patient = "deadline = \"2s\"\n[environments.app.health]\nattempts = 100\ninterval = \"200ms\"\n\
+    let patient = "deadline = \"4s\"\n[environments.app.health]\nattempts = 100\ninterval = \"200ms\"\n\
                    [[environments.app.health.checks]]\nname = \"ok\"\nrun = \"test -e /srv/app/ok\"\n";
     let world = machine.world(&format!("{patient}{UNIT}"));
     machine.run("su deploy -c 'touch /srv/app/ok'");
@@ -63,9 +64,7 @@ fn the_power_fails_while_a_release_is_on_probation() {
     machine.run("rm /srv/app/ok");
     world.edit("<a>", "<b>");
     let run = world.start("apply", "log");
-    until("b is on probation", || {
-        (machine.runs() == "b" && !machine.record()["probation"].is_null()).then_some(())
-    });
+    until("b is on probation", || (machine.runs() == "b" && !machine.record()["probation"].is_null()).then_some(()));
     machine.dies();
     assert_eq!(run.wait(), Some(6), "{}", world.read("log"));
     assert!(world.read("log").contains("web1"), "{}", world.read("log"));

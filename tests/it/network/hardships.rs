@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::net::{Host, Net, peak};
+use super::net::{Fault, Host, Net, go_on, peak, stopped};
 use crate::crash::points::long;
 use crate::ssh::server::keygen;
 use crate::support::world::{World, env, until};
@@ -183,7 +183,9 @@ fn a_hook_that_hangs() {
     world.soll("apply").exits(1).says("web1").says("hangs").says("was killed").says("untouched");
     assert!(world.path("heard").exists(), "it was asked first");
     assert_eq!(host.runs(), "a");
-    until("nothing of it is left", || (!host.space.processes().iter().any(|p| p.words.contains("sleep"))).then_some(()));
+    until("nothing of it is left", || {
+        (!host.space.processes().iter().any(|p| p.words.contains("sleep"))).then_some(())
+    });
 }
 
 #[test]
@@ -223,4 +225,28 @@ fn a_long_and_lossy_way() {
     world.edit(&format!("release = \"{}\"", "a".repeat(40)), "release = \"<c>\"");
     world.soll("apply").exits(3);
     assert_eq!(host.runs(), "a");
+}
+
+#[test]
+fn a_short_cut_is_nobodys_loss() {
+    let net = Net::new();
+    let mut host = net.host(1, "");
+    let mut world = ready(&net, &host, "");
+    world.set("SOLL_SSH_CONFIG", "$DIR/patient");
+    world.write("patient", "ConnectTimeout 20\nServerAliveInterval 5\nServerAliveCountMax 3\n");
+    for place in ["upload", "switch", "confirm"] {
+        world.set("SOLL_FAULT", &format!("stop:run.after-intent@{place}"));
+        let mut run = world.start("apply", "log");
+        world.set("SOLL_FAULT", "");
+        assert!(stopped(&mut run.child), "{}", world.read("log"));
+        net.strike(&mut host, Fault::Cable);
+        go_on(&run.child);
+        // Time itself is what is tested here: much less than a connection is given up after.
+        std::thread::sleep(std::time::Duration::from_millis(1000));
+        net.cure(&mut host, Fault::Cable);
+        assert_eq!(run.wait(), Some(0), "{place}: {}", world.read("log"));
+        let (now, next) = if host.runs() == "b" { ("<b>", "<a>") } else { ("<a>", "<b>") };
+        world.edit(now, next);
+        world.edit("schema = 1\n", &format!("schema = 1\n# after {place}\n"));
+    }
 }

@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
         world.inside = self.net.controller.enter();
         let public = fs::read_to_string(self.path("/etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
         world.write("known_hosts", &format!("{ADDRESS} {public}"));
-        world.write("ssh_config", "ConnectTimeout 5\nServerAliveInterval 1\nServerAliveCountMax 2\n");
+        world.write("ssh_config", "ConnectTimeout 8\nServerAliveInterval 2\nServerAliveCountMax 2\n");
         copy_private(&self.dir.path().join("key"), &world.path("key"));
         world.set("SOLL_SSH_KEY", "$DIR/key");
         world.set("SOLL_KNOWN_HOSTS", "$DIR/known_hosts");

@@ -25,10 +25,10 @@ impl Line {
     fn new() -> Line {
         let net = Net::new();
         // A host that asks after its connections: agents of lost controllers do not wait for ever.
-        let host = net.host(1, "ClientAliveInterval 2\nClientAliveCountMax 2");
+        let host = net.host(1, "ClientAliveInterval 3\nClientAliveCountMax 3");
         let mut chain = Chain::bare();
         chain.web = Web::start_in(host.space.network());
-        chain.more = format!("hosts = [\"web1\"]\ndeadline = \"4s\"\n{}", host.table());
+        chain.more = format!("hosts = [\"web1\"]\ndeadline = \"6s\"\n{}", host.table());
         chain.site.vars = net.variables(&[&host]);
         chain.site.inside = net.controller.enter();
         let chain = chain.begun();
@@ -95,9 +95,18 @@ impl Line {
             code.is_some()
         });
         let (code, said) = (code.unwrap().code(), self.said());
-        eprintln!("{what}: exit {code:?}\n{said}");
-        assert_eq!(code, Some(6), "{what}: {said}");
-        assert!(said.contains("web1"), "{what}: names no host: {said}");
+        let confirmed = ["run.after-effect@confirm", "@prune"].iter().any(|place| what.contains(place));
+        if fault == Fault::Agent && confirmed {
+            // What is left to do is housekeeping, and the next look starts another agent.
+            assert_eq!(code, Some(0), "{what}: {said}");
+            assert!(said.contains("prune:web1") && said.contains("WARNING"), "{what}: {said}");
+        } else {
+            assert_eq!(code, Some(6), "{what}: {said}");
+            // The run could not go on, or it is over and its result cannot be looked at.
+            let told = |line: &str| line.contains("unreachable: web1: ") && line.contains("apply again");
+            let blind = said.contains("web1 cannot be reached") && said.contains("bring it back");
+            assert!(said.lines().any(told) || blind, "{what}: names no host or no cure: {said}");
+        }
         self.chain.laws(what);
         self.net.cure(&mut self.host, fault);
         self.follows(what, wanted);

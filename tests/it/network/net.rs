@@ -49,7 +49,8 @@ pub struct Host {
 
 impl Net {
     pub fn new() -> Net {
-        let controller = Namespace::new("ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up");
+        let controller =
+            Namespace::new("ip link add br0 type bridge; ip addr add 10.0.0.1/24 dev br0; ip link set br0 up");
         Net { controller, dir: tempfile::tempdir().unwrap() }
     }
 
@@ -72,7 +73,7 @@ impl Net {
     }
 
     /// What every program of the controller's is told, so that it may log in to these hosts. A host that is silent for
-    /// two to three seconds is given up.
+    /// six seconds is given up: a busy machine may need some of them.
     pub fn variables(&self, hosts: &[&Host]) -> Vec<(String, String)> {
         let key = self.dir.path().join("key");
         let first = hosts.first().expect("a host");
@@ -85,7 +86,7 @@ impl Net {
             self.dir.path().join(name).display().to_string()
         };
         let known = write("known_hosts", &known);
-        let config = write("ssh_config", "ConnectTimeout 2\nServerAliveInterval 1\nServerAliveCountMax 1\n");
+        let config = write("ssh_config", "ConnectTimeout 8\nServerAliveInterval 2\nServerAliveCountMax 2\n");
         let (name, program) = agent_variable();
         vec![
             ("SOLL_SSH_KEY".to_owned(), key.display().to_string()),
@@ -124,7 +125,8 @@ impl Net {
         assert_eq!(said, "ready\n", "the relay does not start");
         self.cable(host, false);
         let pid = host.space.pid();
-        self.controller.run(&format!("ip link set far1 netns {pid}; ip link set near1 master br0 up; ip neigh flush all"));
+        self.controller
+            .run(&format!("ip link set far1 netns {pid}; ip link set near1 master br0 up; ip neigh flush all"));
         let address = &host.address;
         host.space.run(&format!("ip addr flush dev eth0; ip link set far1 up; ip addr add {address}/24 dev far1"));
         relay
@@ -134,7 +136,9 @@ impl Net {
     pub fn strike(&self, host: &mut Host, fault: Fault) {
         match fault {
             Fault::Cable => self.cable(host, false),
-            Fault::Blackhole => drop(host.space.run("iptables -I INPUT -i eth0 -j DROP; iptables -I OUTPUT -o eth0 -j DROP")),
+            Fault::Blackhole => {
+                drop(host.space.run("iptables -I INPUT -i eth0 -j DROP; iptables -I OUTPUT -o eth0 -j DROP"))
+            }
             Fault::Reset => {
                 // What is under way is answered by a reset, and so is whoever comes anew.
                 host.space.run("iptables -I INPUT -i eth0 -p tcp -j REJECT --reject-with tcp-reset");

@@ -66,7 +66,7 @@ fn fleet(more: &str) -> (Net, [Host; 3], World) {
     let hosts = [1, 2, 3].map(|n| net.host(n, ""));
     let check = "[[environments.app.health.checks]]\nname = \"well\"\n\
                  run = \"test ! -e $DIR/ill/{host} -o $(cat index.html) = a\"\n";
-    let world = net.world(&hosts.each_ref(), &app(&hosts.each_ref(), &format!("deadline = \"2s\"\n{more}\n{check}")));
+    let world = net.world(&hosts.each_ref(), &app(&hosts.each_ref(), &format!("deadline = \"4s\"\n{more}\n{check}")));
     world.soll("apply").exits(0);
     assert_eq!(all(&hosts), "aaa");
     world.soll("release app <b>").exits(0);
@@ -141,4 +141,20 @@ fn a_host_that_is_lost_in_the_middle_of_a_rollout() {
     world.soll("apply").exits(0);
     assert_eq!(all(&hosts), "bbb");
     world.soll("plan --detailed-exitcode").exits(0);
+}
+
+#[test]
+fn a_loop_goes_on_when_the_cable_is_back() {
+    let net = Net::new();
+    let mut host = net.host(1, "");
+    let mut world = net.world(&[&host], &app(&[&host], "deadline = \"4s\"\n"));
+    world.set("SOLL_POLL", "200ms");
+    let daemon = world.start("run", "log");
+    until("a runs", || (host.runs() == "a" && !host.record()["confirmed"].is_null()).then_some(()));
+    net.strike(&mut host, Fault::Blackhole);
+    world.edit("<a>", "<b>");
+    until("the loss is told", || world.read("log").contains("10.0.0.11").then_some(()));
+    net.cure(&mut host, Fault::Blackhole);
+    until("b runs", || (host.runs() == "b").then_some(()));
+    assert_eq!(daemon.stop(), Some(0), "{}", world.read("log"));
 }
