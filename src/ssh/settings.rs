@@ -251,3 +251,29 @@ fn expand(text: &str, host: &str, port: u16, user: &str, asked: &str) -> PathBuf
     }
     Path::new(&out).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn times_are_those_of_the_configuration_and_zero_means_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        let host = Endpoint { address: "web".to_owned(), user: None, port: None, agent_dir: None };
+        for (text, wanted) in [
+            ("", (CONNECT, ALIVE, UNANSWERED)),
+            ("ConnectTimeout 7\nServerAliveInterval 5\nServerAliveCountMax 4\n", (secs(7), secs(5), 4)),
+            ("ServerAliveInterval 0\nServerAliveCountMax 0\n", (CONNECT, ALIVE, UNANSWERED)),
+        ] {
+            std::fs::write(&config, text).unwrap();
+            let settings = Settings { config: Some(config.clone()), ..Settings::default() };
+            let place = settings.place(&host).await.unwrap();
+            assert_eq!((place.connect, place.alive, place.unanswered), wanted, "{text}");
+        }
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+}
