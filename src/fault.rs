@@ -1,8 +1,12 @@
-//! Named places at which a test lets the process die as if by `kill -9`. Dormant unless `SOLL_FAULT` names one; knows
-//! nothing of what happens around them. Places of the host are passed by its agent, places of a run by the controller.
+//! Named places at which a test lets the process die as if by `kill -9`, or stand still until it is told to go on (a test
+//! then cuts a cable, or starts another controller). Dormant unless `SOLL_FAULT` names one; knows nothing of what happens
+//! around them. Places of the host are passed by its agent, places of a run by the controller.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, kill_process};
 
 /// Every place of the host, so that a test can go through all of them. A place that is not listed does not compile.
 pub const HOST: &[&str] = &[
@@ -98,28 +102,31 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     true
 }
 
-/// One place at which to die, and at which passage of it.
+/// One place at which to die, or to stand still, and at which passage of it.
 struct Wanted {
     place: String,
+    stops: bool,
     nth: u32,
     passed: AtomicU32,
 }
 
-/// `SOLL_FAULT`: places with commas between them; `PLACE@3` means the third time that it is passed.
+/// `SOLL_FAULT`: places with commas between them; `PLACE@3` means the third time that it is passed, `stop:PLACE` that the
+/// process stops there (`SIGSTOP`) until somebody continues it.
 fn wanted() -> &'static [Wanted] {
     static WANTED: OnceLock<Vec<Wanted>> = OnceLock::new();
     WANTED.get_or_init(|| {
         let text = std::env::var("SOLL_FAULT").unwrap_or_default();
         let one = |text: &str| {
+            let (stops, text) = text.strip_prefix("stop:").map_or((false, text), |place| (true, place));
             let nth = text.rsplit_once('@').and_then(|(place, nth)| Some((place, nth.parse().ok()?)));
             let (place, nth) = nth.unwrap_or((text, 1));
-            Wanted { place: place.to_owned(), nth, passed: AtomicU32::new(0) }
+            Wanted { place: place.to_owned(), stops, nth, passed: AtomicU32::new(0) }
         };
         text.split(',').filter(|text| !text.is_empty()).map(one).collect()
     })
 }
 
-/// Dies here when `SOLL_FAULT` names this place. Use [`fault!`].
+/// Dies or stands still here when `SOLL_FAULT` names this place. Use [`fault!`].
 pub fn point(name: &str, kind: Option<&str>) {
     for wanted in wanted() {
         let here = match (kind, wanted.place.rsplit_once('@')) {
@@ -128,9 +135,25 @@ pub fn point(name: &str, kind: Option<&str>) {
             _ => false,
         };
         if here && wanted.passed.fetch_add(1, Ordering::Relaxed) + 1 == wanted.nth {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            if wanted.stops {
+                stand_still();
+                continue;
+            }
+            let _ = kill_process(getpid(), Signal::KILL);
             std::process::abort();
         }
+    }
+}
+
+/// Stops the process. The signal may reach another thread first: this one waits until it has seen the way on.
+fn stand_still() {
+    let continued = Arc::new(AtomicBool::new(false));
+    let heard = signal_hook::flag::register(signal_hook::consts::SIGCONT, continued.clone());
+    if heard.is_err() || kill_process(getpid(), Signal::STOP).is_err() {
+        return;
+    }
+    while !continued.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -159,7 +159,8 @@ pub fn check(rel: &str) -> Result<(), HostError> {
     Ok(())
 }
 
-/// An error that names what was tried and where. A full disk names the directory to make room in.
+/// An error that names what was tried and where. A full disk names the directory to make room in, a read-only one what
+/// makes it so.
 pub fn at<E: Into<io::Error>>(action: &str, path: &Path) -> impl Fn(E) -> HostError + use<E> {
     let (action, path) = (action.to_owned(), path.to_owned());
     move |error| {
@@ -171,6 +172,10 @@ pub fn at<E: Into<io::Error>>(action: &str, path: &Path) -> impl Fn(E) -> HostEr
                 "; make room on the file system of {} (or lower `keep_releases`), then run again",
                 dir.display()
             );
+        }
+        if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+            text += "; after a disk error Linux makes a file system read-only: look at `dmesg` there, repair it, \
+                     `mount -o remount,rw` it, then run again";
         }
         HostError::Io(text)
     }

@@ -150,7 +150,11 @@ impl Root {
     pub fn turn(&self) -> Result<Turn, HostError> {
         let path = self.own("turn");
         let failed = at("lock", &path);
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(&failed)?;
+        let file = match OpenOptions::new().create(true).append(true).mode(0o600).open(&path) {
+            // Looking must work where nothing can be written; a lock does not need to be.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path).map_err(&failed)?,
+            opened => opened.map_err(&failed)?,
+        };
         loop {
             match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
                 Err(rustix::io::Errno::INTR) => continue,

@@ -62,21 +62,29 @@ pub fn consequence(failure: &Failure, state: &RunState) -> Consequence {
 
 /// The result of a run whose forward part failed and whose way back ended with `back`.
 pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Option<&Failure>) -> (RunResult, String) {
-    let what = &failure.message;
+    // One line says it all to whoever reads only that: a verdict names its host already.
+    let told = |failure: &Failure| match &failure.host {
+        Some(host) if failure.class != FailureClass::Verdict => format!("{host}: {}", failure.message),
+        _ => failure.message.clone(),
+    };
+    let again = "see that the host is up and can be reached, then apply again: it is observed first";
+    let what = told(failure);
     if let Some(back) = back {
-        let message = format!("{what}; AND THE WAY BACK FAILED: {}", back.message);
-        let class = if back.class == FailureClass::Connection { RunResult::Unreachable } else { RunResult::Failed };
-        return (class, message);
+        let message = format!("{what}; AND THE WAY BACK FAILED: {}", told(back));
+        return match back.class {
+            FailureClass::Connection => (RunResult::Unreachable, format!("{message}; {again}")),
+            _ => (RunResult::Failed, message),
+        };
     }
     match failure.class {
-        FailureClass::Connection => (RunResult::Unreachable, what.clone()),
-        FailureClass::Error | FailureClass::Fenced | FailureClass::Stale => (RunResult::Error, what.clone()),
+        FailureClass::Connection => (RunResult::Unreachable, format!("{what}; {again}")),
+        FailureClass::Error | FailureClass::Fenced | FailureClass::Stale => (RunResult::Error, what),
         FailureClass::Verdict => {
             let alone = state.aside.values().flat_map(|aside| &aside.steps);
             let back: Vec<_> = state.back.iter().flatten().chain(alone).map(|s| &s.action).collect();
             let (returned, held) = (back.contains(&&Action::Rollback), back.contains(&&Action::Hold));
             match (returned, held) {
-                (true, false) => (RunResult::RolledBack, what.clone()),
+                (true, false) => (RunResult::RolledBack, what),
                 (true, true) => (RunResult::Failed, format!("{what}; some hosts had nothing to go back to and stay")),
                 (false, true) if env.on_failure == EnvFailure::Hold => {
                     (RunResult::Failed, format!("{what}; held for people to look at (`on_failure = \"hold\"`)"))

@@ -24,9 +24,6 @@ use super::settings::{Accepted, Place, Settings};
 
 const LOGIN: Duration = Duration::from_secs(60);
 const CHANNEL: Duration = Duration::from_secs(15);
-/// A host that is silent is asked so often, and given up after [`UNANSWERED`] times.
-const KEEPALIVE: Duration = Duration::from_secs(2);
-const UNANSWERED: usize = 3;
 /// The next address is tried so long after the one before.
 const STAGGER: Duration = Duration::from_millis(250);
 /// sshd allows ten sessions on a connection by default, and fewer where somebody was careful.
@@ -62,7 +59,7 @@ impl Connection {
             let what = format!("cannot read {}: {error}", file.display());
             SshError::new(&place, Phase::HostKey, what, "make it readable, or name another one with SOLL_KNOWN_HOSTS")
         })?;
-        let config = Arc::new(config(&known));
+        let config = Arc::new(config(&place, &known));
         let seen = Arc::new(Mutex::new(None));
         let accepts = settings.accept.is_some() && known.unreadable.is_empty();
         let gatekeeper = Gatekeeper { known: known.clone(), seen: seen.clone(), accepts };
@@ -190,11 +187,11 @@ impl Drop for Slot {
     }
 }
 
-fn config(known: &Known) -> client::Config {
+fn config(place: &Place, known: &Known) -> client::Config {
     let mut config = client::Config {
         nodelay: true,
-        keepalive_interval: Some(KEEPALIVE),
-        keepalive_max: UNANSWERED,
+        keepalive_interval: Some(place.alive),
+        keepalive_max: place.unanswered,
         ..client::Config::default()
     };
     let first = [cipher::AES_256_GCM, cipher::AES_128_GCM];

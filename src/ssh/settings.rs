@@ -16,6 +16,11 @@ use crate::host::wire::Secret;
 const CONFIGURATION: Duration = Duration::from_secs(10);
 /// Until a host answers, and again until the keys are exchanged, where `ConnectTimeout` says nothing.
 const CONNECT: Duration = Duration::from_secs(10);
+/// A host that is silent is asked so often, where `ServerAliveInterval` says nothing, and given up after
+/// [`UNANSWERED`] times, where `ServerAliveCountMax` does not say another number.
+const ALIVE: Duration = Duration::from_secs(2);
+/// OpenSSH's own default.
+const UNANSWERED: usize = 3;
 
 /// The controller's own settings.
 #[derive(Debug, Clone)]
@@ -81,6 +86,10 @@ pub struct Place {
     /// The way there, the first hop first.
     pub jumps: Vec<Endpoint>,
     pub connect: Duration,
+    /// A host that is silent for so long is asked whether it lives.
+    pub alive: Duration,
+    /// Given up when so many such questions in a row were not answered.
+    pub unanswered: usize,
 }
 
 impl fmt::Display for Place {
@@ -134,7 +143,9 @@ impl Settings {
             },
             None => std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(PathBuf::from),
         };
-        let seconds = said.one("connecttimeout").and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0);
+        // 0 is what `ssh -G` prints where nothing is said; a connection that nobody asks after would be lost unseen.
+        let number = |key| said.one(key).and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 0);
+        let seconds = |key| number(key).map(|number| Duration::from_secs(number.into()));
         let known_as = match said.one("hostkeyalias") {
             Some(alias) => alias.to_ascii_lowercase(),
             None => super::known_hosts::name_of(&host, port),
@@ -146,7 +157,9 @@ impl Settings {
             identities,
             agent,
             jumps,
-            connect: seconds.map_or(CONNECT, Duration::from_secs),
+            connect: seconds("connecttimeout").unwrap_or(CONNECT),
+            alive: seconds("serveraliveinterval").unwrap_or(ALIVE),
+            unanswered: number("serveralivecountmax").map_or(UNANSWERED, |number| number as usize),
             host,
             port,
             user,
@@ -257,4 +270,30 @@ fn expand(text: &str, host: &str, port: u16, user: &str, asked: &str) -> PathBuf
         }
     }
     Path::new(&out).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn times_are_those_of_the_configuration_and_zero_means_the_default() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        let host = Endpoint { address: "web".to_owned(), user: None, port: None, agent_dir: None };
+        for (text, wanted) in [
+            ("", (CONNECT, ALIVE, UNANSWERED)),
+            ("ConnectTimeout 7\nServerAliveInterval 5\nServerAliveCountMax 4\n", (secs(7), secs(5), 4)),
+            ("ServerAliveInterval 0\nServerAliveCountMax 0\n", (CONNECT, ALIVE, UNANSWERED)),
+        ] {
+            std::fs::write(&config, text).unwrap();
+            let settings = Settings { config: Some(config.clone()), ..Settings::default() };
+            let place = settings.place(&host).await.unwrap();
+            assert_eq!((place.connect, place.alive, place.unanswered), wanted, "{text}");
+        }
+    }
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
 }

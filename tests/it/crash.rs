@@ -2,6 +2,6 @@
 //! death the host is as the laws say, every command works and tells the truth, and the next `apply` gets to the end.
 
 mod adopt;
-mod chain;
+pub mod chain;
 mod lease;
-mod points;
+pub mod points;

@@ -25,4 +25,5 @@ mod laws;
 mod crash;
 mod daemon;
 mod doctor;
+mod network;
 mod ssh;

@@ -53,12 +53,14 @@ pub const ROOT: &str = "web";
 impl Chain {
     /// A place where the first commit runs.
     pub fn new() -> Chain {
-        let mut chain = Chain::bare();
-        let first = chain.next(Plot::Good);
-        chain.site.soll(&["apply"]).expect(0);
-        chain.good.push(first);
-        chain.settled(Plot::Good, "the first deployment");
-        chain
+        Chain::bare().begun()
+    }
+
+    /// With the first commit on it.
+    pub fn begun(mut self) -> Chain {
+        self.good();
+        self.settled(Plot::Good, "the first deployment");
+        self
     }
 
     /// A place where nothing runs yet.
@@ -166,6 +168,11 @@ above = 1
         self.good.push(wanted);
     }
 
+    /// This commit runs now.
+    pub fn ran(&mut self, wanted: &str) {
+        self.good.push(wanted.to_owned());
+    }
+
     /// One death and what follows. `fault`: the place.
     pub fn case(&mut self, plot: Plot, dies: Dies, fault: &str) {
         let what = format!("{plot:?}, {dies:?} dies at {fault}");
@@ -261,7 +268,7 @@ above = 1
 
     /// `status`, `plan` and `history` work, and say what is.
     #[track_caller]
-    fn truthful(&self, plot: Plot, what: &str, wanted: &str) {
+    pub fn truthful(&self, plot: Plot, what: &str, wanted: &str) {
         let status = self.site.soll(&["status", "--output", "json"]).expect(0).json();
         let row = &status["environments"][0];
         let current = self.current();
@@ -294,7 +301,7 @@ above = 1
 
     /// Applies until nothing more is to be expected; answers what only a person can answer.
     #[track_caller]
-    fn converge(&self, plot: Plot, what: &str) {
+    pub fn converge(&self, plot: Plot, what: &str) {
         let mut said = Vec::new();
         for _ in 0..6 {
             let Done { code, out, err, .. } = self.site.soll(&["apply"]);

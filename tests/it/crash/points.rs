@@ -5,7 +5,7 @@ use soll::fault;
 use super::chain::{Chain, Dies, Plot};
 
 /// The kinds of steps of a deployment, in the order of A4.
-const DEPLOYMENT: &[&str] = &[
+pub const DEPLOYMENT: &[&str] = &[
     "health-before",
     "fetch",
     "verify",
@@ -28,7 +28,7 @@ const DEPLOYMENT: &[&str] = &[
 ];
 
 /// Whether the whole product is asked for.
-fn long() -> bool {
+pub fn long() -> bool {
     std::env::var_os("SOLL_LONG").is_some()
 }
 

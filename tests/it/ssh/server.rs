@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,8 +13,18 @@ use crate::support::world::{World, env};
 /// One sshd, that ends with the test.
 pub struct Sshd {
     child: Child,
+    seat: Seat,
     pub port: u16,
     dir: tempfile::TempDir,
+}
+
+/// Where an sshd runs.
+pub struct Seat {
+    /// Words before its command: into a namespace.
+    pub enter: Vec<String>,
+    pub address: String,
+    /// `None`: any that is free.
+    pub port: Option<u16>,
 }
 
 /// The user of this process: an sshd that is no root lets nobody else in.
@@ -38,6 +48,12 @@ impl Sshd {
 
     /// One with these host keys, and options before the key that may log in (`command="…" `).
     pub fn with(kinds: &[&str], options: &str, more: &str) -> Sshd {
+        let seat = Seat { enter: Vec::new(), address: "127.0.0.1".to_owned(), port: None };
+        Sshd::at(seat, kinds, options, more)
+    }
+
+    /// The same at another place.
+    pub fn at(seat: Seat, kinds: &[&str], options: &str, more: &str) -> Sshd {
         let dir = tempfile::tempdir().unwrap();
         // What sshd wants where it separates privileges.
         let _ = fs::create_dir_all("/run/sshd");
@@ -48,8 +64,9 @@ impl Sshd {
         keygen(&dir.path().join("key"), &["ed25519"], "");
         let public = fs::read_to_string(dir.path().join("key.pub")).unwrap();
         fs::write(dir.path().join("authorized"), format!("{options}{public}")).unwrap();
-        let (child, port) = start(dir.path(), kinds, more, None);
-        Sshd { child, port, dir }
+        let (child, port) = start(dir.path(), &seat, kinds, more);
+        let seat = Seat { port: Some(port), ..seat };
+        Sshd { child, seat, port, dir }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -79,7 +96,11 @@ impl Sshd {
 
     /// The line of `known_hosts` for a host key.
     pub fn known(&self, kind: &str) -> String {
-        format!("[127.0.0.1]:{} {}\n", self.port, self.public(kind))
+        let name = match self.port {
+            22 => self.seat.address.clone(),
+            port => format!("[{}]:{port}", self.seat.address),
+        };
+        format!("{name} {}\n", self.public(kind))
     }
 
     /// Kind and key.
@@ -108,7 +129,7 @@ impl Sshd {
     /// Starts it again on its port.
     pub fn again(&mut self, kinds: &[&str], more: &str) {
         self.kill();
-        (self.child, self.port) = start(self.dir.path(), kinds, more, Some(self.port));
+        (self.child, self.port) = start(self.dir.path(), &self.seat, kinds, more);
     }
 }
 
@@ -131,24 +152,28 @@ fn family(pid: u32) -> Vec<i32> {
     all
 }
 
-fn start(dir: &Path, kinds: &[&str], more: &str, port: Option<u16>) -> (Child, u16) {
+fn start(dir: &Path, seat: &Seat, kinds: &[&str], more: &str) -> (Child, u16) {
+    let log = || fs::read_to_string(dir.join("log")).unwrap_or_default();
     for _ in 0..20 {
-        let port = port.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
-        let at = dir.display();
+        let port = seat.port.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let (at, address) = (dir.display(), &seat.address);
         let keys: String = kinds.iter().map(|kind| format!("HostKey {at}/host_{kind}\n")).collect();
         let config = format!(
-            "ListenAddress 127.0.0.1:{port}\n{keys}PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+            "ListenAddress {address}:{port}\n{keys}PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
              KbdInteractiveAuthentication no\nPermitRootLogin yes\nAuthorizedKeysFile {at}/authorized\n\
              SetEnv HOME={at}/home\nLogLevel VERBOSE\n{more}\n"
         );
         fs::write(dir.join("config"), config).unwrap();
         let sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|path| Path::new(path).exists());
-        let mut command = Command::new(sshd.expect("sshd (package openssh-server)"));
-        command.arg("-D").arg("-f").arg(dir.join("config")).arg("-E").arg(dir.join("log"));
+        let sshd = sshd.expect("sshd (package openssh-server)").to_owned();
+        let words = [seat.enter.as_slice(), &[sshd]].concat();
+        let before = log().matches("Server listening on").count();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("-D").arg("-f").arg(dir.join("config")).arg("-E").arg(dir.join("log"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() && child.try_wait().unwrap().is_none() {
+            if log().matches("Server listening on").count() > before {
                 return (child, port);
             }
             // Somebody else took the port: another one.
@@ -161,7 +186,7 @@ fn start(dir: &Path, kinds: &[&str], more: &str, port: Option<u16>) -> (Child, u
         let _ = child.kill();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         let _ = child.wait();
-        let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+        let log = log();
         assert!(log.contains("Address already in use"), "sshd does not start: {said}{log}");
     }
     panic!("sshd finds no port");
@@ -198,6 +223,12 @@ pub fn remote(sshd: &Sshd, host: &str, more: &str) -> String {
 
 /// The program without what a debugger needs: a tenth to carry.
 pub fn small_agent(world: &mut World) {
+    let (name, path) = agent_variable();
+    world.set(&name, &path);
+}
+
+/// The variable that names it, and where it is.
+pub fn agent_variable() -> (String, String) {
     static MADE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
     let dir = MADE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -207,7 +238,7 @@ pub fn small_agent(world: &mut World) {
         dir
     });
     let machine = rustix::system::uname().machine().to_string_lossy().to_uppercase();
-    world.set(&format!("SOLL_AGENT_{machine}"), dir.path().join("soll").to_str().unwrap());
+    (format!("SOLL_AGENT_{machine}"), dir.path().join("soll").display().to_string())
 }
 
 /// The agents on a host, in their usual place.

@@ -10,6 +10,18 @@ impl Web {
         Web::answering(|_| "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok".to_owned())
     }
 
+    /// The same in another network namespace, given by its file.
+    pub fn start_in(namespace: std::path::PathBuf) -> Web {
+        // A socket stays where its thread was when it was made.
+        let thread = std::thread::spawn(move || {
+            let there = std::fs::File::open(namespace).unwrap();
+            let kind = rustix::thread::LinkNameSpaceType::Network;
+            rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&there), Some(kind)).unwrap();
+            Web::start()
+        });
+        thread.join().unwrap()
+    }
+
     /// Answers the head of a request with a whole answer.
     pub fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -20,6 +20,8 @@ pub struct Site {
     dir: tempfile::TempDir,
     /// Set for every program that is started here.
     pub vars: Vec<(String, String)>,
+    /// Words before the program's own: into the namespace where its controller is.
+    pub inside: Vec<String>,
 }
 
 /// How a program ended.
@@ -47,7 +49,7 @@ impl Done {
 
 impl Site {
     pub fn new() -> Site {
-        let site = Site { dir: tempfile::tempdir().unwrap(), vars: Vec::new() };
+        let site = Site { dir: tempfile::tempdir().unwrap(), vars: Vec::new(), inside: Vec::new() };
         for dir in ["state", "bundles", "build"] {
             fs::create_dir(site.path(dir)).unwrap();
         }
@@ -123,8 +125,9 @@ impl Site {
 
     /// `soll ARGS` in the state repository.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.bare(SOLL);
-        command.current_dir(self.path("state")).args(args);
+        let words = [self.inside.as_slice(), &[SOLL.to_owned()]].concat();
+        let mut command = self.bare(&words[0]);
+        command.current_dir(self.path("state")).args(&words[1..]).args(args);
         command.env("SOLL_STATE_DIR", self.path("ctl")).env("SOLL_CONFIG", self.path("config.toml"));
         if !self.path("config.toml").exists() {
             self.write("config.toml", "");
@@ -225,6 +228,12 @@ pub struct Process {
 }
 
 impl Process {
+    /// Whether it was stopped (SIGSTOP).
+    pub fn stands_still(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
     pub fn kill(&self, signal: rustix::process::Signal) {
         if let Some(pid) = rustix::process::Pid::from_raw(self.pid) {
             // Gone already is as good.

@@ -52,12 +52,14 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub struct World {
     dir: tempfile::TempDir,
     variables: Vec<(String, String)>,
+    /// Words before the program's own: into the namespace where its controller is.
+    pub inside: Vec<String>,
 }
 
 impl World {
     /// An empty one, with a state repository without a commit.
     pub fn new() -> World {
-        let world = World { dir: tempfile::tempdir().unwrap(), variables: Vec::new() };
+        let world = World { dir: tempfile::tempdir().unwrap(), variables: Vec::new(), inside: Vec::new() };
         for dir in ["state/bundles", "home", "build"] {
             fs::create_dir_all(world.path(dir)).unwrap();
         }
@@ -191,8 +193,9 @@ impl World {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.program(env!("CARGO_BIN_EXE_soll"));
-        command.args(args).current_dir(self.dir.path());
+        let words = [self.inside.as_slice(), &[env!("CARGO_BIN_EXE_soll").to_owned()]].concat();
+        let mut command = self.program(&words[0]);
+        command.args(&words[1..]).args(args).current_dir(self.dir.path());
         command
     }
 
@@ -304,7 +307,7 @@ impl Ran {
 
 /// A program that runs; killed at the end of the test.
 pub struct Running {
-    child: Child,
+    pub child: Child,
 }
 
 impl Running {
