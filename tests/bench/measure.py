@@ -22,27 +22,17 @@ class Cost:
 
 def measure(command, env, cwd, expect=(0,), linger="wait", network=None, quiet=True):
     """Runs it from its start to its end, with written disks. Processes that outlive it (an agent that detached itself, an
-    ssh that keeps a connection) are counted, and waited for or ended (`linger="end"`) outside of the wall time.
-
-    The peak memory cannot be below this interpreter's own, about 15 MiB: a process starts as a copy of it."""
+    ssh that keeps a connection) are counted, and waited for or ended (`linger="end"`) outside of the wall time."""
     os.sync()
     sent = network.sent() if network else 0
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        # A process of its own adopts what the command leaves behind, and nothing else of this script's.
-        os.close(reading)
-        try:
-            os.write(writing, json.dumps(observed(command, env, cwd, linger)).encode())
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    if not said:
+    asked = json.dumps([[str(word) for word in command], env, str(cwd), linger])
+    # An interpreter of its own adopts what the command leaves behind, and nothing else of this script's. And it is small:
+    # a process starts as a copy of the one that starts it, so that no peak below its 12 MiB can be seen.
+    watch = [sys.executable, "-S", __file__]
+    watched = subprocess.run(watch, input=asked, stdout=subprocess.PIPE, text=True, preexec_fn=dies_with_us)
+    if watched.returncode != 0:
         sys.exit(f"{command} was not measured")
-    said = json.loads(said)
+    said = json.loads(watched.stdout)
     if said["status"] not in expect:
         sys.exit(f"{command} ended with {said['status']}:\n{said['output']}")
     if not quiet:
@@ -51,13 +41,13 @@ def measure(command, env, cwd, expect=(0,), linger="wait", network=None, quiet=T
 
 
 def observed(command, env, cwd, linger):
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """In the interpreter of its own."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
-    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     out = tempfile.TemporaryFile()
     start = time.perf_counter()
-    process = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    process = subprocess.Popen(
+        command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=dies_with_us
+    )
     status, cpu, rss = None, 0.0, 0
     while status is None:
         pid, ended, usage = os.wait4(-1, 0)
@@ -106,3 +96,7 @@ def machine():
     flags = next((line.split() for line in open("/proc/cpuinfo") if line.startswith("flags")), [])
     sha = "with" if "sha_ni" in flags else "without"
     return f"{os.cpu_count()} cores, {model}, {sha} SHA extensions, Linux {os.uname().release}"
+
+
+if __name__ == "__main__":
+    print(json.dumps(observed(*json.load(sys.stdin))))
