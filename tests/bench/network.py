@@ -173,9 +173,17 @@ class Network:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self):
+        """Ends the hosts, and whatever was about to talk to them: it lives in the namespace that this script made."""
         for process in reversed(self.processes):
             end(process)
         self.processes = []
+        while strays := companions():
+            for pid in strays:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.01)
 
 
 def apart(process):
@@ -187,6 +195,18 @@ def apart(process):
             return
         time.sleep(0.002)
     sys.exit(f"a network namespace cannot be made ({process.args[0]} ended with {process.poll()}): this needs root")
+
+
+def companions():
+    """The other processes in our network namespace, those that are over aside."""
+    ours, found = os.readlink("/proc/self/ns/net"), []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and os.readlink(entry / "ns/net") == ours:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
 
 
 def end(process):
