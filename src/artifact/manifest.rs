@@ -1,6 +1,7 @@
 //! The canonical tree of a release: what was in the archive, no more, no less. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,7 @@ impl Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Told {
-    Whole(Manifest),
+    Whole(Arc<Manifest>),
     /// What is different from the tree `base`. `tree` is what must come out.
     Since {
         base: Digest,
@@ -78,7 +79,7 @@ pub enum Told {
 
 impl Told {
     /// The shorter way to say it to somebody who has `base`; both with their digests.
-    pub fn since((manifest, tree): (&Manifest, Digest), (base, known): (&Manifest, Digest)) -> Told {
+    pub fn since((manifest, tree): (&Arc<Manifest>, Digest), (base, known): (&Manifest, Digest)) -> Told {
         let other: Vec<Entry> = manifest.entries.iter().filter(|e| base.get(&e.path) != Some(*e)).cloned().collect();
         let gone = base.entries.iter().filter(|entry| manifest.get(&entry.path).is_none());
         let gone: Vec<String> = gone.map(|entry| entry.path.clone()).collect();
@@ -99,7 +100,7 @@ impl Told {
     /// The manifest that is meant, where `base` is the one that it was told against. `None`: it is not.
     pub fn heard(self, base: Option<Manifest>) -> Option<Manifest> {
         let (tree, gone, other) = match self {
-            Told::Whole(manifest) => return Some(manifest),
+            Told::Whole(manifest) => return Some(Arc::unwrap_or_clone(manifest)),
             Told::Since { tree, gone, other, .. } => (tree, gone, other),
         };
         let mut nodes: BTreeMap<String, Node> = base?.entries.into_iter().map(|e| (e.path, e.node)).collect();
@@ -126,7 +127,9 @@ mod tests {
     fn what_was_told_against_another_tree_is_heard_as_it_was_meant() {
         let base = tree(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1"), ("f", "1")]);
         let next = tree(&[("a", "1"), ("aa", "new"), ("b", "2"), ("d", "1"), ("e", "1"), ("f", "1")]);
-        let since = |next: &Manifest, base: &Manifest| Told::since((next, next.digest()), (base, base.digest()));
+        let since = |next: &Manifest, base: &Manifest| {
+            Told::since((&Arc::new(next.clone()), next.digest()), (base, base.digest()))
+        };
         let told = since(&next, &base);
         let Told::Since { gone, other, .. } = &told else { panic!("{told:?}") };
         assert_eq!((gone.as_slice(), other.len()), (&["c".to_owned()][..], 2));
@@ -136,7 +139,7 @@ mod tests {
         let drifted = tree(&[("a", "x"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1"), ("f", "1")]);
         assert_eq!(told.clone().heard(Some(drifted)), None);
         assert_eq!(told.heard(None), None);
-        assert_eq!(since(&base, &tree(&[])), Told::Whole(base.clone()));
+        assert_eq!(since(&base, &tree(&[])), Told::Whole(Arc::new(base.clone())));
         assert_eq!(since(&base, &base).heard(Some(base.clone())), Some(base));
     }
 }

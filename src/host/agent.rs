@@ -29,6 +29,9 @@ use super::worker::{Job, Task, Worker, bug};
 /// For so long a controller that was lost may come back.
 const LINGER: Duration = Duration::from_secs(120);
 
+/// An agent that holds nothing and hears nobody for so long ends; whoever needs one again starts one.
+const FORGOTTEN: Duration = Duration::from_secs(20 * 60);
+
 /// What happens to the stream.
 enum News {
     /// The controller said that it is done, or somebody told this process to end.
@@ -113,11 +116,14 @@ fn serve_until(
     }
     let mut alone: Option<Instant> = None;
     loop {
-        let news = match alone {
-            Some(since) => ended.recv_timeout(LINGER.saturating_sub(since.elapsed())),
-            None => ended.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match news {
+        let patience = alone.map_or(FORGOTTEN / 4, |since| LINGER.saturating_sub(since.elapsed()));
+        match ended.recv_timeout(patience) {
+            // A connection that carries nothing any more may look alive for hours from here.
+            Err(RecvTimeoutError::Timeout) if alone.is_none() => {
+                if session.is_idle() && session.silent() > FORGOTTEN {
+                    break;
+                }
+            }
             // It may be lost again before this was heard.
             Ok(News::Back) => alone = alone.filter(|_| !session.is_attached()),
             Ok(News::Lost(stream)) if lingers => {

@@ -12,12 +12,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::frame::{Frame, Hello, PIECE, PROTOCOL, WINDOW};
-use super::line::{self, Stream, Way};
+use super::frame::{FAST, Frame, Hello, PIECE, PROTOCOL, TIGHT, WINDOW};
+use super::line::{self, Outgoing, Stream, Way};
 use super::session::lock;
 use super::wire::{Answer, Call, HostError, Op, Reply};
 use crate::model::ids::{Digest, Epoch};
 
+/// A small upload is cut into pieces of this size.
+const LARGE: usize = 2 * 1024 * 1024;
 /// How long an agent may take until it says hello.
 const HELLO: Duration = Duration::from_secs(20);
 
@@ -25,7 +27,7 @@ const HELLO: Duration = Duration::from_secs(20);
 /// but a probation.
 #[derive(Clone)]
 pub struct Client {
-    frames: mpsc::Sender<Arc<Frame>>,
+    frames: mpsc::Sender<Outgoing>,
     shared: Arc<Shared>,
     hello: Arc<Hello>,
 }
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     pub(super) beats: AtomicUsize,
     /// The agent keeps answers until it hears that they arrived.
     keeps: bool,
+    /// Long frames are compressed.
+    packed: bool,
 }
 
 #[derive(Default)]
@@ -122,8 +126,9 @@ impl Client {
             cancelled: watch::Sender::new(BTreeMap::new()),
             beats: AtomicUsize::new(0),
             keeps: hello.session.is_some(),
+            packed,
         });
-        let (frames, queue) = mpsc::channel::<Arc<Frame>>(4);
+        let (frames, queue) = mpsc::channel::<Outgoing>(4);
         let again = way.zip(hello.session.clone());
         tokio::spawn(line::keep(stream, queue, shared.clone(), packed, again));
         Ok(Client { frames, shared, hello: Arc::new(hello) })
@@ -170,7 +175,7 @@ impl Client {
             sent = self.pump(id, &window, total, source) => sent,
         };
         if let Err(error) = &sent {
-            let _ = self.frames.send(Arc::new(Frame::Data { call: id, bytes: Vec::new() })).await;
+            let _ = self.data(id, Vec::new(), FAST).await;
             return Err(match answer.await {
                 Ok(Err(gone @ (HostError::Connection(_) | HostError::Interrupted(_)))) => gone,
                 // Whatever the agent says is only that the upload ended early.
@@ -188,9 +193,11 @@ impl Client {
         total: u64,
         source: &mut (impl AsyncRead + Unpin),
     ) -> io::Result<()> {
+        // Little is packed tightly and in large pieces: then it is the bytes that take the time.
+        let (most, level) = if total <= WINDOW { (LARGE, TIGHT) } else { (PIECE, FAST) };
         let mut left = total;
         while left > 0 {
-            let piece = PIECE.min(usize::try_from(left).unwrap_or(PIECE));
+            let piece = most.min(usize::try_from(left).unwrap_or(PIECE));
             let mut bytes = Vec::with_capacity(piece);
             // Full pieces: a frame for each small blob costs more than its bytes.
             while bytes.len() < piece {
@@ -206,9 +213,16 @@ impl Client {
             if let Ok(room) = window.acquire_many(u32::try_from(n).unwrap_or(u32::MAX)).await {
                 room.forget();
             }
-            self.frames.send(Arc::new(Frame::Data { call: id, bytes })).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
+            self.data(id, bytes, level).await?;
         }
         Ok(())
+    }
+
+    /// Packs a piece here, where others need not wait for it, and hands it on.
+    async fn data(&self, call: u64, bytes: Vec<u8>, level: i32) -> io::Result<()> {
+        let frame = Frame::Data { call, bytes };
+        let bytes = if self.shared.packed { frame.encode_packed(level)? } else { frame.encode()? };
+        self.frames.send(Outgoing::Data(bytes)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     /// Renews the lease of everything that this connection holds, `every` so often, until the guard is dropped. Naming a
@@ -237,7 +251,7 @@ impl Client {
 
     async fn ask(&self, id: u64, root: &str, op: Op) -> Result<(), HostError> {
         let call = Frame::Call(Box::new(Call { id, root: root.to_owned(), op }));
-        self.frames.send(Arc::new(call)).await.map_err(|_| self.shared.why())
+        self.frames.send(Outgoing::Call(Arc::new(call))).await.map_err(|_| self.shared.why())
     }
 }
 
@@ -332,6 +346,11 @@ impl Shared {
         {
             waiting.sent = Some(frame.clone());
         }
+    }
+
+    /// Whether an upload is under way.
+    pub(super) fn uploads(&self) -> bool {
+        lock(&self.pending).calls.values().any(|waiting| waiting.window.is_some())
     }
 
     /// The answers that arrived since this was asked last.

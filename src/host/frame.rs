@@ -17,7 +17,9 @@ pub const WINDOW: u64 = 8 * 1024 * 1024;
 /// Where frames are packed, those that are longer than this.
 const WORTH: usize = 1024;
 /// The fastest that still halves source text: the wire is slower than this, the disk is not.
-const LEVEL: i32 = 1;
+pub const FAST: i32 = 1;
+/// For what is small as a whole: a tenth smaller, at half the speed.
+pub const TIGHT: i32 = 3;
 /// The kind of a frame that holds another one, compressed.
 const PACKED: u8 = 6;
 /// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
@@ -98,12 +100,12 @@ impl Frame {
     }
 
     /// The same, compressed where that makes it shorter: for a wire that is slower than a processor.
-    pub fn encode_packed(&self) -> io::Result<Vec<u8>> {
+    pub fn encode_packed(&self, level: i32) -> io::Result<Vec<u8>> {
         let plain = self.encode()?;
         if plain.len() < WORTH {
             return Ok(plain);
         }
-        let packed = zstd::bulk::compress(&plain[4..], LEVEL)?;
+        let packed = zstd::bulk::compress(&plain[4..], level)?;
         if packed.len() + 1 >= plain.len() - 4 {
             return Ok(plain);
         }
@@ -234,7 +236,7 @@ mod tests {
     #[test]
     fn packed_frames_come_back_as_they_went_and_are_bounded() {
         let frame = Frame::Data { call: 7, bytes: b"<?php echo 1;\n".repeat(1000) };
-        let wire = frame.encode_packed().unwrap();
+        let wire = frame.encode_packed(FAST).unwrap();
         assert!(wire.len() * 10 < frame.encode().unwrap().len(), "{}", wire.len());
         let Some((Frame::Data { call: 7, bytes }, true)) = Frame::read(&mut wire.as_slice()).unwrap() else {
             panic!("something else came back")
@@ -251,7 +253,7 @@ mod tests {
         let noise: Vec<u8> = noise.take(5000).collect();
         for bytes in [vec![0; 100], noise] {
             let frame = Frame::Data { call: 7, bytes };
-            assert_eq!(frame.encode_packed().unwrap(), frame.encode().unwrap());
+            assert_eq!(frame.encode_packed(TIGHT).unwrap(), frame.encode().unwrap());
         }
         let bomb = zstd::bulk::compress(&vec![2; MAX + 1], 1).unwrap();
         assert!(Frame::decode(&[&[PACKED], &*bomb].concat()).is_err());

@@ -11,12 +11,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::client::Shared;
-use super::frame::{self, Frame};
+use super::frame::{self, FAST, Frame};
 use super::session::lock;
 use super::wire::HostError;
 
 /// An agent that is asked every second and says nothing for so long is lost, whatever its connection says.
 const SILENCE: Duration = Duration::from_secs(20);
+/// The same while an upload is under way, behind which all else waits: some 40 kB in a second are enough.
+const CROWDED: Duration = Duration::from_secs(60);
 /// How long an agent may take to take up a session.
 const GREETING: Duration = Duration::from_secs(10);
 /// Between two attempts, at first and at last.
@@ -39,6 +41,26 @@ pub trait Way: Send + Sync {
     fn patience(&self) -> Duration;
 }
 
+/// What waits to be sent.
+pub(super) enum Outgoing {
+    /// Kept until it is answered: another stream may have to carry it again.
+    Call(Arc<Frame>),
+    /// A piece of an upload, as it goes over the wire. One that is lost is sent with another upload.
+    Data(Vec<u8>),
+}
+
+impl Outgoing {
+    fn call(&self) -> Option<u64> {
+        match self {
+            Outgoing::Call(frame) => match &**frame {
+                Frame::Call(call) => Some(call.id),
+                _ => None,
+            },
+            Outgoing::Data(_) => None,
+        }
+    }
+}
+
 /// Why an exchange ended.
 enum End {
     /// Nobody will ask for anything any more.
@@ -52,7 +74,7 @@ enum End {
 /// Keeps the line until nobody needs it, or until it is lost for good.
 pub(super) async fn keep(
     mut stream: Stream,
-    mut queue: mpsc::Receiver<Arc<Frame>>,
+    mut queue: mpsc::Receiver<Outgoing>,
     shared: Arc<Shared>,
     packed: bool,
     again: Option<(Arc<dyn Way>, String)>,
@@ -89,7 +111,7 @@ async fn farewell(mut stream: Stream) {
     while let Ok(Some(_)) = stream.read(&mut || ()).await {}
 }
 
-async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Arc<Frame>>, shared: &Shared, packed: bool) -> End {
+async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, shared: &Shared, packed: bool) -> End {
     let heard = Mutex::new(Instant::now());
     let Stream { output, input } = stream;
     let lost = |why: String| End::Lost { why, silent: false };
@@ -103,23 +125,27 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Arc<Frame>>, s
         }
     };
     let writing = async {
-        while let Some(frame) = queue.recv().await {
-            shared.sending(&frame);
+        while let Some(next) = queue.recv().await {
             let got = shared.got();
             let mut sent = Ok(());
             if !got.is_empty() {
                 sent = send(input, &Frame::Got(got), false).await;
             }
             if sent.is_ok() {
-                sent = send(input, &frame, packed).await;
+                sent = match &next {
+                    Outgoing::Call(frame) => {
+                        shared.sending(frame);
+                        send(input, frame, packed).await
+                    }
+                    Outgoing::Data(bytes) => put(input, bytes).await,
+                };
             }
             if let Err(error) = sent {
                 // A frame that is too long harms its own call alone.
-                match (&*frame, error.kind()) {
-                    (Frame::Call(call), io::ErrorKind::InvalidInput) => {
-                        shared.settle(call.id, Err(HostError::Io(format!("cannot ask the agent: {error}"))));
-                    }
-                    _ => return lost(format!("the connection to the agent broke: {error}")),
+                if let (Some(call), io::ErrorKind::InvalidInput) = (next.call(), error.kind()) {
+                    shared.settle(call, Err(HostError::Io(format!("cannot ask the agent: {error}"))));
+                } else {
+                    return lost(format!("the connection to the agent broke: {error}"));
                 }
             }
         }
@@ -133,8 +159,9 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Arc<Frame>>, s
             if shared.beats.load(Ordering::Relaxed) == 0 {
                 since = Instant::now();
             }
-            if since.max(*lock(&heard)).elapsed() > SILENCE {
-                let why = format!("the agent said nothing for {} s", SILENCE.as_secs());
+            let patience = if shared.uploads() { CROWDED } else { SILENCE };
+            if since.max(*lock(&heard)).elapsed() > patience {
+                let why = format!("the agent said nothing for {} s", patience.as_secs());
                 return End::Lost { why, silent: true };
             }
         }
@@ -235,7 +262,10 @@ async fn read(from: &mut (impl AsyncRead + Unpin), heard: &mut (dyn FnMut() + Se
 }
 
 async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame, packed: bool) -> io::Result<()> {
-    let bytes = if packed { frame.encode_packed()? } else { frame.encode()? };
-    to.write_all(&bytes).await?;
+    put(to, &if packed { frame.encode_packed(FAST)? } else { frame.encode()? }).await
+}
+
+async fn put(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes).await?;
     to.flush().await
 }

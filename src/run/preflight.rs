@@ -192,7 +192,7 @@ impl Host<'_> {
 
     async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
         let manifest = &self.bundle.tree.manifest;
-        let missing = Op::Missing { epoch: self.epoch, manifest: Told::Whole((**manifest).clone()) };
+        let missing = Op::Missing { epoch: self.epoch, manifest: Told::Whole(manifest.clone()) };
         let Reply::Missing { blobs, free_bytes } = self.site.call(self.target, missing).await? else {
             return Err(HostError::Io("the host gave an answer that does not fit its question".to_owned()));
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::stream;
 use jiff::Timestamp;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::io::StreamReader;
 
 use super::commit;
@@ -43,9 +43,14 @@ pub struct Site {
     trees: Mutex<HashMap<Digest, Option<Tree>>>,
     /// The run, once its first event was journaled.
     run: OnceLock<RunId>,
+    /// So many hosts are sent to at once: what is under way to each of them is in memory, and the wire is one.
+    transfers: Semaphore,
     /// Keep the leases of what this run holds (law 6).
     heartbeats: Mutex<Vec<Heartbeat>>,
 }
+
+/// Uploads at once.
+const TRANSFERS: usize = 8;
 
 /// Blobs are handed on in parts of about so many bytes.
 const TOGETHER: usize = 256 * 1024;
@@ -101,6 +106,7 @@ impl Site {
             bundle: Mutex::default(),
             trees: Mutex::default(),
             run: OnceLock::new(),
+            transfers: Semaphore::new(TRANSFERS),
             heartbeats: Mutex::default(),
         }
     }
@@ -172,13 +178,15 @@ impl World for Site {
         blobs: Vec<(Digest, u64)>,
     ) -> Result<Reply, HostError> {
         let client = self.client(target).await?;
+        // Never closed.
+        let _turn = self.transfers.acquire().await;
         let held = self.bundle.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let unpacked = match held {
             Some((digest, unpacked)) if digest == bundle => unpacked,
             _ => return Err(HostError::Io("the bundle is not open in this run".to_owned())),
         };
         // Reading ahead by a few pieces keeps the pipe full without holding the bundle in memory.
-        let (sender, receiver) = tokio::sync::mpsc::channel(8);
+        let (sender, receiver) = tokio::sync::mpsc::channel(2);
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
         tokio::task::spawn_blocking(move || {
             // Small blobs travel together: waking the other side for each costs more than its bytes.

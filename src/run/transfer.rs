@@ -43,7 +43,7 @@ async fn missing<W: World>(
     let (epoch, manifest) = (executor.task.epoch, told(executor, target, &bundle.tree));
     let asked = match executor.world.call(target, Op::Missing { epoch, manifest }).await {
         Err(HostError::Integrity(_)) => {
-            let manifest = Told::Whole((*bundle.tree.manifest).clone());
+            let manifest = Told::Whole(bundle.tree.manifest.clone());
             executor.world.call(target, Op::Missing { epoch, manifest }).await
         }
         asked => asked,
@@ -67,7 +67,7 @@ fn told<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Told 
     });
     match base {
         Some(base) => Told::since((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
-        None => Told::Whole((*tree.manifest).clone()),
+        None => Told::Whole(tree.manifest.clone()),
     }
 }
 

@@ -29,6 +29,9 @@ const REGRESSIONS: &[u64] = &[
     // A person put a file back between the moment at which a run took the host and its first journal line: decided on
     // what it saw, it is no retry under the old verdict. (The books of the checker were wrong, not the run.)
     238_038,
+    // A run hung between taking the host and its first journal line for longer than its lease, and the host gave a verdict
+    // meanwhile. What it journaled then had no effect. (Again the books of the checker.)
+    570_306,
 ];
 
 /// What must have happened in the normal number of schedules, or they prove nothing.

@@ -75,7 +75,7 @@ async fn what_leads_out_of_a_release_is_refused_and_nothing_is_written() {
     for path in ["../evil", "a/../../evil", "/tmp/evil"] {
         let mut bundle = Bundle::new(&[("x", "1")]);
         bundle.manifest.entries[0].path = path.to_owned();
-        let op = Op::Missing { epoch: Epoch(1), manifest: Told::Whole(bundle.manifest.clone()) };
+        let op = Op::Missing { epoch: Epoch(1), manifest: Told::Whole(bundle.manifest.clone().into()) };
         assert!(world.call(op).await.is_err(), "{path}");
         let tree = bundle.manifest.digest();
         let op = Op::Extract { epoch: Epoch(1), name: name("r1"), release: release('a'), tree };

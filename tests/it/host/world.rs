@@ -183,7 +183,10 @@ impl World {
     }
 
     pub async fn missing(&self, epoch: u64, bundle: &Bundle) -> Result<Vec<Digest>, HostError> {
-        match self.call(Op::Missing { epoch: Epoch(epoch), manifest: Told::Whole(bundle.manifest.clone()) }).await? {
+        match self
+            .call(Op::Missing { epoch: Epoch(epoch), manifest: Told::Whole(Arc::new(bundle.manifest.clone())) })
+            .await?
+        {
             Reply::Missing { blobs, .. } => Ok(blobs),
             other => panic!("{other:?}"),
         }

@@ -295,7 +295,8 @@ impl Laws {
         }
         let run = self.run(controller);
         let files_of = run.files.clone();
-        let mine = |i: &usize| Some(hosts[*i].record.epoch) == run.epoch;
+        // A verdict that the host gave after it gave this run up is not known to it, and nothing it does there counts.
+        let mine = |i: &usize| hosts[*i].session.as_ref().is_some_and(|session| Some(session.epoch) == run.epoch);
         let held: BTreeSet<usize> = run.confirmed_before.keys().copied().filter(mine).collect();
         let config = env.config_digest();
         let applies = |(j, key, _): &&(usize, QuarantineKey, bool)| {

@@ -214,12 +214,12 @@ impl Host {
     /// The agents that live there.
     pub fn agents(&self) -> Vec<Process> {
         let mut all = self.space.processes();
-        all.retain(|process| process.words.ends_with(" host-agent"));
+        all.retain(|process| process.is_agent());
         all
     }
 
     pub fn kill_agents(&self) {
-        self.space.kill(|words| words.ends_with(" host-agent"));
+        self.space.kill(|words| words.contains(" host-agent"));
     }
 }
 

@@ -178,7 +178,7 @@ impl Site {
     /// The agents that live.
     pub fn agents(&self) -> Vec<Process> {
         let all = self.processes();
-        all.into_iter().filter(|process| process.words.ends_with(" host-agent")).collect()
+        all.into_iter().filter(|process| process.is_agent()).collect()
     }
 
     /// `kill -9` for every agent; returns once they are gone.
@@ -228,6 +228,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// Whether it is an agent; those that only lead to one are none.
+    pub fn is_agent(&self) -> bool {
+        self.words.contains(" host-agent") && !self.words.contains("--attach")
+    }
+
     /// Whether it was stopped (SIGSTOP).
     pub fn stands_still(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
