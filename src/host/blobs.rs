@@ -6,14 +6,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
-
 use super::beneath::{Dir, at};
 use super::contents::{self, Contents};
 use super::root::{Root, json};
 use super::wire::HostError;
 use crate::model::ids::{Digest, ReleaseName};
+use serde::{Deserialize, Serialize};
 
 /// Everything that is here, by digest.
 pub struct Blobs {
@@ -154,17 +152,5 @@ pub fn copy(from: &File, dir: &Dir, name: &str, mode: u32, digest: &Digest) -> R
 }
 
 fn copy_and_digest(mut from: &File, mut to: &File) -> io::Result<Digest> {
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match io::Read::read(&mut from, &mut buffer) {
-            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
-            Ok(n) => {
-                hasher.update(&buffer[..n]);
-                to.write_all(&buffer[..n])?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    contents::digest_each(&mut from, |piece| to.write_all(piece))
 }

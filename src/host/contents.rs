@@ -1,5 +1,6 @@
 //! What a release directory holds: read from the disk, and kept under `.soll/manifests/`. Judges nothing.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -114,20 +115,35 @@ pub fn canonical(node: &Node) -> u32 {
 
 /// The digest and the size of what a reader gives.
 pub fn digest(mut from: impl Read) -> io::Result<(Digest, u64)> {
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 128 * 1024];
     let mut size = 0;
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok((Digest::from_bytes(hasher.finalize().into()), size)),
-            Ok(n) => {
-                hasher.update(&buffer[..n]);
-                size += n as u64;
+    let digest = digest_each(&mut from, |piece| {
+        size += piece.len() as u64;
+        Ok(())
+    })?;
+    Ok((digest, size))
+}
+
+thread_local! {
+    /// One for all files: a new one for each costs more than most files do.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 128 * 1024]);
+}
+
+/// The digest of what a reader gives, piece by piece, each of which is handed on.
+pub fn digest_each(from: &mut impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Digest> {
+    let mut hasher = sha2::Sha256::new();
+    BUFFER.with_borrow_mut(|buffer| {
+        loop {
+            match from.read(buffer) {
+                Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                Ok(n) => {
+                    hasher.update(&buffer[..n]);
+                    each(&buffer[..n])?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
-    }
+    })
 }
 
 /// `*` stays within one part of a path, `**` does not.
