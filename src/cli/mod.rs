@@ -2,6 +2,7 @@
 //! contract's exit code out (1.2); nothing is decided here.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -128,9 +129,9 @@ enum Command {
 /// How an agent is started.
 #[derive(Debug, Args)]
 struct HostAgent {
-    /// A controller whose connection was lost may come back to it
-    #[arg(long)]
-    linger: bool,
+    /// A controller whose connection was lost may come back to it within so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    linger: Option<u64>,
     /// Be the way to the agent of this session, which lingers
     #[arg(long, value_name = "SESSION", conflicts_with = "linger")]
     attach: Option<String>,
@@ -180,7 +181,7 @@ fn agent(how: &HostAgent) -> ExitCode {
         Some(session) => crate::host::reattach::bridge(session),
         None => {
             let prober = std::sync::Arc::new(crate::health::prober::HealthProber);
-            crate::host::agent::serve_stdio(prober, how.linger)
+            crate::host::agent::serve_stdio(prober, how.linger.map(Duration::from_secs))
         }
     };
     match done {

@@ -26,8 +26,8 @@ use super::siblings;
 use super::wire::{Call, HostError, Op, Reply};
 use super::worker::{Job, Task, Worker, bug};
 
-/// For so long a controller that was lost may come back.
-const LINGER: Duration = Duration::from_secs(120);
+/// Without a controller it looks so often whether there is anything left to come back for.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// An agent that holds nothing and hears nobody for so long ends; whoever needs one again starts one.
 const FORGOTTEN: Duration = Duration::from_secs(20 * 60);
@@ -44,8 +44,8 @@ enum News {
 
 /// Serves standard input and output in a session of its own, until the controller is gone and no probation is left.
 /// A hang-up is ignored; a request to terminate is taken like the end of the input. `lingers`: a controller whose stream
-/// was lost may come back.
-pub fn serve_stdio(prober: Arc<dyn Prober>, lingers: bool) -> io::Result<()> {
+/// was lost may come back for so long.
+pub fn serve_stdio(prober: Arc<dyn Prober>, lingers: Option<Duration>) -> io::Result<()> {
     // Fails where this process leads a session already: then there is nothing to leave.
     let _ = rustix::process::setsid();
     let input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
@@ -68,7 +68,7 @@ pub fn serve_stdio(prober: Arc<dyn Prober>, lingers: bool) -> io::Result<()> {
         let _ = rustix::stdio::dup2_stderr(&null);
     };
     // Without one the controller is only told that it cannot come back.
-    let door = lingers.then(Door::open).and_then(Result::ok);
+    let door = lingers.and_then(|time| Some((Door::open().ok()?, time)));
     serve_until(input, output, prober, door, watch, closed)
 }
 
@@ -85,7 +85,7 @@ fn serve_until(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
     prober: Arc<dyn Prober>,
-    door: Option<Door>,
+    door: Option<(Door, Duration)>,
     watch: impl FnOnce(Sender<News>) + Send + 'static,
     closed: impl Fn(),
 ) -> io::Result<()> {
@@ -93,14 +93,14 @@ fn serve_until(
     let agent = Arc::new(Agent { session: session.clone(), workers: Mutex::default(), beside: Mutex::default() });
     let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     let version = format!("soll {}", env!("CARGO_PKG_VERSION"));
-    let offered = door.as_ref().map(|door| door.session.clone());
+    let offered = door.as_ref().map(|(door, _)| door.session.clone());
     session.send(&Frame::Hello(Hello { protocol: PROTOCOL, version, binary, session: offered }));
     let (end, ended) = channel();
     let ends = end.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(ends))?;
-    let lingers = door.is_some();
+    let lingers = door.as_ref().map(|(_, time)| *time);
     agent.listen(0, input, end.clone())?;
-    if let Some(door) = door {
+    if let Some((door, _)) = door {
         let agent = agent.clone();
         std::thread::Builder::new().name("door".to_owned()).spawn(move || {
             loop {
@@ -116,17 +116,20 @@ fn serve_until(
     }
     let mut alone: Option<Instant> = None;
     loop {
-        let patience = alone.map_or(FORGOTTEN / 4, |since| LINGER.saturating_sub(since.elapsed()));
-        match ended.recv_timeout(patience) {
-            // A connection that carries nothing any more may look alive for hours from here.
-            Err(RecvTimeoutError::Timeout) if alone.is_none() => {
-                if session.is_idle() && session.silent() > FORGOTTEN {
+        match ended.recv_timeout(if alone.is_some() { LOOK } else { FORGOTTEN / 4 }) {
+            Err(RecvTimeoutError::Timeout) => {
+                let over = match alone {
+                    Some(since) => session.is_idle() || lingers.is_none_or(|time| since.elapsed() > time),
+                    // A connection that carries nothing any more may look alive for hours from here.
+                    None => session.is_idle() && session.silent() > FORGOTTEN,
+                };
+                if over {
                     break;
                 }
             }
             // It may be lost again before this was heard.
             Ok(News::Back) => alone = alone.filter(|_| !session.is_attached()),
-            Ok(News::Lost(stream)) if lingers => {
+            Ok(News::Lost(stream)) if lingers.is_some() => {
                 if session.detach(stream) {
                     agent.detached();
                     closed();

@@ -203,7 +203,10 @@ impl Client {
             while bytes.len() < piece {
                 let mut room = (&mut *source).take((piece - bytes.len()) as u64);
                 if room.read_buf(&mut bytes).await? == 0 {
-                    let text = format!("they end {} bytes too early", left - bytes.len() as u64);
+                    // What came is good: complete blobs are kept there.
+                    let read = bytes.len();
+                    self.data(id, bytes, level).await?;
+                    let text = format!("they end {} bytes too early", left - read as u64);
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
                 }
             }

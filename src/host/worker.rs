@@ -49,8 +49,8 @@ struct Held {
     leased: Option<Duration>,
 }
 
-/// A worker whose controller is lost looks again so often, where no lease tells when.
-const LINGER: Duration = Duration::from_secs(60);
+/// A worker whose controller is lost looks so often whether another run has taken its place.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A host that cannot go back (a full disk, an I/O error) tries again so often before it leaves it to the next run.
 const ATTEMPTS: u32 = 30;
@@ -70,7 +70,17 @@ impl Worker {
             if !self.session.is_attached() {
                 // What is asked for already waits, too: nobody would hear how it went.
                 self.let_go();
-                self.session.wait(self.remaining().unwrap_or(LINGER));
+                if self.is_replaced() {
+                    self.held = None;
+                    self.refresh();
+                    // Refused, each of them: there is nothing left to come back for.
+                    while let Ok(task) = tasks.try_recv() {
+                        if let Task::Job(job) = task {
+                            self.answer(*job);
+                        }
+                    }
+                }
+                self.session.wait(self.remaining().unwrap_or(LOOK).min(LOOK));
                 continue;
             }
             let task = match self.remaining() {
@@ -219,6 +229,12 @@ impl Worker {
         if lock.is_some() {
             self.go_back(epoch);
         }
+    }
+
+    /// Another run has taken the root.
+    fn is_replaced(&self) -> bool {
+        let newest = self.root.record().map(|record| record.epoch);
+        self.held.as_ref().is_some_and(|held| newest.is_ok_and(|newest| newest != held.epoch))
     }
 
     fn taken_over(&self, epoch: Epoch) -> bool {

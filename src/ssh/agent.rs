@@ -26,6 +26,8 @@ const START: Duration = Duration::from_secs(30);
 /// How long the host may take over the next piece of the binary, or to check it.
 const STALL: Duration = Duration::from_secs(60);
 const PIECE: usize = 64 << 10;
+/// Seconds.
+const MARGIN: u64 = 10;
 
 /// What became of the start.
 pub enum Started<T> {
@@ -46,7 +48,9 @@ pub async fn start(
     dir: &str,
     way: Option<Arc<dyn Way>>,
 ) -> Result<Started<Client>, SshError> {
-    let stream = match begin(connection, programs, dir, "--linger").await? {
+    // The agent waits somewhat longer than anybody tries to reach it.
+    let how = format!("--linger={}", way.as_ref().map_or(0, |way| way.patience().as_secs() + MARGIN));
+    let stream = match begin(connection, programs, dir, &how).await? {
         Started::Agent(stream) => stream,
         Started::Missing(program) => return Ok(Started::Missing(program)),
         Started::Full => return Ok(Started::Full),

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn an_echo_of_the_command_is_no_answer() {
         let marker = Marker::new().unwrap();
-        let line = start(&marker, "/opt/soll", "--linger", &["x86_64=00,1".to_owned()]);
+        let line = start(&marker, "/opt/soll", "--linger=40", &["x86_64=00,1".to_owned()]);
         assert!(!line.contains(&marker.whole()));
         assert_ne!(marker.whole(), Marker::new().unwrap().whole());
     }
@@ -91,7 +91,7 @@ mod tests {
         let marker = Marker::new().unwrap();
         let answer = |programs: &[&str]| {
             let programs: Vec<_> = programs.iter().map(|&p| p.to_owned()).collect();
-            let line = start(&marker, "/nonexistent/dir", "--linger", &programs);
+            let line = start(&marker, "/nonexistent/dir", "--linger=40", &programs);
             let said = Command::new("/bin/sh").args(["-c", &line]).output().unwrap();
             String::from_utf8(said.stdout).unwrap()
         };

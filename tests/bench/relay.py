@@ -2,10 +2,10 @@
 """A cable with latency and loss, where the kernel has no netem: two TAP devices and whatever comes out of one goes into the
 other, later.
 
-    relay.py A B [--delay MS] [--loss PERCENT]
+    relay.py A B [--delay MS] [--loss PERCENT] [--seed N] [--leashed]
 
 Makes both devices in the network namespace that it is started in (whoever starts it may move them from there), prints
-`ready`, and relays until it is ended; the devices end with it. `--delay` is for one direction: a round trip takes twice as
+`ready`, and relays until it is ended, or, on a leash, until its standard input ends; the devices end with it. `--delay` is for one direction: a round trip takes twice as
 long. Without loss, segments travel in packets of up to 64 KiB, as between a kernel and a network card, so that it keeps
 up with a gigabyte per second; with loss every packet is one segment, so that a loss is the loss of one.
 """
@@ -34,15 +34,17 @@ def tap(name, whole):
     return fd
 
 
-def relay(a, b, delay, loss):
+def relay(a, b, delay, loss, dice, leash):
     # What came out of a device, and when it goes into the other one: in order, because everything waits equally long.
     queues = {a: collections.deque(), b: collections.deque()}
     other = {a: b, b: a}
     while True:
         heads = [queue[0][0] for queue in queues.values() if queue]
         wait = max(0.0, min(heads) - time.monotonic()) if heads else None
-        readable, _, _ = select.select([a, b], [], [], wait)
-        for fd in readable:
+        readable, _, _ = select.select([a, b, *leash], [], [], wait)
+        if any(fd in readable and not os.read(fd, 4096) for fd in leash):
+            return
+        for fd in (fd for fd in readable if fd in queues):
             due = time.monotonic() + delay
             for _ in range(TOGETHER):
                 try:
@@ -54,7 +56,7 @@ def relay(a, b, delay, loss):
                     if error.errno not in (errno.EIO, errno.EBADFD):
                         raise
                     break
-                if not loss or random.random() >= loss:
+                if not loss or dice.random() >= loss:
                     queues[fd].append((due, packet))
         now = time.monotonic()
         for fd, queue in queues.items():
@@ -72,10 +74,12 @@ def main():
     parser.add_argument("devices", nargs=2, metavar="DEVICE")
     parser.add_argument("--delay", type=float, default=0, metavar="MS", help="of one direction")
     parser.add_argument("--loss", type=float, default=0, metavar="PERCENT")
+    parser.add_argument("--seed", type=int, default=1, help="of the losses")
+    parser.add_argument("--leashed", action="store_true", help="end when standard input ends")
     args = parser.parse_args()
     a, b = (tap(name, whole=args.loss > 0) for name in args.devices)
     print("ready", flush=True)
-    relay(a, b, args.delay / 1000, args.loss / 100)
+    relay(a, b, args.delay / 1000, args.loss / 100, random.Random(args.seed), [0] if args.leashed else [])
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ impl Wire {
             patience,
             agent: Mutex::default(),
         });
-        let mut child = program("--linger");
+        let mut child = program("--linger=120");
         let stream = wire.carry(child.stdout.take().unwrap(), child.stdin.take().unwrap());
         *wire.agent.lock().unwrap() = Some(child);
         let client = Client::on(stream, true, Some(wire.clone())).await.unwrap();

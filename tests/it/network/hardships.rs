@@ -250,3 +250,27 @@ fn a_short_cut_is_nobodys_loss() {
         world.edit("schema = 1\n", &format!("schema = 1\n# after {place}\n"));
     }
 }
+
+#[test]
+fn a_cut_that_was_noticed_is_mended() {
+    let net = Net::new();
+    let mut host = net.host(1, "");
+    let waits = "[[environments.app.hooks]]\nname = \"waits\"\nphase = \"prepare\"\nrun = \"\"\"\n\
+                 echo ran >> $DIR/ran; while [ -e $DIR/hold -a ! -e $DIR/go ]; do sleep 0.02; done\"\"\"\n";
+    let mut world = ready(&net, &host, waits);
+    world.set("SOLL_SSH_CONFIG", "$DIR/quick");
+    world.write("quick", "ConnectTimeout 2\nServerAliveInterval 1\nServerAliveCountMax 2\n");
+    world.set("SOLL_REATTACH", "60s");
+    fs::remove_file(world.path("ran")).unwrap();
+    world.write("hold", "");
+    let run = world.start("apply", "log");
+    until("the hook waits", || world.path("ran").exists().then_some(()));
+    net.strike(&mut host, Fault::Cable);
+    until("it is noticed", || world.read("log").contains("an agent is lost").then_some(()));
+    // The command ends while nobody can hear it.
+    world.write("go", "");
+    net.cure(&mut host, Fault::Cable);
+    assert_eq!(run.wait(), Some(0), "{}", world.read("log"));
+    assert!(world.read("log").contains("is reached again"), "{}", world.read("log"));
+    assert_eq!((host.runs().as_str(), world.read("ran").as_str()), ("b", "ran\n"));
+}

@@ -92,6 +92,8 @@ impl Net {
             ("SOLL_SSH_KEY".to_owned(), key.display().to_string()),
             ("SOLL_KNOWN_HOSTS".to_owned(), known),
             ("SOLL_SSH_CONFIG".to_owned(), config),
+            // Most faults last until the controller has ended.
+            ("SOLL_REATTACH".to_owned(), "1s".to_owned()),
             (name, program),
         ]
     }
@@ -114,11 +116,11 @@ impl Net {
 
     /// Replaces the cable of a host by one that is long (so many milliseconds each way) and drops some of all frames.
     pub fn far(&self, host: &Host, delay: f64, loss: f64) -> Relay {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/network/relay.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/relay.py");
         let words = self.controller.enter();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["python3", script, "near1", "far1"]);
-        command.args(["--delay-ms", &delay.to_string(), "--loss-percent", &loss.to_string()]);
+        command.args(["--leashed", "--delay", &delay.to_string(), "--loss", &loss.to_string()]);
         let mut relay = Relay(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
         let mut said = String::new();
         BufReader::new(relay.0.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
