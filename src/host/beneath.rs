@@ -65,11 +65,17 @@ impl Dir {
 
     /// Makes a file that was not there, with exactly this mode.
     pub fn create(&self, name: &str, mode: u32) -> Result<File, HostError> {
-        let failed = at("write", &self.path.join(name));
+        let failed = |error: Errno| at("write", &self.path.join(name))(error);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).map_err(&failed)?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(&failed)?;
         Ok(File::from(fd))
+    }
+
+    /// Sets the mode of a file that was put here by us: nothing but that can be under its name.
+    pub fn set_mode(&self, name: &str, mode: u32) -> Result<(), HostError> {
+        let set = rustix::fs::chmodat(&self.fd, name, Mode::from_raw_mode(mode), AtFlags::empty());
+        set.map_err(|error| at("set the mode of", &self.path.join(name))(error))
     }
 
     /// Opens a regular file below this directory for reading, through no link, without waiting for a pipe's writer.
@@ -108,8 +114,8 @@ impl Dir {
 
     /// Moves `name` to a place in another directory where nothing is yet (RENAME_NOREPLACE).
     pub fn move_to(&self, name: &str, other: &Dir, as_name: &str) -> Result<(), HostError> {
-        let (from, to) = (self.path.join(name), other.path.join(as_name));
-        let failed = move |error: io::Error| {
+        let failed = |error: io::Error| {
+            let (from, to) = (self.path.join(name), other.path.join(as_name));
             HostError::Io(format!("cannot move {} to {}: {error}", from.display(), to.display()))
         };
         let flags = rustix::fs::RenameFlags::NOREPLACE;

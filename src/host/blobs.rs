@@ -127,9 +127,7 @@ impl Blobs {
             }
         }
         self.incoming.move_to(&blob, dir, name)?;
-        let file = dir.read(name)?;
-        let mode = rustix::fs::Mode::from_raw_mode(mode);
-        rustix::fs::fchmod(&file, mode).map_err(at("set the mode of", &dir.path().join(name)))?;
+        dir.set_mode(name, mode)?;
         Ok(true)
     }
 }
