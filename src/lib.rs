@@ -13,6 +13,8 @@
 //!    goes back), `executor` (a match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site`
 //!    (the real world).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
+//!    [`host::line`] keeps the stream to an agent, and takes another one when it is lost; [`host::reattach`] is the door on
+//!    the agent's side.
 //!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
 //!    Beside runs: [`host::examine`], [`host::provision`], [`host::trial`] and [`host::convert`], asked by [`run`]'s `doctor`,
 //!    `preflight` and `adopt`, which give [`run::finding`]s.
@@ -37,6 +39,7 @@
 //!
 //! # The laws, one line each (proven in `tests/it/laws*` and, with `kill -9`, on the real binary)
 //! 1. `current` always leads to a complete release whose manifest matched: [`host`] seals, then switches by one rename.
+//!    A file that looks as it did when it was read (`host::stamps`) is not read again; the drift scan reads every byte.
 //! 2. The confirmed release is never pruned: `model::record::Record::prunable`.
 //! 3. One live run per environment; every effect carries an epoch, and the host refuses an older one: `Record::fence`.
 //! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody: `journal::consequence`.

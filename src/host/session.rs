@@ -123,10 +123,13 @@ impl Session {
     /// number of the stream.
     ///
     /// # Errors
-    /// No thread can be started.
+    /// No thread can be started, or it is too late: the agent is about to end.
     pub fn attach(&self, output: impl Write + Send + 'static, waiting: &[u64]) -> io::Result<u64> {
         let writer = writer(output)?;
         let mut voice = lock(&self.voice);
+        if self.is_closed() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         voice.stream += 1;
         voice.answered.retain(|id, _| waiting.contains(id));
         let knows = |id: &&u64| voice.asked.contains(id) || voice.answered.contains_key(id);
