@@ -126,6 +126,10 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, sha
     };
     let writing = async {
         while let Some(next) = queue.recv().await {
+            // Before anything is waited for: this may be dropped at any such point, and a call must not be lost with it.
+            if let Outgoing::Call(frame) = &next {
+                shared.sending(frame);
+            }
             let got = shared.got();
             let mut sent = Ok(());
             if !got.is_empty() {
@@ -133,10 +137,7 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, sha
             }
             if sent.is_ok() {
                 sent = match &next {
-                    Outgoing::Call(frame) => {
-                        shared.sending(frame);
-                        send(input, frame, packed).await
-                    }
+                    Outgoing::Call(frame) => send(input, frame, packed).await,
                     Outgoing::Data(bytes) => put(input, bytes).await,
                 };
             }
