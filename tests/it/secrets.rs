@@ -98,7 +98,7 @@ name = "environment"
 run = "cat .env; {gate}"
 [[apps.web.hooks]]
 phase = "prepare"
-run = "cat .env; for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; done > {dir}cmdlines 2>&1"
+run = "cat .env; for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; done > {dir}cmdlines 2>&1; true"
 [[apps.web.hooks]]
 phase = "after"
 run = "cat .env; false"

@@ -65,6 +65,8 @@ fn the_power_fails_while_a_release_is_on_probation() {
     world.edit("<a>", "<b>");
     let run = world.start("apply", "log");
     until("b is on probation", || (machine.runs() == "b" && !machine.record()["probation"].is_null()).then_some(()));
+    // A unit that is being restarted while everything dies says no, which would be a verdict.
+    until("the unit was restarted", || world.read("log").contains(":web1:restarts").then_some(()));
     machine.dies();
     assert_eq!(run.wait(), Some(6), "{}", world.read("log"));
     assert!(world.read("log").contains("web1"), "{}", world.read("log"));
