@@ -1,8 +1,5 @@
 //! The canonical tree of a release: what was in the archive, no more, no less. Pure.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::Digest;
@@ -133,65 +130,9 @@ impl Manifest {
     }
 }
 
-/// A manifest on its way to a host that may know most of it: 9,000 digests are longer than what a small change sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Told {
-    Whole(Arc<Manifest>),
-    /// What is different from the tree `base`. `tree` is what must come out.
-    Since {
-        base: Digest,
-        tree: Digest,
-        gone: Vec<String>,
-        other: Vec<Entry>,
-    },
-}
-
-impl Told {
-    /// The shorter way to say it to somebody who has `base`; both with their digests.
-    pub fn since((manifest, tree): (&Arc<Manifest>, Digest), (base, known): (&Manifest, Digest)) -> Told {
-        let other: Vec<Entry> = manifest.entries.iter().filter(|e| base.get(&e.path) != Some(*e)).cloned().collect();
-        let gone = base.entries.iter().filter(|entry| manifest.get(&entry.path).is_none());
-        let gone: Vec<String> = gone.map(|entry| entry.path.clone()).collect();
-        if other.len() + gone.len() > manifest.entries.len() / 2 {
-            return Told::Whole(manifest.clone());
-        }
-        Told::Since { base: known, tree, gone, other }
-    }
-
-    /// The tree that it is told against; `None`: nothing needs to be known.
-    pub fn base(&self) -> Option<&Digest> {
-        match self {
-            Told::Whole(_) => None,
-            Told::Since { base, .. } => Some(base),
-        }
-    }
-
-    /// The manifest that is meant, where `base` is the one that it was told against. `None`: it is not.
-    pub fn heard(self, base: Option<Manifest>) -> Option<Manifest> {
-        let (tree, gone, other) = match self {
-            Told::Whole(manifest) => return Some(Arc::unwrap_or_clone(manifest)),
-            Told::Since { tree, gone, other, .. } => (tree, gone, other),
-        };
-        let mut nodes: BTreeMap<String, Node> = base?.entries.into_iter().map(|e| (e.path, e.node)).collect();
-        for path in gone {
-            nodes.remove(&path)?;
-        }
-        nodes.extend(other.into_iter().map(|entry| (entry.path, entry.node)));
-        let manifest = Manifest { entries: nodes.into_iter().map(|(path, node)| Entry { path, node }).collect() };
-        (manifest.digest() == tree).then_some(manifest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tree(files: &[(&str, &str)]) -> Manifest {
-        let node = |text: &str| Node::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false };
-        let entries = files.iter().map(|(path, text)| Entry { path: (*path).to_owned(), node: node(text) });
-        Manifest { entries: entries.collect() }
-    }
 
     #[test]
     fn entries_are_written_as_they_always_were() {
@@ -212,25 +153,5 @@ mod tests {
         for bad in [r#"{"path":"a","type":"file"}"#, r#"{"path":"a","type":"dir","target":"b"}"#, r#"{"path":"a"}"#] {
             assert!(serde_json::from_str::<Entry>(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn what_was_told_against_another_tree_is_heard_as_it_was_meant() {
-        let base = tree(&[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1"), ("f", "1")]);
-        let next = tree(&[("a", "1"), ("aa", "new"), ("b", "2"), ("d", "1"), ("e", "1"), ("f", "1")]);
-        let since = |next: &Manifest, base: &Manifest| {
-            Told::since((&Arc::new(next.clone()), next.digest()), (base, base.digest()))
-        };
-        let told = since(&next, &base);
-        let Told::Since { gone, other, .. } = &told else { panic!("{told:?}") };
-        assert_eq!((gone.as_slice(), other.len()), (&["c".to_owned()][..], 2));
-        assert_eq!(told.base(), Some(&base.digest()));
-        assert_eq!(told.clone().heard(Some(base.clone())), Some(next.clone()));
-        // Against anything else it is not what was meant, and that is noticed.
-        let drifted = tree(&[("a", "x"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1"), ("f", "1")]);
-        assert_eq!(told.clone().heard(Some(drifted)), None);
-        assert_eq!(told.heard(None), None);
-        assert_eq!(since(&base, &tree(&[])), Told::Whole(Arc::new(base.clone())));
-        assert_eq!(since(&base, &base).heard(Some(base.clone())), Some(base));
     }
 }

@@ -6,6 +6,7 @@
 //! it, once), [`bundle`] (the other way round).
 
 pub mod bundle;
+pub mod delta;
 pub mod fetch;
 pub mod inspect;
 pub mod manifest;

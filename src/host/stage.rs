@@ -14,7 +14,8 @@ use super::contents::{Contents, canonical};
 use super::root::{Root, remove};
 use super::stamps::Stamps;
 use super::wire::{HostError, Reply};
-use crate::artifact::manifest::{Manifest, Node, Told};
+use crate::artifact::delta::Listing;
+use crate::artifact::manifest::{Manifest, Node};
 use crate::fault::fault;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::Release;
@@ -26,8 +27,8 @@ const OFFERED: &str = "incoming/manifest.json";
 ///
 /// # Errors
 /// Already where they would not fit on the disk.
-pub fn missing(root: &Root, told: Told) -> Result<Reply, HostError> {
-    let manifest = heard(root, told)?;
+pub fn missing(root: &Root, listing: Listing) -> Result<Reply, HostError> {
+    let manifest = resolve(root, listing)?;
     verify_shape(&manifest)?;
     let blobs = Blobs::open(root)?;
     let mut seen = HashSet::new();
@@ -45,9 +46,9 @@ pub fn missing(root: &Root, told: Told) -> Result<Reply, HostError> {
     Ok(Reply::Missing { blobs: wanted, free_bytes })
 }
 
-/// The manifest that was told, where the tree that it was told against is here.
-fn heard(root: &Root, told: Told) -> Result<Manifest, HostError> {
-    let base = match told.base() {
+/// The manifest that is meant, where the tree that it is a difference from is here.
+fn resolve(root: &Root, listing: Listing) -> Result<Manifest, HostError> {
+    let base = match listing.base() {
         Some(base) => {
             let record = root.record()?;
             let known = record.releases.iter().find(|(_, release)| release.sealed && release.tree == Some(*base));
@@ -55,8 +56,8 @@ fn heard(root: &Root, told: Told) -> Result<Manifest, HostError> {
         }
         None => None,
     };
-    told.heard(base).ok_or_else(|| {
-        let text = "the manifest was told against a release that is not here as it is meant; tell it whole";
+    listing.resolve(base).ok_or_else(|| {
+        let text = "the manifest came as the difference from a release that is not here as it was; send it whole";
         HostError::Integrity(text.to_owned())
     })
 }

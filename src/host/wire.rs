@@ -9,7 +9,8 @@ use super::convert::{Convert, Survey, Surveyed};
 use super::examine::{Examine, Examined};
 use super::provision::{Provision, Provisioned};
 use super::trial::Trial;
-use crate::artifact::manifest::{Manifest, Told};
+use crate::artifact::delta::Listing;
+use crate::artifact::manifest::Manifest;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::observed::{Attempt, DriftReport, HostState};
@@ -49,10 +50,10 @@ pub enum Op {
         epoch: Epoch,
     },
     /// Which blobs of this manifest no release here has, and no earlier upload left. The manifest stays here for
-    /// `Extract`. One that was told against a tree that is not here is an [`HostError::Integrity`]: tell it whole.
+    /// `Extract`. One that is the difference from a tree that is not here is an [`HostError::Integrity`]: send it whole.
     Missing {
         epoch: Epoch,
-        manifest: Told,
+        manifest: Listing,
     },
     /// The blobs named follow as data frames, one after the other in this order, cut as the sender likes.
     Upload {

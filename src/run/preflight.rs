@@ -14,7 +14,7 @@ use super::observe::{Look, observe};
 use super::site::{Site, Wish};
 use super::task::command;
 use super::world::{Bundle, World};
-use crate::artifact::manifest::Told;
+use crate::artifact::delta::Listing;
 use crate::host::examine::Examined;
 use crate::host::trial::Trial;
 use crate::host::wire::{HostError, Observe, Op, Reply};
@@ -192,7 +192,7 @@ impl Host<'_> {
 
     async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
         let manifest = &self.bundle.tree.manifest;
-        let missing = Op::Missing { epoch: self.epoch, manifest: Told::Whole(manifest.clone()) };
+        let missing = Op::Missing { epoch: self.epoch, manifest: Listing::Full(manifest.clone()) };
         let Reply::Missing { blobs, free_bytes } = self.site.call(self.target, missing).await? else {
             return Err(HostError::Io("the host gave an answer that does not fit its question".to_owned()));
         };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::executor::{Executor, StepResult, StepTrouble, bytes, unexpected};
 use super::world::{Bundle, Tree, Trouble, World};
-use crate::artifact::manifest::Told;
+use crate::artifact::delta::Listing;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::Target;
 use crate::model::ids::Digest;
@@ -40,10 +40,10 @@ async fn missing<W: World>(
     target: &Target,
     bundle: &Bundle,
 ) -> Result<Vec<(Digest, u64)>, StepTrouble> {
-    let (epoch, manifest) = (executor.task.epoch, told(executor, target, &bundle.tree));
+    let (epoch, manifest) = (executor.task.epoch, listing(executor, target, &bundle.tree));
     let asked = match executor.world.call(target, Op::Missing { epoch, manifest }).await {
         Err(HostError::Integrity(_)) => {
-            let manifest = Told::Whole(bundle.tree.manifest.clone());
+            let manifest = Listing::Full(bundle.tree.manifest.clone());
             executor.world.call(target, Op::Missing { epoch, manifest }).await
         }
         asked => asked,
@@ -57,7 +57,7 @@ async fn missing<W: World>(
 }
 
 /// The manifest as this host needs it: against a release there whose bundle this controller had, what it runs first.
-fn told<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Told {
+fn listing<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Listing {
     let state = executor.task.states.get(&target.name);
     let live = state.and_then(|state| state.current.release());
     let mut known: Vec<_> = state.iter().flat_map(|state| &state.record.releases).collect();
@@ -66,8 +66,8 @@ fn told<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Told 
         executor.world.tree_of(release.bundle.as_ref()?).filter(|tree| Some(tree.digest) == release.tree)
     });
     match base {
-        Some(base) => Told::since((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
-        None => Told::Whole(tree.manifest.clone()),
+        Some(base) => Listing::against((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
+        None => Listing::Full(tree.manifest.clone()),
     }
 }
 

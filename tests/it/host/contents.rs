@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use soll::artifact::manifest::Told;
+use soll::artifact::delta::Listing;
 use soll::host::wire::{HostError, Observe, Op, Reply};
 use soll::model::desired::Shared;
 use soll::model::ids::{Digest, Epoch};
@@ -75,7 +75,7 @@ async fn what_leads_out_of_a_release_is_refused_and_nothing_is_written() {
     for path in ["../evil", "a/../../evil", "/tmp/evil"] {
         let mut bundle = Bundle::new(&[("x", "1")]);
         bundle.manifest.entries[0].path = path.to_owned();
-        let op = Op::Missing { epoch: Epoch(1), manifest: Told::Whole(bundle.manifest.clone().into()) };
+        let op = Op::Missing { epoch: Epoch(1), manifest: Listing::Full(bundle.manifest.clone().into()) };
         assert!(world.call(op).await.is_err(), "{path}");
         let tree = bundle.manifest.digest();
         let op = Op::Extract { epoch: Epoch(1), name: name("r1"), release: release('a'), tree };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use soll::artifact::manifest::{Entry, Manifest, Node, Told};
+use soll::artifact::delta::Listing;
+use soll::artifact::manifest::{Entry, Manifest, Node};
 use soll::host::client::Client;
 use soll::host::ops::Prober;
 use soll::host::wire::{HostError, Observe, Op, Reply, Secret};
@@ -184,7 +185,7 @@ impl World {
 
     pub async fn missing(&self, epoch: u64, bundle: &Bundle) -> Result<Vec<Digest>, HostError> {
         match self
-            .call(Op::Missing { epoch: Epoch(epoch), manifest: Told::Whole(Arc::new(bundle.manifest.clone())) })
+            .call(Op::Missing { epoch: Epoch(epoch), manifest: Listing::Full(Arc::new(bundle.manifest.clone())) })
             .await?
         {
             Reply::Missing { blobs, .. } => Ok(blobs),

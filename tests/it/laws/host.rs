@@ -135,7 +135,7 @@ impl Sim {
         let now = self.now();
         match op {
             Op::Missing { manifest, .. } => {
-                let manifest = manifest.heard(None).expect("nothing but whole manifests is told here");
+                let manifest = manifest.resolve(None).expect("nothing but whole manifests is sent here");
                 let blobs = manifest.files().map(|(_, digest, _)| *digest).collect();
                 Ok(Reply::Missing { blobs, free_bytes: 1 << 30 })
             }
