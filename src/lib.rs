@@ -13,8 +13,8 @@
 //!    goes back), `executor` (a match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site`
 //!    (the real world).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
-//!    [`host::line`] keeps the stream to an agent, and takes another one when it is lost; [`host::reattach`] is the door on
-//!    the agent's side.
+//!    [`host::transport`] keeps the stream to an agent, and takes another one when it is lost; [`host::reattach`] is the
+//!    agent's side of that.
 //!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
 //!    Beside runs: [`host::examine`], [`host::provision`], [`host::trial`] and [`host::convert`], asked by [`run`]'s `doctor`,
 //!    `preflight` and `adopt`, which give [`run::finding`]s.

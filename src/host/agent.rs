@@ -1,15 +1,15 @@
 //! `soll host-agent`: serves the operations over a byte stream, and keeps the lease of law 6 when the stream is gone.
 //!
 //! One worker per root, so that a long hook holds up nobody else; what holds nothing runs beside them. The agent ends
-//! when its controller is gone and no probation needs it. Where it has a door, a controller whose stream was lost may come
-//! back through it, and gets the answers to what it asked before: nothing runs twice.
+//! when its controller is gone and no probation needs it. Where it listens for that, a controller whose stream was lost
+//! resumes its session, and gets the answers to what it asked before: nothing runs twice.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::frame::{Frame, Hello, PROTOCOL};
 use super::local::Nothing;
 use super::ops::{Prober, perform};
-use super::reattach::Door;
+use super::reattach::ResumeListener;
 use super::root::Root;
 use super::session::{Session, lock};
 use super::siblings;
@@ -68,8 +68,8 @@ pub fn serve_stdio(prober: Arc<dyn Prober>, lingers: Option<Duration>) -> io::Re
         let _ = rustix::stdio::dup2_stderr(&null);
     };
     // Without one the controller is only told that it cannot come back.
-    let door = lingers.and_then(|time| Some((Door::open().ok()?, time)));
-    serve_until(input, output, prober, door, watch, closed)
+    let resume = lingers.and_then(|time| ResumeListener::bind(time).ok());
+    serve_until(input, output, prober, resume, watch, closed)
 }
 
 /// Serves any pair of streams, until the controller is gone and no probation is left.
@@ -85,63 +85,25 @@ fn serve_until(
     input: impl Read + Send + 'static,
     output: impl Write + Send + 'static,
     prober: Arc<dyn Prober>,
-    door: Option<(Door, Duration)>,
+    resume: Option<ResumeListener>,
     watch: impl FnOnce(Sender<News>) + Send + 'static,
     closed: impl Fn(),
 ) -> io::Result<()> {
-    let session = Arc::new(Session::new(output, door.is_some(), prober)?);
+    let session = Arc::new(Session::new(output, resume.is_some(), prober)?);
     let agent = Arc::new(Agent { session: session.clone(), workers: Mutex::default(), beside: Mutex::default() });
     let binary = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     let version = format!("soll {}", env!("CARGO_PKG_VERSION"));
-    let offered = door.as_ref().map(|(door, _)| door.session.clone());
+    let (offered, lingers) = resume.as_ref().map(|resume| (resume.session.clone(), resume.lingers)).unzip();
     session.send(&Frame::Hello(Hello { protocol: PROTOCOL, version, binary, session: offered }));
-    let (end, ended) = channel();
-    let ends = end.clone();
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(ends))?;
-    let lingers = door.as_ref().map(|(_, time)| *time);
-    agent.listen(0, input, end.clone())?;
-    if let Some((door, _)) = door {
+    let (sender, news) = channel();
+    let signals = sender.clone();
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || watch(signals))?;
+    agent.listen(0, input, sender.clone())?;
+    if let Some(resume) = resume {
         let agent = agent.clone();
-        std::thread::Builder::new().name("door".to_owned()).spawn(move || {
-            loop {
-                let (stream, waiting) = door.next();
-                let back = stream.try_clone().and_then(|output| agent.session.attach(output, &waiting));
-                // A thread that cannot be had: the controller hears nothing, and tries again.
-                let heard = back.and_then(|number| agent.listen(number, stream, end.clone()));
-                if heard.is_ok() && end.send(News::Back).is_err() {
-                    return;
-                }
-            }
-        })?;
+        std::thread::Builder::new().name("resume".to_owned()).spawn(move || agent.resume(&resume, &sender))?;
     }
-    let mut alone: Option<Instant> = None;
-    loop {
-        match ended.recv_timeout(if alone.is_some() { LOOK } else { FORGOTTEN / 4 }) {
-            Err(RecvTimeoutError::Timeout) => {
-                let over = match alone {
-                    Some(since) => session.is_idle() || lingers.is_none_or(|time| since.elapsed() > time),
-                    // A connection that carries nothing any more may look alive for hours from here.
-                    None => session.is_idle() && session.silent() > FORGOTTEN,
-                };
-                if over {
-                    break;
-                }
-            }
-            // It may be lost again before this was heard.
-            Ok(News::Back) => alone = alone.filter(|_| !session.is_attached()),
-            Ok(News::Lost(stream)) if lingers.is_some() => {
-                if session.detach(stream) {
-                    agent.detached();
-                    closed();
-                    if session.is_idle() {
-                        break;
-                    }
-                    alone = Some(Instant::now());
-                }
-            }
-            Ok(News::Left | News::Lost(_)) | Err(_) => break,
-        }
-    }
+    agent.attend(&news, lingers, &closed);
     session.close();
     closed();
     agent.finish();
@@ -159,6 +121,52 @@ struct Agent {
 type Running = (Sender<Task>, JoinHandle<()>);
 
 impl Agent {
+    /// Returns when nobody needs this agent any more. `lingers`: how long a controller may take to come back.
+    fn attend(&self, news: &Receiver<News>, lingers: Option<Duration>, closed: &impl Fn()) {
+        let session = &self.session;
+        let mut alone: Option<Instant> = None;
+        loop {
+            match news.recv_timeout(if alone.is_some() { LOOK } else { FORGOTTEN / 4 }) {
+                Err(RecvTimeoutError::Timeout) => {
+                    let over = match alone {
+                        Some(since) => session.is_idle() || lingers.is_none_or(|time| since.elapsed() > time),
+                        // A connection that carries nothing any more may look alive for hours from here.
+                        None => session.is_idle() && session.silent() > FORGOTTEN,
+                    };
+                    if over {
+                        return;
+                    }
+                }
+                // It may be lost again before this was heard.
+                Ok(News::Back) => alone = alone.filter(|_| !session.is_attached()),
+                Ok(News::Lost(stream)) if lingers.is_some() => {
+                    if session.detach(stream) {
+                        self.detached();
+                        closed();
+                        if session.is_idle() {
+                            return;
+                        }
+                        alone = Some(Instant::now());
+                    }
+                }
+                Ok(News::Left | News::Lost(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes up the session on every stream that comes, until nobody listens.
+    fn resume(self: &Arc<Self>, resume: &ResumeListener, news: &Sender<News>) {
+        loop {
+            let (stream, waiting) = resume.next();
+            let back = stream.try_clone().and_then(|output| self.session.attach(output, &waiting));
+            // A thread that cannot be had: the controller hears nothing, and tries again.
+            let heard = back.and_then(|number| self.listen(number, stream, news.clone()));
+            if heard.is_ok() && news.send(News::Back).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Hears a stream in a thread of its own.
     fn listen(self: &Arc<Self>, stream: u64, input: impl Read + Send + 'static, end: Sender<News>) -> io::Result<()> {
         let agent = self.clone();

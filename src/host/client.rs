@@ -1,21 +1,21 @@
 //! The controller's side of one agent: calls by number, many at once, over any byte stream. Knows no operation's meaning.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::process::Command;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::frame::{FAST, Frame, Hello, PIECE, PROTOCOL, TIGHT, WINDOW};
-use super::line::{self, Outgoing, Stream, Way};
-use super::session::lock;
-use super::wire::{Answer, Call, HostError, Op, Reply};
+use super::pending::{Pending, lost};
+use super::transport::{self, Outgoing, Reconnect, Stream};
+use super::wire::{Call, HostError, Op, Reply};
 use crate::model::ids::{Digest, Epoch};
 
 /// A small upload is cut into pieces of this size.
@@ -28,40 +28,10 @@ const HELLO: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub struct Client {
     frames: mpsc::Sender<Outgoing>,
-    shared: Arc<Shared>,
-    hello: Arc<Hello>,
-}
-
-/// What the task that keeps the line shares with callers. It holds no sender of frames: it must not keep the connection
-/// open.
-pub(super) struct Shared {
-    next: AtomicU64,
-    pending: Mutex<Pending>,
-    cancelled: watch::Sender<BTreeMap<String, String>>,
-    /// Heartbeats under way: an agent that is asked every second and is silent is not there any more.
-    pub(super) beats: AtomicUsize,
-    /// The agent keeps answers until it hears that they arrived.
-    keeps: bool,
+    pending: Arc<Pending>,
     /// Long frames are compressed.
     packed: bool,
-}
-
-#[derive(Default)]
-struct Pending {
-    calls: HashMap<u64, Waiting>,
-    /// Answers that the agent need not keep any longer.
-    got: Vec<u64>,
-    /// Why nothing will be answered any more.
-    dead: Option<String>,
-}
-
-struct Waiting {
-    root: String,
-    answer: oneshot::Sender<Result<Reply, HostError>>,
-    /// The call, once it was given to a stream: another one may have to carry it again.
-    sent: Option<Arc<Frame>>,
-    /// What an upload may send.
-    window: Option<Arc<Semaphore>>,
+    hello: Arc<Hello>,
 }
 
 impl Client {
@@ -106,7 +76,11 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::over`].
-    pub async fn on(mut stream: Stream, packed: bool, way: Option<Arc<dyn Way>>) -> Result<Client, HostError> {
+    pub async fn on(
+        mut stream: Stream,
+        packed: bool,
+        reconnect: Option<Arc<dyn Reconnect>>,
+    ) -> Result<Client, HostError> {
         let hello = match tokio::time::timeout(HELLO, stream.read(&mut || ())).await {
             Ok(Ok(Some(Frame::Hello(hello)))) => hello,
             Ok(Ok(_)) => return Err(lost("the agent ended, or said something else than hello")),
@@ -120,18 +94,11 @@ impl Client {
             );
             return Err(HostError::Connection(text));
         }
-        let shared = Arc::new(Shared {
-            next: AtomicU64::new(1),
-            pending: Mutex::default(),
-            cancelled: watch::Sender::new(BTreeMap::new()),
-            beats: AtomicUsize::new(0),
-            keeps: hello.session.is_some(),
-            packed,
-        });
+        let pending = Arc::new(Pending::new(hello.session.is_some()));
         let (frames, queue) = mpsc::channel::<Outgoing>(4);
-        let again = way.zip(hello.session.clone());
-        tokio::spawn(line::keep(stream, queue, shared.clone(), packed, again));
-        Ok(Client { frames, shared, hello: Arc::new(hello) })
+        let resume = reconnect.zip(hello.session.clone());
+        tokio::spawn(transport::keep(stream, queue, pending.clone(), packed, resume));
+        Ok(Client { frames, pending, packed, hello: Arc::new(hello) })
     }
 
     /// What the agent said of itself.
@@ -141,7 +108,7 @@ impl Client {
 
     /// Whether nothing will be answered any more.
     pub fn is_dead(&self) -> bool {
-        lock(&self.shared.pending).dead.is_some()
+        self.pending.is_dead()
     }
 
     /// Asks for one operation on one root and waits for the answer.
@@ -149,10 +116,10 @@ impl Client {
     /// # Errors
     /// Those of the operation; [`HostError::Connection`]: the answer is lost, and whether the effect happened is unknown.
     pub async fn call(&self, root: &str, op: Op) -> Result<Reply, HostError> {
-        let (id, answer) = self.shared.register(root, None)?;
-        let _forget = Forget { shared: &self.shared, id };
+        let (id, answer) = self.pending.register(root, None)?;
+        let _forget = self.pending.forget_at_end(id);
         self.ask(id, root, op).await?;
-        answer.await.unwrap_or_else(|_| Err(self.shared.why()))
+        answer.await.unwrap_or_else(|_| Err(self.pending.why()))
     }
 
     /// Sends blobs, whose bytes `source` gives one after the other in the order of `blobs`. An early answer (no room,
@@ -166,12 +133,12 @@ impl Client {
     ) -> Result<Reply, HostError> {
         let total = blobs.iter().map(|(_, size)| size).sum();
         let window = Arc::new(Semaphore::new(usize::try_from(WINDOW).unwrap_or(PIECE)));
-        let (id, mut answer) = self.shared.register(root, Some(window.clone()))?;
-        let _forget = Forget { shared: &self.shared, id };
+        let (id, mut answer) = self.pending.register(root, Some(window.clone()))?;
+        let _forget = self.pending.forget_at_end(id);
         self.ask(id, root, Op::Upload { epoch, blobs }).await?;
         let sent = tokio::select! {
             biased;
-            early = &mut answer => return early.unwrap_or_else(|_| Err(self.shared.why())),
+            early = &mut answer => return early.unwrap_or_else(|_| Err(self.pending.why())),
             sent = self.pump(id, &window, total, source) => sent,
         };
         if let Err(error) = &sent {
@@ -180,10 +147,10 @@ impl Client {
                 Ok(Err(gone @ (HostError::Connection(_) | HostError::Interrupted(_)))) => gone,
                 // Whatever the agent says is only that the upload ended early.
                 Ok(_) => HostError::Io(format!("the blobs for the upload to {root} cannot be read: {error}")),
-                Err(_) => self.shared.why(),
+                Err(_) => self.pending.why(),
             });
         }
-        answer.await.unwrap_or_else(|_| Err(self.shared.why()))
+        answer.await.unwrap_or_else(|_| Err(self.pending.why()))
     }
 
     async fn pump(
@@ -224,7 +191,7 @@ impl Client {
     /// Packs a piece here, where others need not wait for it, and hands it on.
     async fn data(&self, call: u64, bytes: Vec<u8>, level: i32) -> io::Result<()> {
         let frame = Frame::Data { call, bytes };
-        let bytes = if self.shared.packed { frame.encode_packed(level)? } else { frame.encode()? };
+        let bytes = if self.packed { frame.encode_packed(level)? } else { frame.encode()? };
         self.frames.send(Outgoing::Data(bytes)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
@@ -232,7 +199,7 @@ impl Client {
     /// held root makes a wish to cancel its run known within that time ([`Client::cancellations`]).
     pub fn heartbeat(&self, root: &str, every: Duration) -> Heartbeat {
         let (client, root) = (self.clone(), root.to_owned());
-        let beats = Beats::new(self.shared.clone());
+        let beats = Beats::new(self.pending.clone());
         let task = tokio::spawn(async move {
             let _beats = beats;
             let mut rhythm = tokio::time::interval(every);
@@ -249,12 +216,12 @@ impl Client {
 
     /// The roots whose run a person asked to stop, and who that was.
     pub fn cancellations(&self) -> watch::Receiver<BTreeMap<String, String>> {
-        self.shared.cancelled.subscribe()
+        self.pending.cancellations()
     }
 
     async fn ask(&self, id: u64, root: &str, op: Op) -> Result<(), HostError> {
         let call = Frame::Call(Box::new(Call { id, root: root.to_owned(), op }));
-        self.frames.send(Outgoing::Call(Arc::new(call))).await.map_err(|_| self.shared.why())
+        self.frames.send(Outgoing::Call(Arc::new(call))).await.map_err(|_| self.pending.why())
     }
 }
 
@@ -268,12 +235,12 @@ impl Drop for Heartbeat {
 }
 
 /// Counts a heartbeat while it beats.
-struct Beats(Arc<Shared>);
+struct Beats(Arc<Pending>);
 
 impl Beats {
-    fn new(shared: Arc<Shared>) -> Beats {
-        shared.beats.fetch_add(1, Ordering::Relaxed);
-        Beats(shared)
+    fn new(pending: Arc<Pending>) -> Beats {
+        pending.beats.fetch_add(1, Ordering::Relaxed);
+        Beats(pending)
     }
 }
 
@@ -281,121 +248,4 @@ impl Drop for Beats {
     fn drop(&mut self) {
         self.0.beats.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A caller that stops waiting leaves nothing behind.
-struct Forget<'a> {
-    shared: &'a Shared,
-    id: u64,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        lock(&self.shared.pending).calls.remove(&self.id);
-    }
-}
-
-type Answered = oneshot::Receiver<Result<Reply, HostError>>;
-
-impl Shared {
-    fn register(&self, root: &str, window: Option<Arc<Semaphore>>) -> Result<(u64, Answered), HostError> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (answer, answered) = oneshot::channel();
-        let mut pending = lock(&self.pending);
-        if let Some(why) = &pending.dead {
-            return Err(lost(why));
-        }
-        pending.calls.insert(id, Waiting { root: root.to_owned(), answer, sent: None, window });
-        Ok((id, answered))
-    }
-
-    /// What came from the agent.
-    pub(super) fn take(&self, frame: Frame) {
-        match frame {
-            Frame::Answer(answer) => {
-                let Answer { id, result, cancelled } = *answer;
-                // First the wish, then the answer: who was answered finds the wish that came with it.
-                let root = lock(&self.pending).calls.get(&id).map(|waiting| waiting.root.clone());
-                if let Some(root) = root {
-                    self.note_cancelled(root, cancelled);
-                }
-                self.settle(id, result);
-            }
-            Frame::Credit { call, bytes } => {
-                if let Some(window) = lock(&self.pending).calls.get(&call).and_then(|waiting| waiting.window.as_ref()) {
-                    // An agent gives back what it took, never more: a larger number would be a broken one.
-                    window.add_permits(usize::try_from(bytes.min(WINDOW)).unwrap_or(0));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Answers a call.
-    pub(super) fn settle(&self, id: u64, result: Result<Reply, HostError>) {
-        let mut pending = lock(&self.pending);
-        if self.keeps {
-            pending.got.push(id);
-        }
-        if let Some(waiting) = pending.calls.remove(&id) {
-            let _ = waiting.answer.send(result);
-        }
-    }
-
-    /// A call is about to be given to a stream: from now on it has to be carried again when that is lost.
-    pub(super) fn sending(&self, frame: &Arc<Frame>) {
-        if let Frame::Call(call) = &**frame
-            && let Some(waiting) = lock(&self.pending).calls.get_mut(&call.id)
-        {
-            waiting.sent = Some(frame.clone());
-        }
-    }
-
-    /// Whether an upload is under way.
-    pub(super) fn uploads(&self) -> bool {
-        lock(&self.pending).calls.values().any(|waiting| waiting.window.is_some())
-    }
-
-    /// The answers that arrived since this was asked last.
-    pub(super) fn got(&self) -> Vec<u64> {
-        std::mem::take(&mut lock(&self.pending).got)
-    }
-
-    /// The calls that were given to a stream and have no answer, by number. An upload is not taken up where it was: what
-    /// was under way is lost, and who asked for it asks again what is missing.
-    pub(super) fn unanswered(&self) -> BTreeMap<u64, Arc<Frame>> {
-        let mut pending = lock(&self.pending);
-        let uploads = pending.calls.extract_if(|_, waiting| waiting.window.is_some() && waiting.sent.is_some());
-        for (_, waiting) in uploads.collect::<Vec<_>>() {
-            let text = "the connection broke during the upload".to_owned();
-            let _ = waiting.answer.send(Err(HostError::Interrupted(text)));
-        }
-        pending.calls.iter().filter_map(|(id, waiting)| Some((*id, waiting.sent.clone()?))).collect()
-    }
-
-    fn note_cancelled(&self, root: String, by: Option<String>) {
-        self.cancelled.send_if_modified(|all| match by {
-            Some(by) => all.insert(root, by.clone()) != Some(by),
-            None => all.remove(&root).is_some(),
-        });
-    }
-
-    /// Nothing will be answered any more: everyone who waits hears why.
-    pub(super) fn die(&self, why: &str) {
-        let mut pending = lock(&self.pending);
-        pending.dead.get_or_insert_with(|| why.to_owned());
-        for (_, waiting) in pending.calls.drain() {
-            let _ = waiting.answer.send(Err(lost(why)));
-        }
-    }
-
-    fn why(&self) -> HostError {
-        lost(lock(&self.pending).dead.as_deref().unwrap_or("the connection to the agent was closed"))
-    }
-}
-
-fn lost(why: &str) -> HostError {
-    HostError::Connection(format!(
-        "{why}; whether what was asked for happened is unknown until the host is observed again"
-    ))
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::beneath::at;
-use super::root::{Root, list};
+use super::root::{Root, compact_json, list};
 use super::stamps::{Known, Stamp, Stamps, nanos_now};
 use super::wire::HostError;
 use crate::artifact::manifest::{Entry, Manifest, Node};
@@ -85,9 +85,7 @@ impl Contents {
 
     /// Keeps it.
     pub fn save(&self, root: &Root, name: &ReleaseName) -> Result<(), HostError> {
-        // On one line: thousands of files are written and read with every deployment.
-        let bytes = serde_json::to_vec(self)
-            .map_err(|error| HostError::Io(format!("cannot write the manifest of {name} as JSON: {error}")))?;
+        let bytes = compact_json(&format!("the manifest of {name}"), self)?;
         root.write(&file_name(name), &bytes)
     }
 

@@ -1,6 +1,7 @@
 //! How a controller finds its agent again when the stream between them was lost: a socket with a name that only the two
 //! know, in the abstract namespace, so that neither a full nor a read-only disk is in the way. Knows streams, no calls.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::linux::net::SocketAddrExt;
@@ -8,28 +9,29 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 use super::frame::Frame;
+use super::token::token;
 
-/// Who knocks and says nothing is sent away.
+/// Who connects and says nothing is sent away.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where an agent is found again.
-pub struct Door {
+/// Where a controller whose stream was lost resumes its session.
+pub struct ResumeListener {
     listener: UnixListener,
     /// What the controller has to know.
     pub session: String,
+    /// How long the agent waits for it.
+    pub lingers: Duration,
 }
 
-impl Door {
+impl ResumeListener {
     /// A new one.
     ///
     /// # Errors
     /// There is no randomness, or no socket.
-    pub fn open() -> io::Result<Door> {
-        let mut bytes = [0; 16];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let session: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    pub fn bind(lingers: Duration) -> io::Result<ResumeListener> {
+        let session = token()?;
         let listener = UnixListener::bind_addr(&address(&session)?)?;
-        Ok(Door { listener, session })
+        Ok(ResumeListener { listener, session, lingers })
     }
 
     /// Waits for somebody of the same user who asks for the calls of this session: the stream, and what it waits for.
@@ -61,7 +63,9 @@ fn greet(mut stream: UnixStream) -> io::Result<Option<(UnixStream, Vec<u64>)>> {
 /// # Errors
 /// The streams cannot be had. An agent that is gone is no error: it is said to the controller.
 pub fn bridge(session: &str) -> io::Result<()> {
-    let (mut input, mut output) = (io::stdin(), io::stdout());
+    // Not through a buffer of ours: an answer would wait in it.
+    let mut input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
+    let mut output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
     let Ok(mut agent) = UnixStream::connect_addr(&address(session)?) else {
         return Frame::Bye.write(&mut output);
     };
@@ -75,16 +79,14 @@ pub fn bridge(session: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands on what comes as it comes: a pipe that waits for more would delay every answer.
+/// Hands on what comes as it comes. Not `io::copy`: that splices, and a splice that waits for a socket keeps the pipe
+/// locked, so that whoever reads the pipe gets nothing either.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(n) => {
-                to.write_all(&buffer[..n])?;
-                to.flush()?;
-            }
+            Ok(n) => to.write_all(&buffer[..n])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -285,6 +285,14 @@ pub fn list(dir: &Path) -> Result<Vec<fs::DirEntry>, HostError> {
     }
 }
 
+/// A value of ours on one line: thousands of files are written and read with every deployment.
+///
+/// # Errors
+/// [`HostError::Io`]: `what` cannot be said in JSON.
+pub fn compact_json<T: serde::Serialize>(what: &str, value: &T) -> Result<Vec<u8>, HostError> {
+    serde_json::to_vec(value).map_err(|error| HostError::Io(format!("cannot write {what} as JSON: {error}")))
+}
+
 /// A value of ours as JSON.
 pub fn json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, HostError> {
     serde_json::to_vec_pretty(value).map_err(|error| HostError::Io(format!("cannot write a record as JSON: {error}")))

@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use super::beneath::{Dir, at, check};
 use super::blobs::{self, Blobs, Placed};
 use super::contents::{Contents, canonical};
-use super::root::{Root, remove};
+use super::root::{Root, compact_json, remove};
 use super::stamps::Stamps;
 use super::wire::{HostError, Reply};
 use crate::artifact::delta::Listing;
@@ -41,7 +41,7 @@ pub fn missing(root: &Root, listing: Listing) -> Result<Reply, HostError> {
     }
     let free_bytes = room_for(root, bytes)?;
     let place = root.own(OFFERED);
-    let bytes = serde_json::to_vec(&manifest).map_err(|error| HostError::Io(error.to_string()))?;
+    let bytes = compact_json("the manifest that was offered", &manifest)?;
     std::fs::write(&place, bytes).map_err(at("write", &place))?;
     Ok(Reply::Missing { blobs: wanted, free_bytes })
 }

@@ -15,7 +15,7 @@ use super::exec::{Exec, Input, Output};
 use super::program::{Program, Programs};
 use super::script::{self, Marker};
 use crate::host::client::Client;
-use crate::host::line::{Stream, Way};
+use crate::host::transport::{Reconnect, Stream};
 
 /// Where agents are kept, unless the state file says otherwise.
 pub const DIR: &str = "~/.cache/soll/agents";
@@ -38,7 +38,7 @@ pub enum Started<T> {
     Full,
 }
 
-/// Starts the agent in this directory, if it is there. `way`: how to find it again when the connection is lost.
+/// Starts the agent in this directory, if it is there. `reconnect`: how to find it again when the connection is lost.
 ///
 /// # Errors
 /// It cannot run there: why, and what to do.
@@ -46,10 +46,10 @@ pub async fn start(
     connection: &Arc<Connection>,
     programs: &Programs,
     dir: &str,
-    way: Option<Arc<dyn Way>>,
+    reconnect: Option<Arc<dyn Reconnect>>,
 ) -> Result<Started<Client>, SshError> {
     // The agent waits somewhat longer than anybody tries to reach it.
-    let how = format!("--linger={}", way.as_ref().map_or(0, |way| way.patience().as_secs() + MARGIN));
+    let how = format!("--linger={}", reconnect.as_ref().map_or(0, |how| how.patience().as_secs() + MARGIN));
     let stream = match begin(connection, programs, dir, &how).await? {
         Started::Agent(stream) => stream,
         Started::Missing(program) => return Ok(Started::Missing(program)),
@@ -60,7 +60,7 @@ pub async fn start(
                     (`[agents]` in the controller's settings; the static one runs everywhere)";
         SshError::new(&connection.place, Phase::Agent, why, cure)
     };
-    let client = Client::on(stream, true, way).await.map_err(|error| broken(error.to_string()))?;
+    let client = Client::on(stream, true, reconnect).await.map_err(|error| broken(error.to_string()))?;
     let binary = client.hello().binary.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
     let ours = programs.0.values().any(|program| binary == format!("soll-{}", program.digest));
     if !ours {
@@ -173,7 +173,12 @@ async fn put_as(connection: &Arc<Connection>, program: &Program, dir: &str, pack
 
 fn marker(connection: &Connection) -> Result<Marker, SshError> {
     Marker::new().map_err(|error| {
-        SshError::new(&connection.place, Phase::Agent, format!("no random number: {error}"), "is there a /dev/urandom?")
+        SshError::new(
+            &connection.place,
+            Phase::Agent,
+            format!("no random number: {error}"),
+            "is the system call `getrandom` forbidden to this process?",
+        )
     })
 }
 

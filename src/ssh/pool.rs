@@ -16,7 +16,7 @@ use super::program::Programs;
 use super::settings::{Accepted, Place, Settings};
 use crate::host::client::Client;
 use crate::host::frame::Hello;
-use crate::host::line::{Stream, Way};
+use crate::host::transport::{Reconnect, Stream};
 use crate::host::wire::{HostError, Op, Reply};
 
 /// All hosts. Cheap to share behind an `Arc`.
@@ -84,8 +84,8 @@ impl Pool {
     /// # Errors
     /// The host cannot be reached, or runs no agent: where, in which phase, why, and what to do.
     pub async fn agent(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Client, HostError> {
-        let way = WayBack { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::default() };
-        Ok(self.started(endpoint, &self.host(endpoint), Some(Arc::new(way))).await?)
+        let reconnector = Reconnector { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::default() };
+        Ok(self.started(endpoint, &self.host(endpoint), Some(Arc::new(reconnector))).await?)
     }
 
     /// An operation that holds nothing, by an agent that all share. A connection that broke since it was last used is
@@ -142,18 +142,19 @@ impl Pool {
         &self,
         endpoint: &Endpoint,
         host: &Arc<Host>,
-        way: Option<Arc<WayBack>>,
+        reconnector: Option<Arc<Reconnector>>,
     ) -> Result<Client, SshError> {
         let programs = self.programs(endpoint).await?;
         let dir = endpoint.agent_dir.as_deref().unwrap_or(DIR);
         let (mut turn, mut done) = (None, false);
         loop {
             let connection = self.connection(endpoint, host).await?;
-            let way = way.clone().filter(|_| !self.settings.reattach.is_zero());
-            if let Some(way) = &way {
-                way.uses(&connection);
+            let reconnector = reconnector.clone().filter(|_| !self.settings.reattach.is_zero());
+            if let Some(reconnector) = &reconnector {
+                reconnector.uses(&connection);
             }
-            match agent::start(&connection, &programs, dir, way.map(|way| way as Arc<dyn Way>)).await? {
+            let reconnector = reconnector.map(|reconnector| reconnector as Arc<dyn Reconnect>);
+            match agent::start(&connection, &programs, dir, reconnector).await? {
                 Started::Agent(client) => return Ok(client),
                 // The next one is another connection.
                 Started::Full => {}
@@ -252,23 +253,23 @@ impl Pool {
 }
 
 /// How an agent of a run is reached again.
-struct WayBack {
+struct Reconnector {
     pool: Arc<Pool>,
     endpoint: Endpoint,
     /// The connection that it was reached over last.
     used: Mutex<Weak<Connection>>,
 }
 
-impl WayBack {
+impl Reconnector {
     fn uses(&self, connection: &Arc<Connection>) {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(connection);
     }
 }
 
-impl Way for WayBack {
-    fn again<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>> {
+impl Reconnect for Reconnector {
+    fn reconnect<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>> {
         Box::pin(async move {
-            let WayBack { pool, endpoint, used } = self;
+            let Reconnector { pool, endpoint, used } = self;
             let old = used.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
             if let Some(old) = old.filter(|_| silent) {
                 old.give_up();

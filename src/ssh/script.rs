@@ -2,6 +2,8 @@
 //! login shell takes them (single quotes, one line, no `!`), and everything variable in them is a word of letters that
 //! mean nothing to a shell.
 
+use crate::host::token::token;
+
 /// Starts the agent whose digest is given for this kind of machine, or says what is in the way. Arguments: the marker in
 /// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each program. A file of another
 /// size is what a crash has left of one.
@@ -51,11 +53,9 @@ impl Marker {
     /// # Errors
     /// There is no randomness to be had.
     pub fn new() -> std::io::Result<Marker> {
-        use std::io::Read;
-        let mut bytes = [0; 16];
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let half = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Marker([half(&bytes[..8]), half(&bytes[8..])]))
+        let whole = token()?;
+        let (one, other) = whole.split_at(whole.len() / 2);
+        Ok(Marker([one.to_owned(), other.to_owned()]))
     }
 
     /// What an answer starts with.

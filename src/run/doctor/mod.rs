@@ -6,7 +6,6 @@ pub mod host;
 mod sudo;
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use super::finding::Findings;
 use super::reach::{self, ask};
 use super::task::values;
 use crate::host::examine::{Examine, Examined};
+use crate::host::token::token;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::calls::{Call, calls};
 use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
@@ -177,13 +177,8 @@ pub fn bearers(env: &Environment) -> Vec<String> {
 
 /// New for every question.
 fn nonce() -> String {
-    let mut bytes = [0; 32];
     // Without random numbers the digests are as good as unkeyed: then none is asked to be anything else than unequal.
-    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    match read {
-        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
-        Err(_) => format!("{:?}{}", std::time::Instant::now(), std::process::id()),
-    }
+    token().unwrap_or_else(|_| format!("{:?}{}", std::time::Instant::now(), std::process::id()))
 }
 
 /// The findings of one host are told once, however many environments it has.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal};
 use soll::host::client::Client;
-use soll::host::line::{Stream, Way};
+use soll::host::transport::{Reconnect, Stream};
 use soll::host::wire::HostError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -123,8 +123,8 @@ fn program(how: &str) -> Child {
     command.spawn().unwrap()
 }
 
-impl Way for Wire {
-    fn again<'a>(&'a self, session: &'a str, _silent: bool) -> BoxFuture<'a, Result<Stream, HostError>> {
+impl Reconnect for Wire {
+    fn reconnect<'a>(&'a self, session: &'a str, _silent: bool) -> BoxFuture<'a, Result<Stream, HostError>> {
         Box::pin(async move {
             if !self.open.load(Ordering::SeqCst) {
                 return Err(HostError::Connection("the cable is out".to_owned()));

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::net::{Fault, Host, Net, go_on, peak, stopped};
 use crate::crash::points::long;
 use crate::ssh::server::keygen;
@@ -273,4 +275,33 @@ fn a_cut_that_was_noticed_is_mended() {
     assert_eq!(run.wait(), Some(0), "{}", world.read("log"));
     assert!(world.read("log").contains("is reached again"), "{}", world.read("log"));
     assert_eq!((host.runs().as_str(), world.read("ran").as_str()), ("b", "ran\n"));
+}
+
+#[test]
+fn an_agent_that_stands_still() {
+    let net = Net::new();
+    let host = net.host(1, "");
+    let waits = "[[environments.app.hooks]]\nname = \"waits\"\nphase = \"prepare\"\nrun = \"\"\"\n\
+                 test $SOLL_SHA = <a> && exit\ntouch $DIR/began; while [ ! -e $DIR/go ]; do sleep 0.02; done\"\"\"\n";
+    let mut world = ready(&net, &host, waits);
+    world.set("SOLL_REATTACH", "1s");
+    let run = world.start("apply", "log");
+    until("the hook waits", || world.path("began").exists().then_some(()));
+    let agents = host.agents();
+    let signal = |signal: Signal| {
+        for agent in &agents {
+            // Its sshd answers all the same: only that the agent says nothing tells.
+            let _ = kill_process(Pid::from_raw(agent.pid).unwrap(), signal);
+        }
+    };
+    signal(Signal::STOP);
+    let (exit, said) = (run.wait(), world.read("log"));
+    assert_eq!(exit, Some(6), "{said}");
+    assert!(said.contains("web1") && said.contains("said nothing for 20 s"), "{said}");
+    world.write("go", "");
+    signal(Signal::CONT);
+    assert_eq!(host.runs(), "a");
+    let is_old = |pid: i32| agents.iter().any(|agent| agent.pid == pid);
+    until("it sees that nobody listens", || (!host.agents().iter().any(|agent| is_old(agent.pid))).then_some(()));
+    converges(&world, &host);
 }

@@ -1,22 +1,21 @@
-//! The typed operations of one host and the frames that carry them. The same operations serve this machine and,
+//! The typed operations of one host; [`reply`]: what they give. The same operations serve this machine and,
 //! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
+
+mod reply;
 
 use std::time::Duration;
 
+pub use reply::{Answer, CommandResult, Exit, GateResult, HostError, Reply};
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Convert, Survey, Surveyed};
-use super::examine::{Examine, Examined};
-use super::provision::{Provision, Provisioned};
+use super::convert::{Convert, Survey};
+use super::examine::Examine;
+use super::provision::Provision;
 use super::trial::Trial;
 use crate::artifact::delta::Listing;
-use crate::artifact::manifest::Manifest;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
-use crate::model::observed::{Attempt, DriftReport, HostState};
-use crate::model::record::{
-    Command, Confirmed, Holder, Migration, Probation, Quarantine, QuarantineKey, Refusal, Release, Stopped,
-};
+use crate::model::record::{Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped};
 
 /// One request about one root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -311,141 +310,5 @@ impl std::fmt::Debug for Secret {
 impl Drop for Secret {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.0);
-    }
-}
-
-/// The answer to one call.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Answer {
-    pub id: u64,
-    pub result: Result<Reply, HostError>,
-    /// A person asked this run to stop (any reply may say so).
-    pub cancelled: Option<String>,
-}
-
-/// What an operation gives.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reply {
-    Done,
-    State(Box<HostState>),
-    /// The root is held; what the host did by itself before is in the state.
-    Acquired(Box<HostState>),
-    Missing {
-        blobs: Vec<Digest>,
-        free_bytes: u64,
-    },
-    Uploaded {
-        bytes: u64,
-    },
-    Extracted {
-        copied: u64,
-        received: u64,
-    },
-    Gate(GateResult),
-    Command(CommandResult),
-    Sealed {
-        tree: Digest,
-    },
-    Attempt(Attempt),
-    /// A figure, or why there is none.
-    Figure(Result<f64, String>),
-    Confirmed,
-    /// Where the host is now.
-    Returned {
-        to: ReleaseName,
-    },
-    Pruned {
-        removed: Vec<ReleaseName>,
-        kept_in_use: Vec<ReleaseName>,
-    },
-    Retried {
-        lifted: u32,
-    },
-    Drift(DriftReport),
-    Manifest(Manifest),
-    Examined(Box<Examined>),
-    Surveyed(Box<Surveyed>),
-    /// The release that the checkout became; `None`: it is a checkout again.
-    Converted {
-        name: Option<ReleaseName>,
-    },
-    Provisioned(Vec<Provisioned>),
-}
-
-/// What a gate says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GateResult {
-    pub pass: bool,
-    pub evidence: String,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandResult {
-    pub exit: Exit,
-    /// Standard output and error together, the first and the last part where there was too much.
-    pub output: String,
-    pub millis: u64,
-}
-
-/// The end of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Exit {
-    Code(i32),
-    Signal(i32),
-    TimedOut,
-}
-
-impl CommandResult {
-    /// Exit code 0.
-    pub fn ok(&self) -> bool {
-        self.exit == Exit::Code(0)
-    }
-
-    /// `exit code 1: last line of the output`.
-    pub fn evidence(&self) -> String {
-        let end = match self.exit {
-            Exit::Code(code) => format!("exit code {code}"),
-            Exit::Signal(signal) => format!("killed by signal {signal}"),
-            Exit::TimedOut => format!("still running after {} ms and was killed", self.millis),
-        };
-        match self.output.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{end}: {}", line.trim()),
-            None => end,
-        }
-    }
-}
-
-/// Why an operation was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostError {
-    /// The host could not be reached, or the answer was lost: whether the effect happened is unknown.
-    #[error("{0}")]
-    Connection(String),
-    /// The connection broke during an upload and stands again: what is complete was kept, the rest is still to be sent.
-    #[error("{0}")]
-    Interrupted(String),
-    #[error("{refusal}")]
-    Refused { refusal: Refusal },
-    #[error("{root} is held by {} since {}", holder.who, holder.since)]
-    Locked { root: String, holder: Box<Holder> },
-    /// What the configuration asks for cannot be had here: a shared file is missing, a variable is absent.
-    /// A verdict, not an accident.
-    #[error("{0}")]
-    Precondition(String),
-    /// The operating system said no: object, place, reason.
-    #[error("{0}")]
-    Io(String),
-    /// Contents do not match their digest.
-    #[error("{0}")]
-    Integrity(String),
-}
-
-impl From<Refusal> for HostError {
-    fn from(refusal: Refusal) -> Self {
-        HostError::Refused { refusal }
     }
 }

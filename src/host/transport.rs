@@ -1,4 +1,4 @@
-//! The stream to one agent, and the next one when it is lost: frames go out in order, answers come in, and a call that was
+//! The transport to one agent: its stream, and the next one when it is lost: frames go out in order, answers come in, and a call that was
 //! on its way is never given up before the agent itself is. Knows frames, not what they ask for.
 
 use std::io;
@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::client::Shared;
 use super::frame::{self, FAST, Frame};
+use super::pending::Pending;
 use super::session::lock;
 use super::wire::HostError;
 
@@ -31,12 +31,12 @@ pub struct Stream {
 }
 
 /// How to reach an agent that was reached before.
-pub trait Way: Send + Sync {
+pub trait Reconnect: Send + Sync {
     /// Another stream to the agent of this session. `silent`: the old one did not end, it only carries nothing any more.
     ///
     /// # Errors
     /// It cannot be had now; it may be later.
-    fn again<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>>;
+    fn reconnect<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>>;
     /// How long to try.
     fn patience(&self) -> Duration;
 }
@@ -71,33 +71,33 @@ enum End {
     },
 }
 
-/// Keeps the line until nobody needs it, or until it is lost for good.
+/// Carries frames until nobody needs it, or until it is lost for good.
 pub(super) async fn keep(
     mut stream: Stream,
     mut queue: mpsc::Receiver<Outgoing>,
-    shared: Arc<Shared>,
+    pending: Arc<Pending>,
     packed: bool,
-    again: Option<(Arc<dyn Way>, String)>,
+    resume: Option<(Arc<dyn Reconnect>, String)>,
 ) {
     loop {
-        match exchange(&mut stream, &mut queue, &shared, packed).await {
+        match exchange(&mut stream, &mut queue, &pending, packed).await {
             End::Done => return farewell(stream).await,
             End::Lost { why, silent } => {
-                if let Some((way, _)) = &again {
+                if let Some((reconnect, _)) = &resume {
                     tracing::warn!(
                         why,
                         "an agent is lost; it is tried for {} s to reach it again",
-                        way.patience().as_secs()
+                        reconnect.patience().as_secs()
                     );
                 }
-                let back = match &again {
-                    Some((way, session)) => reattach(&**way, session, silent, &shared, packed).await,
+                let back = match &resume {
+                    Some((reconnect, session)) => reattach(&**reconnect, session, silent, &pending, packed).await,
                     None => Err(String::new()),
                 };
                 match back {
                     Ok(new) => stream = new,
-                    Err(and) if and.is_empty() => return shared.die(&why),
-                    Err(and) => return shared.die(&format!("{why}; {and}")),
+                    Err(and) if and.is_empty() => return pending.die(&why),
+                    Err(and) => return pending.die(&format!("{why}; {and}")),
                 }
             }
         }
@@ -111,14 +111,14 @@ async fn farewell(mut stream: Stream) {
     while let Ok(Some(_)) = stream.read(&mut || ()).await {}
 }
 
-async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, shared: &Shared, packed: bool) -> End {
+async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, pending: &Pending, packed: bool) -> End {
     let heard = Mutex::new(Instant::now());
     let Stream { output, input } = stream;
     let lost = |why: String| End::Lost { why, silent: false };
     let reading = async {
         loop {
             match read(output, &mut || *lock(&heard) = Instant::now()).await {
-                Ok(Some(frame)) => shared.take(frame),
+                Ok(Some(frame)) => pending.take(frame),
                 Ok(None) => return lost("the agent ended the connection".to_owned()),
                 Err(error) => return lost(format!("the connection to the agent broke: {error}")),
             }
@@ -128,9 +128,9 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, sha
         while let Some(next) = queue.recv().await {
             // Before anything is waited for: this may be dropped at any such point, and a call must not be lost with it.
             if let Outgoing::Call(frame) = &next {
-                shared.sending(frame);
+                pending.sending(frame);
             }
-            let got = shared.got();
+            let got = pending.got();
             let mut sent = Ok(());
             if !got.is_empty() {
                 sent = send(input, &Frame::Got(got), false).await;
@@ -144,7 +144,7 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, sha
             if let Err(error) = sent {
                 // A frame that is too long harms its own call alone.
                 if let (Some(call), io::ErrorKind::InvalidInput) = (next.call(), error.kind()) {
-                    shared.settle(call, Err(HostError::Io(format!("cannot ask the agent: {error}"))));
+                    pending.settle(call, Err(HostError::Io(format!("cannot ask the agent: {error}"))));
                 } else {
                     return lost(format!("the connection to the agent broke: {error}"));
                 }
@@ -157,10 +157,10 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, sha
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             // Only who is asked all the time has something to say all the time.
-            if shared.beats.load(Ordering::Relaxed) == 0 {
+            if pending.beats.load(Ordering::Relaxed) == 0 {
                 since = Instant::now();
             }
-            let patience = if shared.uploads() { CROWDED } else { SILENCE };
+            let patience = if pending.uploads() { CROWDED } else { SILENCE };
             if since.max(*lock(&heard)).elapsed() > patience {
                 let why = format!("the agent said nothing for {} s", patience.as_secs());
                 return End::Lost { why, silent: true };
@@ -176,17 +176,17 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, sha
 
 /// Another stream on which the session goes on; the reason where there is none.
 async fn reattach(
-    way: &dyn Way,
+    how: &dyn Reconnect,
     session: &str,
     mut silent: bool,
-    shared: &Shared,
+    pending: &Pending,
     packed: bool,
 ) -> Result<Stream, String> {
-    let (until, mut pause) = (Instant::now() + way.patience(), PAUSE.0);
+    let (until, mut pause) = (Instant::now() + how.patience(), PAUSE.0);
     loop {
         let attempt = async {
-            let mut stream = way.again(session, silent).await.map_err(|error| Some(error.to_string()))?;
-            let greeted = tokio::time::timeout(GREETING, resume(&mut stream, shared, packed)).await;
+            let mut stream = how.reconnect(session, silent).await.map_err(|error| Some(error.to_string()))?;
+            let greeted = tokio::time::timeout(GREETING, resume(&mut stream, pending, packed)).await;
             let silence = || Some(format!("it did not answer within {} s", GREETING.as_secs()));
             greeted.map_err(|_| silence())??;
             Ok(stream)
@@ -201,7 +201,7 @@ async fn reattach(
         // A connection that was given up once is not the one that comes next.
         silent = false;
         if Instant::now() + pause >= until {
-            return Err(format!("it could not be reached again within {} s: {why}", way.patience().as_secs()));
+            return Err(format!("it could not be reached again within {} s: {why}", how.patience().as_secs()));
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);
@@ -209,9 +209,10 @@ async fn reattach(
 }
 
 /// Says what is waited for, and sends again what never arrived. `Err(None)`: the agent is not there any more.
-async fn resume(stream: &mut Stream, shared: &Shared, packed: bool) -> Result<(), Option<String>> {
+async fn resume(stream: &mut Stream, pending: &Pending, packed: bool) -> Result<(), Option<String>> {
     let broken = |error: io::Error| Some(error.to_string());
-    let waiting = shared.unanswered();
+    pending.interrupt_uploads();
+    let waiting = pending.unanswered();
     stream.send(&Frame::Resume(waiting.keys().copied().collect()), false).await.map_err(broken)?;
     let known = match stream.read(&mut || ()).await.map_err(broken)? {
         Some(Frame::Resumed(known)) => known,
