@@ -49,8 +49,9 @@ pub const HOST: &[&str] = &[
     "host.prune.after-removal",
 ];
 
-/// Places of the host in what is no part of a run: trials, and the conversion of a checkout.
+/// Places of the host beside an ordinary run: a bundle that it fetches itself, trials, and the conversion of a checkout.
 pub const BESIDE: &[&str] = &[
+    "host.fetch.after-unpack",
     "host.trial.after-build",
     "host.convert.after-journal",
     "host.convert.after-step",

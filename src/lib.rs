@@ -31,7 +31,8 @@
 //! - `model` imports no other room; `plan` only `model`; `journal` those two. None of the three knows I/O, a clock or
 //!   tokio, so a plan of the same facts is the same bytes, and the laws are proven on the code that ships.
 //! - `host` and `health` serve each other's calls through the trait `host::ops::Prober`; `host` takes from `artifact`
-//!   the form of a manifest only. `store` knows events, not who makes them. No room below `run` knows `run`.
+//!   the form of a manifest, and its store where it fetches for itself (`host::fetch`). `store` knows events, not who
+//!   makes them. No room below `run` knows `run`.
 //! - `ssh` knows `host::client` and the digest of a program, and gives clients; only `run::reach` decides whether a host is
 //!   this machine or behind SSH, so that everything above says "host" and means both.
 //! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit: losing

@@ -19,4 +19,4 @@ pub mod tree;
 pub mod unpack;
 
 mod download;
-mod files;
+pub mod files;

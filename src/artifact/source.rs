@@ -47,6 +47,14 @@ pub enum Location {
 pub struct BadLocation(String);
 
 impl Location {
+    /// As it was written, with what is secret in it: for whoever fetches from there. Never to be shown.
+    pub fn address(&self) -> String {
+        match self {
+            Location::Http(url) => url.to_string(),
+            Location::File(path) => path.display().to_string(),
+        }
+    }
+
     /// The last part of the path, where it is a plain file name; `bundle` otherwise. Safe to use as a file name.
     pub fn file_name(&self) -> String {
         let name = match self {

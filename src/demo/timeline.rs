@@ -308,7 +308,7 @@ fn word(action: &Action) -> Option<String> {
     let word = match action {
         Action::Adopt { .. } => "adopted",
         Action::Fetch { .. } => "fetched",
-        Action::Verify { .. } => "checked",
+        Action::Checksum { .. } | Action::Verify { .. } => "checked",
         Action::Extract => "staged",
         Action::Switch { .. } => "switched",
         Action::Health { .. } | Action::Assets { .. } => "healthy",

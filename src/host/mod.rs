@@ -14,6 +14,7 @@ pub mod convert;
 pub mod drift;
 pub mod envfile;
 pub mod examine;
+mod fetch;
 pub mod frame;
 mod hook;
 mod link;

@@ -10,7 +10,7 @@ use super::observe::{current, observe};
 use super::root::{Root, now};
 use super::stage::{self, Feed};
 use super::wire::{HostError, Op, Reply, Secret};
-use super::{command, convert, examine, link, provision, prune, seal, switch, trial};
+use super::{command, convert, examine, fetch, link, provision, prune, seal, switch, trial};
 use crate::model::desired::{MetricSource, Probe};
 use crate::model::observed::{Attempt, Verdict};
 use crate::model::record::{Accepted, Cancel, Command, Record};
@@ -42,6 +42,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Observe(what) => Ok(Reply::State(Box::new(observe(root, &what)?))),
         Op::Missing { manifest, .. } => stage::missing(root, manifest),
         Op::Upload { blobs, .. } => stage::upload(root, &blobs, feed),
+        Op::Fetch { place, digest, .. } => fetch::fetch(root, &place, digest),
         Op::Extract { name, release, tree, .. } => stage::extract(root, &name, release, &tree),
         Op::Link { name, shared, env_file, required_env, .. } => {
             link::link(root, &name, &shared, env_file.as_deref(), &required_env).map(|()| Reply::Done)

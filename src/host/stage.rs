@@ -63,7 +63,7 @@ fn resolve(root: &Root, listing: Listing) -> Result<Manifest, HostError> {
 }
 
 /// What was last asked about, if it is this tree.
-fn offered(root: &Root, tree: &Digest) -> Result<Manifest, HostError> {
+pub fn offered(root: &Root, tree: &Digest) -> Result<Manifest, HostError> {
     let place = root.own(OFFERED);
     let read = std::fs::read(&place).ok().and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
     read.filter(|manifest| manifest.digest() == *tree).ok_or_else(|| {

@@ -13,18 +13,18 @@ use super::command;
 use super::root::{Root, remove};
 use super::wire::{HostError, Reply};
 use super::{hook, stage};
-use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
 use crate::model::desired::{Gate, Shared};
+use crate::model::ids::Digest;
 use crate::model::record::Command;
 
 /// One move of a trial.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trial {
-    /// Builds the tree from uploaded blobs and copies, and links it.
+    /// Builds the tree of the manifest that `Missing` or `Fetch` left from uploaded blobs and copies, and links it.
     Build {
-        manifest: Manifest,
+        tree: Digest,
         shared: Vec<Shared>,
     },
     Gate {
@@ -45,7 +45,7 @@ const NAME: &str = ".trial";
 /// Does it.
 pub fn perform(root: &Root, trial: &Trial) -> Result<Reply, HostError> {
     match trial {
-        Trial::Build { manifest, shared } => build(root, manifest, shared).map(|()| Reply::Done),
+        Trial::Build { tree, shared } => build(root, tree, shared).map(|()| Reply::Done),
         Trial::Gate { gate, command } => hook::gate_in(&place(root)?, gate, command.as_ref()).map(Reply::Gate),
         Trial::Run { command } => command::run(command, &place(root)?).map(Reply::Command),
         Trial::Drop => clear(root).map(|()| Reply::Done),
@@ -60,13 +60,14 @@ fn place(root: &Root) -> Result<PathBuf, HostError> {
     Err(HostError::Precondition("there is no trial under way here".to_owned()))
 }
 
-fn build(root: &Root, manifest: &Manifest, shared: &[Shared]) -> Result<(), HostError> {
-    stage::verify_shape(manifest)?;
+fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError> {
+    let manifest = stage::offered(root, tree)?;
+    stage::verify_shape(&manifest)?;
     let staging = Dir::open(&root.own("staging"))?;
     remove(&staging.path().join(NAME))?;
     staging.make(NAME)?;
     let tree = staging.sub(NAME)?;
-    stage::build(&mut Blobs::open(root)?, &tree, manifest)?;
+    stage::build(&mut Blobs::open(root)?, &tree, &manifest)?;
     fault!("host.trial.after-build");
     for one in shared {
         check(&one.path)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::graph::Builder;
 use super::intent::{Intent, is_failed, sha_of};
 use super::step::{Action, Place, Step};
-use crate::model::desired::{Before, Check, Environment, OnFailure, Phase, Probe, Strategy, Target};
+use crate::model::desired::{Before, Check, Environment, FetchFrom, OnFailure, Phase, Probe, Strategy, Target};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 
@@ -110,17 +110,27 @@ impl Forward<'_> {
         if hosts.iter().any(Host::deploys) {
             let sha = self.sha.clone();
             let why = format!("the bundle of {} is needed", sha.short());
-            let fetched = self.steps.push(None, None, Action::Fetch { sha: sha.clone() }, before, abort, why);
-            let why = "only what its SHA-256 vouches for is unpacked";
-            let action = Action::Verify { place: Place::New { sha } };
-            verified = vec![self.steps.push(None, None, action, &[fetched], abort, why)];
+            let vouched = "only what its SHA-256 vouches for is unpacked";
+            let last = match self.env.bundle.fetch_from {
+                FetchFrom::Controller => {
+                    let fetched = self.steps.push(None, None, Action::Fetch { sha: sha.clone() }, before, abort, why);
+                    let action = Action::Verify { place: Place::New { sha } };
+                    self.steps.push(None, None, action, &[fetched], abort, vouched)
+                }
+                FetchFrom::Host => self.steps.push(None, None, Action::Checksum { sha }, before, abort, vouched),
+            };
+            verified = vec![last];
         }
         let mut gated = Vec::new();
         for host in hosts {
             let mut last = match &host.intent {
                 Intent::Deploy { why } => {
                     let name = Some(host.name());
-                    let last = self.steps.push(name, None, Action::Upload, &verified, abort, why.as_str());
+                    let brings = match self.env.bundle.fetch_from {
+                        FetchFrom::Controller => Action::Upload,
+                        FetchFrom::Host => Action::Fetch { sha: self.sha.clone() },
+                    };
+                    let last = self.steps.push(name, None, brings, &verified, abort, why.as_str());
                     let why = "complete, under a name of its own, beside what runs";
                     let last = self.steps.push(name, None, Action::Extract, &[last], abort, why);
                     let why = "shared paths lead to `shared/`";

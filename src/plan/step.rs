@@ -40,6 +40,11 @@ pub enum Action {
         sha: Option<Sha>,
         checks: Vec<Check>,
     },
+    /// Only the SHA-256 of the bundle: the hosts fetch it themselves.
+    Checksum {
+        sha: Sha,
+    },
+    /// The bundle: once for all hosts, or, with a host, by that one.
     Fetch {
         sha: Sha,
     },
@@ -138,6 +143,7 @@ impl Action {
         match self {
             Action::HealthBefore { .. } => "health-before",
             Action::Adopt { .. } => "adopt",
+            Action::Checksum { .. } => "checksum",
             Action::Fetch { .. } => "fetch",
             Action::Verify { .. } => "verify",
             Action::Upload => "upload",

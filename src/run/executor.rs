@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::task::{Located, Task};
-use super::world::{Interruption, Trouble, World};
+use super::world::{Goods, Interruption, Trouble, World};
 use super::{judge, transfer, watch};
 use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
@@ -149,7 +149,8 @@ impl<W: World> Executor<W> {
                 let Some(name) = self.task.locate(host, place).release else { return Err(nameless(step)) };
                 self.done(target, Op::Verify { epoch, name }).await
             }
-            Action::Fetch { .. } | Action::RevertCommit { .. } => self.on_controller(step).await,
+            Action::Fetch { .. } => transfer::fetch(self, target).await,
+            Action::Checksum { .. } | Action::RevertCommit { .. } => self.on_controller(step).await,
         }
     }
 
@@ -164,7 +165,13 @@ impl<W: World> Executor<W> {
                 let note =
                     format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.tree.manifest.bytes()));
                 // A second verify in one run gives the same bundle.
-                let _ = self.task.bundle.set(bundle);
+                let _ = self.task.goods.set(Goods::Bundle(bundle));
+                Ok(note)
+            }
+            Action::Checksum { sha } => {
+                let announced = self.world.announced(env, sha).await?;
+                let note = format!("sha256 {}", announced.digest.short());
+                let _ = self.task.goods.set(Goods::Announced(announced));
                 Ok(note)
             }
             Action::RevertCommit { from, to } => {

@@ -13,13 +13,13 @@ use super::hold::next_epoch;
 use super::observe::{Look, observe};
 use super::site::{Site, Wish};
 use super::task::command;
-use super::world::{Bundle, World};
+use super::world::{Announced, Bundle, Goods, World};
 use crate::artifact::delta::Listing;
 use crate::host::examine::Examined;
 use crate::host::trial::Trial;
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::desired::{Environment, GateTest, Phase, Target};
-use crate::model::ids::{Epoch, Sha};
+use crate::model::desired::{Environment, FetchFrom, GateTest, Phase, Target};
+use crate::model::ids::{Digest, Epoch, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
 use crate::model::record::Migration;
 use crate::plan::forward::migration_key;
@@ -34,17 +34,17 @@ pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, e
     let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
     let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
-    let bundle = bundle(&site, env, &seen, &mut own).await;
+    let goods = goods(&site, env, &seen, &mut own).await;
     let epoch = next_epoch(&observed, &env.name);
     let mut all = Vec::new();
     for target in &env.targets {
         let (mut findings, examined) = doctor::look(controller, env, target).await;
         if let (Some(examined), Some(HostObserved::Reached(state))) = (examined, seen.hosts.get(&target.name)) {
             links(&mut findings, env, &examined);
-            if let Some((sha, bundle)) = &bundle {
+            if let Some((sha, goods)) = &goods {
                 migrations(&mut findings, env, target, sha, &seen);
                 if free(&mut findings, state, &examined) {
-                    let host = Host { site: &site, env, target, epoch, sha, bundle, examined: &examined };
+                    let host = Host { site: &site, env, target, epoch, sha, goods, examined: &examined };
                     host.attempt(&mut findings).await;
                 }
             }
@@ -55,8 +55,8 @@ pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, e
     all
 }
 
-/// The bundle, checked and unpacked on the controller.
-async fn bundle(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Findings) -> Option<(Sha, Bundle)> {
+/// The bundle: checked and unpacked here, or what the hosts will fetch.
+async fn goods(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Findings) -> Option<(Sha, Goods)> {
     let sha = match &seen.resolved {
         Resolved::Sha(sha) => sha.clone(),
         Resolved::Unknown(why) => {
@@ -68,16 +68,23 @@ async fn bundle(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Fi
             return None;
         }
     };
-    let fetched = match site.fetch(env, &sha).await {
-        Ok(_) => site.verify(env, &sha).await,
-        Err(trouble) => Err(trouble),
+    let goods = match env.bundle.fetch_from {
+        FetchFrom::Host => site.announced(env, &sha).await.map(Goods::Announced),
+        FetchFrom::Controller => match site.fetch(env, &sha).await {
+            Ok(_) => site.verify(env, &sha).await.map(Goods::Bundle),
+            Err(trouble) => Err(trouble),
+        },
     };
-    match fetched {
-        Ok(bundle) => {
-            let files = bundle.tree.manifest.files().count();
-            let size = bytes(bundle.tree.manifest.bytes());
-            own.ok("bundle", format!("{}: sha256 {}, {files} files, {size}", sha.short(), bundle.digest.short()));
-            Some((sha, bundle))
+    match goods {
+        Ok(goods) => {
+            let what = match &goods {
+                Goods::Bundle(Bundle { tree, .. }) => {
+                    format!("{} files, {}", tree.manifest.files().count(), bytes(tree.manifest.bytes()))
+                }
+                Goods::Announced(_) => "each host fetches it itself".to_owned(),
+            };
+            own.ok("bundle", format!("{}: sha256 {}, {what}", sha.short(), goods.digest().short()));
+            Some((sha, goods))
         }
         Err(trouble) => {
             own.fail("bundle", trouble.message, "let CI build it, with its checksum beside it; or correct `bundle`");
@@ -158,7 +165,7 @@ struct Host<'a> {
     target: &'a Target,
     epoch: Epoch,
     sha: &'a Sha,
-    bundle: &'a Bundle,
+    goods: &'a Goods,
     examined: &'a Examined,
 }
 
@@ -191,10 +198,31 @@ impl Host<'_> {
     }
 
     async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
-        let manifest = &self.bundle.tree.manifest;
+        let (tree, brought) = match self.goods {
+            Goods::Bundle(bundle) => self.send(bundle, findings).await?,
+            Goods::Announced(announced) => self.fetch(announced).await?,
+        };
+        self.trial(Trial::Build { tree, shared: self.env.shared.clone() }).await?;
+        findings.ok("unpacked", brought);
+        self.gates(findings).await?;
+        self.nginx(findings).await
+    }
+
+    /// The host fetches the bundle. Gives the tree in it, and what to say about it.
+    async fn fetch(&self, announced: &Announced) -> Result<(Digest, String), HostError> {
+        let (epoch, place, digest) = (self.epoch, announced.place.clone(), announced.digest);
+        match self.site.call(self.target, Op::Fetch { epoch, place, digest }).await? {
+            Reply::Fetched { tree, bytes: taken } => Ok((tree, format!("fetched there, {} of it new", bytes(taken)))),
+            _ => Err(unfit()),
+        }
+    }
+
+    /// Sends what the host does not have. Gives the tree, and what to say about it.
+    async fn send(&self, bundle: &Bundle, findings: &mut Findings) -> Result<(Digest, String), HostError> {
+        let manifest = &bundle.tree.manifest;
         let missing = Op::Missing { epoch: self.epoch, manifest: Listing::Full(manifest.clone()) };
         let Reply::Missing { blobs, free_bytes } = self.site.call(self.target, missing).await? else {
-            return Err(HostError::Io("the host gave an answer that does not fit its question".to_owned()));
+            return Err(unfit());
         };
         let needed = manifest.bytes();
         match free_bytes / 2 > needed {
@@ -209,12 +237,9 @@ impl Host<'_> {
         let blobs: Vec<_> = blobs.iter().filter_map(|digest| Some((*digest, *sizes.get(digest)?))).collect();
         let sent = blobs.len();
         if !blobs.is_empty() {
-            self.site.upload(self.target, self.epoch, self.bundle.digest, blobs).await?;
+            self.site.upload(self.target, self.epoch, bundle.digest, blobs).await?;
         }
-        self.trial(Trial::Build { manifest: (**manifest).clone(), shared: self.env.shared.clone() }).await?;
-        findings.ok("unpacked", format!("{} files, {sent} of them sent", sizes.len()));
-        self.gates(findings).await?;
-        self.nginx(findings).await
+        Ok((bundle.tree.digest, format!("{} files, {sent} of them sent", sizes.len())))
     }
 
     async fn gates(&self, findings: &mut Findings) -> Result<(), HostError> {
@@ -265,6 +290,10 @@ impl Host<'_> {
         }
         Ok(())
     }
+}
+
+fn unfit() -> HostError {
+    HostError::Io("the host gave an answer that does not fit its question".to_owned())
 }
 
 fn trouble(findings: &mut Findings, error: &HostError) {

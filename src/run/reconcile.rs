@@ -179,7 +179,7 @@ impl Pass {
         try_join_all(accepts).await?;
         fault!("run.after-accept");
         let started = self.started(env, &mut plan, &states, &run)?;
-        let task = Task { started, env: env.clone(), epoch, states, bundle: std::sync::OnceLock::new() };
+        let task = Task { started, env: env.clone(), epoch, states, goods: std::sync::OnceLock::new() };
         let dispatcher = Dispatcher::new(site.clone(), task);
         let ended = match verdict {
             Some(verdict) => dispatcher.carry_out(verdict).await,

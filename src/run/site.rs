@@ -15,7 +15,7 @@ use super::controller::{Controller, Snapshot, now};
 use super::executor::bytes;
 use super::observe::source;
 use super::reach;
-use super::world::{Bundle, Interruption, Tree, Trouble, World};
+use super::world::{Announced, Bundle, Interruption, Tree, Trouble, World};
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
 use crate::health;
@@ -214,6 +214,13 @@ impl World for Site {
             Some((piece.map(std::io::Cursor::new), (from, bytes)))
         });
         client.upload(&target.root, epoch, blobs, &mut StreamReader::new(Box::pin(pieces))).await
+    }
+
+    async fn announced(&self, env: &Environment, sha: &Sha) -> Result<Announced, Trouble> {
+        let source = source(env, sha, self.snapshot.base.as_deref()).map_err(Trouble::error)?;
+        let digest = self.controller.artifacts.fetcher().checksum(&source).await;
+        let digest = digest.map_err(|error| Trouble::error(error.to_string()))?;
+        Ok(Announced { digest, place: Secret::new(source.url.address()), tree: OnceLock::new() })
     }
 
     async fn fetch(&self, env: &Environment, sha: &Sha) -> Result<String, Trouble> {

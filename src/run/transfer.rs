@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::executor::{Executor, StepResult, StepTrouble, bytes, unexpected};
-use super::world::{Bundle, Tree, Trouble, World};
+use super::world::{Bundle, Goods, Tree, Trouble, World};
 use crate::artifact::delta::Listing;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::Target;
@@ -32,6 +32,22 @@ pub async fn upload<W: World>(executor: &Executor<W>, target: &Target) -> StepRe
     }
     let why = format!("the connection to {} broke {RESUMED} times during one upload: look at the network", target.name);
     Err(HostError::Connection(why).into())
+}
+
+/// Lets the host fetch the bundle itself.
+pub async fn fetch<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
+    let Some(Goods::Announced(announced)) = executor.task.goods.get() else { return Err(unprepared()) };
+    let (epoch, place, digest) = (executor.task.epoch, announced.place.clone(), announced.digest);
+    match executor.world.call(target, Op::Fetch { epoch, place, digest }).await? {
+        Reply::Fetched { tree, bytes: taken } if *announced.tree.get_or_init(|| tree) == tree => {
+            Ok(format!("sha256 {}, {} of it new there", digest.short(), bytes(taken)))
+        }
+        Reply::Fetched { .. } => {
+            let why = "two hosts made different trees of one bundle: do they run different versions of `soll`?";
+            Err(Trouble::error(why).into())
+        }
+        other => Err(unexpected(&other)),
+    }
 }
 
 /// The contents that the host does not have, and their sizes.
@@ -73,10 +89,14 @@ fn listing<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Li
 
 /// Builds the release there.
 pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
-    let bundle = bundle(executor)?;
+    let goods = executor.task.goods.get().ok_or_else(unprepared)?;
+    let tree = match goods {
+        Goods::Bundle(bundle) => bundle.tree.digest,
+        Goods::Announced(announced) => *announced.tree.get().ok_or_else(unprepared)?,
+    };
     let release = Release {
         sha: Some(executor.task.sha().clone()),
-        bundle: Some(bundle.digest),
+        bundle: Some(goods.digest()),
         tree: None,
         links: None,
         staged_at: executor.task.started.at,
@@ -85,7 +105,7 @@ pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepR
         failed: false,
         adopted: false,
     };
-    let (epoch, name, tree) = (executor.task.epoch, executor.new_release(), bundle.tree.digest);
+    let (epoch, name) = (executor.task.epoch, executor.new_release());
     match executor.world.call(target, Op::Extract { epoch, name: name.clone(), release, tree }).await? {
         Reply::Extracted { copied, received } => {
             Ok(format!("releases/{name}: {} sent, {} copied", bytes(received), bytes(copied)))
@@ -95,6 +115,12 @@ pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepR
 }
 
 fn bundle<W: World>(executor: &Executor<W>) -> Result<&Bundle, StepTrouble> {
-    let missing = || Trouble::error("the bundle was not verified in this run").into();
-    executor.task.bundle.get().ok_or_else(missing)
+    match executor.task.goods.get() {
+        Some(Goods::Bundle(bundle)) => Ok(bundle),
+        _ => Err(unprepared()),
+    }
+}
+
+fn unprepared() -> StepTrouble {
+    Trouble::error("the bundle was not verified in this run").into()
 }

@@ -2,13 +2,13 @@
 //! The dispatcher and the executor know nothing else, so both are proven with the code that ships.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::artifact::manifest::Manifest;
-use crate::host::wire::{HostError, Op, Reply};
+use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, RunId, Sha};
@@ -30,6 +30,8 @@ pub trait World: Send + Sync + 'static {
         blobs: Vec<(Digest, u64)>,
     ) -> impl Future<Output = Result<Reply, HostError>> + Send;
 
+    /// What each host will fetch: where it is, and what it must be.
+    fn announced(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<Announced, Trouble>> + Send;
     /// Brings the bundle to the controller. Gives what there is to say about it.
     fn fetch(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<String, Trouble>> + Send;
     /// Checks it and unpacks it.
@@ -43,7 +45,7 @@ pub trait World: Send + Sync + 'static {
     /// One sample that the controller takes.
     fn measure(&self, source: &MetricSource, timeout: Duration) -> impl Future<Output = Result<f64, String>> + Send;
     /// A secret of the controller, for a probe that the host makes.
-    fn secret(&self, name: &str) -> Option<crate::host::wire::Secret>;
+    fn secret(&self, name: &str) -> Option<Secret>;
 
     /// Writes the desired commit back into the state repository (H2). Gives the new commit.
     fn revert(
@@ -60,11 +62,40 @@ pub trait World: Send + Sync + 'static {
     fn interruption(&self) -> Option<Interruption>;
 }
 
+/// A bundle that this controller does not look into.
+#[derive(Debug, Clone)]
+pub struct Announced {
+    pub digest: Digest,
+    /// An address may carry a password or a signature (law 9).
+    pub place: Secret,
+    /// The digest of the tree, once a host has unpacked it.
+    pub tree: OnceLock<Digest>,
+}
+
 /// A bundle that is checked and unpacked.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     pub digest: Digest,
     pub tree: Tree,
+}
+
+/// What a run brings to its hosts.
+#[derive(Debug, Clone)]
+pub enum Goods {
+    /// Unpacked here, and sent.
+    Bundle(Bundle),
+    /// Fetched by each host.
+    Announced(Announced),
+}
+
+impl Goods {
+    /// The digest of the bundle.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Goods::Bundle(bundle) => bundle.digest,
+            Goods::Announced(announced) => announced.digest,
+        }
+    }
 }
 
 /// A manifest with its digest, which takes as long as reading it.

@@ -1,6 +1,6 @@
 //! Fetching against servers that fail in every way known, and the cache on top of it.
 
-mod server;
+pub mod server;
 mod store;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 mod agents;
 mod deploy;
+mod host_fetch;
 mod hostkeys;
 mod logins;
 mod reattach;

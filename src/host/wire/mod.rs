@@ -59,7 +59,14 @@ pub enum Op {
         epoch: Epoch,
         blobs: Vec<(Digest, u64)>,
     },
-    /// Builds the tree of the manifest that `Missing` left, outside `releases/` from uploaded blobs and copies, checks
+    /// Brings a bundle here and unpacks what nothing here has. Its manifest stays here for `Extract`.
+    Fetch {
+        epoch: Epoch,
+        /// https://, http://, file:// or an absolute path.
+        place: Secret,
+        digest: Digest,
+    },
+    /// Builds the tree of the manifest that `Missing` or `Fetch` left, outside `releases/` from uploaded blobs and copies, checks
     /// every digest, moves it in complete.
     Extract {
         epoch: Epoch,
@@ -217,6 +224,7 @@ impl Op {
             | Op::Release { epoch }
             | Op::Missing { epoch, .. }
             | Op::Upload { epoch, .. }
+            | Op::Fetch { epoch, .. }
             | Op::Extract { epoch, .. }
             | Op::Link { epoch, .. }
             | Op::Gate { epoch, .. }

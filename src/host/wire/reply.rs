@@ -34,6 +34,11 @@ pub enum Reply {
     Uploaded {
         bytes: u64,
     },
+    /// The bundle is unpacked. `bytes`: of the contents that nothing here had.
+    Fetched {
+        tree: Digest,
+        bytes: u64,
+    },
     Extracted {
         copied: u64,
         received: u64,

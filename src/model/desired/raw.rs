@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use self::health::{Assets, Check, Health, Metric, Watch};
 use super::fields::*;
-use super::{DriftPolicy, EnvFailure, Match, OnFailure, Phase, Unreachable, Weekday, WindowKind};
+use super::{DriftPolicy, EnvFailure, FetchFrom, Match, OnFailure, Phase, Unreachable, Weekday, WindowKind};
 
 /// The desired state of everything that `soll` deploys.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,6 +76,8 @@ pub struct Bundle {
     pub sha256: Option<BundleUrl>,
     /// Where the record of the build's checks is. Default: `{url}.checks.json`.
     pub checks: Option<BundleUrl>,
+    /// Who fetches the bundle: the controller once for all hosts, or each host itself. Default: controller.
+    pub fetch_from: Option<FetchFrom>,
 }
 
 /// A shared file: its path in the release, or a table where it has another name under `ROOT/shared/`.

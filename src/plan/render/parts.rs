@@ -126,7 +126,11 @@ impl Part {
             Action::HealthBefore { .. } => Part::Look,
             // With checks it is the way back, made before anything is touched; without, it is the end.
             Action::Adopt { checks, .. } if !checks.is_empty() => Part::Look,
-            Action::Fetch { .. } | Action::Verify { .. } | Action::Upload | Action::Extract => Part::Stage,
+            Action::Checksum { .. }
+            | Action::Fetch { .. }
+            | Action::Verify { .. }
+            | Action::Upload
+            | Action::Extract => Part::Stage,
             Action::Link | Action::Gate { .. } => Part::Stage,
             Action::Migrate { .. } | Action::Seal { .. } => Part::Ready,
             Action::Hook { hook, .. } | Action::Maintenance { hook, .. } | Action::Reload { hook, .. } => {

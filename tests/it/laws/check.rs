@@ -140,6 +140,7 @@ impl Laws {
         });
         let kinds: &[&str] = match op {
             Op::Missing { .. } | Op::Upload { .. } => &["upload"],
+            Op::Fetch { .. } => &["fetch"],
             Op::Extract { .. } => &["extract"],
             Op::Link { .. } => &["link"],
             Op::Gate { .. } => &["gate"],

@@ -143,6 +143,13 @@ impl Sim {
                 self.disk("upload")?;
                 Ok(Reply::Uploaded { bytes: blobs.iter().map(|(_, size)| size).sum() })
             }
+            Op::Fetch { digest, .. } => {
+                self.disk("fetch")?;
+                if self.faults.strikes(Fault::FetchFails) {
+                    return Err(HostError::Io("the bundle cannot be fetched: timed out".to_owned()));
+                }
+                Ok(Reply::Fetched { tree: digest, bytes: 1 })
+            }
             Op::Extract { name, release, .. } => {
                 if self.hosts[i].dirs.contains_key(&name) {
                     return Err(HostError::Precondition(format!("{name} is already there")));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use soll::model::desired::{
-    Address, Batch, Before, Bundle, Check, DriftPolicy, EnvFailure, Environment, From, Gate, GateTest, Grade, Health,
-    Hook, Limit, Metric, MetricSource, OnFailure, Phase, Probe, ReleaseRef, Shared, Strategy, Target, Unreachable,
-    Watch,
+    Address, Batch, Before, Bundle, Check, DriftPolicy, EnvFailure, Environment, FetchFrom, From, Gate, GateTest,
+    Grade, Health, Hook, Limit, Metric, MetricSource, OnFailure, Phase, Probe, ReleaseRef, Shared, Strategy, Target,
+    Unreachable, Watch,
 };
 use soll::model::ids::Sha;
 
@@ -244,6 +244,9 @@ fn environment(dice: &mut Dice) -> Environment {
         pause: Duration::from_secs(*dice.pick(&[0, 30])),
     };
     let text = String::new;
+    let keep_releases = 1 + u32::try_from(dice.below(3)).unwrap();
+    // Not drawn: every seed keeps its meaning.
+    let fetch_from = if keep_releases == 3 { FetchFrom::Host } else { FetchFrom::Controller };
     Environment {
         name: "prod".parse().unwrap(),
         app: "app".parse().unwrap(),
@@ -251,10 +254,10 @@ fn environment(dice: &mut Dice) -> Environment {
         release: ReleaseRef::Sha(sha(0)),
         targets: targets.collect(),
         repository: None,
-        bundle: Bundle { url: text(), sha256: text(), checks: text() },
+        bundle: Bundle { url: text(), sha256: text(), checks: text(), fetch_from },
         shared: vec![Shared { path: ".env".to_owned(), from: ".env".to_owned(), directory: false }],
         mutable: Vec::new(),
-        keep_releases: 1 + u32::try_from(dice.below(3)).unwrap(),
+        keep_releases,
         required_env: Vec::new(),
         gates: if dice.percent(50) { vec![gate] } else { Vec::new() },
         hooks,

@@ -65,6 +65,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
             url: "https://artifacts.example.com/{sha}.tar.gz".to_owned(),
             sha256: "{url}.sha256".to_owned(),
             checks: "{url}.checks.json".to_owned(),
+            fetch_from: FetchFrom::Controller,
         },
         shared: vec![Shared { path: ".env".to_owned(), from: ".env".to_owned(), directory: false }],
         mutable: Vec::new(),

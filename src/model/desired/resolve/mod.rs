@@ -13,7 +13,7 @@ use super::diagnose::{Diagnostic, Diagnostics};
 use super::formats::BUILT_IN;
 use super::load::Tables;
 use super::tree::{Node, Span, Table, Value};
-use super::{Bundle, DriftPolicy, EnvFailure, Environment, Shared, Unreachable};
+use super::{Bundle, DriftPolicy, EnvFailure, Environment, FetchFrom, Shared, Unreachable};
 use super::{layers, raw, recipe, release, secrets, suggest, tree};
 use crate::model::ids::AppName;
 use crate::model::template;
@@ -237,7 +237,14 @@ impl Scope<'_> {
             url: bundle.url.0.clone(),
             sha256: or(&bundle.sha256, "{url}.sha256"),
             checks: or(&bundle.checks, "{url}.checks.json"),
+            fetch_from: bundle.fetch_from.unwrap_or_default(),
         };
+        if made.fetch_from == FetchFrom::Host && !made.url.contains("://") && !made.url.starts_with(['/', '{']) {
+            let message = format!("the hosts cannot fetch the bundle `{}`: it is a path on the controller", made.url);
+            let help = "write an https:// address, or an absolute path where the file lies on each host";
+            let error = Diagnostic::error(self.at(&["bundle", "url"]), message).label("relative to the state file");
+            self.out.push(error.help(help));
+        }
         self.template(&made.url, self.at(&["bundle", "url"]), &[]);
         self.template(&made.sha256, self.at(&["bundle", "sha256"]), &["url"]);
         self.template(&made.checks, self.at(&["bundle", "checks"]), &["url"]);

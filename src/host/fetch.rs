@@ -1,0 +1,76 @@
+//! A bundle that the host brings itself (`fetch_from = "host"`): downloaded, checked and unpacked aside, then taken in as
+//! if a controller had sent it.
+
+use super::beneath::at;
+use super::root::{Root, remove};
+use super::stage::{self, Feed};
+use super::wire::{HostError, Reply, Secret};
+use crate::artifact::delta::Listing;
+use crate::artifact::files::FileError;
+use crate::artifact::pack::BlobStream;
+use crate::artifact::source::Source;
+use crate::artifact::store::{ArtifactError, ArtifactStore};
+use crate::fault::fault;
+use crate::model::ids::Digest;
+
+/// Below `.soll/`: the bundle while it is needed; what a lost run downloaded is where the next one goes on.
+pub const BUNDLES: &str = "bundles";
+
+/// Fetches, checks, unpacks, and takes in what no release here has.
+///
+/// # Errors
+/// [`HostError::Io`]: it cannot be had, or is not what it should be: the place, the reason, the next move.
+pub fn fetch(root: &Root, place: &Secret, digest: Digest) -> Result<Reply, HostError> {
+    let source = Source::beside(place.expose()).map_err(|error| HostError::Io(error.to_string()))?;
+    let dir = root.own(BUNDLES);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(at("start a download into", &dir))?;
+    let store = ArtifactStore::new(&dir).map_err(|error| failed(root, error))?;
+    let unpacked = runtime.block_on(store.ensure(&source, Some(digest), &|_| ()));
+    // A name lookup that hangs in the C library cannot be cancelled.
+    runtime.shutdown_background();
+    let unpacked = unpacked.map_err(|error| failed(root, error))?;
+    fault!("host.fetch.after-unpack");
+    let Reply::Missing { blobs, .. } = stage::missing(root, Listing::Full(unpacked.manifest.clone()))? else {
+        return Err(HostError::Io("what is missing is not known".to_owned()));
+    };
+    let sized: Vec<_> = blobs.iter().map(|digest| (*digest, unpacked.blob_size(digest).unwrap_or_default())).collect();
+    let mut contents = Contents { stream: unpacked.stream(&blobs), error: None };
+    let taken = stage::upload(root, &sized, &mut contents);
+    if let Some(error) = contents.error {
+        return Err(at("read", &dir)(error));
+    }
+    let Reply::Uploaded { bytes } = taken? else {
+        return Err(HostError::Io("what was taken in is not known".to_owned()));
+    };
+    remove(&dir)?;
+    Ok(Reply::Fetched { tree: unpacked.manifest.digest(), bytes })
+}
+
+/// The blobs of the bundle, as the upload of a controller would bring them.
+struct Contents<'a> {
+    stream: BlobStream<'a>,
+    error: Option<std::io::Error>,
+}
+
+impl Feed for Contents<'_> {
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.stream.next()?.map_err(|error| self.error = Some(error)).ok()
+    }
+}
+
+/// The advice for a controller's cache does not fit a host.
+fn failed(root: &Root, error: ArtifactError) -> HostError {
+    let full = |error: &FileError| match error {
+        FileError::DiskFull { doing, .. } => Some(format!(
+            "the disk of {} is full (while {doing}): make room, or lower `keep_releases`, then run again",
+            root.path().display()
+        )),
+        FileError::Other { .. } => None,
+    };
+    let text = match &error {
+        ArtifactError::File(file) => full(file),
+        _ => None,
+    };
+    HostError::Io(text.unwrap_or_else(|| error.to_string()))
+}
