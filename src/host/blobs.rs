@@ -25,17 +25,37 @@ pub struct Blobs {
 
 /// A file of a release that was found not to be what its manifest says: no source for anything any more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Suspect {
+pub struct Suspect {
     release: ReleaseName,
     path: String,
 }
 
-/// Where a file came from.
-pub enum Placed {
-    Received,
-    Copied,
-    /// Nothing here has these bytes. The files that should have had them, and did not.
-    Missing(Vec<String>),
+/// What became of an upload.
+pub enum Upload {
+    Taken,
+    /// It was not what it was called, and is gone: where it was.
+    Spoilt(String),
+    /// There is none.
+    None,
+}
+
+impl Upload {
+    /// Where one was that was not what it was called.
+    pub fn spoilt(self) -> Option<String> {
+        match self {
+            Upload::Spoilt(place) => Some(place),
+            Upload::Taken | Upload::None => None,
+        }
+    }
+}
+
+/// What became of a search for some bytes.
+#[derive(Default)]
+pub struct Sought {
+    pub copied: bool,
+    /// The files that should have had them, and did not.
+    pub wrong: Vec<String>,
+    pub suspects: Vec<Suspect>,
 }
 
 impl Blobs {
@@ -77,26 +97,26 @@ impl Blobs {
         self.uploaded.get(digest) == Some(&size) || self.sources.get(digest).is_some_and(|all| all.iter().any(stands))
     }
 
-    /// Puts a file with these bytes into `dir`. An upload is moved for its first use and copied from there on.
-    pub fn place(&mut self, digest: &Digest, size: u64, dir: &Dir, name: &str, mode: u32) -> Result<Placed, HostError> {
-        let mut wrong = Vec::new();
-        if self.uploaded.get(digest) == Some(&size) {
-            if self.take_upload(digest, dir, name, mode)? {
-                return Ok(Placed::Received);
-            }
-            wrong.push(self.incoming.path().join(digest.to_string()).display().to_string());
-        }
-        for (release, path, _) in self.sources.get(digest).cloned().unwrap_or_default() {
+    /// Copies a file with these bytes from a release that has them.
+    pub fn copy(&self, digest: &Digest, dir: &Dir, name: &str, mode: u32) -> Result<Sought, HostError> {
+        let mut sought = Sought::default();
+        for (release, path, _) in self.sources.get(digest).into_iter().flatten() {
             let rel = format!("{release}/{path}");
             if let Ok(from) = self.releases.read(&rel) {
                 if copy(&from, dir, name, mode, digest)? {
-                    return Ok(Placed::Copied);
+                    sought.copied = true;
+                    break;
                 }
-                wrong.push(self.releases.path().join(&rel).display().to_string());
+                sought.wrong.push(self.releases.path().join(&rel).display().to_string());
             }
-            self.suspects.insert(Suspect { release, path });
+            sought.suspects.push(Suspect { release: release.clone(), path: path.clone() });
         }
-        Ok(Placed::Missing(wrong))
+        Ok(sought)
+    }
+
+    /// These are no sources any more.
+    pub fn suspect(&mut self, found: Vec<Suspect>) {
+        self.suspects.extend(found);
     }
 
     /// Remembers the files that were not what they should be, so that the next question about missing blobs names theirs.
@@ -114,21 +134,31 @@ impl Blobs {
         Ok(())
     }
 
-    fn take_upload(&mut self, digest: &Digest, dir: &Dir, name: &str, mode: u32) -> Result<bool, HostError> {
+    /// Moves an upload with these bytes into `dir`: its first use. From there on it is copied.
+    pub fn take_upload(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        dir: &Dir,
+        name: &str,
+        mode: u32,
+    ) -> Result<Upload, HostError> {
+        if self.uploaded.remove(digest) != Some(size) {
+            return Ok(Upload::None);
+        }
         let blob = digest.to_string();
-        self.uploaded.remove(digest);
         // One of an earlier process is checked again: a power cut may have left a hole under a good name.
         if !self.root.take_received(digest) {
-            let file = self.incoming.read(&blob)?;
-            let (found, _) = contents::digest(&file).map_err(at("read", &self.incoming.path().join(&blob)))?;
+            let path = self.incoming.path().join(&blob);
+            let (found, _) = contents::digest(&self.incoming.read(&blob)?).map_err(at("read", &path))?;
             if found != *digest {
                 self.incoming.unlink(&blob)?;
-                return Ok(false);
+                return Ok(Upload::Spoilt(path.display().to_string()));
             }
         }
         self.incoming.move_to(&blob, dir, name)?;
         dir.set_mode(name, mode)?;
-        Ok(true)
+        Ok(Upload::Taken)
     }
 }
 

@@ -69,18 +69,14 @@ impl Client {
         input: impl AsyncWrite + Unpin + Send + 'static,
         packed: bool,
     ) -> Result<Client, HostError> {
-        Client::on(Stream::new(output, input), packed, None).await
+        Client::on(Stream::new(output, input), packed).await
     }
 
-    /// The same over a stream that is replaced when it is lost, where the agent lingers.
+    /// The same over a stream that stands already.
     ///
     /// # Errors
     /// Those of [`Client::over`].
-    pub async fn on(
-        mut stream: Stream,
-        packed: bool,
-        reconnect: Option<Arc<dyn Reconnect>>,
-    ) -> Result<Client, HostError> {
+    pub async fn on(mut stream: Stream, packed: bool) -> Result<Client, HostError> {
         let hello = match tokio::time::timeout(HELLO, stream.read(&mut || ())).await {
             Ok(Ok(Some(Frame::Hello(hello)))) => hello,
             Ok(Ok(_)) => return Err(lost("the agent ended, or said something else than hello")),
@@ -96,9 +92,14 @@ impl Client {
         }
         let pending = Arc::new(Pending::new(hello.session.is_some()));
         let (frames, queue) = mpsc::channel::<Outgoing>(4);
-        let resume = reconnect.zip(hello.session.clone());
-        tokio::spawn(transport::keep(stream, queue, pending.clone(), packed, resume));
+        tokio::spawn(transport::keep(stream, queue, pending.clone(), packed, hello.session.clone()));
         Ok(Client { frames, pending, packed, hello: Arc::new(hello) })
+    }
+
+    /// From now on a stream that is lost is replaced, where the agent lingers; before, whoever asked hears of it at once.
+    /// Said once.
+    pub fn reconnect_by(&self, how: Arc<dyn Reconnect>) {
+        let _ = self.pending.reconnect.set(how);
     }
 
     /// What the agent said of itself.

@@ -1,7 +1,7 @@
 //! What a release directory holds: read from the disk, and kept under `.soll/manifests/`. Judges nothing.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -14,7 +14,7 @@ use sha2::Digest as _;
 
 use super::beneath::at;
 use super::root::{Root, compact_json, list};
-use super::stamps::{Known, Stamp, Stamps, nanos_now};
+use super::stamps::{Known, Looks, Stamp, nanos_now};
 use super::wire::HostError;
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::model::desired::Shared;
@@ -39,28 +39,27 @@ pub struct Contents {
 impl Contents {
     /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
     /// devices are no contents. A name that is not UTF-8 is taken with replacement characters, the same every time.
-    /// What is `known` and looks as it did is not read. Gives the stamps of what there is, too.
+    /// What is `known` and looks as it did is not read. Gives what the files looked like, too.
     pub fn read(
         dir: &Path,
         shared: &[Shared],
         mutable: &[String],
         known: &Known<'_>,
-    ) -> Result<(Contents, Option<Stamps>), HostError> {
-        let began = nanos_now();
+    ) -> Result<(Contents, Looks), HostError> {
+        let taken = nanos_now();
         let mut walk = Walk {
             shared: shared.iter().map(|s| s.path.as_str()).collect(),
             mutable: globs(mutable)?,
             known,
             found: Vec::new(),
             modes: BTreeMap::new(),
-            stamps: HashMap::new(),
         };
         walk.enter(dir, "")?;
-        walk.found.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Manifest { entries: walk.found };
-        let stamps = Stamps::read(began, &walk.stamps, &manifest);
+        walk.found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+        let (entries, stamps): (_, Vec<_>) = walk.found.into_iter().unzip();
+        let manifest = Manifest { entries };
         let contents = Contents { manifest, shared: shared.to_vec(), mutable: mutable.to_vec(), modes: walk.modes };
-        Ok((contents, stamps))
+        Ok((contents, Looks { taken, files: stamps.into_iter().flatten().collect() }))
     }
 
     /// What is kept for a release; `None` where nothing is.
@@ -160,9 +159,9 @@ struct Walk<'a> {
     shared: BTreeSet<&'a str>,
     mutable: GlobSet,
     known: &'a Known<'a>,
-    found: Vec<Entry>,
+    /// With what each file looked like.
+    found: Vec<(Entry, Option<Stamp>)>,
     modes: BTreeMap<String, u32>,
-    stamps: HashMap<String, Stamp>,
 }
 
 impl Walk<'_> {
@@ -175,19 +174,20 @@ impl Walk<'_> {
                 continue;
             }
             let path = entry.path();
-            match fs::symlink_metadata(&path).and_then(|meta| Ok((self.node(&path, &rel, &meta)?, meta))) {
+            // Looked at from its directory: the whole path of thousands of files takes the kernel as long as all the rest.
+            match entry.metadata().and_then(|meta| Ok((self.node(&path, &rel, &meta)?, meta))) {
                 Ok((Some(node), meta)) => {
                     let below = node == Node::Dir;
                     let mode = meta.mode() & 0o7777;
                     if !matches!(node, Node::Link { .. }) && mode != canonical(&node) {
                         self.modes.insert(rel.clone(), mode);
                     }
-                    if matches!(node, Node::File { .. }) {
-                        self.stamps.insert(rel.clone(), Stamp::of(&meta));
-                    }
-                    self.found.push(Entry { path: rel.clone(), node });
+                    let stamp = matches!(node, Node::File { .. }).then(|| Stamp::of(&meta));
                     if below {
+                        self.found.push((Entry { path: rel.clone(), node }, stamp));
                         self.enter(&path, &rel)?;
+                    } else {
+                        self.found.push((Entry { path: rel, node }, stamp));
                     }
                 }
                 Ok((None, _)) => {}

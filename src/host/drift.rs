@@ -1,6 +1,5 @@
 //! What changed in a release that should not change (A7). Compares; repairs nothing.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use super::contents::Contents;
@@ -61,18 +60,22 @@ pub fn leads_home(root: &Root, name: &ReleaseName, shared: &Shared) -> bool {
 }
 
 fn compare(wanted: &Contents, found: &Contents) -> Vec<Drift> {
-    let here: BTreeMap<&str, &Entry> = found.manifest.entries.iter().map(|e| (e.path.as_str(), e)).collect();
     let mut drift = Vec::new();
+    let mut note = |entry: &Entry, kind: DriftKind| drift.push(Drift { path: entry.path.clone(), kind });
+    // Both are in the order of their paths.
+    let mut here = found.manifest.entries.iter().peekable();
     for entry in &wanted.manifest.entries {
-        let kind = match here.get(entry.path.as_str()) {
-            None => Some(DriftKind::Missing),
-            Some(other) if !same_contents(&entry.node, &other.node) => Some(DriftKind::Changed),
-            Some(other) => (wanted.mode(entry) != found.mode(other)).then_some(DriftKind::Mode),
-        };
-        drift.extend(kind.map(|kind| Drift { path: entry.path.clone(), kind }));
+        while let Some(added) = here.next_if(|other| other.path < entry.path) {
+            note(added, DriftKind::Added);
+        }
+        match here.next_if(|other| other.path == entry.path) {
+            None => note(entry, DriftKind::Missing),
+            Some(other) if !same_contents(&entry.node, &other.node) => note(entry, DriftKind::Changed),
+            Some(other) if wanted.mode(entry) != found.mode(other) => note(entry, DriftKind::Mode),
+            Some(_) => {}
+        }
     }
-    let added = here.keys().filter(|path| wanted.manifest.get(path).is_none());
-    drift.extend(added.map(|path| Drift { path: (*path).to_owned(), kind: DriftKind::Added }));
+    here.for_each(|added| note(added, DriftKind::Added));
     drift
 }
 

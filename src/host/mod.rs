@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod beneath;
 mod blobs;
+mod build;
 pub mod client;
 pub mod command;
 mod contents;

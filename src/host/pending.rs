@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::frame::{Frame, WINDOW};
 use super::session::lock;
+use super::transport::Reconnect;
 use super::wire::{Answer, HostError, Reply};
 
 /// What callers share with the task that carries the frames. It holds no sender of frames: it must not keep the connection
@@ -20,6 +21,8 @@ pub(super) struct Pending {
     pub(super) beats: AtomicUsize,
     /// The agent keeps answers until it hears that they arrived.
     keeps: bool,
+    /// How another stream is had when this one is lost.
+    pub(super) reconnect: OnceLock<Arc<dyn Reconnect>>,
 }
 
 #[derive(Default)]
@@ -64,6 +67,7 @@ impl Pending {
             cancelled: watch::Sender::new(BTreeMap::new()),
             beats: AtomicUsize::new(0),
             keeps,
+            reconnect: OnceLock::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use super::beneath::{Dir, check};
 use super::contents::Contents;
 use super::drift::{self, Depth, leads_home};
 use super::root::Root;
-use super::stamps::Known;
+use super::stamps::{Known, Stamps};
 use super::wire::{HostError, Reply};
 use crate::fault::fault;
 use crate::model::desired::Shared;
@@ -30,16 +30,15 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     dir.sync_all()?;
     let staged = Contents::load(root, name)?.map(|contents| contents.manifest).unwrap_or_default();
     let known = Known::load(root, name, &staged);
-    let (contents, stamps) = Contents::read(dir.path(), shared, mutable, &known)?;
-    if let Some(stamps) = stamps {
-        stamps.save(root, name);
-    }
+    let (contents, looks) = Contents::read(dir.path(), shared, mutable, &known)?;
+    let tree = contents.manifest.digest();
+    Stamps::durable(looks, tree).save(root, name);
     fault!("host.seal.before-manifest");
-    finish(root, name, &contents, Digest::of_json(&shared), || fault!("host.seal.after-manifest"))?;
+    finish(root, name, (&contents, tree), Digest::of_json(&shared), || fault!("host.seal.after-manifest"))?;
     fault!("host.seal.after-record");
     // Just looked at: the next pass need not do it again.
     drift::note(root, name, Vec::new());
-    Ok(Reply::Sealed { tree: contents.manifest.digest() })
+    Ok(Reply::Sealed { tree })
 }
 
 /// Takes over a directory in `releases/` as it is (A8). Shared paths in it that lead to `shared/` are watched as links;
@@ -74,9 +73,10 @@ pub fn adopt(
         let path = globset::escape(&one.path);
         [path.clone(), format!("{path}/**")]
     }));
-    finish(root, name, &contents, Digest::of_json(&shared), || fault!("host.adopt.after-manifest"))?;
+    let tree = contents.manifest.digest();
+    finish(root, name, (&contents, tree), Digest::of_json(&shared), || fault!("host.adopt.after-manifest"))?;
     fault!("host.adopt.after-record");
-    Ok(Reply::Sealed { tree: contents.manifest.digest() })
+    Ok(Reply::Sealed { tree })
 }
 
 /// A sealed release against what was sealed, before it is returned to (law 1). One that drifted loses its seal: nobody
@@ -101,11 +101,11 @@ pub fn verify(root: &Root, name: &ReleaseName) -> Result<(), HostError> {
 fn finish(
     root: &Root,
     name: &ReleaseName,
-    contents: &Contents,
+    (contents, tree): (&Contents, Digest),
     links: Digest,
     between: impl FnOnce(),
 ) -> Result<(), HostError> {
     contents.save(root, name)?;
     between();
-    root.update(|record| Ok(record.seal(name, contents.manifest.digest(), links)?))
+    root.update(|record| Ok(record.seal(name, tree, links)?))
 }

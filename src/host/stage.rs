@@ -1,7 +1,7 @@
 //! From a manifest to a complete directory under `releases/`: what is missing, taking it in, building the tree aside.
 //! A tree that is not complete never counts as a release.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,10 +9,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use sha2::Digest as _;
 
 use super::beneath::{Dir, at, check};
-use super::blobs::{self, Blobs, Placed};
-use super::contents::{Contents, canonical};
+use super::blobs::Blobs;
+use super::build::build;
+use super::contents::Contents;
 use super::root::{Root, compact_json, remove};
-use super::stamps::Stamps;
+use super::stamps::{Looks, Stamps};
 use super::wire::{HostError, Reply};
 use crate::artifact::delta::Listing;
 use crate::artifact::manifest::{Manifest, Node};
@@ -173,7 +174,8 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
         }
     };
     fault!("host.extract.before-record");
-    if let Some(stamps) = Stamps::take(&staging.path().join(name.as_str()), &manifest, *tree) {
+    let looks = Looks::take(&staging.path().join(name.as_str()), &manifest);
+    if let Some(stamps) = looks.and_then(|looks| Stamps::fresh(looks, *tree)) {
         stamps.save(root, name);
     }
     Contents { manifest, ..Contents::default() }.save(root, name)?;
@@ -188,56 +190,6 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
     fault!("host.extract.after-rename");
     blobs.drop_uploads()?;
     Ok(Reply::Extracted { copied, received })
-}
-
-/// The tree of a manifest, in an empty directory: how much was copied, and how much had been sent.
-pub fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64, u64), HostError> {
-    let (mut copied, mut received) = (0, 0);
-    let mut first_use: HashMap<Digest, &str> = HashMap::new();
-    let mut wrong = Vec::new();
-    let mut parent: Option<(&str, Dir)> = None;
-    for entry in &manifest.entries {
-        let (prefix, last) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-        if parent.as_ref().is_none_or(|(at, _)| *at != prefix) {
-            parent = Some((prefix, tree.sub(prefix)?));
-        }
-        let Some((_, dir)) = &parent else { continue };
-        match &entry.node {
-            Node::Dir => dir.make(last)?,
-            Node::Link { target } => dir.link(target, last)?,
-            Node::File { sha256, size, .. } => {
-                let mode = canonical(&entry.node);
-                if let Some(earlier) = first_use.get(sha256) {
-                    let from = tree.read(earlier)?;
-                    if !blobs::copy(&from, dir, last, mode, sha256)? {
-                        wrong.push(tree.path().join(earlier).display().to_string());
-                    }
-                    copied += size;
-                    continue;
-                }
-                match blobs.place(sha256, *size, dir, last, mode)? {
-                    Placed::Received => received += size,
-                    Placed::Copied => copied += size,
-                    Placed::Missing(sources) => {
-                        let none = || format!("{} (its contents are not on this host)", entry.path);
-                        wrong.extend(if sources.is_empty() { vec![none()] } else { sources });
-                        continue;
-                    }
-                }
-                first_use.insert(*sha256, &entry.path);
-                fault!("host.extract.mid-tree");
-            }
-        }
-    }
-    if wrong.is_empty() {
-        return Ok((copied, received));
-    }
-    let more = wrong.len().saturating_sub(3);
-    let names = wrong[..wrong.len().min(3)].join(", ");
-    let and = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Err(HostError::Integrity(format!(
-        "what should be copied is not what its manifest says: {names}{and}. Ask again what is missing and send it"
-    )))
 }
 
 /// What arrives over the wire is checked like any other input: paths in order and below the release, parents first,

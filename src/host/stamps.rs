@@ -47,39 +47,50 @@ impl Stamp {
     }
 }
 
+/// What the files of a tree looked like before they were read, in the order of its manifest.
+pub struct Looks {
+    /// Before the first of them was looked at.
+    pub taken: i64,
+    pub files: Vec<Stamp>,
+}
+
+impl Looks {
+    /// Looks at every file of a tree that nobody else writes to now.
+    pub fn take(dir: &Path, manifest: &Manifest) -> Option<Looks> {
+        let taken = nanos_now();
+        let files = manifest.files().map(|(path, ..)| Some(Stamp::of(&fs::symlink_metadata(dir.join(path)).ok()?)));
+        Some(Looks { taken, files: files.collect::<Option<_>>()? })
+    }
+}
+
 /// The files of one tree, in the order of its manifest.
 pub struct Stamps {
     tree: Digest,
-    /// When they were taken, or earlier.
-    taken: i64,
     /// Contents that were not made durable survive no power cut: these hold during this boot only.
     boot: Option<String>,
-    files: Vec<Stamp>,
+    looks: Looks,
 }
 
 impl Stamps {
-    /// Looks at every file of a tree that nobody else writes to now.
-    pub fn take(dir: &Path, manifest: &Manifest, tree: Digest) -> Option<Stamps> {
-        let taken = nanos_now();
-        let files = manifest.files().map(|(path, ..)| Some(Stamp::of(&fs::symlink_metadata(dir.join(path)).ok()?)));
-        Some(Stamps { tree, taken, boot: Some(boot()?), files: files.collect::<Option<_>>()? })
+    /// Of a tree that is on the disk for good.
+    pub fn durable(looks: Looks, tree: Digest) -> Stamps {
+        Stamps { tree, boot: None, looks }
     }
 
-    /// From stamps that were taken before their files were read. `began`: before the first of them.
-    pub fn read(began: i64, stamps: &HashMap<String, Stamp>, manifest: &Manifest) -> Option<Stamps> {
-        let files = manifest.files().map(|(path, ..)| stamps.get(path).copied()).collect::<Option<_>>()?;
-        Some(Stamps { tree: manifest.digest(), taken: began, boot: None, files })
+    /// Of one that was just written. `None`: nobody can say when this machine was started.
+    pub fn fresh(looks: Looks, tree: Digest) -> Option<Stamps> {
+        Some(Stamps { tree, boot: Some(boot()?), looks })
     }
 
     /// Keeps them; what cannot be kept is read again next time.
     pub fn save(&self, root: &Root, name: &ReleaseName) {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(self.tree.as_bytes());
-        bytes.extend(self.taken.to_be_bytes());
+        bytes.extend(self.looks.taken.to_be_bytes());
         let boot = self.boot.as_deref().unwrap_or_default().as_bytes();
         bytes.extend((boot.len() as u64).to_be_bytes());
         bytes.extend(boot);
-        for Stamp { inode, modified, changed } in &self.files {
+        for Stamp { inode, modified, changed } in &self.looks.files {
             bytes.extend(inode.to_be_bytes());
             bytes.extend(modified.to_be_bytes());
             bytes.extend(changed.to_be_bytes());
@@ -163,7 +174,8 @@ mod tests {
             fs::write(temp.path().join(path), path).unwrap();
         }
         let meta = |path: &str| fs::symlink_metadata(temp.path().join(path)).unwrap();
-        let mut stamps = Stamps::take(temp.path(), &manifest, manifest.digest()).unwrap();
+        let looks = Looks::take(temp.path(), &manifest).unwrap();
+        let mut stamps = Stamps::fresh(looks, manifest.digest()).unwrap();
         let known = |stamps: &Stamps| {
             stamps.save(&root, &name);
             let known = Known::load(&root, &name, &manifest);
@@ -171,7 +183,7 @@ mod tests {
         };
         // Written just now: a change within the same tick of the clock would look the same.
         assert_eq!(known(&stamps), [false, false]);
-        stamps.taken += 2 * COARSE;
+        stamps.looks.taken += 2 * COARSE;
         assert_eq!(known(&stamps), [true, true]);
         // Same size, same `mtime`: the inode or `ctime` tells.
         let before = meta("a").modified().unwrap();
@@ -186,7 +198,7 @@ mod tests {
         stamps.tree = Digest::of(b"other");
         assert_eq!(known(&stamps), [false, false]);
         stamps.tree = manifest.digest();
-        stamps.files.pop();
+        stamps.looks.files.pop();
         assert_eq!(known(&stamps), [false, false]);
     }
 }

@@ -12,7 +12,7 @@ use super::blobs::Blobs;
 use super::command;
 use super::root::{Root, remove};
 use super::wire::{HostError, Reply};
-use super::{hook, stage};
+use super::{build, hook, stage};
 use crate::fault::fault;
 use crate::model::desired::{Gate, Shared};
 use crate::model::ids::Digest;
@@ -67,7 +67,7 @@ fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError>
     remove(&staging.path().join(NAME))?;
     staging.make(NAME)?;
     let tree = staging.sub(NAME)?;
-    stage::build(&mut Blobs::open(root)?, &tree, &manifest)?;
+    build::build(&mut Blobs::open(root)?, &tree, &manifest)?;
     fault!("host.trial.after-build");
     for one in shared {
         check(&one.path)?;

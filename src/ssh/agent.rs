@@ -15,7 +15,7 @@ use super::exec::{Exec, Input, Output};
 use super::program::{Program, Programs};
 use super::script::{self, Marker};
 use crate::host::client::Client;
-use crate::host::transport::{Reconnect, Stream};
+use crate::host::transport::Stream;
 
 /// Where agents are kept, unless the state file says otherwise.
 pub const DIR: &str = "~/.cache/soll/agents";
@@ -38,7 +38,8 @@ pub enum Started<T> {
     Full,
 }
 
-/// Starts the agent in this directory, if it is there. `reconnect`: how to find it again when the connection is lost.
+/// Starts the agent in this directory, if it is there. `patience`: for how long one tries to find it again when the
+/// connection is lost.
 ///
 /// # Errors
 /// It cannot run there: why, and what to do.
@@ -46,10 +47,11 @@ pub async fn start(
     connection: &Arc<Connection>,
     programs: &Programs,
     dir: &str,
-    reconnect: Option<Arc<dyn Reconnect>>,
+    patience: Duration,
 ) -> Result<Started<Client>, SshError> {
     // The agent waits somewhat longer than anybody tries to reach it.
-    let how = format!("--linger={}", reconnect.as_ref().map_or(0, |how| how.patience().as_secs() + MARGIN));
+    let linger = if patience.is_zero() { 0 } else { patience.as_secs() + MARGIN };
+    let how = format!("--linger={linger}");
     let stream = match begin(connection, programs, dir, &how).await? {
         Started::Agent(stream) => stream,
         Started::Missing(program) => return Ok(Started::Missing(program)),
@@ -60,7 +62,7 @@ pub async fn start(
                     (`[agents]` in the controller's settings; the static one runs everywhere)";
         SshError::new(&connection.place, Phase::Agent, why, cure)
     };
-    let client = Client::on(stream, true, reconnect).await.map_err(|error| broken(error.to_string()))?;
+    let client = Client::on(stream, true).await.map_err(|error| broken(error.to_string()))?;
     let binary = client.hello().binary.trim_end_matches(" (deleted)").rsplit('/').next().unwrap_or_default();
     let ours = programs.0.values().any(|program| binary == format!("soll-{}", program.digest));
     if !ours {

@@ -31,10 +31,16 @@ pub struct Pool {
 #[derive(Default)]
 struct Host {
     connections: AsyncMutex<Connections>,
-    /// One agent for whatever holds nothing: observations, probes, samples.
-    reader: AsyncMutex<Option<Client>>,
+    /// One agent for whatever holds nothing: observations, probes, samples. A run that needs an agent takes it for itself.
+    reader: AsyncMutex<Option<Agent>>,
     /// Whoever puts an agent there.
     putting: AsyncMutex<()>,
+}
+
+/// One that runs there.
+struct Agent {
+    client: Client,
+    over: Weak<Connection>,
 }
 
 #[derive(Default)]
@@ -78,14 +84,23 @@ impl Pool {
         Pool { settings, programs: OnceCell::new(), hosts: Mutex::default(), jumps: Mutex::default() }
     }
 
-    /// An agent of its own for one run: what it holds is let go when the last clone of this is dropped, and its leases
+    /// An agent of its own for one run: the one that only looked until now, else a new one. What it holds is let go when the last clone of this is dropped, and its leases
     /// are renewed by this run's frames alone (law 6). It outlives its connection for a while, and is reached again over another.
     ///
     /// # Errors
     /// The host cannot be reached, or runs no agent: where, in which phase, why, and what to do.
     pub async fn agent(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Client, HostError> {
-        let reconnector = Reconnector { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::default() };
-        Ok(self.started(endpoint, &self.host(endpoint), Some(Arc::new(reconnector))).await?)
+        let host = self.host(endpoint);
+        let idle = host.reader.lock().await.take().filter(|agent| !agent.client.is_dead());
+        let Agent { client, over } = match idle {
+            Some(agent) => agent,
+            None => self.started(endpoint, &host).await?,
+        };
+        if !self.settings.reattach.is_zero() {
+            let reconnector = Reconnector { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::new(over) };
+            client.reconnect_by(Arc::new(reconnector));
+        }
+        Ok(client)
     }
 
     /// An operation that holds nothing, by an agent that all share. A connection that broke since it was last used is
@@ -124,8 +139,8 @@ impl Pool {
     async fn reader(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<(Client, bool), SshError> {
         let asked = Instant::now();
         let mut reader = host.reader.lock().await;
-        if let Some(client) = reader.as_ref().filter(|client| !client.is_dead()) {
-            return Ok((client.clone(), false));
+        if let Some(agent) = reader.as_ref().filter(|agent| !agent.client.is_dead()) {
+            return Ok((agent.client.clone(), false));
         }
         *reader = None;
         if let Some((at, error)) = &host.connections.lock().await.failed
@@ -133,29 +148,20 @@ impl Pool {
         {
             return Err(error.clone());
         }
-        let client = self.started(endpoint, host, None).await?;
-        *reader = Some(client.clone());
+        let agent = self.started(endpoint, host).await?;
+        let client = agent.client.clone();
+        *reader = Some(agent);
         Ok((client, true))
     }
 
-    async fn started(
-        &self,
-        endpoint: &Endpoint,
-        host: &Arc<Host>,
-        reconnector: Option<Arc<Reconnector>>,
-    ) -> Result<Client, SshError> {
+    async fn started(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<Agent, SshError> {
         let programs = self.programs(endpoint).await?;
         let dir = endpoint.agent_dir.as_deref().unwrap_or(DIR);
         let (mut turn, mut done) = (None, false);
         loop {
             let connection = self.connection(endpoint, host).await?;
-            let reconnector = reconnector.clone().filter(|_| !self.settings.reattach.is_zero());
-            if let Some(reconnector) = &reconnector {
-                reconnector.uses(&connection);
-            }
-            let reconnector = reconnector.map(|reconnector| reconnector as Arc<dyn Reconnect>);
-            match agent::start(&connection, &programs, dir, reconnector).await? {
-                Started::Agent(client) => return Ok(client),
+            match agent::start(&connection, &programs, dir, self.settings.reattach).await? {
+                Started::Agent(client) => return Ok(Agent { client, over: Arc::downgrade(&connection) }),
                 // The next one is another connection.
                 Started::Full => {}
                 // Somebody else may be putting it there: look again when it is our turn.

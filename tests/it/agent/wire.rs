@@ -42,7 +42,8 @@ impl Wire {
         let mut child = program("--linger=120");
         let stream = wire.carry(child.stdout.take().unwrap(), child.stdin.take().unwrap());
         *wire.agent.lock().unwrap() = Some(child);
-        let client = Client::on(stream, true, Some(wire.clone())).await.unwrap();
+        let client = Client::on(stream, true).await.unwrap();
+        client.reconnect_by(wire.clone());
         (wire, World::with(root, client))
     }
 
