@@ -46,8 +46,8 @@
 //! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody: `journal::consequence`.
 //! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::dispatch`, `plan::policy`.
 //! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself, and opens what was
-//!    closed for maintenance (`Record::leased`): `host::worker`. Each
-//!    run has an agent process of its own, whose leases only that run's frames renew: `ssh::pool`, `run::site`.
+//!    closed for maintenance (`Record::leased`): `host::worker`. While it holds anything, an agent process serves one run
+//!    alone, whose frames renew its leases: `ssh::pool`, `run::site`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
 //! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`. The only

@@ -218,11 +218,6 @@ impl<R: Read> Members<R> {
         self.left = size;
         self.padding = size.next_multiple_of(BLOCK as u64) - size;
     }
-
-    /// Gives the reader back, at the end.
-    pub(super) fn into_inner(self) -> R {
-        self.reader
-    }
 }
 
 /// The contents of the current member.

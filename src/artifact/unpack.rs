@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
@@ -20,6 +21,11 @@ use super::manifest::{Manifest, Node};
 use super::pack::{PackError, PackWriter, Unpacked};
 use super::tarball::{Cause, Fault, Member, MemberKind, Members};
 use super::tree::{Tree, canonical, shown};
+
+/// Decoded bytes travel in pieces of this size …
+const PIECE: usize = 256 << 10;
+/// … so many of them ahead of whoever takes them.
+const AHEAD: usize = 8;
 
 /// How much an archive may ask for.
 #[derive(Debug, Clone)]
@@ -96,32 +102,87 @@ fn read(archive: &Path, pack: &mut PackWriter, limits: &Limits) -> Result<(Diges
         Cause::Io(error) => at("reading", archive)(error).into(),
     };
 
-    let consumed = Rc::new(Cell::new(0));
     let file = File::open(archive).map_err(at("opening", archive))?;
-    let mut raw =
-        BufReader::with_capacity(256 << 10, Raw { file, hasher: Sha256::new(), consumed: Rc::clone(&consumed) });
-    let decoder = Decoder::new(&mut raw).map_err(|cause| failed(None, cause))?;
-    let guard = Guard { decoder, given: 0, consumed, limits };
-    let mut members = Members::new(BufReader::with_capacity(256 << 10, guard));
-
-    let mut tree = Tree::new(limits.entries);
-    let mut total = 0;
-    while let Some(member) = members.next().map_err(|Fault { entry, cause }| failed(entry.as_deref(), cause))? {
-        let name = member.name.clone();
-        take(member, &mut members, &mut tree, pack, &mut total, limits).map_err(|stop| match stop {
-            Stop::Archive(cause) => failed(Some(&name), cause),
-            Stop::File(error) => error.into(),
-        })?;
-    }
-    drop(members.into_inner());
-    if !raw.fill_buf().map_err(|error| failed(None, error.into()))?.is_empty() {
-        return Err(refused(None, "there is data after the end of the compressed stream".to_owned()));
-    }
+    let mut file = BufReader::with_capacity(256 << 10, file);
+    let format = Format::of(file.fill_buf().map_err(at("reading", archive))?);
+    let format = format.map_err(|why| refused(None, why.to_owned()))?;
+    let take_all = |pieces: Receiver<io::Result<Vec<u8>>>, pack: &mut PackWriter| {
+        let mut members = Members::new(Pieces { pieces, now: io::Cursor::default() });
+        let (mut tree, mut total) = (Tree::new(limits.entries), 0);
+        while let Some(member) = members.next().map_err(|Fault { entry, cause }| failed(entry.as_deref(), cause))? {
+            let name = member.name.clone();
+            take(member, &mut members, &mut tree, pack, &mut total, limits).map_err(|stop| match stop {
+                Stop::Archive(cause) => failed(Some(&name), cause),
+                Stop::File(error) => error.into(),
+            })?;
+        }
+        Ok(tree)
+    };
+    // Decoding takes as long as hashing and writing what comes out: they need not wait for each other.
+    let (tree, bundle) = std::thread::scope(|scope| {
+        let (sender, pieces) = sync_channel(AHEAD);
+        let decoding = scope.spawn(move || decode(file, format, limits, &sender));
+        let tree: Result<Tree, UnpackError> = take_all(pieces, pack);
+        let decoded = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // What is wrong with a member says more than what is wrong with the stream.
+        Ok::<_, UnpackError>((tree?, decoded.map_err(|cause| failed(None, cause))?))
+    })?;
     if tree.is_empty() {
         return Err(refused(None, "it is empty; a release without a single file is never meant".to_owned()));
     }
     let manifest = tree.finish().map_err(|(path, reason)| refused(Some(path.as_bytes()), reason))?;
-    Ok((Digest::from_bytes(raw.into_inner().hasher.finalize().into()), manifest))
+    Ok((bundle, manifest))
+}
+
+/// Decodes an archive, in pieces. Gives the digest of its own bytes; where a piece had an error, that is the answer.
+fn decode(
+    file: BufReader<File>,
+    format: Format,
+    limits: &Limits,
+    sender: &SyncSender<io::Result<Vec<u8>>>,
+) -> Result<Digest, Cause> {
+    let consumed = Rc::new(Cell::new(0));
+    let raw = Raw { file, hasher: Sha256::new(), consumed: Rc::clone(&consumed) };
+    let mut raw = BufReader::with_capacity(256 << 10, raw);
+    let mut guard = Guard { decoder: Decoder::new(format, &mut raw)?, given: 0, consumed, limits };
+    loop {
+        let mut piece = Vec::with_capacity(PIECE);
+        let read = (&mut guard).take(PIECE as u64).read_to_end(&mut piece);
+        if matches!(read, Ok(0)) {
+            break;
+        }
+        // Who takes the pieces has an error of its own, or hears this one, after what came before it.
+        let heard =
+            sender.send(Ok(piece)).is_ok() && read.map_or_else(|error| sender.send(Err(error)).is_err(), |_| true);
+        if !heard {
+            return Err(Cause::Refused("it cannot be decoded".to_owned()));
+        }
+    }
+    drop(guard);
+    if !raw.fill_buf()?.is_empty() {
+        return Err(Cause::Refused("there is data after the end of the compressed stream".to_owned()));
+    }
+    Ok(Digest::from_bytes(raw.into_inner().hasher.finalize().into()))
+}
+
+/// What the decoder gives, as one stream.
+struct Pieces {
+    pieces: Receiver<io::Result<Vec<u8>>>,
+    now: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.now.read(into)? {
+                0 if !into.is_empty() => match self.pieces.recv() {
+                    Ok(piece) => self.now = io::Cursor::new(piece?),
+                    Err(_) => return Ok(0),
+                },
+                n => return Ok(n),
+            }
+        }
+    }
 }
 
 /// Why a member stops everything.
@@ -193,7 +254,7 @@ fn take<R: Read>(
 
 /// The archive's own bytes, counted and hashed as they go by.
 struct Raw {
-    file: File,
+    file: BufReader<File>,
     hasher: Sha256,
     consumed: Rc<Cell<u64>>,
 }
@@ -207,6 +268,34 @@ impl Read for Raw {
     }
 }
 
+/// What an archive is packed with.
+#[derive(Clone, Copy)]
+enum Format {
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Format {
+    /// By the first bytes, which are more than a header: of a regular file one read gives them.
+    fn of(start: &[u8]) -> Result<Format, &'static str> {
+        if start.starts_with(&[0x1f, 0x8b]) {
+            return Ok(Format::Gzip);
+        }
+        if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            return Ok(Format::Zstd);
+        }
+        if start.get(257..262) == Some(b"ustar") {
+            return Ok(Format::Plain);
+        }
+        Err(match start {
+            [] => "it is an empty file",
+            [b'<', ..] => "it is a web page, not an archive; look at the address and at who may read it",
+            _ => "it is neither tar, tar.gz nor tar.zst",
+        })
+    }
+}
+
 enum Decoder<'a> {
     Plain(&'a mut BufReader<Raw>),
     Gzip(Box<MultiGzDecoder<&'a mut BufReader<Raw>>>),
@@ -214,24 +303,12 @@ enum Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(raw: &'a mut BufReader<Raw>) -> Result<Self, Cause> {
-        // The buffer was just made, and holds more than a header: one read gives its first bytes, for a regular file.
-        let start = raw.fill_buf()?;
-        if start.starts_with(&[0x1f, 0x8b]) {
-            return Ok(Decoder::Gzip(Box::new(MultiGzDecoder::new(raw))));
-        }
-        if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            return Ok(Decoder::Zstd(Box::new(zstd::Decoder::with_buffer(raw)?)));
-        }
-        if start.get(257..262) == Some(b"ustar") {
-            return Ok(Decoder::Plain(raw));
-        }
-        let what = match start {
-            [] => "it is an empty file",
-            [b'<', ..] => "it is a web page, not an archive; look at the address and at who may read it",
-            _ => "it is neither tar, tar.gz nor tar.zst",
-        };
-        Err(Cause::Refused(what.to_owned()))
+    fn new(format: Format, raw: &'a mut BufReader<Raw>) -> io::Result<Self> {
+        Ok(match format {
+            Format::Plain => Decoder::Plain(raw),
+            Format::Gzip => Decoder::Gzip(Box::new(MultiGzDecoder::new(raw))),
+            Format::Zstd => Decoder::Zstd(Box::new(zstd::Decoder::with_buffer(raw)?)),
+        })
     }
 }
 

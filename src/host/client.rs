@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::frame::{FAST, Frame, Hello, PIECE, PROTOCOL, TIGHT, WINDOW};
 use super::pending::{Pending, lost};
+use super::session::lock;
 use super::transport::{self, Outgoing, Reconnect, Stream};
 use super::wire::{Call, HostError, Op, Reply};
 use crate::model::ids::{Digest, Epoch};
@@ -96,10 +97,10 @@ impl Client {
         Ok(Client { frames, pending, packed, hello: Arc::new(hello) })
     }
 
-    /// From now on a stream that is lost is replaced, where the agent lingers; before, whoever asked hears of it at once.
-    /// Said once.
-    pub fn reconnect_by(&self, how: Arc<dyn Reconnect>) {
-        let _ = self.pending.reconnect.set(how);
+    /// From now on a stream that is lost is replaced so, where the agent lingers; without a way whoever asked hears of it
+    /// at once.
+    pub fn reconnect_by(&self, how: Option<Arc<dyn Reconnect>>) {
+        *lock(&self.pending.reconnect) = how;
     }
 
     /// What the agent said of itself.

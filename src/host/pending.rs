@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -22,7 +22,7 @@ pub(super) struct Pending {
     /// The agent keeps answers until it hears that they arrived.
     keeps: bool,
     /// How another stream is had when this one is lost.
-    pub(super) reconnect: OnceLock<Arc<dyn Reconnect>>,
+    pub(super) reconnect: Mutex<Option<Arc<dyn Reconnect>>>,
 }
 
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Pending {
             cancelled: watch::Sender::new(BTreeMap::new()),
             beats: AtomicUsize::new(0),
             keeps,
-            reconnect: OnceLock::new(),
+            reconnect: Mutex::default(),
         }
     }
 

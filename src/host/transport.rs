@@ -83,15 +83,15 @@ pub(super) async fn keep(
         match exchange(&mut stream, &mut queue, &pending, packed).await {
             End::Done => return farewell(stream).await,
             End::Lost { why, silent } => {
-                let resume = pending.reconnect.get().zip(session.as_deref());
-                if let Some((reconnect, _)) = resume {
+                let resume = lock(&pending.reconnect).clone().zip(session.as_deref());
+                if let Some((reconnect, _)) = &resume {
                     tracing::warn!(
                         why,
                         "an agent is lost; it is tried for {} s to reach it again",
                         reconnect.patience().as_secs()
                     );
                 }
-                let back = match resume {
+                let back = match &resume {
                     Some((reconnect, session)) => reattach(&**reconnect, session, silent, &pending, packed).await,
                     None => Err(String::new()),
                 };

@@ -116,7 +116,7 @@ impl Worker {
                 self.fence(epoch)?;
                 // What is on probation or closed stays watched until its lease is over, or someone takes over.
                 self.held = self.held.take().filter(|held| held.leased.is_some());
-                Ok(Reply::Done)
+                Ok(if self.held.is_some() { Reply::Watched } else { Reply::Done })
             }
             op => {
                 let epoch = op.epoch().unwrap_or_default();

@@ -91,11 +91,14 @@ impl Pass {
     }
 }
 
-/// Gives the roots back that are held.
+/// Gives the roots back that are held. Where nothing is left to watch anywhere, the agents are given back, too.
 pub async fn release(site: &Arc<Site>, env: &Environment, held: &BTreeMap<HostName, HostState>, epoch: Epoch) {
     let held = env.targets.iter().filter(|target| held.contains_key(&target.name));
     // The agent gives the root back anyway when it hears the end of this run's connection.
-    join_all(held.map(|target| site.call(target, Op::Release { epoch }))).await;
+    let released = join_all(held.map(|target| site.call(target, Op::Release { epoch }))).await;
+    if released.iter().all(|reply| matches!(reply, Ok(Reply::Done))) {
+        site.give_back().await;
+    }
 }
 
 /// The highest epoch of the hosts plus one (contract 1.4).

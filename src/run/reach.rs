@@ -36,6 +36,13 @@ pub async fn ask(controller: &Controller, target: &Target, op: Op) -> Result<Rep
     answer.unwrap_or_else(|error| Err(HostError::Io(error.to_string())))
 }
 
+/// A run holds nothing any more by this agent.
+pub async fn give_back(controller: &Controller, endpoint: Option<&Endpoint>, client: Client) {
+    if let Some(endpoint) = endpoint {
+        controller.hosts.give_back(endpoint, client).await;
+    }
+}
+
 /// An agent for one run.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinSet;
 use tokio_util::io::StreamReader;
 
 use super::commit;
@@ -47,6 +48,8 @@ pub struct Site {
     transfers: Semaphore,
     /// Keep the leases of what this run holds (law 6).
     heartbeats: Mutex<Vec<Heartbeat>>,
+    /// Hear of people who want this run to stop.
+    listeners: Mutex<JoinSet<()>>,
 }
 
 /// Uploads at once.
@@ -108,6 +111,7 @@ impl Site {
             run: OnceLock::new(),
             transfers: Semaphore::new(TRANSFERS),
             heartbeats: Mutex::default(),
+            listeners: Mutex::default(),
         }
     }
 
@@ -122,6 +126,18 @@ impl Site {
         Ok(client.clone())
     }
 
+    /// Ends what this run has with its agents, none of which holds anything any more: others may use them.
+    pub async fn give_back(&self) {
+        self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
+        for (endpoint, cell) in clients {
+            if let Some(client) = cell.get() {
+                reach::give_back(&self.controller, endpoint.as_ref(), client.clone()).await;
+            }
+        }
+    }
+
     /// Connects to all of these at once; what fails is said when it is used.
     pub async fn connect(&self, targets: impl Iterator<Item = &Target>) {
         join_all(targets.map(|target| self.client(target))).await;
@@ -134,7 +150,7 @@ impl Site {
         let beat = client.heartbeat(&target.root, every);
         self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).push(beat);
         let (mut wishes, wish, root) = (client.cancellations(), Arc::downgrade(&self.wish), target.root.clone());
-        tokio::spawn(async move {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).spawn(async move {
             while wishes.changed().await.is_ok() {
                 let Some(wish) = wish.upgrade() else { return };
                 if let Some(by) = wishes.borrow().get(&root).cloned() {

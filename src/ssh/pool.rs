@@ -84,8 +84,9 @@ impl Pool {
         Pool { settings, programs: OnceCell::new(), hosts: Mutex::default(), jumps: Mutex::default() }
     }
 
-    /// An agent of its own for one run: the one that only looked until now, else a new one. What it holds is let go when the last clone of this is dropped, and its leases
-    /// are renewed by this run's frames alone (law 6). It outlives its connection for a while, and is reached again over another.
+    /// An agent of its own for one run: the one that only looked until now, else a new one. What it holds is let go when
+    /// the last clone of this is dropped, and its leases are renewed by this run's frames alone (law 6). It outlives its
+    /// connection for a while, and is reached again over another.
     ///
     /// # Errors
     /// The host cannot be reached, or runs no agent: where, in which phase, why, and what to do.
@@ -98,9 +99,20 @@ impl Pool {
         };
         if !self.settings.reattach.is_zero() {
             let reconnector = Reconnector { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::new(over) };
-            client.reconnect_by(Arc::new(reconnector));
+            client.reconnect_by(Some(Arc::new(reconnector)));
         }
         Ok(client)
+    }
+
+    /// Takes an agent back from a run that holds nothing any more: it may look from now on.
+    pub async fn give_back(&self, endpoint: &Endpoint, client: Client) {
+        let host = self.host(endpoint);
+        let mut reader = host.reader.lock().await;
+        if reader.as_ref().is_none_or(|agent| agent.client.is_dead()) && !client.is_dead() {
+            client.reconnect_by(None);
+            let over = host.connections.lock().await.open.first().map(Arc::downgrade).unwrap_or_default();
+            *reader = Some(Agent { client, over });
+        }
     }
 
     /// An operation that holds nothing, by an agent that all share. A connection that broke since it was last used is

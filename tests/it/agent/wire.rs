@@ -43,7 +43,7 @@ impl Wire {
         let stream = wire.carry(child.stdout.take().unwrap(), child.stdin.take().unwrap());
         *wire.agent.lock().unwrap() = Some(child);
         let client = Client::on(stream, true).await.unwrap();
-        client.reconnect_by(wire.clone());
+        client.reconnect_by(Some(wire.clone()));
         (wire, World::with(root, client))
     }
 
