@@ -66,6 +66,11 @@ impl ArtifactStore {
         Ok(store)
     }
 
+    /// Where it lies: the place for what is as large as bundles are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// What fetches for this cache; for looking at bundles without taking them.
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher

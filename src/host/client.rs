@@ -8,19 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::frame::{FAST, Frame, Hello, PIECE, PROTOCOL, TIGHT, WINDOW};
+use super::frame::{Frame, Hello, PIECE, PROTOCOL, WINDOW};
 use super::pending::{Pending, lost};
+use super::piece::{Cut, Packing, Pieces};
 use super::session::lock;
 use super::transport::{self, Outgoing, Reconnect, Stream};
 use super::wire::{Call, HostError, Op, Reply};
 use crate::model::ids::{Digest, Epoch};
 
-/// A small upload is cut into pieces of this size.
-const LARGE: usize = 2 * 1024 * 1024;
 /// How long an agent may take until it says hello.
 const HELLO: Duration = Duration::from_secs(20);
 
@@ -131,7 +130,20 @@ impl Client {
         root: &str,
         epoch: Epoch,
         blobs: Vec<(Digest, u64)>,
-        source: &mut (impl AsyncRead + Unpin),
+        source: &mut (impl AsyncRead + Unpin + Send),
+    ) -> Result<Reply, HostError> {
+        let total = blobs.iter().map(|(_, size)| size).sum();
+        let mut pieces = Cut::new(source, Packing::of(total, self.packed), total);
+        self.upload_pieces(root, epoch, blobs, &mut pieces).await
+    }
+
+    /// The same of pieces that are cut already.
+    pub async fn upload_pieces(
+        &self,
+        root: &str,
+        epoch: Epoch,
+        blobs: Vec<(Digest, u64)>,
+        pieces: &mut impl Pieces,
     ) -> Result<Reply, HostError> {
         let total = blobs.iter().map(|(_, size)| size).sum();
         let window = Arc::new(Semaphore::new(usize::try_from(WINDOW).unwrap_or(PIECE)));
@@ -141,10 +153,12 @@ impl Client {
         let sent = tokio::select! {
             biased;
             early = &mut answer => return early.unwrap_or_else(|_| Err(self.pending.why())),
-            sent = self.pump(id, &window, total, source) => sent,
+            sent = self.pump(id, &window, total, pieces) => sent,
         };
         if let Err(error) = &sent {
-            let _ = self.data(id, Vec::new(), FAST).await;
+            if let Ok(end) = (Frame::Data { call: id, bytes: Vec::new() }).encode() {
+                let _ = self.frames.send(Outgoing::Data(end)).await;
+            }
             return Err(match answer.await {
                 Ok(Err(gone @ (HostError::Connection(_) | HostError::Interrupted(_)))) => gone,
                 // Whatever the agent says is only that the upload ended early.
@@ -155,46 +169,28 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.pending.why()))
     }
 
-    async fn pump(
-        &self,
-        id: u64,
-        window: &Semaphore,
-        total: u64,
-        source: &mut (impl AsyncRead + Unpin),
-    ) -> io::Result<()> {
-        // Little is packed tightly and in large pieces: then it is the bytes that take the time.
-        let (most, level) = if total <= WINDOW { (LARGE, TIGHT) } else { (PIECE, FAST) };
+    async fn pump(&self, id: u64, window: &Semaphore, total: u64, pieces: &mut impl Pieces) -> io::Result<()> {
         let mut left = total;
         while left > 0 {
-            let piece = most.min(usize::try_from(left).unwrap_or(PIECE));
-            let mut bytes = Vec::with_capacity(piece);
-            // Full pieces: a frame for each small blob costs more than its bytes.
-            while bytes.len() < piece {
-                let mut room = (&mut *source).take((piece - bytes.len()) as u64);
-                if room.read_buf(&mut bytes).await? == 0 {
-                    // What came is good: complete blobs are kept there.
-                    let read = bytes.len();
-                    self.data(id, bytes, level).await?;
-                    let text = format!("they end {} bytes too early", left - read as u64);
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
-                }
-            }
-            let n = bytes.len();
-            left -= n as u64;
+            let Some(piece) = pieces.next().await? else {
+                // What came is good: complete blobs are kept there.
+                let text = format!("they end {left} bytes too early");
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+            };
+            left = left.saturating_sub(piece.length as u64);
             // Never closed: a connection that dies ends the select around this.
-            if let Ok(room) = window.acquire_many(u32::try_from(n).unwrap_or(u32::MAX)).await {
+            if let Ok(room) = window.acquire_many(u32::try_from(piece.length).unwrap_or(u32::MAX)).await {
                 room.forget();
             }
-            self.data(id, bytes, level).await?;
+            let frame = Outgoing::Data(piece.frame(id)?);
+            self.frames.send(frame).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         }
         Ok(())
     }
 
-    /// Packs a piece here, where others need not wait for it, and hands it on.
-    async fn data(&self, call: u64, bytes: Vec<u8>, level: i32) -> io::Result<()> {
-        let frame = Frame::Data { call, bytes };
-        let bytes = if self.packed { frame.encode_packed(level)? } else { frame.encode()? };
-        self.frames.send(Outgoing::Data(bytes)).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    /// Whether what is sent is packed: it goes over a wire.
+    pub fn packs(&self) -> bool {
+        self.packed
     }
 
     /// Renews the lease of everything that this connection holds, `every` so often, until the guard is dropped. Naming a

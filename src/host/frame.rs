@@ -20,10 +20,14 @@ const WORTH: usize = 1024;
 pub const FAST: i32 = 1;
 /// For what is small as a whole: a tenth smaller, at half the speed.
 pub const TIGHT: i32 = 3;
+/// The kind of a frame with a piece of an upload: the call, then the bytes.
+pub const DATA: u8 = 2;
 /// The kind of a frame that holds another one, compressed.
 const PACKED: u8 = 6;
+/// The same as [`DATA`] with compressed bytes: the call stands before them, so that they are the same for every host.
+pub const PACKED_DATA: u8 = 11;
 /// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// The first frame of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +78,7 @@ impl Frame {
             Frame::Data { call, bytes } => {
                 out.extend(call.to_be_bytes());
                 out.extend(bytes);
-                2
+                DATA
             }
             Frame::Answer(answer) => json(&mut out, answer, 3)?,
             Frame::Hello(hello) => json(&mut out, hello, 4)?,
@@ -88,55 +92,51 @@ impl Frame {
             Frame::Got(calls) => json(&mut out, calls, 9)?,
             Frame::Bye => 10,
         };
-        let length = out.len() - 4;
-        if length > MAX {
-            let text = format!("a message of {length} bytes is more than the {MAX} that a frame may have");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let length = u32::try_from(length).map_err(io::Error::other)?;
-        out[..4].copy_from_slice(&length.to_be_bytes());
+        let head = head(out.len() - 4)?;
+        out[..4].copy_from_slice(&head);
         out[4] = kind;
         Ok(out)
     }
 
     /// The same, compressed where that makes it shorter: for a wire that is slower than a processor.
-    pub fn encode_packed(&self, level: i32) -> io::Result<Vec<u8>> {
+    pub fn encode_packed(&self) -> io::Result<Vec<u8>> {
         let plain = self.encode()?;
         if plain.len() < WORTH {
             return Ok(plain);
         }
-        let packed = zstd::bulk::compress(&plain[4..], level)?;
+        let packed = zstd::bulk::compress(&plain[4..], FAST)?;
         if packed.len() + 1 >= plain.len() - 4 {
             return Ok(plain);
         }
-        let mut out = Vec::with_capacity(packed.len() + 5);
-        out.extend(u32::try_from(packed.len() + 1).map_err(io::Error::other)?.to_be_bytes());
-        out.push(PACKED);
-        out.extend(packed);
-        Ok(out)
+        framed(PACKED, [&packed])
     }
 
     /// Whether these are the bytes of a packed frame, without its length.
     pub fn is_packed(body: &[u8]) -> bool {
-        body.first() == Some(&PACKED)
+        matches!(body.first(), Some(&(PACKED | PACKED_DATA)))
     }
 
     /// From kind and payload, as they follow the length.
     pub fn decode(body: &[u8]) -> io::Result<Frame> {
-        if !Frame::is_packed(body) {
-            return Frame::decode_plain(body);
-        }
         // Never longer than a frame may be: a few bytes that claim to be a gigabyte are none of ours.
-        let plain =
-            zstd::bulk::decompress(&body[1..], MAX).map_err(|error| bad(&format!("a packed frame: {error}")))?;
-        Frame::decode_plain(&plain)
+        let unpack = |packed: &[u8]| {
+            zstd::bulk::decompress(packed, MAX).map_err(|error| bad(&format!("a packed frame: {error}")))
+        };
+        match body.split_first() {
+            Some((&PACKED, packed)) => Frame::decode_plain(&unpack(packed)?),
+            Some((&PACKED_DATA, payload)) => {
+                let (call, packed) = number(payload)?;
+                Ok(Frame::Data { call, bytes: unpack(packed)? })
+            }
+            _ => Frame::decode_plain(body),
+        }
     }
 
     fn decode_plain(body: &[u8]) -> io::Result<Frame> {
         let (kind, payload) = body.split_first().ok_or_else(|| bad("a frame without a kind"))?;
         match kind {
             1 => Ok(Frame::Call(serde_json::from_slice(payload)?)),
-            2 => {
+            &DATA => {
                 let (call, bytes) = number(payload)?;
                 Ok(Frame::Data { call, bytes: bytes.to_vec() })
             }
@@ -178,6 +178,29 @@ impl Frame {
         to.write_all(&self.encode()?)?;
         to.flush()
     }
+}
+
+/// A frame of these parts.
+///
+/// # Errors
+/// It is too long to be one.
+pub fn framed<'a>(
+    kind: u8,
+    parts: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>,
+) -> io::Result<Vec<u8>> {
+    let mut out = vec![0, 0, 0, 0, kind];
+    parts.into_iter().for_each(|part| out.extend(part.as_ref()));
+    let head = head(out.len() - 4)?;
+    out[..4].copy_from_slice(&head);
+    Ok(out)
+}
+
+fn head(length: usize) -> io::Result<[u8; 4]> {
+    if length > MAX {
+        let text = format!("a message of {length} bytes is more than the {MAX} that a frame may have");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    Ok(u32::try_from(length).map_err(io::Error::other)?.to_be_bytes())
 }
 
 /// The length of what follows a head, refused where it is too long to be a frame of ours.
@@ -236,7 +259,7 @@ mod tests {
     #[test]
     fn packed_frames_come_back_as_they_went_and_are_bounded() {
         let frame = Frame::Data { call: 7, bytes: b"<?php echo 1;\n".repeat(1000) };
-        let wire = frame.encode_packed(FAST).unwrap();
+        let wire = frame.encode_packed().unwrap();
         assert!(wire.len() * 10 < frame.encode().unwrap().len(), "{}", wire.len());
         let Some((Frame::Data { call: 7, bytes }, true)) = Frame::read(&mut wire.as_slice()).unwrap() else {
             panic!("something else came back")
@@ -253,7 +276,7 @@ mod tests {
         let noise: Vec<u8> = noise.take(5000).collect();
         for bytes in [vec![0; 100], noise] {
             let frame = Frame::Data { call: 7, bytes };
-            assert_eq!(frame.encode_packed(TIGHT).unwrap(), frame.encode().unwrap());
+            assert_eq!(frame.encode_packed().unwrap(), frame.encode().unwrap());
         }
         let bomb = zstd::bulk::compress(&vec![2; MAX + 1], 1).unwrap();
         assert!(Frame::decode(&[&[PACKED], &*bomb].concat()).is_err());

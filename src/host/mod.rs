@@ -25,6 +25,7 @@ pub mod observe;
 pub mod ops;
 mod pending;
 mod people;
+pub mod piece;
 pub mod provision;
 mod prune;
 pub mod reattach;

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::frame::{FAST, Frame, WINDOW};
+use super::frame::{Frame, WINDOW};
 use super::ops::Prober;
 use super::root::Root;
 use super::stage::Feed;
@@ -195,7 +195,7 @@ impl Session {
     }
 
     fn encode(&self, frame: &Frame) -> io::Result<Vec<u8>> {
-        if self.packs.load(Ordering::Relaxed) { frame.encode_packed(FAST) } else { frame.encode() }
+        if self.packs.load(Ordering::Relaxed) { frame.encode_packed() } else { frame.encode() }
     }
 
     /// Sends a frame, without waiting for anyone to read it.

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::frame::{self, FAST, Frame};
+use super::frame::{self, Frame};
 use super::pending::Pending;
 use super::session::lock;
 use super::wire::HostError;
@@ -265,7 +265,7 @@ async fn read(from: &mut (impl AsyncRead + Unpin), heard: &mut (dyn FnMut() + Se
 }
 
 async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame, packed: bool) -> io::Result<()> {
-    put(to, &if packed { frame.encode_packed(FAST)? } else { frame.encode()? }).await
+    put(to, &if packed { frame.encode_packed()? } else { frame.encode()? }).await
 }
 
 async fn put(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {

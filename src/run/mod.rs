@@ -15,6 +15,7 @@ pub mod judge;
 mod lane;
 pub mod observe;
 pub mod outcome;
+mod parcel;
 pub mod preflight;
 pub mod published;
 pub mod reach;

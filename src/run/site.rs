@@ -5,22 +5,22 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::stream;
 use jiff::Timestamp;
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
-use tokio_util::io::StreamReader;
 
 use super::commit;
 use super::controller::{Controller, Snapshot, now};
 use super::executor::bytes;
 use super::observe::source;
+use super::parcel::{Parcel, Plain, Sending};
 use super::reach;
 use super::world::{Announced, Bundle, Interruption, Tree, Trouble, World};
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
 use crate::health;
 use crate::host::client::{Client, Heartbeat};
+use crate::host::piece::Packing;
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
@@ -40,6 +40,8 @@ pub struct Site {
     /// By where they are; nothing: this machine.
     clients: Mutex<HashMap<Option<Endpoint>, Arc<OnceCell<Client>>>>,
     bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
+    /// By what is in them.
+    parcels: Mutex<HashMap<Vec<Digest>, Arc<Parcel>>>,
     /// Of bundles that hosts have already.
     trees: Mutex<HashMap<Digest, Option<Tree>>>,
     /// The run, once its first event was journaled.
@@ -54,9 +56,6 @@ pub struct Site {
 
 /// Uploads at once.
 const TRANSFERS: usize = 8;
-
-/// Blobs are handed on in parts of about so many bytes.
-const TOGETHER: usize = 256 * 1024;
 
 /// Whoever looks on while a run is under way.
 pub trait Listen: Send + Sync {
@@ -107,6 +106,7 @@ impl Site {
             listener,
             clients: Mutex::default(),
             bundle: Mutex::default(),
+            parcels: Mutex::default(),
             trees: Mutex::default(),
             run: OnceLock::new(),
             transfers: Semaphore::new(TRANSFERS),
@@ -161,6 +161,20 @@ impl Site {
         Ok(())
     }
 
+    /// What is sent, packed once for all hosts that have the same of it.
+    fn parcel(&self, unpacked: Arc<Unpacked>, digests: Vec<Digest>, bytes: u64) -> Result<Arc<Parcel>, HostError> {
+        let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parcel) = parcels.get(&digests) {
+            return Ok(parcel.clone());
+        }
+        let packing = Packing::of(bytes, true);
+        let dir = self.controller.artifacts.dir();
+        let parcel = Parcel::begin(dir, unpacked, digests.clone(), packing)
+            .map_err(|error| HostError::Io(format!("cannot pack what is sent below {}: {error}", dir.display())))?;
+        parcels.insert(digests, parcel.clone());
+        Ok(parcel)
+    }
+
     fn sent(&self, host: Option<&HostName>, sent: Sent) {
         if let (Some(listener), Some(run)) = (&self.listener, self.run.get()) {
             listener.sent(run, host, sent);
@@ -201,35 +215,14 @@ impl World for Site {
             Some((digest, unpacked)) if digest == bundle => unpacked,
             _ => return Err(HostError::Io("the bundle is not open in this run".to_owned())),
         };
-        // Reading ahead by a few pieces keeps the pipe full without holding the bundle in memory.
-        let (sender, receiver) = tokio::sync::mpsc::channel(2);
+        let of = blobs.iter().map(|(_, size)| size).sum();
+        let sent = |bytes| self.sent(Some(&target.name), Sent { bytes, of: Some(of) });
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
-        tokio::task::spawn_blocking(move || {
-            // Small blobs travel together: waking the other side for each costs more than its bytes.
-            let mut together = Vec::with_capacity(TOGETHER);
-            for piece in unpacked.stream(&digests) {
-                let failed = piece.is_err();
-                match piece {
-                    Ok(piece) => together.extend_from_slice(&piece),
-                    Err(error) => drop(sender.blocking_send(Err(error))),
-                }
-                let gone =
-                    together.len() >= TOGETHER && sender.blocking_send(Ok(std::mem::take(&mut together))).is_err();
-                if failed || gone {
-                    return;
-                }
-            }
-            // Nobody listens any more where this fails: the upload has ended.
-            let _ = sender.blocking_send(Ok(together));
-        });
-        let of = Some(blobs.iter().map(|(_, size)| size).sum());
-        let pieces = stream::unfold((receiver, 0), async |(mut from, mut bytes)| {
-            let piece = from.recv().await?;
-            bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-            self.sent(Some(&target.name), Sent { bytes, of });
-            Some((piece.map(std::io::Cursor::new), (from, bytes)))
-        });
-        client.upload(&target.root, epoch, blobs, &mut StreamReader::new(Box::pin(pieces))).await
+        if client.packs() {
+            let mut pieces = Sending::new(self.parcel(unpacked, digests, of)?, sent);
+            return client.upload_pieces(&target.root, epoch, blobs, &mut pieces).await;
+        }
+        client.upload_pieces(&target.root, epoch, blobs, &mut Plain::begin(unpacked, digests, sent)).await
     }
 
     async fn announced(&self, env: &Environment, sha: &Sha) -> Result<Announced, Trouble> {

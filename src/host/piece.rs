@@ -1,0 +1,130 @@
+//! The bytes of an upload as they travel: cut, and packed where that makes them shorter, before anybody says to whom.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::frame::{DATA, FAST, PACKED_DATA, PIECE, TIGHT, WINDOW, framed};
+
+/// A small upload is cut into pieces of this size.
+const LARGE: usize = 2 * 1024 * 1024;
+/// Shorter ones stay as they are.
+const WORTH: usize = 1024;
+
+/// How an upload is cut and packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packing {
+    /// No piece has more bytes than this.
+    pub most: usize,
+    /// How hard it is packed; `None`: not at all.
+    level: Option<i32>,
+}
+
+impl Packing {
+    /// For so many bytes together. `wire`: it is slower than a processor.
+    pub fn of(total: u64, wire: bool) -> Packing {
+        // Little is packed tightly and in large pieces: then it is the bytes that take the time.
+        let (most, level) = if wire && total <= WINDOW { (LARGE, TIGHT) } else { (PIECE, FAST) };
+        Packing { most, level: wire.then_some(level) }
+    }
+
+    /// Packs one piece.
+    pub fn pack(&self, bytes: Vec<u8>) -> io::Result<Piece> {
+        let length = bytes.len();
+        let packed = match self.level {
+            Some(level) if length >= WORTH => zstd::bulk::compress(&bytes, level)?,
+            _ => return Ok(Piece { length, packed: false, bytes }),
+        };
+        if packed.len() >= length {
+            return Ok(Piece { length, packed: false, bytes });
+        }
+        Ok(Piece { length, packed: true, bytes: packed })
+    }
+}
+
+/// A piece, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Of what was packed.
+    pub length: usize,
+    pub packed: bool,
+    /// As they travel.
+    pub bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// The frame that brings it to the upload of this call.
+    pub fn frame(&self, call: u64) -> io::Result<Vec<u8>> {
+        let kind = if self.packed { PACKED_DATA } else { DATA };
+        framed(kind, [&call.to_be_bytes()[..], &self.bytes])
+    }
+}
+
+/// Where the pieces of an upload come from, in their order.
+pub trait Pieces: Send {
+    /// The next one; `None`: there is no more.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn next(&mut self) -> impl Future<Output = io::Result<Option<Piece>>> + Send;
+}
+
+/// Cuts and packs what a reader gives.
+pub struct Cut<'a, R> {
+    source: &'a mut R,
+    packing: Packing,
+    left: u64,
+}
+
+impl<'a, R: AsyncRead + Unpin> Cut<'a, R> {
+    /// So many bytes of it.
+    pub fn new(source: &'a mut R, packing: Packing, total: u64) -> Self {
+        Cut { source, packing, left: total }
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send> Pieces for Cut<'_, R> {
+    async fn next(&mut self) -> io::Result<Option<Piece>> {
+        let size = self.packing.most.min(usize::try_from(self.left).unwrap_or(PIECE));
+        let mut bytes = Vec::with_capacity(size);
+        // Full pieces: a frame for each small blob costs more than its bytes.
+        while bytes.len() < size {
+            let mut room = (&mut *self.source).take((size - bytes.len()) as u64);
+            if room.read_buf(&mut bytes).await? == 0 {
+                break;
+            }
+        }
+        self.left -= bytes.len() as u64;
+        if bytes.is_empty() { Ok(None) } else { self.packing.pack(bytes).map(Some) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::frame::Frame;
+
+    #[test]
+    fn a_piece_arrives_as_it_was_whoever_it_is_for() {
+        let text = b"<?php echo 1;\n".repeat(1000);
+        let noise: Vec<u8> = (0..64_u8).flat_map(|i| *crate::model::ids::Digest::of(&[i]).as_bytes()).collect();
+        let wire = Packing::of(1, true);
+        for (bytes, packing, packed) in [
+            (text.clone(), wire, true),
+            (text.clone(), Packing::of(WINDOW + 1, true), true),
+            (text, Packing::of(1, false), false),
+            (noise, wire, false),
+            (b"short".to_vec(), wire, false),
+        ] {
+            let piece = packing.pack(bytes.clone()).unwrap();
+            assert_eq!((piece.length, piece.packed), (bytes.len(), packed));
+            for call in [7, 8] {
+                let frame = piece.frame(call).unwrap();
+                let Some((Frame::Data { call: to, bytes: came }, was)) = Frame::read(&mut &*frame).unwrap() else {
+                    panic!("something else came back")
+                };
+                assert_eq!((to, came == bytes, was), (call, true, packed));
+            }
+        }
+    }
+}
