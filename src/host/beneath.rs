@@ -58,9 +58,9 @@ impl Dir {
 
     /// Makes a directory with mode 755, whatever the umask.
     pub fn make(&self, name: &str) -> Result<(), HostError> {
-        let failed = at("make the directory", &self.path.join(name));
-        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)).map_err(&failed)?;
-        rustix::fs::chmodat(&self.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty()).map_err(&failed)
+        let failed = |error: Errno| at("make the directory", &self.path.join(name))(error);
+        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
+        rustix::fs::chmodat(&self.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty()).map_err(failed)
     }
 
     /// Makes a file that was not there, with exactly this mode.
@@ -70,6 +70,13 @@ impl Dir {
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600)).map_err(&failed)?;
         rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)).map_err(&failed)?;
         Ok(File::from(fd))
+    }
+
+    /// Makes a file for its owner alone, empty where it was there already.
+    pub fn replace(&self, name: &str) -> Result<File, HostError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
+        fd.map(File::from).map_err(|error| at("write", &self.path.join(name))(error))
     }
 
     /// Sets the mode of a file that was put here by us: nothing but that can be under its name.
@@ -82,7 +89,7 @@ impl Dir {
     pub fn read(&self, rel: &str) -> Result<File, HostError> {
         check(rel)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = resolve(self.fd.as_fd(), rel, flags).map_err(at("read", &self.path.join(rel)))?;
+        let fd = resolve(self.fd.as_fd(), rel, flags).map_err(|error| at("read", &self.path.join(rel))(error))?;
         Ok(File::from(fd))
     }
 
@@ -142,6 +149,31 @@ impl Dir {
     /// The path that it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// The directory of the last path: the next one is mostly in it as well.
+pub struct Parent<'a, 'b> {
+    tree: &'a Dir,
+    last: Option<(&'b str, Dir)>,
+}
+
+impl<'a, 'b> Parent<'a, 'b> {
+    /// Below this directory.
+    pub fn new(tree: &'a Dir) -> Self {
+        Parent { tree, last: None }
+    }
+
+    /// The directory that a path lies in, and its name there.
+    pub fn of(&mut self, path: &'b str) -> Result<(&Dir, &'b str), HostError> {
+        let (prefix, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if self.last.as_ref().is_none_or(|(at, _)| *at != prefix) {
+            self.last = Some((prefix, self.tree.sub(prefix)?));
+        }
+        match &self.last {
+            Some((_, dir)) => Ok((dir, name)),
+            None => unreachable!("it was just set"),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::thread;
 
-use super::beneath::Dir;
+use super::beneath::{Dir, Parent};
 use super::blobs::{self, Blobs, Sought, Upload};
 use super::contents::canonical;
 use super::wire::HostError;
@@ -135,28 +135,4 @@ fn side_by_side<T: Sync, R: Send>(
         all.extend(part?);
     }
     Ok(all)
-}
-
-/// The directory of the last path: the next one is mostly in it as well.
-struct Parent<'a, 'b> {
-    tree: &'a Dir,
-    last: Option<(&'b str, Dir)>,
-}
-
-impl<'a, 'b> Parent<'a, 'b> {
-    fn new(tree: &'a Dir) -> Self {
-        Parent { tree, last: None }
-    }
-
-    /// The directory that a path lies in, and its name there.
-    fn of(&mut self, path: &'b str) -> Result<(&Dir, &'b str), HostError> {
-        let (prefix, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if self.last.as_ref().is_none_or(|(at, _)| *at != prefix) {
-            self.last = Some((prefix, self.tree.sub(prefix)?));
-        }
-        match &self.last {
-            Some((_, dir)) => Ok((dir, name)),
-            None => unreachable!("it was just set"),
-        }
-    }
 }

@@ -27,7 +27,7 @@ pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<Drif
     let Some(wanted) = Contents::load(root, name)?.filter(|_| sealed) else { return Ok(None) };
     let known = match depth {
         Depth::Bytes => Known::default(),
-        Depth::Stamps => Known::load(root, name, &wanted.manifest),
+        Depth::Stamps => Known::load(root, name, (&wanted.manifest, wanted.manifest.digest())),
     };
     let (found, _) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
     let mut entries = compare(&wanted, &found);

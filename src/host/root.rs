@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::beneath::at;
 use super::wire::HostError;
+use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::{FORMAT, Leased, Record, Refusal};
@@ -23,8 +24,16 @@ use crate::model::record::{FORMAT, Leased, Record, Refusal};
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
-    /// Uploads that this process has received and checked: nothing but itself could have spoilt them since.
-    received: Arc<Mutex<HashSet<Digest>>>,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What this process knows of a root, and another one would have to read.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Uploads that were received and checked: nothing but this process could have spoilt them since.
+    received: HashSet<Digest>,
+    /// The manifest that was asked about last, by its digest: reading it takes as long as many files.
+    offered: Option<(Digest, Arc<Manifest>)>,
 }
 
 impl Root {
@@ -36,17 +45,31 @@ impl Root {
                 format!("`{path}` cannot be a root: an absolute path without `..` is needed, and not `/` itself");
             return Err(HostError::Precondition(text));
         }
-        Ok(Root { path: Path::new(path).components().collect(), received: Arc::default() })
+        Ok(Root { path: Path::new(path).components().collect(), memory: Arc::default() })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a manifest at hand.
+    pub fn note_offered(&self, tree: Digest, manifest: &Arc<Manifest>) {
+        self.memory().offered = Some((tree, manifest.clone()));
+    }
+
+    /// The manifest with this digest, where it is at hand.
+    pub fn offered(&self, tree: &Digest) -> Option<Arc<Manifest>> {
+        self.memory().offered.as_ref().filter(|(digest, _)| digest == tree).map(|(_, manifest)| manifest.clone())
     }
 
     /// An upload was received and checked.
     pub fn note_received(&self, blob: Digest) {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).insert(blob);
+        self.memory().received.insert(blob);
     }
 
     /// Whether this process has received and checked an upload. It is asked once: the file is used up then.
     pub fn take_received(&self, blob: &Digest) -> bool {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).remove(blob)
+        self.memory().received.remove(blob)
     }
 
     /// ROOT.

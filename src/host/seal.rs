@@ -1,11 +1,14 @@
 //! The moment from which the contents of a release do not change: sealing our own, adopting someone else's.
 
+use std::sync::Arc;
+
 use super::beneath::{Dir, check};
 use super::contents::Contents;
 use super::drift::{self, Depth, leads_home};
 use super::root::Root;
 use super::stamps::{Known, Stamps};
 use super::wire::{HostError, Reply};
+use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
 use crate::model::desired::Shared;
 use crate::model::ids::{Digest, ReleaseName};
@@ -28,8 +31,8 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     }
     let dir = Dir::open(&root.releases())?.sub(name.as_str())?;
     dir.sync_all()?;
-    let staged = Contents::load(root, name)?.map(|contents| contents.manifest).unwrap_or_default();
-    let known = Known::load(root, name, &staged);
+    let (staged, tree) = staged(root, name, release.tree)?;
+    let known = Known::load(root, name, (&staged, tree));
     let (contents, looks) = Contents::read(dir.path(), shared, mutable, &known)?;
     let tree = contents.manifest.digest();
     Stamps::durable(looks, tree).save(root, name);
@@ -39,6 +42,16 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     // Just looked at: the next pass need not do it again.
     drift::note(root, name, Vec::new());
     Ok(Reply::Sealed { tree })
+}
+
+/// What was extracted, and its digest.
+fn staged(root: &Root, name: &ReleaseName, tree: Option<Digest>) -> Result<(Arc<Manifest>, Digest), HostError> {
+    if let Some((manifest, tree)) = tree.and_then(|tree| Some((root.offered(&tree)?, tree))) {
+        return Ok((manifest, tree));
+    }
+    let manifest = Contents::load(root, name)?.map(|contents| contents.manifest).unwrap_or_default();
+    let tree = manifest.digest();
+    Ok((Arc::new(manifest), tree))
 }
 
 /// Takes over a directory in `releases/` as it is (A8). Shared paths in it that lead to `shared/` are watched as links;

@@ -2,9 +2,8 @@
 //! A tree that is not complete never counts as a release.
 
 use std::collections::HashSet;
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
 use sha2::Digest as _;
 
@@ -44,6 +43,7 @@ pub fn missing(root: &Root, listing: Listing) -> Result<Reply, HostError> {
     let place = root.own(OFFERED);
     let bytes = compact_json("the manifest that was offered", &manifest)?;
     std::fs::write(&place, bytes).map_err(at("write", &place))?;
+    root.note_offered(manifest.digest(), &Arc::new(manifest));
     Ok(Reply::Missing { blobs: wanted, free_bytes })
 }
 
@@ -64,10 +64,13 @@ fn resolve(root: &Root, listing: Listing) -> Result<Manifest, HostError> {
 }
 
 /// What was last asked about, if it is this tree.
-pub fn offered(root: &Root, tree: &Digest) -> Result<Manifest, HostError> {
+pub fn offered(root: &Root, tree: &Digest) -> Result<Arc<Manifest>, HostError> {
+    if let Some(manifest) = root.offered(tree) {
+        return Ok(manifest);
+    }
     let place = root.own(OFFERED);
     let read = std::fs::read(&place).ok().and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
-    read.filter(|manifest| manifest.digest() == *tree).ok_or_else(|| {
+    read.filter(|manifest| manifest.digest() == *tree).map(Arc::new).ok_or_else(|| {
         HostError::Integrity(format!(
             "{} is not the manifest of tree {}: ask again what is missing",
             place.display(),
@@ -87,14 +90,15 @@ pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Resu
     room_for(root, blobs.iter().map(|(_, size)| size).sum())?;
     let mut rest = Rest::default();
     let mut taken = 0;
+    let incoming = Dir::open(&root.own("incoming"))?;
     for (digest, size) in blobs {
         // One that is cut short has another size, and does not count.
-        let path = root.own(&format!("incoming/{digest}"));
-        let received = receive(&path, *size, &mut rest, feed).inspect_err(|_| {
-            let _ = remove(&path);
+        let name = digest.to_string();
+        let received = receive(&incoming, &name, *size, &mut rest, feed).inspect_err(|_| {
+            let _ = incoming.unlink(&name);
         })?;
         if received != *digest {
-            remove(&path)?;
+            incoming.unlink(&name)?;
             return Err(HostError::Integrity(format!(
                 "a blob arrived as {} instead of {}: nothing of it was kept, send it again",
                 received.short(),
@@ -128,10 +132,9 @@ impl Rest {
     }
 }
 
-fn receive(part: &std::path::Path, size: u64, rest: &mut Rest, feed: &mut dyn Feed) -> Result<Digest, HostError> {
-    let failed = at("write", part);
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part).map_err(&failed)?;
+fn receive(dir: &Dir, name: &str, size: u64, rest: &mut Rest, feed: &mut dyn Feed) -> Result<Digest, HostError> {
+    let failed = |error: std::io::Error| at("write", &dir.path().join(name))(error);
+    let mut file = dir.replace(name)?;
     let mut hasher = sha2::Sha256::new();
     let mut left = size;
     while left > 0 {
@@ -139,7 +142,7 @@ fn receive(part: &std::path::Path, size: u64, rest: &mut Rest, feed: &mut dyn Fe
             HostError::Io(format!("the upload ended {left} bytes before the end of a blob: complete blobs were kept"))
         })?;
         hasher.update(piece);
-        file.write_all(piece).map_err(&failed)?;
+        file.write_all(piece).map_err(failed)?;
         left -= piece.len() as u64;
         fault!("host.upload.mid-blob");
     }
@@ -174,11 +177,11 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
         }
     };
     fault!("host.extract.before-record");
-    let looks = Looks::take(&staging.path().join(name.as_str()), &manifest);
+    let looks = Looks::take(&staging.sub(name.as_str())?, &manifest);
     if let Some(stamps) = looks.and_then(|looks| Stamps::fresh(looks, *tree)) {
         stamps.save(root, name);
     }
-    Contents { manifest, ..Contents::default() }.save(root, name)?;
+    Contents { manifest: Arc::unwrap_or_clone(manifest), ..Contents::default() }.save(root, name)?;
     let entry = Release { tree: Some(*tree), links: None, sealed: false, ..release };
     root.update(|record| {
         record.staged(name.clone(), entry);

@@ -5,9 +5,11 @@
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::Stat;
+
+use super::beneath::{Dir, Parent};
 use super::root::Root;
 use crate::artifact::manifest::Manifest;
 use crate::model::ids::{Digest, ReleaseName};
@@ -32,11 +34,19 @@ pub struct Stamp {
 impl Stamp {
     /// Of what was looked at, the link itself where it is one.
     pub fn of(meta: &Metadata) -> Stamp {
-        let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Stamp {
             inode: meta.ino(),
-            modified: nanos(meta.mtime(), meta.mtime_nsec()),
-            changed: nanos(meta.ctime(), meta.ctime_nsec()),
+            modified: moment(meta.mtime(), meta.mtime_nsec()),
+            changed: moment(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// The same, as the directory says it.
+    fn seen(stat: &Stat) -> Stamp {
+        Stamp {
+            inode: stat.st_ino,
+            modified: moment(stat.st_mtime, stat.st_mtime_nsec as i64),
+            changed: moment(stat.st_ctime, stat.st_ctime_nsec as i64),
         }
     }
 
@@ -45,6 +55,10 @@ impl Stamp {
         let tick = if self.changed % 1_000_000_000 == 0 { COARSE } else { TICK };
         self.changed > taken.saturating_sub(tick)
     }
+}
+
+fn moment(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// What the files of a tree looked like before they were read, in the order of its manifest.
@@ -56,9 +70,13 @@ pub struct Looks {
 
 impl Looks {
     /// Looks at every file of a tree that nobody else writes to now.
-    pub fn take(dir: &Path, manifest: &Manifest) -> Option<Looks> {
+    pub fn take(dir: &Dir, manifest: &Manifest) -> Option<Looks> {
         let taken = nanos_now();
-        let files = manifest.files().map(|(path, ..)| Some(Stamp::of(&fs::symlink_metadata(dir.join(path)).ok()?)));
+        let mut place = Parent::new(dir);
+        let files = manifest.files().map(|(path, ..)| {
+            let (dir, name) = place.of(path).ok()?;
+            Some(Stamp::seen(&dir.stat(name).ok()??))
+        });
         Some(Looks { taken, files: files.collect::<Option<_>>()? })
     }
 }
@@ -107,10 +125,10 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// What is known of a release with this manifest; nothing where that cannot be trusted.
-    pub fn load(root: &Root, name: &ReleaseName, manifest: &'a Manifest) -> Known<'a> {
+    /// What is known of a release with this manifest and its digest; nothing where that cannot be trusted.
+    pub fn load(root: &Root, name: &ReleaseName, (manifest, tree): (&'a Manifest, Digest)) -> Known<'a> {
         let bytes = fs::read(root.own(&file_name(name))).unwrap_or_default();
-        parse(&bytes, manifest).unwrap_or_default()
+        parse(&bytes, manifest, tree).unwrap_or_default()
     }
 
     /// Digest and size of a file, where it looks as it did when it was read.
@@ -121,14 +139,14 @@ impl<'a> Known<'a> {
     }
 }
 
-fn parse<'a>(bytes: &[u8], manifest: &'a Manifest) -> Option<Known<'a>> {
+fn parse<'a>(bytes: &[u8], manifest: &'a Manifest, of: Digest) -> Option<Known<'a>> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (tree, rest) = rest.split_first_chunk::<32>()?;
     let (taken, rest) = rest.split_first_chunk::<8>()?;
     let (length, rest) = rest.split_first_chunk::<8>()?;
     let (boot_then, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
     let holds = boot_then.is_empty() || boot().is_some_and(|now| now.as_bytes() == boot_then);
-    if *tree != *manifest.digest().as_bytes() || !holds || rest.len() != manifest.files().count() * RECORD {
+    if tree != of.as_bytes() || !holds || rest.len() != manifest.files().count() * RECORD {
         return None;
     }
     let (stamps, _) = rest.as_chunks::<RECORD>();
@@ -174,11 +192,11 @@ mod tests {
             fs::write(temp.path().join(path), path).unwrap();
         }
         let meta = |path: &str| fs::symlink_metadata(temp.path().join(path)).unwrap();
-        let looks = Looks::take(temp.path(), &manifest).unwrap();
+        let looks = Looks::take(&Dir::open(temp.path()).unwrap(), &manifest).unwrap();
         let mut stamps = Stamps::fresh(looks, manifest.digest()).unwrap();
         let known = |stamps: &Stamps| {
             stamps.save(&root, &name);
-            let known = Known::load(&root, &name, &manifest);
+            let known = Known::load(&root, &name, (&manifest, manifest.digest()));
             ["a", "b"].map(|path| known.contents(path, &meta(path)).is_some())
         };
         // Written just now: a change within the same tick of the clock would look the same.
