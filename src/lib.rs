@@ -18,6 +18,7 @@
 //!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
 //!    Beside runs: [`host::examine`], [`host::provision`], [`host::trial`] and [`host::convert`], asked by [`run`]'s `doctor`,
 //!    `preflight` and `adopt`, which give [`run::finding`]s.
+//!    What is sent to many hosts is packed once (`run`'s `parcel`, [`host::piece`]), or fetched by each (`host`'s `fetch`).
 //! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many.
 //!    A fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's share.
 //! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant here.

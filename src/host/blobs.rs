@@ -126,12 +126,13 @@ impl Blobs {
         root.write("suspects.json", &json(&still)?)
     }
 
-    /// Drops every upload: what a finished release did not use was meant for one that nobody finishes.
+    /// Drops every upload and every download: what a finished release did not use was meant for one that nobody finishes.
     pub fn drop_uploads(&self) -> Result<(), HostError> {
         for entry in super::root::list(self.incoming.path())? {
             super::root::remove(&entry.path())?;
         }
-        Ok(())
+        // Where an earlier run fetched here and was lost.
+        super::root::remove(&self.root.own(super::fetch::BUNDLES))
     }
 
     /// Moves an upload with these bytes into `dir`: its first use. From there on it is copied.
