@@ -121,7 +121,10 @@ fn read(archive: &Path, pack: &mut PackWriter, limits: &Limits) -> Result<(Diges
     // Decoding takes as long as hashing and writing what comes out: they need not wait for each other.
     let (tree, bundle) = std::thread::scope(|scope| {
         let (sender, pieces) = sync_channel(AHEAD);
-        let decoding = scope.spawn(move || decode(file, format, limits, &sender));
+        let decoding = std::thread::Builder::new()
+            .name("decoder".to_owned())
+            .spawn_scoped(scope, move || decode(file, format, limits, &sender))
+            .map_err(at("starting a thread for", archive))?;
         let tree: Result<Tree, UnpackError> = take_all(pieces, pack);
         let decoded = decoding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         // What is wrong with a member says more than what is wrong with the stream.
@@ -151,11 +154,15 @@ fn decode(
         if matches!(read, Ok(0)) {
             break;
         }
-        // Who takes the pieces has an error of its own, or hears this one, after what came before it.
-        let heard =
-            sender.send(Ok(piece)).is_ok() && read.map_or_else(|error| sender.send(Err(error)).is_err(), |_| true);
-        if !heard {
-            return Err(Cause::Refused("it cannot be decoded".to_owned()));
+        let taken = sender.send(Ok(piece)).is_ok();
+        if let Err(error) = read {
+            let why = error.to_string();
+            let _ = sender.send(Err(error));
+            return Err(Cause::Refused(why));
+        }
+        if !taken {
+            // Whoever takes the pieces has an error of its own, which says more.
+            return Err(Cause::Refused("nobody wants the rest of it".to_owned()));
         }
     }
     drop(guard);

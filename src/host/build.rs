@@ -126,9 +126,18 @@ fn side_by_side<T: Sync, R: Send>(
         return each(work);
     }
     let parts: Vec<_> = thread::scope(|scope| {
-        let running: Vec<_> =
-            work.chunks(work.len().div_ceil(threads)).map(|part| scope.spawn(|| each(part))).collect();
-        running.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let each = &each;
+        let start = |part| {
+            let thread = thread::Builder::new().name("copy".to_owned());
+            thread.spawn_scoped(scope, move || each(part)).map_err(|_| part)
+        };
+        let running: Vec<_> = work.chunks(work.len().div_ceil(threads)).map(start).collect();
+        let end = |part: Result<thread::ScopedJoinHandle<'_, _>, _>| match part {
+            Ok(running) => running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // No thread can be had: this one does it.
+            Err(part) => each(part),
+        };
+        running.into_iter().map(end).collect()
     });
     let mut all = Vec::with_capacity(work.len());
     for part in parts {

@@ -112,6 +112,20 @@ impl Client {
         self.pending.is_dead()
     }
 
+    /// Whether nobody else has a copy of this.
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.hello) == 1
+    }
+
+    /// Whether it answered within the last `fresh`, or does so within `patience`.
+    pub async fn is_there(&self, fresh: Duration, patience: Duration) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let heard = self.pending.heard().is_some_and(|at| at.elapsed() < fresh);
+        heard || matches!(tokio::time::timeout(patience, self.call("/", Op::Ping)).await, Ok(Ok(_)))
+    }
+
     /// Asks for one operation on one root and waits for the answer.
     ///
     /// # Errors

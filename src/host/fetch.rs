@@ -1,6 +1,8 @@
 //! A bundle that the host brings itself (`fetch_from = "host"`): downloaded, checked and unpacked aside, then taken in as
 //! if a controller had sent it.
 
+use std::time::Duration;
+
 use super::beneath::at;
 use super::root::{Root, remove};
 use super::stage::{self, Feed};
@@ -16,19 +18,31 @@ use crate::model::ids::Digest;
 /// Below `.soll/`: the bundle while it is needed; what a lost run downloaded is where the next one goes on.
 pub const BUNDLES: &str = "bundles";
 
+/// So often it is asked whether anybody still waits.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Fetches, checks, unpacks, and takes in what no release here has.
 ///
 /// # Errors
 /// [`HostError::Io`]: it cannot be had, or is not what it should be: the place, the reason, the next move.
-pub fn fetch(root: &Root, place: &Secret, digest: Digest) -> Result<Reply, HostError> {
+pub fn fetch(root: &Root, place: &Secret, digest: Digest, asker: &dyn Feed) -> Result<Reply, HostError> {
     let source = Source::beside(place.expose()).map_err(|error| HostError::Io(error.to_string()))?;
     let dir = root.own(BUNDLES);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(at("start a download into", &dir))?;
     let store = ArtifactStore::new(&dir).map_err(|error| failed(root, error))?;
-    let unpacked = runtime.block_on(store.ensure(&source, Some(digest), &|_| ()));
+    let unpacked = runtime.block_on(async {
+        tokio::select! {
+            unpacked = store.ensure(&source, Some(digest), &|_| ()) => Some(unpacked),
+            () = gone(asker) => None,
+        }
+    });
     // A name lookup that hangs in the C library cannot be cancelled.
     runtime.shutdown_background();
+    let Some(unpacked) = unpacked else {
+        // The root is not held for somebody who is not there; the next download goes on where this one is.
+        return Err(HostError::Connection("the controller was not heard any more during the download".to_owned()));
+    };
     let unpacked = unpacked.map_err(|error| failed(root, error))?;
     fault!("host.fetch.after-unpack");
     let Reply::Missing { blobs, .. } = stage::missing(root, Listing::Full(unpacked.manifest.clone()))? else {
@@ -38,6 +52,8 @@ pub fn fetch(root: &Root, place: &Secret, digest: Digest) -> Result<Reply, HostE
     let mut contents = Contents { stream: unpacked.stream(&blobs), error: None };
     let taken = stage::upload(root, &sized, &mut contents);
     if let Some(error) = contents.error {
+        // What cannot be read now could not be read the next time, either.
+        remove(&dir)?;
         return Err(at("read", &dir)(error));
     }
     let Reply::Uploaded { bytes } = taken? else {
@@ -45,6 +61,12 @@ pub fn fetch(root: &Root, place: &Secret, digest: Digest) -> Result<Reply, HostE
     };
     remove(&dir)?;
     Ok(Reply::Fetched { tree: unpacked.manifest.digest(), bytes })
+}
+
+async fn gone(asker: &dyn Feed) {
+    while !asker.is_gone() {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The blobs of the bundle, as the upload of a controller would bring them.

@@ -42,7 +42,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Observe(what) => Ok(Reply::State(Box::new(observe(root, &what)?))),
         Op::Missing { manifest, .. } => stage::missing(root, manifest),
         Op::Upload { blobs, .. } => stage::upload(root, &blobs, feed),
-        Op::Fetch { place, digest, .. } => fetch::fetch(root, &place, digest),
+        Op::Fetch { place, digest, .. } => fetch::fetch(root, &place, digest, feed),
         Op::Extract { name, release, tree, .. } => stage::extract(root, &name, release, &tree),
         Op::Link { name, shared, env_file, required_env, .. } => {
             link::link(root, &name, &shared, env_file.as_deref(), &required_env).map(|()| Reply::Done)

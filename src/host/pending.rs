@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -30,6 +31,8 @@ struct Calls {
     by_id: HashMap<u64, Waiting>,
     /// Answers that the agent need not keep any longer.
     got: Vec<u64>,
+    /// When the last answer came.
+    heard: Option<Instant>,
     /// Why nothing will be answered any more.
     dead: Option<String>,
 }
@@ -69,6 +72,11 @@ impl Pending {
             keeps,
             reconnect: Mutex::default(),
         }
+    }
+
+    /// When the last answer came.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        lock(&self.calls).heard
     }
 
     /// Whether nothing will be answered any more.
@@ -123,6 +131,7 @@ impl Pending {
     /// Answers a call.
     pub(super) fn settle(&self, id: u64, result: Result<Reply, HostError>) {
         let mut calls = lock(&self.calls);
+        calls.heard = Some(Instant::now());
         if self.keeps {
             calls.got.push(id);
         }

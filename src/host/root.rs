@@ -30,7 +30,7 @@ pub struct Root {
 /// What this process knows of a root, and another one would have to read.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Uploads that were received and checked: nothing but this process could have spoilt them since.
+    /// Uploads that were received and checked since the root was taken: nothing but this process could have spoilt them.
     received: HashSet<Digest>,
     /// The manifest that was asked about last, by its digest: reading it takes as long as many files.
     offered: Option<(Digest, Arc<Manifest>)>,
@@ -50,6 +50,11 @@ impl Root {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody else may have been here meanwhile.
+    pub fn forget(&self) {
+        *self.memory() = Memory::default();
     }
 
     /// Keeps a manifest at hand.

@@ -284,6 +284,23 @@ fn writer(mut output: impl Write + Send + 'static) -> io::Result<Sender<Vec<u8>>
     Ok(writer)
 }
 
+/// The feed of a call that has no data: it only knows whether anybody still waits.
+pub struct Silence {
+    pub session: Arc<Session>,
+    /// A controller that is silent for so long is gone.
+    pub lease: Duration,
+}
+
+impl Feed for Silence {
+    fn next(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn is_gone(&self) -> bool {
+        self.session.is_closed() || self.session.silent() >= self.lease
+    }
+}
+
 /// The data of one upload call, as they come.
 pub struct Pieces {
     session: Arc<Session>,

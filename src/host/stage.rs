@@ -83,6 +83,11 @@ pub fn offered(root: &Root, tree: &Digest) -> Result<Arc<Manifest>, HostError> {
 pub trait Feed {
     /// The next bytes; an empty piece means that the sender gives up.
     fn next(&mut self) -> Option<Vec<u8>>;
+
+    /// Whether nobody waits for the answer any more.
+    fn is_gone(&self) -> bool {
+        false
+    }
 }
 
 /// Takes in blobs, one after the other. Each one is there, checked, or not at all.

@@ -61,7 +61,7 @@ fn moment(seconds: i64, nanos: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
-/// What the files of a tree looked like before they were read, in the order of its manifest.
+/// What the files of a tree looked like before they were read, or after they were written, in the order of its manifest.
 pub struct Looks {
     /// Before the first of them was looked at.
     pub taken: i64,

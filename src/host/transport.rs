@@ -37,6 +37,8 @@ pub trait Reconnect: Send + Sync {
     /// # Errors
     /// It cannot be had now; it may be later.
     fn reconnect<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>>;
+    /// Where the agent is, for people.
+    fn place(&self) -> String;
     /// How long to try.
     fn patience(&self) -> Duration;
 }
@@ -86,13 +88,20 @@ pub(super) async fn keep(
                 let resume = lock(&pending.reconnect).clone().zip(session.as_deref());
                 if let Some((reconnect, _)) = &resume {
                     tracing::warn!(
+                        place = reconnect.place(),
                         why,
                         "an agent is lost; it is tried for {} s to reach it again",
                         reconnect.patience().as_secs()
                     );
                 }
                 let back = match &resume {
-                    Some((reconnect, session)) => reattach(&**reconnect, session, silent, &pending, packed).await,
+                    Some((reconnect, session)) => {
+                        let back = reattach(&**reconnect, session, silent, &pending, packed).await;
+                        if back.is_ok() {
+                            tracing::warn!(place = reconnect.place(), "the agent is reached again: the run goes on");
+                        }
+                        back
+                    }
                     None => Err(String::new()),
                 };
                 match back {

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::local::Nothing;
 use super::lock::Lock;
 use super::observe::observe;
 use super::ops::perform;
 use super::root::{Root, now};
-use super::session::{Pieces, Session};
+use super::session::{Pieces, Session, Silence};
 use super::switch;
 use super::wire::{HostError, Observe, Op, Reply};
 use crate::fault::fault;
@@ -126,7 +125,10 @@ impl Worker {
                         pieces.lease = Some(lease);
                         perform(&self.root, op, &*self.session.prober, &mut pieces)
                     }
-                    None => perform(&self.root, op, &*self.session.prober, &mut Nothing),
+                    None => {
+                        let mut silence = Silence { session: self.session.clone(), lease };
+                        perform(&self.root, op, &*self.session.prober, &mut silence)
+                    }
                 }
             }
         }
@@ -162,6 +164,7 @@ impl Worker {
         self.root.prepare()?;
         let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
         let lock = Lock::take(&self.root, &holder)?;
+        self.root.forget();
         fault!("host.acquire.after-lock");
         let record = self.root.record()?;
         if epoch <= record.epoch {

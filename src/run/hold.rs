@@ -95,10 +95,14 @@ impl Pass {
 pub async fn release(site: &Arc<Site>, env: &Environment, held: &BTreeMap<HostName, HostState>, epoch: Epoch) {
     let held = env.targets.iter().filter(|target| held.contains_key(&target.name));
     // The agent gives the root back anyway when it hears the end of this run's connection.
-    let released = join_all(held.map(|target| site.call(target, Op::Release { epoch }))).await;
-    if released.iter().all(|reply| matches!(reply, Ok(Reply::Done))) {
-        site.give_back().await;
-    }
+    let released = join_all(held.map(async |target| {
+        let done = matches!(site.call(target, Op::Release { epoch }).await, Ok(Reply::Done));
+        done.then_some(&target.name)
+    }));
+    let free: Vec<&HostName> = released.await.into_iter().flatten().collect();
+    // Whoever took a root of ours and could not say so still holds it: only what is known to be free is given back.
+    let (free, others): (Vec<&Target>, Vec<_>) = env.targets.iter().partition(|target| free.contains(&&target.name));
+    site.give_back(&free, &others).await;
 }
 
 /// The highest epoch of the hosts plus one (contract 1.4).

@@ -65,6 +65,11 @@ impl Parcel {
         Ok(parcel)
     }
 
+    /// Whether it will never be complete.
+    pub fn has_failed(&self) -> bool {
+        self.packed.borrow().ended.as_ref().is_some_and(|why| !why.is_empty())
+    }
+
     fn place(&self, number: usize) -> Option<Place> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).get(number).copied()
     }

@@ -1,6 +1,6 @@
 //! The real world of one run: its agents, the bundle store, the state repository, the journal.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ pub struct Site {
     /// By where they are; nothing: this machine.
     clients: Mutex<HashMap<Option<Endpoint>, Arc<OnceCell<Client>>>>,
     bundle: Mutex<Option<(Digest, Arc<Unpacked>)>>,
-    /// By what is in them.
-    parcels: Mutex<HashMap<Vec<Digest>, Arc<Parcel>>>,
+    /// By what is in them, the newest last.
+    parcels: Mutex<VecDeque<(Vec<Digest>, Arc<Parcel>)>>,
     /// Of bundles that hosts have already.
     trees: Mutex<HashMap<Digest, Option<Tree>>>,
     /// The run, once its first event was journaled.
@@ -53,6 +53,9 @@ pub struct Site {
     /// Hear of people who want this run to stop.
     listeners: Mutex<JoinSet<()>>,
 }
+
+/// So many are kept for hosts that come later.
+const PARCELS: usize = 2;
 
 /// Uploads at once.
 const TRANSFERS: usize = 8;
@@ -126,13 +129,17 @@ impl Site {
         Ok(client.clone())
     }
 
-    /// Ends what this run has with its agents, none of which holds anything any more: others may use them.
-    pub async fn give_back(&self) {
+    /// Ends what this run has with its agents. Others may use those that only serve roots which are `free`.
+    pub async fn give_back(&self, free: &[&Target], others: &[&Target]) {
         self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         let clients = std::mem::take(&mut *self.clients.lock().unwrap_or_else(PoisonError::into_inner));
+        let serves = |endpoint: &Option<Endpoint>, targets: &[&Target]| {
+            targets.iter().any(|target| reach::endpoint(target) == *endpoint)
+        };
         for (endpoint, cell) in clients {
-            if let Some(client) = cell.get() {
+            let idle = serves(&endpoint, free) && !serves(&endpoint, others);
+            if let Some(client) = cell.get().filter(|_| idle) {
                 reach::give_back(&self.controller, endpoint.as_ref(), client.clone()).await;
             }
         }
@@ -164,14 +171,20 @@ impl Site {
     /// What is sent, packed once for all hosts that have the same of it.
     fn parcel(&self, unpacked: Arc<Unpacked>, digests: Vec<Digest>, bytes: u64) -> Result<Arc<Parcel>, HostError> {
         let mut parcels = self.parcels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(parcel) = parcels.get(&digests) {
+        // What could not be packed once may be now.
+        parcels.retain(|(_, parcel)| !parcel.has_failed());
+        if let Some((_, parcel)) = parcels.iter().find(|(contents, _)| *contents == digests) {
             return Ok(parcel.clone());
         }
         let packing = Packing::of(bytes, true);
         let dir = self.controller.artifacts.dir();
         let parcel = Parcel::begin(dir, unpacked, digests.clone(), packing)
             .map_err(|error| HostError::Io(format!("cannot pack what is sent below {}: {error}", dir.display())))?;
-        parcels.insert(digests, parcel.clone());
+        // Each takes room on the disk for as long as somebody may want it.
+        if parcels.len() == PARCELS {
+            parcels.pop_front();
+        }
+        parcels.push_back((digests, parcel.clone()));
         Ok(parcel)
     }
 

@@ -19,6 +19,11 @@ use crate::host::frame::Hello;
 use crate::host::transport::{Reconnect, Stream};
 use crate::host::wire::{HostError, Op, Reply};
 
+/// An agent that answered so lately is there.
+const FRESH: Duration = Duration::from_secs(2);
+/// One that did not is asked, and may take so long.
+const PING: Duration = Duration::from_secs(5);
+
 /// All hosts. Cheap to share behind an `Arc`.
 pub struct Pool {
     settings: Settings,
@@ -92,10 +97,12 @@ impl Pool {
     /// The host cannot be reached, or runs no agent: where, in which phase, why, and what to do.
     pub async fn agent(self: &Arc<Self>, endpoint: &Endpoint) -> Result<Client, HostError> {
         let host = self.host(endpoint);
-        let idle = host.reader.lock().await.take().filter(|agent| !agent.client.is_dead());
+        // Everybody who uses it has taken a copy under this lock: unshared here means that nobody does.
+        let idle = host.reader.lock().await.take_if(|agent| agent.client.is_unshared());
         let Agent { client, over } = match idle {
-            Some(agent) => agent,
-            None => self.started(endpoint, &host).await?,
+            // One that has not spoken for a while may have lost its stream, and nobody has noticed.
+            Some(agent) if agent.client.is_there(FRESH, PING).await => agent,
+            _ => self.started(endpoint, &host).await?,
         };
         if !self.settings.reattach.is_zero() {
             let reconnector = Reconnector { pool: self.clone(), endpoint: endpoint.clone(), used: Mutex::new(over) };
@@ -110,7 +117,11 @@ impl Pool {
         let mut reader = host.reader.lock().await;
         if reader.as_ref().is_none_or(|agent| agent.client.is_dead()) && !client.is_dead() {
             client.reconnect_by(None);
-            let over = host.connections.lock().await.open.first().map(Arc::downgrade).unwrap_or_default();
+            let over = match host.connections.lock().await.open.as_slice() {
+                [only] => Arc::downgrade(only),
+                // Over which one it is spoken to is not known: then none of them is blamed for its silence.
+                _ => Weak::new(),
+            };
             *reader = Some(Agent { client, over });
         }
     }
@@ -298,7 +309,6 @@ impl Reconnect for Reconnector {
                 let connection = pool.connection(endpoint, &host).await?;
                 match agent::attach(&connection, &programs, dir, session).await? {
                     Started::Agent(stream) => {
-                        tracing::warn!(place = %connection.place, "the agent is reached again: the run goes on");
                         self.uses(&connection);
                         return Ok(stream);
                     }
@@ -311,6 +321,10 @@ impl Reconnect for Reconnector {
                 }
             }
         })
+    }
+
+    fn place(&self) -> String {
+        self.endpoint.to_string()
     }
 
     fn patience(&self) -> Duration {

@@ -137,6 +137,10 @@ impl Reconnect for Wire {
         })
     }
 
+    fn place(&self) -> String {
+        "the other end of the wire".to_owned()
+    }
+
     fn patience(&self) -> Duration {
         self.patience
     }

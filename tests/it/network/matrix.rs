@@ -99,7 +99,8 @@ impl Line {
         if fault == Fault::Agent && confirmed {
             // What is left to do is housekeeping, and the next look starts another agent.
             assert_eq!(code, Some(0), "{what}: {said}");
-            assert!(said.contains("prune:web1") && said.contains("WARNING"), "{what}: {said}");
+            let pruned = what.contains("run.after-effect@prune");
+            assert!(said.contains("prune:web1") && said.contains("WARNING") != pruned, "{what}: {said}");
         } else {
             assert_eq!(code, Some(6), "{what}: {said}");
             // The run could not go on, or it is over and its result cannot be looked at.
