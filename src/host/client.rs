@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::frame::{Frame, Hello, PIECE, PROTOCOL, WINDOW};
 use super::pending::{Pending, lost};
-use super::piece::{Cut, Packing, Pieces};
+use super::piece::Pieces;
 use super::session::lock;
 use super::transport::{self, Outgoing, Reconnect, Stream};
 use super::wire::{Call, HostError, Op, Reply};
@@ -137,22 +137,9 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.pending.why()))
     }
 
-    /// Sends blobs, whose bytes `source` gives one after the other in the order of `blobs`. An early answer (no room,
-    /// fenced) ends it at once. A source that ends too early gives the upload up; complete blobs are kept there.
+    /// Sends blobs, whose bytes `pieces` gives one after the other in the order of `blobs`. An early answer (no room,
+    /// fenced) ends it at once. Pieces that end too early give the upload up; complete blobs are kept there.
     pub async fn upload(
-        &self,
-        root: &str,
-        epoch: Epoch,
-        blobs: Vec<(Digest, u64)>,
-        source: &mut (impl AsyncRead + Unpin + Send),
-    ) -> Result<Reply, HostError> {
-        let total = blobs.iter().map(|(_, size)| size).sum();
-        let mut pieces = Cut::new(source, Packing::of(total, self.packed), total);
-        self.upload_pieces(root, epoch, blobs, &mut pieces).await
-    }
-
-    /// The same of pieces that are cut already.
-    pub async fn upload_pieces(
         &self,
         root: &str,
         epoch: Epoch,

@@ -2,8 +2,6 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
-
 use super::frame::{DATA, FAST, PACKED_DATA, PIECE, TIGHT, WINDOW, framed};
 
 /// A small upload is cut into pieces of this size.
@@ -16,29 +14,28 @@ const WORTH: usize = 1024;
 pub struct Packing {
     /// No piece has more bytes than this.
     pub most: usize,
-    /// How hard it is packed; `None`: not at all.
-    level: Option<i32>,
+    /// How hard it is packed.
+    level: i32,
 }
 
 impl Packing {
-    /// For so many bytes together. `wire`: it is slower than a processor.
-    pub fn of(total: u64, wire: bool) -> Packing {
+    /// For so many bytes together, over a wire that is slower than a processor.
+    pub fn of(total: u64) -> Packing {
         // Little is packed tightly and in large pieces: then it is the bytes that take the time.
-        let (most, level) = if wire && total <= WINDOW { (LARGE, TIGHT) } else { (PIECE, FAST) };
-        Packing { most, level: wire.then_some(level) }
+        let (most, level) = if total <= WINDOW { (LARGE, TIGHT) } else { (PIECE, FAST) };
+        Packing { most, level }
     }
 
     /// Packs one piece.
     pub fn pack(&self, bytes: Vec<u8>) -> io::Result<Piece> {
         let length = bytes.len();
-        let packed = match self.level {
-            Some(level) if length >= WORTH => zstd::bulk::compress(&bytes, level)?,
-            _ => return Ok(Piece { length, packed: false, bytes }),
-        };
-        if packed.len() >= length {
-            return Ok(Piece { length, packed: false, bytes });
+        if length >= WORTH {
+            let packed = zstd::bulk::compress(&bytes, self.level)?;
+            if packed.len() < length {
+                return Ok(Piece { length, packed: true, bytes: packed });
+            }
         }
-        Ok(Piece { length, packed: true, bytes: packed })
+        Ok(Piece { length, packed: false, bytes })
     }
 }
 
@@ -69,36 +66,6 @@ pub trait Pieces: Send {
     fn next(&mut self) -> impl Future<Output = io::Result<Option<Piece>>> + Send;
 }
 
-/// Cuts and packs what a reader gives.
-pub struct Cut<'a, R> {
-    source: &'a mut R,
-    packing: Packing,
-    left: u64,
-}
-
-impl<'a, R: AsyncRead + Unpin> Cut<'a, R> {
-    /// So many bytes of it.
-    pub fn new(source: &'a mut R, packing: Packing, total: u64) -> Self {
-        Cut { source, packing, left: total }
-    }
-}
-
-impl<R: AsyncRead + Unpin + Send> Pieces for Cut<'_, R> {
-    async fn next(&mut self) -> io::Result<Option<Piece>> {
-        let size = self.packing.most.min(usize::try_from(self.left).unwrap_or(PIECE));
-        let mut bytes = Vec::with_capacity(size);
-        // Full pieces: a frame for each small blob costs more than its bytes.
-        while bytes.len() < size {
-            let mut room = (&mut *self.source).take((size - bytes.len()) as u64);
-            if room.read_buf(&mut bytes).await? == 0 {
-                break;
-            }
-        }
-        self.left -= bytes.len() as u64;
-        if bytes.is_empty() { Ok(None) } else { self.packing.pack(bytes).map(Some) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,11 +75,10 @@ mod tests {
     fn a_piece_arrives_as_it_was_whoever_it_is_for() {
         let text = b"<?php echo 1;\n".repeat(1000);
         let noise: Vec<u8> = (0..64_u8).flat_map(|i| *crate::model::ids::Digest::of(&[i]).as_bytes()).collect();
-        let wire = Packing::of(1, true);
+        let wire = Packing::of(1);
         for (bytes, packing, packed) in [
             (text.clone(), wire, true),
-            (text.clone(), Packing::of(WINDOW + 1, true), true),
-            (text, Packing::of(1, false), false),
+            (text, Packing::of(WINDOW + 1), true),
             (noise, wire, false),
             (b"short".to_vec(), wire, false),
         ] {

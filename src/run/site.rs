@@ -176,7 +176,7 @@ impl Site {
         if let Some((_, parcel)) = parcels.iter().find(|(contents, _)| *contents == digests) {
             return Ok(parcel.clone());
         }
-        let packing = Packing::of(bytes, true);
+        let packing = Packing::of(bytes);
         let dir = self.controller.artifacts.dir();
         let parcel = Parcel::begin(dir, unpacked, digests.clone(), packing)
             .map_err(|error| HostError::Io(format!("cannot pack what is sent below {}: {error}", dir.display())))?;
@@ -233,9 +233,9 @@ impl World for Site {
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
         if client.packs() {
             let mut pieces = Sending::new(self.parcel(unpacked, digests, of)?, sent);
-            return client.upload_pieces(&target.root, epoch, blobs, &mut pieces).await;
+            return client.upload(&target.root, epoch, blobs, &mut pieces).await;
         }
-        client.upload_pieces(&target.root, epoch, blobs, &mut Plain::begin(unpacked, digests, sent)).await
+        client.upload(&target.root, epoch, blobs, &mut Plain::begin(unpacked, digests, sent)).await
     }
 
     async fn announced(&self, env: &Environment, sha: &Sha) -> Result<Announced, Trouble> {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::process::lost;
 use super::wire::Wire;
-use crate::host::world::{Bundle, LEASE, SHORT, World, in_process, name, shell, temp, until};
+use crate::host::world::{Bundle, LEASE, SHORT, World, in_process, name, shell, temp, until, upload};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -108,7 +108,7 @@ async fn an_interrupted_upload_goes_on_where_it_stopped() {
     let all = world.missing(1, &bundle).await.unwrap();
     let (list, bytes) = bundle.pick(&all);
     let mut source = Cutting { bytes, wire: Some(wire.clone()) };
-    let ended = world.client.upload(&world.root, Epoch(1), list, &mut source).await;
+    let ended = upload(&world.client, &world.root, 1, list, &mut source).await;
     assert!(matches!(&ended, Err(HostError::Interrupted(_))), "{ended:?}");
     let left = world.missing(1, &bundle).await.unwrap();
     assert!(!left.is_empty() && left.len() < all.len(), "{} of {}", left.len(), all.len());

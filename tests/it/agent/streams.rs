@@ -9,7 +9,7 @@ use soll::model::desired::Probe;
 use soll::model::ids::{Digest, Epoch};
 
 use super::process::{Agent, lost};
-use crate::host::world::{Bundle, Fake, LEASE, World, in_process, shell, temp, until};
+use crate::host::world::{Bundle, Fake, LEASE, World, in_process, shell, temp, until, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn roots_do_not_wait_for_each_other() {
@@ -28,7 +28,7 @@ async fn roots_do_not_wait_for_each_other() {
     let (client, root, bytes) = (world.client.clone(), world.root.clone(), big.clone());
     let upload = tokio::spawn(async move {
         let blobs = vec![(Digest::of(&bytes), bytes.len() as u64)];
-        client.upload(&root, Epoch(1), blobs, &mut Cursor::new(bytes)).await
+        upload(&client, &root, 1, blobs, &mut Cursor::new(bytes)).await
     });
     world.call(Op::Ping).await.unwrap();
     assert!(world.state().await.holder.is_some(), "what holds nothing is answered beside the hook");
@@ -45,7 +45,7 @@ async fn an_upload_that_is_refused_ends_at_once() {
     world.acquire(1, LEASE).await.unwrap();
     let bytes = vec![7u8; 30_000_000];
     let blobs = vec![(Digest::of(&bytes), bytes.len() as u64)];
-    let refused = world.client.upload(&world.root, Epoch(9), blobs, &mut Cursor::new(bytes)).await;
+    let refused = upload(&world.client, &world.root, 9, blobs, &mut Cursor::new(bytes)).await;
     assert!(matches!(refused, Err(HostError::Refused { .. })), "{refused:?}");
     world.call(Op::Ping).await.unwrap();
 }
@@ -59,7 +59,7 @@ async fn an_upload_goes_on_where_it_was_interrupted() {
     let wanted = world.missing(1, &bundle).await.unwrap();
     let (list, bytes) = bundle.pick(&wanted);
     let mut cut = Cursor::new(bytes.into_inner()[..600_000].to_vec());
-    let error = world.client.upload(&world.root, Epoch(1), list, &mut cut).await.unwrap_err();
+    let error = upload(&world.client, &world.root, 1, list, &mut cut).await.unwrap_err();
     assert!(error.to_string().contains("200000 bytes too early"), "{error}");
     assert_eq!(world.missing(1, &bundle).await.unwrap(), wanted[1..]);
 

@@ -11,11 +11,13 @@ use soll::artifact::delta::Listing;
 use soll::artifact::manifest::{Entry, Manifest, Node};
 use soll::host::client::Client;
 use soll::host::ops::Prober;
+use soll::host::piece::{Packing, Piece, Pieces};
 use soll::host::wire::{HostError, Observe, Op, Reply, Secret};
 use soll::model::desired::{MetricSource, Probe, Shared};
 use soll::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use soll::model::observed::{Attempt, Current, HostState, Verdict};
 use soll::model::record::{Command, Confirmed, Probation, QuarantineKey, Release};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 pub const LEASE: Duration = Duration::from_secs(120);
 /// What makes a probation end by itself soon, and yet not before a slow machine has spoken once.
@@ -195,7 +197,7 @@ impl World {
 
     pub async fn send(&self, epoch: u64, bundle: &Bundle, wanted: &[Digest]) -> Result<Reply, HostError> {
         let (list, mut bytes) = bundle.pick(wanted);
-        self.client.upload(&self.root, Epoch(epoch), list, &mut bytes).await
+        upload(&self.client, &self.root, epoch, list, &mut bytes).await
     }
 
     pub async fn extract(&self, epoch: u64, to: &str, digit: char, bundle: &Bundle) -> Result<Reply, HostError> {
@@ -307,4 +309,34 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
         assert!(Instant::now() < deadline, "it never came to pass: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Cuts and packs what a reader gives.
+struct Cut<'a, R> {
+    source: &'a mut R,
+    packing: Packing,
+    left: u64,
+}
+
+impl<R: AsyncRead + Unpin + Send> Pieces for Cut<'_, R> {
+    async fn next(&mut self) -> std::io::Result<Option<Piece>> {
+        let mut bytes = Vec::new();
+        let most = self.left.min(self.packing.most as u64);
+        (&mut *self.source).take(most).read_to_end(&mut bytes).await?;
+        self.left -= bytes.len() as u64;
+        if bytes.is_empty() { Ok(None) } else { self.packing.pack(bytes).map(Some) }
+    }
+}
+
+/// Sends blobs from a reader.
+pub async fn upload(
+    client: &Client,
+    root: &str,
+    epoch: u64,
+    blobs: Vec<(Digest, u64)>,
+    source: &mut (impl AsyncRead + Unpin + Send),
+) -> Result<Reply, HostError> {
+    let left = blobs.iter().map(|(_, size)| size).sum();
+    let mut pieces = Cut { source, packing: Packing::of(left), left };
+    client.upload(root, Epoch(epoch), blobs, &mut pieces).await
 }
