@@ -2,6 +2,8 @@
 //! templates still unfilled. This is what the planner reads; how it is written is `raw`'s business, how errors are
 //! shown is `diagnose`'s. Pure: nothing here reads a file or knows a commit.
 
+mod bundle;
+mod commands;
 pub mod diagnose;
 pub mod edit;
 pub mod fields;
@@ -17,9 +19,11 @@ pub mod render;
 mod resolve;
 pub mod schema;
 mod secrets;
+mod strategy;
 pub mod suggest;
 pub mod tree;
 pub mod walk;
+mod window;
 mod words;
 
 use std::collections::BTreeMap;
@@ -27,7 +31,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::bundle::{Bundle, FetchFrom};
+pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
 pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};
+pub use self::strategy::{Batch, Strategy};
+pub use self::window::{Weekday, Window, WindowKind};
 use super::ids::{AppName, Digest, EnvName, HostName, Sha};
 
 /// Everything that one commit of the state repository asks for.
@@ -135,37 +143,6 @@ pub enum Address {
     Remote(String),
 }
 
-/// Where bundles come from. Both are templates; `{url}` in `sha256` and `checks` is the filled `url`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bundle {
-    /// https://, http://, file://, or a path relative to the state file.
-    pub url: String,
-    pub sha256: String,
-    /// The record of the build (B8).
-    pub checks: String,
-    /// Who fetches it. What is usual is not written: plans that people approved before keep their digests.
-    #[serde(default, skip_serializing_if = "FetchFrom::is_default")]
-    pub fetch_from: FetchFrom,
-}
-
-/// Who fetches a bundle. Its SHA-256 is always read by the controller, and always checked by whoever unpacks it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FetchFrom {
-    /// Once, for all hosts: each is sent what it does not have.
-    #[default]
-    Controller,
-    /// Each host for itself.
-    Host,
-}
-
-impl FetchFrom {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-    fn is_default(&self) -> bool {
-        *self == FetchFrom::default()
-    }
-}
-
 /// A path of the release that lives under `ROOT/shared/` (A1, A9).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
@@ -175,104 +152,6 @@ pub struct Shared {
     pub from: String,
     /// A directory is made where it is missing; a file must exist, it is never made empty.
     pub directory: bool,
-}
-
-/// A check of the new release directory before anything is switched (A3, A4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gate {
-    pub name: String,
-    pub test: GateTest,
-    #[serde(with = "seconds")]
-    pub timeout: Duration,
-}
-
-/// What a gate asks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum GateTest {
-    File(String),
-    Dir(String),
-    Run(String),
-}
-
-/// A configured command at one phase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hook {
-    pub name: String,
-    pub phase: Phase,
-    pub run: String,
-    pub on_failure: OnFailure,
-    #[serde(with = "seconds")]
-    pub timeout: Duration,
-    /// Shown and counted as a `reload` step (A5: warn in staging, rollback in production).
-    pub reload: bool,
-}
-
-/// When a hook runs, in the order of a deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    Prepare,
-    MaintenanceOn,
-    /// Once per environment, on its first host.
-    Migrate,
-    PreSwitch,
-    PostSwitch,
-    MaintenanceOff,
-    /// After the health checks, before the confirmation.
-    Verify,
-    After,
-    /// In the release that is returned to.
-    Rollback,
-    /// `soll stop` (D5).
-    Stop,
-    /// `soll start` (D5).
-    Start,
-    /// Between deployments, when health fails (C6): the first rung of the ladder.
-    Restart,
-}
-
-impl Phase {
-    /// The name in the state file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Phase::Prepare => "prepare",
-            Phase::MaintenanceOn => "maintenance-on",
-            Phase::Migrate => "migrate",
-            Phase::PreSwitch => "pre-switch",
-            Phase::PostSwitch => "post-switch",
-            Phase::MaintenanceOff => "maintenance-off",
-            Phase::Verify => "verify",
-            Phase::After => "after",
-            Phase::Rollback => "rollback",
-            Phase::Stop => "stop",
-            Phase::Start => "start",
-            Phase::Restart => "restart",
-        }
-    }
-
-    /// What a failure does where the hook does not say (contract 1.1).
-    pub fn default_on_failure(self) -> OnFailure {
-        match self {
-            Phase::Prepare | Phase::PreSwitch | Phase::MaintenanceOn | Phase::Stop | Phase::Start | Phase::Restart => {
-                OnFailure::Abort
-            }
-            Phase::Migrate | Phase::PostSwitch | Phase::Verify | Phase::MaintenanceOff => OnFailure::Rollback,
-            Phase::After | Phase::Rollback => OnFailure::Warn,
-        }
-    }
-}
-
-/// What the failure of a step does to its run (A5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// The run ends; `current` is untouched.
-    Abort,
-    /// What was switched goes back; before the switch, the rollback hooks run.
-    Rollback,
-    /// Recorded, shown, and the run goes on.
-    Warn,
 }
 
 /// What a failed deployment does to the environment (`on_failure`).
@@ -323,85 +202,6 @@ pub enum Match {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     pub branch: String,
-}
-
-/// In which order hosts are switched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Strategy {
-    AllAtOnce,
-    Rolling {
-        batch: Batch,
-        /// So many hosts may fail after their switch, go back alone, and the rollout goes on.
-        max_failures: u32,
-        /// Between two batches.
-        #[serde(with = "seconds", default)]
-        pause: Duration,
-    },
-}
-
-impl Strategy {
-    /// How many hosts may fail before everybody goes back.
-    pub fn max_failures(&self) -> usize {
-        match self {
-            Strategy::AllAtOnce => 0,
-            Strategy::Rolling { max_failures, .. } => *max_failures as usize,
-        }
-    }
-}
-
-/// How many hosts a batch has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Batch {
-    Hosts(u32),
-    Percent(u32),
-}
-
-impl Batch {
-    /// Hosts per batch of an environment with `hosts` hosts; at least one.
-    pub fn size(self, hosts: usize) -> usize {
-        match self {
-            Batch::Hosts(n) => (n as usize).max(1),
-            Batch::Percent(p) => (hosts * p as usize).div_ceil(100).max(1),
-        }
-    }
-}
-
-/// A time in which changes are allowed or denied: deny wins; with any allow window, only inside one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Window {
-    pub kind: WindowKind,
-    /// Empty: every day. A window that passes midnight belongs to the day on which it starts.
-    pub days: Vec<Weekday>,
-    /// Minutes after local midnight.
-    pub from: u16,
-    /// Minutes after local midnight; less than `from` passes midnight, equal is the whole day.
-    pub to: u16,
-    /// IANA name.
-    pub zone: String,
-    pub reason: Option<String>,
-}
-
-/// Whether changes are allowed inside a window, or denied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum WindowKind {
-    Allow,
-    Deny,
-}
-
-/// A day of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Weekday {
-    Mon,
-    Tue,
-    Wed,
-    Thu,
-    Fri,
-    Sat,
-    Sun,
 }
 
 /// What a hotfix may skip, for one release only, with a reason that is recorded (B6).
