@@ -65,7 +65,6 @@ pub const BESIDE: &[&str] = &[
 pub const RUN: &[&str] = &[
     "run.before-acquire",
     "run.after-acquire",
-    "run.after-accept",
     "run.after-started",
     "run.before-quarantine",
     "run.after-quarantine",

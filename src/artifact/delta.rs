@@ -43,17 +43,18 @@ impl Listing {
     }
 
     /// The manifest that is meant, where `base` is the one that it was told against. `None`: it is not.
-    pub fn resolve(self, base: Option<Manifest>) -> Option<Manifest> {
+    pub fn resolve(self, base: Option<&Manifest>) -> Option<Manifest> {
         let (tree, removed, changed) = match self {
             Listing::Full(manifest) => return Some(Arc::unwrap_or_clone(manifest)),
             Listing::Delta { tree, removed, changed, .. } => (tree, removed, changed),
         };
-        let mut nodes: BTreeMap<String, Node> = base?.entries.into_iter().map(|e| (e.path, e.node)).collect();
-        for path in removed {
-            nodes.remove(&path)?;
+        let mut nodes: BTreeMap<&str, &Node> = base?.entries.iter().map(|e| (e.path.as_str(), &e.node)).collect();
+        for path in &removed {
+            nodes.remove(path.as_str())?;
         }
-        nodes.extend(changed.into_iter().map(|entry| (entry.path, entry.node)));
-        let manifest = Manifest { entries: nodes.into_iter().map(|(path, node)| Entry { path, node }).collect() };
+        nodes.extend(changed.iter().map(|entry| (entry.path.as_str(), &entry.node)));
+        let entry = |(path, node): (&str, &Node)| Entry { path: path.to_owned(), node: node.clone() };
+        let manifest = Manifest { entries: nodes.into_iter().map(entry).collect() };
         (manifest.digest() == tree).then_some(manifest)
     }
 }
@@ -79,12 +80,12 @@ mod tests {
         let Listing::Delta { removed, changed, .. } = &listing else { panic!("{listing:?}") };
         assert_eq!((removed.as_slice(), changed.len()), (&["c".to_owned()][..], 2));
         assert_eq!(listing.base(), Some(&base.digest()));
-        assert_eq!(listing.clone().resolve(Some(base.clone())), Some(next.clone()));
+        assert_eq!(listing.clone().resolve(Some(&base)), Some(next.clone()));
         // Against anything else it is not what was meant, and that is noticed.
         let drifted = tree(&[("a", "x"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1"), ("f", "1")]);
-        assert_eq!(listing.clone().resolve(Some(drifted)), None);
+        assert_eq!(listing.clone().resolve(Some(&drifted)), None);
         assert_eq!(listing.resolve(None), None);
         assert_eq!(since(&base, &tree(&[])), Listing::Full(Arc::new(base.clone())));
-        assert_eq!(since(&base, &base).resolve(Some(base.clone())), Some(base));
+        assert_eq!(since(&base, &base).resolve(Some(&base)), Some(base));
     }
 }

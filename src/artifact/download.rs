@@ -90,39 +90,11 @@ impl Part {
         let _ = std::fs::remove_file(&self.path);
     }
 
-    /// Makes it durable and gives it its name.
-    pub(super) async fn finish(self, to: &Path) -> Result<(), FileError> {
-        let file = Arc::clone(&self.file);
-        let synced = tokio::task::spawn_blocking(move || file.sync_all()).await;
-        synced.map_err(io::Error::other).and_then(|result| result).map_err(at("syncing", &self.path))?;
+    /// Gives it its name. It is not made durable: it is hashed again by whoever unpacks it, and gone after that.
+    pub(super) fn finish(self, to: &Path) -> Result<(), FileError> {
         std::fs::rename(&self.path, to).map_err(at("renaming to", to))?;
         let _ = std::fs::remove_file(etag_of(&self.path));
         Ok(())
-    }
-
-    /// From a file of this machine. Always from the start.
-    pub(super) async fn copy(&mut self, from: &Location, path: &Path, on: OnProgress<'_>) -> Result<(), FetchError> {
-        self.restart()?;
-        let found = match std::fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FetchError::missing(from)),
-            other => other.map_err(at("reading", path))?,
-        };
-        // Opening a named pipe would wait forever.
-        if !found.is_file() {
-            return Err(FetchError::refused(from, "it is not a file"));
-        }
-        self.check_size(from, found.len())?;
-        let mut file = File::open(path).map_err(at("opening", path))?;
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            let n = file.read(&mut buffer).map_err(at("reading", path))?;
-            if n == 0 {
-                return Ok(());
-            }
-            self.write(from, &buffer[..n])?;
-            on(Progress { done: self.len, total: Some(found.len()) });
-            tokio::task::yield_now().await;
-        }
     }
 
     /// One attempt over HTTP; goes on where the last one stopped if the server still has the same file.
@@ -173,11 +145,7 @@ impl Part {
     }
 
     fn check_size(&self, from: &Location, bytes: u64) -> Result<(), FetchError> {
-        if bytes > self.most {
-            let reason = format!("it has more than {} bytes, the limit for a bundle", self.most);
-            return Err(FetchError::refused(from, reason));
-        }
-        Ok(())
+        check_size(from, bytes, self.most)
     }
 
     /// Keeps what identifies this version. A weak ETag does not promise the same bytes, so it is no basis for a range.
@@ -206,6 +174,15 @@ impl Part {
         };
         same && start.and_then(|start| start.parse().ok()) == Some(self.len)
     }
+}
+
+/// A bundle may have so many bytes.
+pub(super) fn check_size(from: &Location, bytes: u64, most: u64) -> Result<(), FetchError> {
+    if bytes > most {
+        let reason = format!("it has more than {most} bytes, the limit for a bundle");
+        return Err(FetchError::refused(from, reason));
+    }
+    Ok(())
 }
 
 fn etag_of(part: &Path) -> PathBuf {

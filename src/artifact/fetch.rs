@@ -12,8 +12,8 @@ use reqwest::StatusCode;
 use crate::model::ids::Digest;
 use crate::model::observed::Fact;
 
-use super::download::Part;
-use super::files::{FileError, at, sync_dir};
+use super::download::{Part, check_size};
+use super::files::{FileError, at};
 use super::inspect;
 use super::source::{Location, Source};
 
@@ -126,11 +126,11 @@ pub struct Progress {
 /// Called for every piece that arrives.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
-/// A file that has the digest it should have.
+/// A bundle as a file of this machine. What was downloaded has the digest that it should have; what lay here already was
+/// not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     pub path: PathBuf,
-    pub sha256: Digest,
     pub bytes: u64,
 }
 
@@ -181,7 +181,7 @@ impl Fetcher {
         }
     }
 
-    /// Fetches the bundle into a directory, under its own name.
+    /// Fetches the bundle into a directory, under its own name; one that is a file of this machine stays where it is.
     ///
     /// Errors: see [`FetchError`]; after a mismatch nothing of the download is left. One caller at a time for a
     /// directory: [`super::store`] sees to that.
@@ -193,7 +193,11 @@ impl Fetcher {
         progress: OnProgress<'_>,
     ) -> Result<Fetched, FetchError> {
         let limit = self.settings.total_timeout;
-        match tokio::time::timeout(limit, self.whole(&source.url, expected, dest_dir, progress)).await {
+        let url = match &source.url {
+            Location::File(path) => return self.local(&source.url, path, progress),
+            Location::Http(url) => url,
+        };
+        match tokio::time::timeout(limit, self.whole(&source.url, url, expected, dest_dir, progress)).await {
             Ok(result) => result,
             Err(_) => {
                 let limit = humantime::format_duration(limit);
@@ -202,9 +206,25 @@ impl Fetcher {
         }
     }
 
+    fn local(&self, from: &Location, path: &Path, progress: OnProgress<'_>) -> Result<Fetched, FetchError> {
+        let found = match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(FetchError::missing(from)),
+            other => other.map_err(at("reading", path))?,
+        };
+        // Opening a named pipe would wait forever.
+        if !found.is_file() {
+            return Err(FetchError::refused(from, "it is not a file"));
+        }
+        let bytes = found.len();
+        check_size(from, bytes, self.settings.max_bytes)?;
+        progress(Progress { done: bytes, total: Some(bytes) });
+        Ok(Fetched { path: path.to_owned(), bytes })
+    }
+
     async fn whole(
         &self,
         from: &Location,
+        url: &reqwest::Url,
         expected: Digest,
         dest_dir: &Path,
         progress: OnProgress<'_>,
@@ -212,11 +232,7 @@ impl Fetcher {
         let mut backoff = Backoff::new(self.settings.retries, self.settings.pause);
         let mut part = Part::open(dest_dir, &from.file_name(), self.settings.max_bytes).await?;
         let found = loop {
-            let result = match from {
-                Location::File(path) => part.copy(from, path, progress).await,
-                Location::Http(url) => part.download(&self.client, from, url, progress).await,
-            };
-            match result {
+            match part.download(&self.client, from, url, progress).await {
                 Ok(()) if part.digest() == expected => break expected,
                 // The server may have joined two files that it took for one: once more, from the start.
                 Ok(()) if part.resumed() => part.restart()?,
@@ -234,9 +250,8 @@ impl Fetcher {
         }
         let path = dest_dir.join(from.file_name());
         let bytes = part.len();
-        part.finish(&path).await?;
-        sync_dir(dest_dir)?;
-        Ok(Fetched { path, sha256: expected, bytes })
+        part.finish(&path)?;
+        Ok(Fetched { path, bytes })
     }
 
     /// A file of a few lines, as text. Tried twice: whoever plans is waiting.

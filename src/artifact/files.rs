@@ -1,7 +1,11 @@
 //! Errors of this machine's file system, as sentences. Knows nothing of archives or networks.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::ids::Digest;
 
 /// The operating system said no: what was done, where, and why.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +37,20 @@ pub fn at<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> 
 /// The same for something that was done in a directory as a whole.
 pub fn inside<'a>(doing: &'static str, dir: &'a Path) -> impl FnOnce(io::Error) -> FileError + 'a {
     move |source| FileError::new(doing, dir, dir, source)
+}
+
+/// The SHA-256 of a file.
+pub fn digest(path: &Path) -> Result<Digest, FileError> {
+    let read = || -> io::Result<Digest> {
+        let (mut file, mut hasher, mut buffer) = (std::fs::File::open(path)?, Sha256::new(), vec![0; 256 << 10]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                n => hasher.update(&buffer[..n]),
+            }
+        }
+    };
+    read().map_err(at("reading", path))
 }
 
 /// Makes what was renamed in `dir` survive a power cut.

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod delta;
 pub mod fetch;
 pub mod inspect;
+mod intake;
 pub mod manifest;
 pub mod pack;
 pub mod source;

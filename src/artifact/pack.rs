@@ -94,10 +94,51 @@ impl Unpacked {
         self.index.get(digest).map(|place| place.1)
     }
 
-    /// These contents, one after the other, in pieces of at most [`CHUNK`] bytes; no piece spans two of them. Each is
-    /// checked against its digest as it goes by: a cache that rotted gives an error, never wrong contents.
+    /// These contents, one after the other, in pieces of at most [`CHUNK`] bytes; no piece spans two of them. They were
+    /// right when they were written: who takes them checks them anyway, and asks [`Unpacked::check`] when they are not.
     pub fn stream<'a>(&'a self, blobs: &'a [Digest]) -> BlobStream<'a> {
         BlobStream { from: self, blobs: blobs.iter(), now: None }
+    }
+
+    /// Reads these contents against their digests.
+    ///
+    /// # Errors
+    /// One that this cache does not have as it was: which, where, and what to do.
+    pub fn check(&self, blobs: &[Digest]) -> io::Result<()> {
+        for digest in blobs {
+            let mut hasher = Hasher(Sha256::new());
+            io::copy(&mut self.blob_reader(digest)?, &mut hasher)?;
+            let found = Digest::from_bytes(hasher.0.finalize().into());
+            if found != *digest {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!(
+                        "{} is damaged: contents with the digest {digest} now have {found}; remove the directory and \
+                         try again",
+                        self.dir.display()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The same, whose directory has another name now.
+    pub(super) fn moved(self, dir: &Path) -> Self {
+        Unpacked { dir: dir.to_owned(), ..self }
+    }
+}
+
+struct Hasher(Sha256);
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -129,32 +170,20 @@ impl Read for BlobReader {
 pub struct BlobStream<'a> {
     from: &'a Unpacked,
     blobs: std::slice::Iter<'a, Digest>,
-    now: Option<(Digest, BlobReader, Sha256)>,
+    now: Option<BlobReader>,
 }
 
 impl BlobStream<'_> {
     fn piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
-            let Some((digest, reader, hasher)) = &mut self.now else {
+            let Some(reader) = &mut self.now else {
                 let Some(digest) = self.blobs.next() else { return Ok(None) };
-                self.now = Some((*digest, self.from.blob_reader(digest)?, Sha256::new()));
+                self.now = Some(self.from.blob_reader(digest)?);
                 continue;
             };
             let mut piece = vec![0; usize::try_from(reader.left).unwrap_or(CHUNK).min(CHUNK)];
             reader.read_exact(&mut piece)?;
-            hasher.update(&piece);
             if reader.left == 0 {
-                let found = Digest::from_bytes(std::mem::take(hasher).finalize().into());
-                if found != *digest {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        format!(
-                            "{} is damaged: contents with the digest {digest} now have {found}; remove the directory \
-                             and try again",
-                            self.from.dir.display()
-                        ),
-                    ));
-                }
                 self.now = None;
             }
             if !piece.is_empty() {
@@ -209,35 +238,33 @@ impl PackWriter {
         })
     }
 
+    /// Keeps these contents, whose digest this is, unless they are there already.
+    pub(super) fn keep(&mut self, digest: Digest, contents: &[u8]) -> Result<(), FileError> {
+        if !self.index.contains_key(&digest) {
+            self.out.write_all(contents).map_err(at("writing", &self.path))?;
+            self.index.insert(digest, Place(self.end, contents.len() as u64));
+            self.end += contents.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Takes exactly `size` bytes; fewer are an error of kind `UnexpectedEof`. Contents that are there already are not
     /// kept twice.
     pub(super) fn add(&mut self, from: &mut impl Read, size: u64) -> Result<Digest, PackError> {
         let mut hasher = Sha256::new();
         let mut left = size;
-        // Contents of one piece are hashed before anything is written; longer ones are taken back if they were known.
-        loop {
+        while left > 0 {
             let piece = &mut self.buffer[..usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
             from.read_exact(piece).map_err(PackError::Source)?;
             hasher.update(&*piece);
             left -= piece.len() as u64;
-            if left == 0 && size <= CHUNK as u64 {
-                break;
-            }
             self.out.write_all(piece).map_err(|e| PackError::File(at("writing", &self.path)(e)))?;
-            if left == 0 {
-                break;
-            }
         }
         let digest = Digest::from_bytes(hasher.finalize().into());
-        let known = self.index.contains_key(&digest);
-        if size > CHUNK as u64 && known {
+        if self.index.contains_key(&digest) {
+            // They are known only now: what was written is taken back.
             self.out.seek(SeekFrom::Start(self.end)).map_err(|e| PackError::File(at("writing", &self.path)(e)))?;
-        }
-        if !known {
-            if size <= CHUNK as u64 {
-                let whole = &self.buffer[..size as usize];
-                self.out.write_all(whole).map_err(|e| PackError::File(at("writing", &self.path)(e)))?;
-            }
+        } else {
             self.index.insert(digest, Place(self.end, size));
             self.end += size;
         }
@@ -245,18 +272,21 @@ impl PackWriter {
     }
 
     /// Writes the index and makes everything durable. The directory is complete after this, and only then.
-    pub(super) fn finish(self, bundle: Digest, manifest: Manifest) -> Result<(), FileError> {
+    pub(super) fn finish(self, bundle: Digest, manifest: Manifest) -> Result<Unpacked, FileError> {
         let PackWriter { dir, path, out, end, index, .. } = self;
         let file = out.into_inner().map_err(|error| at("writing", &path)(error.into_error()))?;
         file.set_len(end).and_then(|()| file.sync_all()).map_err(at("writing", &path))?;
-        let mut blobs: Vec<(Digest, Place)> = index.into_iter().collect();
+        let pack = File::open(&path).map_err(at("opening", &path))?;
+        let mut blobs: Vec<(Digest, Place)> = index.iter().map(|(digest, place)| (*digest, *place)).collect();
         blobs.sort_unstable_by_key(|(_, place)| (place.0, place.1));
         let stored = Stored { format: FORMAT, bundle, pack_bytes: end, manifest, blobs };
         let path = dir.join(INDEX);
         let mut file = BufWriter::with_capacity(1 << 20, File::create_new(&path).map_err(at("creating", &path))?);
         serde_json::to_writer(&mut file, &stored).map_err(io::Error::from).map_err(at("writing", &path))?;
         file.flush().and_then(|()| file.get_ref().sync_all()).map_err(at("writing", &path))?;
-        sync_dir(&dir)
+        sync_dir(&dir)?;
+        let (manifest, index) = (Arc::new(stored.manifest), Arc::new(index));
+        Ok(Unpacked { bundle, manifest, dir, index, pack: Arc::new(pack) })
     }
 }
 

@@ -15,9 +15,9 @@ use rustix::fs::{FlockOperation, flock};
 use crate::model::ids::Digest;
 
 use super::fetch::{FetchError, FetchSettings, Fetcher, OnProgress};
-use super::files::{FileError, at, inside};
+use super::files::{self, FileError, at, inside};
 use super::pack::{self, Unpacked};
-use super::source::Source;
+use super::source::{Location, Source};
 use super::unpack::{Limits, UnpackError, unpack};
 
 /// A half-finished download that nobody came back for.
@@ -117,36 +117,47 @@ impl ArtifactStore {
         let work = self.work_dir(&digest);
         std::fs::create_dir_all(&work).map_err(inside("making", &work))?;
         let fetched = self.fetcher.fetch(source, digest, &work, progress).await?;
-        let store = self.clone();
+        let (store, place) = (self.clone(), source.url.clone());
         // The lock goes along: if the caller goes away, the work is still finished before anyone else starts on it.
         let task = tokio::task::spawn_blocking(move || {
             let _lock = lock;
-            let result = store.take_in(&fetched.path, &digest);
+            let result = store.take_in(&place, &fetched.path, &work, &digest);
             let _ = std::fs::remove_dir_all(&work);
             result
         });
         task.await.map_err(io::Error::other).map_err(inside("unpacking into", &self.dir))?
     }
 
-    /// Unpacks a fetched archive and gives it its place. The lock is held.
-    fn take_in(&self, archive: &Path, digest: &Digest) -> Result<Unpacked, ArtifactError> {
+    /// Unpacks an archive and gives it its place. The lock is held. What is unpacked is what was hashed, in one reading.
+    fn take_in(
+        &self,
+        place: &Location,
+        archive: &Path,
+        work: &Path,
+        digest: &Digest,
+    ) -> Result<Unpacked, ArtifactError> {
         let dest = self.bundle_dir(digest);
         if dest.exists() {
             self.remove(digest)?;
         }
-        let staged = archive.with_file_name("tree");
+        let staged = work.join("tree");
         if staged.exists() {
             std::fs::remove_dir_all(&staged).map_err(at("removing", &staged))?;
         }
-        let unpacked = unpack(archive, &staged, &self.limits)?;
-        if unpacked.bundle != *digest {
-            // It was right when it was fetched: someone writes into this cache.
-            let place = archive.display().to_string();
-            return Err(FetchError::Mismatch { place, expected: *digest, found: unpacked.bundle }.into());
+        let unpacked = unpack(archive, &staged, &self.limits);
+        // Why something else than what was promised does not unpack says less than that it is something else.
+        let found = match &unpacked {
+            Ok(unpacked) => unpacked.bundle,
+            Err(UnpackError::Refused { .. }) => files::digest(archive)?,
+            Err(UnpackError::File(_)) => *digest,
+        };
+        if found != *digest {
+            return Err(FetchError::Mismatch { place: place.to_string(), expected: *digest, found }.into());
         }
+        let unpacked = unpacked?;
         std::fs::rename(&staged, &dest).map_err(at("moving what was unpacked to", &dest))?;
         super::files::sync_dir(&self.dir.join("bundles"))?;
-        Ok(Unpacked::open(&dest).map_err(at("opening", &dest))?)
+        Ok(unpacked.moved(&dest))
     }
 
     /// Removes what nobody used for `max_age`, then the longest unused until at most `keep_bytes` remain. Gives the
@@ -242,7 +253,7 @@ impl ArtifactStore {
                 return Ok(lock);
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(200));
+            pause = (pause * 2).min(Duration::from_millis(25));
         }
     }
 

@@ -17,10 +17,11 @@ use sha2::{Digest as _, Sha256};
 use crate::model::ids::Digest;
 
 use super::files::{FileError, at, inside, sync_dir};
-use super::manifest::{Manifest, Node};
-use super::pack::{PackError, PackWriter, Unpacked};
-use super::tarball::{Cause, Fault, Member, MemberKind, Members};
-use super::tree::{Tree, canonical, shown};
+use super::intake::{Intake, Stop};
+use super::manifest::Manifest;
+use super::pack::{PackWriter, Unpacked};
+use super::tarball::{Cause, Fault, Members};
+use super::tree::{Tree, shown};
 
 /// Decoded bytes travel in pieces of this size …
 const PIECE: usize = 256 << 10;
@@ -79,7 +80,7 @@ pub fn unpack(archive: &Path, dest: &Path, limits: &Limits) -> Result<Unpacked, 
 
     let mut pack = PackWriter::create(staging.path())?;
     let (bundle, manifest) = read(archive, &mut pack, limits)?;
-    pack.finish(bundle, manifest)?;
+    let unpacked = pack.finish(bundle, manifest)?;
     // From here on the staging directory is not a temporary one any more.
     let staging = staging.keep();
     std::fs::rename(&staging, dest).map_err(|error| {
@@ -87,7 +88,7 @@ pub fn unpack(archive: &Path, dest: &Path, limits: &Limits) -> Result<Unpacked, 
         at("moving what was unpacked to", dest)(error)
     })?;
     sync_dir(parent)?;
-    Ok(Unpacked::open(dest).map_err(at("opening", dest))?)
+    Ok(unpacked.moved(dest))
 }
 
 /// Contents into the pack, everything else into the manifest; the digest is that of the archive.
@@ -108,15 +109,13 @@ fn read(archive: &Path, pack: &mut PackWriter, limits: &Limits) -> Result<(Diges
     let format = format.map_err(|why| refused(None, why.to_owned()))?;
     let take_all = |pieces: Receiver<io::Result<Vec<u8>>>, pack: &mut PackWriter| {
         let mut members = Members::new(Pieces { pieces, now: io::Cursor::default() });
-        let (mut tree, mut total) = (Tree::new(limits.entries), 0);
-        while let Some(member) = members.next().map_err(|Fault { entry, cause }| failed(entry.as_deref(), cause))? {
-            let name = member.name.clone();
-            take(member, &mut members, &mut tree, pack, &mut total, limits).map_err(|stop| match stop {
-                Stop::Archive(cause) => failed(Some(&name), cause),
-                Stop::File(error) => error.into(),
-            })?;
-        }
-        Ok(tree)
+        let mut intake = Intake::new(pack, limits);
+        let stopped = |stop| match stop {
+            Stop::Archive(Fault { entry, cause }) => failed(entry.as_deref(), cause),
+            Stop::File(error) => error.into(),
+        };
+        while intake.next(&mut members).map_err(stopped)? {}
+        intake.finish().map_err(stopped)
     };
     // Decoding takes as long as hashing and writing what comes out: they need not wait for each other.
     let (tree, bundle) = std::thread::scope(|scope| {
@@ -190,73 +189,6 @@ impl Read for Pieces {
             }
         }
     }
-}
-
-/// Why a member stops everything.
-enum Stop {
-    Archive(Cause),
-    File(FileError),
-}
-
-impl From<String> for Stop {
-    fn from(reason: String) -> Self {
-        Stop::Archive(Cause::Refused(reason))
-    }
-}
-
-fn take<R: Read>(
-    member: Member,
-    members: &mut Members<R>,
-    tree: &mut Tree,
-    pack: &mut PackWriter,
-    total: &mut u64,
-    limits: &Limits,
-) -> Result<(), Stop> {
-    let Member { name, kind, size, executable } = member;
-    let path = match (canonical(&name)?, &kind) {
-        (Some(path), MemberKind::Dir) => path,
-        (None, MemberKind::Dir) => return Ok(()),
-        (None, _) => return Err("it takes the place of the release itself".to_owned().into()),
-        (Some(_), _) if name.ends_with(b"/") => {
-            return Err("it is no directory, and yet its name ends in `/`".to_owned().into());
-        }
-        (Some(path), _) => path,
-    };
-    let mut charge = |size: u64| {
-        *total += size;
-        if size > limits.file_bytes {
-            return Err(format!("it has {size} bytes; {} are the limit for one file", limits.file_bytes));
-        }
-        if *total > limits.total_bytes {
-            return Err(format!("with it the release has more than {} bytes", limits.total_bytes));
-        }
-        Ok(())
-    };
-    let node = match kind {
-        MemberKind::Dir => Node::Dir,
-        MemberKind::File => {
-            charge(size)?;
-            let sha256 = pack.add(members, size).map_err(|error| match error {
-                PackError::Source(error) => Stop::Archive(error.into()),
-                PackError::File(error) => Stop::File(error),
-            })?;
-            Node::File { sha256, size, executable }
-        }
-        MemberKind::Link(target) => {
-            let target = String::from_utf8(target).map_err(|_| "its target is not UTF-8".to_owned())?;
-            Node::Link { target }
-        }
-        MemberKind::Hard(target) => {
-            let spelt = shown(&String::from_utf8_lossy(&target));
-            let known = canonical(&target).ok().flatten().and_then(|target| tree.file(&target));
-            let (sha256, size, executable) = known.ok_or_else(|| {
-                format!("it is a hard link to `{spelt}`, which is not a file that came before it in this archive")
-            })?;
-            charge(size)?;
-            Node::File { sha256, size, executable }
-        }
-    };
-    Ok(tree.add(&path, node)?)
 }
 
 /// The archive's own bytes, counted and hashed as they go by.

@@ -109,11 +109,11 @@ async fn accept(
     Ok(hosts)
 }
 
-fn ops(controller: &Controller, snapshot: &Snapshot, epoch: Epoch, env: &Environment) -> [Op; 3] {
+fn ops(controller: &Controller, snapshot: &Snapshot, epoch: Epoch, env: &Environment) -> [Op; 2] {
     let who = format!("{}, acknowledge", controller.who);
+    let accept = Some(snapshot.commit.to_string());
     [
-        Op::Acquire { epoch, who, lease: env.deadline, look: Observe::default() },
-        Op::Accept { epoch, commit: snapshot.commit.to_string() },
-        Op::Release { epoch },
+        Op::Acquire { epoch, who, lease: env.deadline, accept, look: Observe::default() },
+        Op::Release { epoch, look: None },
     ]
 }

@@ -14,6 +14,7 @@ use crate::journal::RunResult;
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
 use crate::run::controller::{Controller, Snapshot};
+use crate::run::hold::Left;
 use crate::run::observe::{Look, observe};
 use crate::run::outcome::Outcome;
 use crate::run::reconcile::Pass;
@@ -120,9 +121,12 @@ pub fn worst(exits: impl IntoIterator<Item = u8>) -> u8 {
 }
 
 async fn converge(pass: Pass, name: EnvName) -> Done {
-    let mut ran = None;
+    let (mut ran, mut left) = (None, Left::new());
     for _ in 0..ROUNDS {
-        let outcome = pass.environment(&name).await;
+        let mut outcome = pass.environment(&name, &std::mem::take(&mut left)).await;
+        if let Outcome::Ran { result: RunResult::Succeeded, left: seen, .. } = &mut outcome {
+            left = std::mem::take(seen);
+        }
         let again = match &outcome {
             Outcome::Ran { result: RunResult::Succeeded, .. } => true,
             Outcome::Ran { stale, .. } => *stale,

@@ -104,12 +104,14 @@ impl Global {
             Some(text) => humantime::parse_duration(&text)
                 .map_err(|_| CliError::plain(format!("`reattach = \"{text}\"` is not a duration like 30s, or 0s")))?,
         };
+        let state_dir = self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?;
         let ssh = crate::ssh::settings::Settings {
             key: git.ssh_key.clone(),
             passphrase: std::env::var("SOLL_SSH_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Secret::new),
             known_hosts: git.known_hosts.clone(),
             config: git.ssh_config.clone(),
             agents: file.agents.into_iter().chain(agents).collect(),
+            memory: Some(state_dir.join("cache/programs.json")),
             reattach,
             accept: None,
         };
@@ -117,7 +119,7 @@ impl Global {
             repo: self.repo.clone().or(file.repo).unwrap_or_else(|| ".".to_owned()),
             branch: self.branch.clone().or(file.branch).unwrap_or_else(|| "main".to_owned()),
             file: self.file.clone().or(file.file).unwrap_or_else(|| "desired-state.toml".to_owned()),
-            state_dir: self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?,
+            state_dir,
             git,
             ssh,
             allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),

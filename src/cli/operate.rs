@@ -183,7 +183,8 @@ impl Held {
         for target in &held.env.targets {
             let who = format!("{} pid {}, by hand", held.controller.who, std::process::id());
             loop {
-                let op = Op::Acquire { epoch, who: who.clone(), lease: held.env.deadline, look: Observe::default() };
+                let (who, lease) = (who.clone(), held.env.deadline);
+                let op = Op::Acquire { epoch, who, lease, accept: None, look: Observe::default() };
                 match held.site.call(target, op).await {
                     Ok(_) => break,
                     Err(HostError::Locked { .. }) if tokio::time::Instant::now() < deadline => {
@@ -236,7 +237,7 @@ impl Held {
     async fn release(&self) {
         for target in &self.env.targets {
             // The end of the connection gives it back anyway.
-            let _ = self.site.call(target, Op::Release { epoch: self.epoch }).await;
+            let _ = self.site.call(target, Op::Release { epoch: self.epoch, look: None }).await;
         }
     }
 }

@@ -72,10 +72,10 @@ impl Dir {
         Ok(File::from(fd))
     }
 
-    /// Makes a file for its owner alone, empty where it was there already.
+    /// Makes a file with the mode that most files of a release have, empty where it was there already.
     pub fn replace(&self, name: &str) -> Result<File, HostError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644));
         fd.map(File::from).map_err(|error| at("write", &self.path.join(name))(error))
     }
 

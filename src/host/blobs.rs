@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::beneath::{Dir, at};
@@ -17,10 +18,16 @@ use serde::{Deserialize, Serialize};
 pub struct Blobs {
     incoming: Dir,
     releases: Dir,
-    uploaded: HashMap<Digest, u64>,
+    uploaded: HashMap<Digest, Uploaded>,
     sources: HashMap<Digest, Vec<(ReleaseName, String, u64)>>,
     suspects: BTreeSet<Suspect>,
     root: Root,
+}
+
+/// An upload as it lies there.
+struct Uploaded {
+    size: u64,
+    mode: u32,
 }
 
 /// A file of a release that was found not to be what its manifest says: no source for anything any more.
@@ -65,7 +72,7 @@ impl Blobs {
         let mut uploaded = HashMap::new();
         for entry in super::root::list(incoming.path())? {
             if let (Ok(digest), Ok(meta)) = (entry.file_name().to_string_lossy().parse(), entry.metadata()) {
-                uploaded.insert(digest, meta.len());
+                uploaded.insert(digest, Uploaded { size: meta.len(), mode: meta.mode() & 0o7777 });
             }
         }
         let suspects: BTreeSet<Suspect> = fs::read(root.own("suspects.json"))
@@ -77,8 +84,8 @@ impl Blobs {
         let present = root.present()?;
         for (name, _) in record.releases.iter().filter(|(name, r)| r.sealed && present.contains(name)) {
             // A manifest that cannot be read makes its release no source; the blobs are sent instead.
-            let Ok(Some(contents)) = Contents::load(root, name) else { continue };
-            for (path, digest, size) in contents.manifest.files() {
+            let Ok(Some(kept)) = Contents::recall(root, name) else { continue };
+            for (path, digest, size) in kept.contents.manifest.files() {
                 let suspect = Suspect { release: name.clone(), path: path.to_owned() };
                 if !suspects.contains(&suspect) {
                     sources.entry(*digest).or_default().push((suspect.release, suspect.path, size));
@@ -94,7 +101,8 @@ impl Blobs {
             let file = self.releases.path().join(name.as_str()).join(path);
             *length == size && fs::symlink_metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() == size)
         };
-        self.uploaded.get(digest) == Some(&size) || self.sources.get(digest).is_some_and(|all| all.iter().any(stands))
+        self.uploaded.get(digest).is_some_and(|one| one.size == size)
+            || self.sources.get(digest).is_some_and(|all| all.iter().any(stands))
     }
 
     /// Copies a file with these bytes from a release that has them.
@@ -144,9 +152,9 @@ impl Blobs {
         name: &str,
         mode: u32,
     ) -> Result<Upload, HostError> {
-        if self.uploaded.remove(digest) != Some(size) {
+        let Some(upload) = self.uploaded.remove(digest).filter(|one| one.size == size) else {
             return Ok(Upload::None);
-        }
+        };
         let blob = digest.to_string();
         // One of an earlier process is checked again: a power cut may have left a hole under a good name.
         if !self.root.take_received(digest) {
@@ -158,7 +166,9 @@ impl Blobs {
             }
         }
         self.incoming.move_to(&blob, dir, name)?;
-        dir.set_mode(name, mode)?;
+        if upload.mode != mode {
+            dir.set_mode(name, mode)?;
+        }
         Ok(Upload::Taken)
     }
 }

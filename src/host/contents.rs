@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::OFlags;
@@ -14,7 +15,7 @@ use sha2::Digest as _;
 
 use super::beneath::at;
 use super::root::{Root, compact_json, list};
-use super::stamps::{Known, Looks, Stamp, nanos_now};
+use super::stamps::{Known, Looks, Stamp, tick};
 use super::wire::HostError;
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::model::desired::Shared;
@@ -36,6 +37,20 @@ pub struct Contents {
     pub modes: BTreeMap<String, u32>,
 }
 
+/// What is kept for a release, with the digest of its manifest: both take as long as looking at many files.
+#[derive(Debug)]
+pub struct Kept {
+    pub contents: Contents,
+    tree: OnceLock<Digest>,
+}
+
+impl Kept {
+    /// The digest of the manifest.
+    pub fn tree(&self) -> Digest {
+        *self.tree.get_or_init(|| self.contents.manifest.digest())
+    }
+}
+
 impl Contents {
     /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
     /// devices are no contents. A name that is not UTF-8 is taken with replacement characters, the same every time.
@@ -46,7 +61,7 @@ impl Contents {
         mutable: &[String],
         known: &Known<'_>,
     ) -> Result<(Contents, Looks), HostError> {
-        let taken = nanos_now();
+        let taken = tick();
         let mut walk = Walk {
             shared: shared.iter().map(|s| s.path.as_str()).collect(),
             mutable: globs(mutable)?,
@@ -77,9 +92,23 @@ impl Contents {
         }
     }
 
+    /// The same, read once for as long as its file looks as it did.
+    pub fn recall(root: &Root, name: &ReleaseName) -> Result<Option<Arc<Kept>>, HostError> {
+        let looks = fs::metadata(root.own(&file_name(name))).ok().map(|meta| (meta.len(), Stamp::of(&meta)));
+        if let Some(kept) = looks.and_then(|looks| root.kept(name, looks)) {
+            return Ok(Some(kept));
+        }
+        let Some(contents) = Contents::load(root, name)? else { return Ok(None) };
+        let kept = Arc::new(Kept { contents, tree: OnceLock::new() });
+        if let Some(looks) = looks {
+            root.note_kept(name, looks, &kept);
+        }
+        Ok(Some(kept))
+    }
+
     /// What is kept for a sealed release; a refusal where nothing is.
-    pub fn of_sealed(root: &Root, name: &ReleaseName) -> Result<Contents, HostError> {
-        Contents::load(root, name)?.ok_or_else(|| Refusal::NotSealed(name.clone()).into())
+    pub fn of_sealed(root: &Root, name: &ReleaseName) -> Result<Arc<Kept>, HostError> {
+        Contents::recall(root, name)?.ok_or_else(|| Refusal::NotSealed(name.clone()).into())
     }
 
     /// Keeps it.

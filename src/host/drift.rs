@@ -24,13 +24,14 @@ pub enum Depth {
 /// says what it should be.
 pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<DriftReport>, HostError> {
     let sealed = root.record()?.releases.get(name).is_some_and(|release| release.sealed);
-    let Some(wanted) = Contents::load(root, name)?.filter(|_| sealed) else { return Ok(None) };
+    let Some(kept) = Contents::recall(root, name)?.filter(|_| sealed) else { return Ok(None) };
+    let wanted = &kept.contents;
     let known = match depth {
         Depth::Bytes => Known::default(),
-        Depth::Stamps => Known::load(root, name, (&wanted.manifest, wanted.manifest.digest())),
+        Depth::Stamps => Known::load(root, name, (&wanted.manifest, kept.tree())),
     };
     let (found, _) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
-    let mut entries = compare(&wanted, &found);
+    let mut entries = compare(wanted, &found);
     let broken = wanted.shared.iter().filter(|shared| !leads_home(root, name, shared));
     entries.extend(broken.map(|shared| Drift { path: shared.path.clone(), kind: DriftKind::Link }));
     entries.sort();

@@ -45,20 +45,23 @@ pub fn fetch(root: &Root, place: &Secret, digest: Digest, asker: &dyn Feed) -> R
     };
     let unpacked = unpacked.map_err(|error| failed(root, error))?;
     fault!("host.fetch.after-unpack");
-    let Reply::Missing { blobs, .. } = stage::missing(root, Listing::Full(unpacked.manifest.clone()))? else {
-        return Err(HostError::Io("what is missing is not known".to_owned()));
-    };
+    let (blobs, _) = stage::missing(root, Listing::Full(unpacked.manifest.clone()))?;
     let sized: Vec<_> = blobs.iter().map(|digest| (*digest, unpacked.blob_size(digest).unwrap_or_default())).collect();
     let mut contents = Contents { stream: unpacked.stream(&blobs), error: None };
     let taken = stage::upload(root, &sized, &mut contents);
-    if let Some(error) = contents.error {
+    let spoilt = match (contents.error, &taken) {
+        (Some(error), _) => Some(at("read", &dir)(error)),
+        (None, Err(HostError::Integrity(_))) => {
+            unpacked.check(&blobs).err().map(|error| HostError::Io(error.to_string()))
+        }
+        _ => None,
+    };
+    if let Some(error) = spoilt {
         // What cannot be read now could not be read the next time, either.
         remove(&dir)?;
-        return Err(at("read", &dir)(error));
+        return Err(error);
     }
-    let Reply::Uploaded { bytes } = taken? else {
-        return Err(HostError::Io("what was taken in is not known".to_owned()));
-    };
+    let bytes = taken?;
     remove(&dir)?;
     Ok(Reply::Fetched { tree: unpacked.manifest.digest(), bytes })
 }

@@ -13,7 +13,7 @@ use super::wire::{HostError, Op, Reply, Secret};
 use super::{command, convert, examine, fetch, link, provision, prune, seal, switch, trial};
 use crate::model::desired::{MetricSource, Probe};
 use crate::model::observed::{Attempt, Verdict};
-use crate::model::record::{Accepted, Cancel, Command, Record};
+use crate::model::record::{Cancel, Command, Record};
 
 /// Makes the checks that need more than a command: HTTP, TCP, TLS, systemd, assets. The health room has the real one.
 pub trait Prober: Send + Sync {
@@ -40,8 +40,10 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
     }
     match op {
         Op::Observe(what) => Ok(Reply::State(Box::new(observe(root, &what)?))),
-        Op::Missing { manifest, .. } => stage::missing(root, manifest),
-        Op::Upload { blobs, .. } => stage::upload(root, &blobs, feed),
+        Op::Missing { manifest, .. } => {
+            stage::missing(root, manifest).map(|(blobs, free_bytes)| Reply::Missing { blobs, free_bytes })
+        }
+        Op::Upload { blobs, .. } => stage::upload(root, &blobs, feed).map(|bytes| Reply::Uploaded { bytes }),
         Op::Fetch { place, digest, .. } => fetch::fetch(root, &place, digest, feed),
         Op::Extract { name, release, tree, .. } => stage::extract(root, &name, release, &tree),
         Op::Link { name, shared, env_file, required_env, .. } => {
@@ -61,7 +63,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Retry { epoch, sha, migration, done } => {
             hook::retry(root, epoch, &sha, migration, &done).map(|lifted| Reply::Retried { lifted })
         }
-        Op::Manifest { name } => Ok(Reply::Manifest(Contents::of_sealed(root, &name)?.manifest)),
+        Op::Manifest { name } => Ok(Reply::Manifest(Contents::of_sealed(root, &name)?.contents.manifest.clone())),
         Op::Probe { cwd, probe, command, secret, timeout } => {
             let dir = directory(root, &cwd)?;
             Ok(Reply::Attempt(match &probe {
@@ -82,7 +84,6 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Convert { convert: what, .. } => convert::perform(root, &what),
         Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what)?))),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
-        Op::Accept { commit, .. } => note(root, |record| record.accepted = Some(Accepted { commit, at: now() })),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),
         Op::Cancel { by } => managed_note(root, |record| {
             record.cancel = Some(Cancel { epoch: record.epoch, by, at: now() });

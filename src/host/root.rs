@@ -1,6 +1,6 @@
 //! One opened ROOT and its `.soll/`: where everything lies, and the record, read and written whole. Knows no operation.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,6 +14,8 @@ use rustix::fs::FlockOperation;
 use serde::Deserialize;
 
 use super::beneath::at;
+use super::contents::Kept;
+use super::stamps::Stamp;
 use super::wire::HostError;
 use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
@@ -34,7 +36,15 @@ struct Memory {
     received: HashSet<Digest>,
     /// The manifest that was asked about last, by its digest: reading it takes as long as many files.
     offered: Option<(Digest, Arc<Manifest>)>,
+    /// What is kept for releases, with what its files looked like when they were read; the latest last.
+    kept: VecDeque<(ReleaseName, Looks, Arc<Kept>)>,
 }
+
+/// Size and stamp of a file.
+type Looks = (u64, Stamp);
+
+/// Contents of so many releases are at hand: of the new one, of the live one.
+const KEPT: usize = 2;
 
 impl Root {
     /// Checks the path: absolute, without `..`, not `/` itself.
@@ -65,6 +75,23 @@ impl Root {
     /// The manifest with this digest, where it is at hand.
     pub fn offered(&self, tree: &Digest) -> Option<Arc<Manifest>> {
         self.memory().offered.as_ref().filter(|(digest, _)| digest == tree).map(|(_, manifest)| manifest.clone())
+    }
+
+    /// What was kept for a release, where its file still looks so.
+    pub fn kept(&self, name: &ReleaseName, looks: Looks) -> Option<Arc<Kept>> {
+        let memory = self.memory();
+        let found = memory.kept.iter().find(|(of, looked, _)| of == name && *looked == looks);
+        found.map(|(.., kept)| kept.clone())
+    }
+
+    /// Has what is kept for a release at hand.
+    pub fn note_kept(&self, name: &ReleaseName, looks: Looks, kept: &Arc<Kept>) {
+        let mut memory = self.memory();
+        memory.kept.retain(|(of, ..)| of != name);
+        if memory.kept.len() == KEPT {
+            memory.kept.pop_front();
+        }
+        memory.kept.push_back((name.clone(), looks, kept.clone()));
     }
 
     /// An upload was received and checked.

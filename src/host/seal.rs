@@ -20,7 +20,7 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     let release = record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
     if release.sealed {
         // The answer to an earlier request was lost: it is asked again, and the contents are what they were.
-        return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.manifest.digest() });
+        return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree() });
     }
     for one in shared {
         check(&one.path)?;
@@ -49,7 +49,7 @@ fn staged(root: &Root, name: &ReleaseName, tree: Option<Digest>) -> Result<(Arc<
     if let Some((manifest, tree)) = tree.and_then(|tree| Some((root.offered(&tree)?, tree))) {
         return Ok((manifest, tree));
     }
-    let manifest = Contents::load(root, name)?.map(|contents| contents.manifest).unwrap_or_default();
+    let manifest = Contents::load(root, name)?.map(|kept| kept.manifest).unwrap_or_default();
     let tree = manifest.digest();
     Ok((Arc::new(manifest), tree))
 }
@@ -66,7 +66,7 @@ pub fn adopt(
     let dir = Dir::open(&root.releases())?.sub(name.as_str()).map_err(|_| Refusal::NoSuchRelease(name.clone()))?;
     match root.record()?.releases.get(name) {
         Some(known) if known.sealed => {
-            return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.manifest.digest() });
+            return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree() });
         }
         // Ours, and never finished: no one vouches for it.
         Some(known) if !known.adopted => return Err(Refusal::NotSealed(name.clone()).into()),

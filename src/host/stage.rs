@@ -23,11 +23,11 @@ use crate::model::record::Release;
 /// Where a manifest lies between the two questions, below `.soll/`. It goes with the uploads.
 const OFFERED: &str = "incoming/manifest.json";
 
-/// The blobs of this manifest that nothing here has, in the manifest's order, each once.
+/// The blobs of this manifest that nothing here has, in the manifest's order, each once, and the free bytes on the disk.
 ///
 /// # Errors
-/// Already where they would not fit on the disk.
-pub fn missing(root: &Root, listing: Listing) -> Result<Reply, HostError> {
+/// Already where they would not fit there.
+pub fn missing(root: &Root, listing: Listing) -> Result<(Vec<Digest>, u64), HostError> {
     let manifest = resolve(root, listing)?;
     verify_shape(&manifest)?;
     let blobs = Blobs::open(root)?;
@@ -44,7 +44,7 @@ pub fn missing(root: &Root, listing: Listing) -> Result<Reply, HostError> {
     let bytes = compact_json("the manifest that was offered", &manifest)?;
     std::fs::write(&place, bytes).map_err(at("write", &place))?;
     root.note_offered(manifest.digest(), &Arc::new(manifest));
-    Ok(Reply::Missing { blobs: wanted, free_bytes })
+    Ok((wanted, free_bytes))
 }
 
 /// The manifest that is meant, where the tree that it is a difference from is here.
@@ -53,11 +53,11 @@ fn resolve(root: &Root, listing: Listing) -> Result<Manifest, HostError> {
         Some(base) => {
             let record = root.record()?;
             let known = record.releases.iter().find(|(_, release)| release.sealed && release.tree == Some(*base));
-            known.and_then(|(name, _)| Contents::load(root, name).ok().flatten()).map(|contents| contents.manifest)
+            known.and_then(|(name, _)| Contents::recall(root, name).ok().flatten())
         }
         None => None,
     };
-    listing.resolve(base).ok_or_else(|| {
+    listing.resolve(base.as_deref().map(|kept| &kept.contents.manifest)).ok_or_else(|| {
         let text = "the manifest came as the difference from a release that is not here as it was; send it whole";
         HostError::Integrity(text.to_owned())
     })
@@ -90,8 +90,8 @@ pub trait Feed {
     }
 }
 
-/// Takes in blobs, one after the other. Each one is there, checked, or not at all.
-pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Result<Reply, HostError> {
+/// Takes in blobs, one after the other, and gives how many bytes they have. Each one is there, checked, or not at all.
+pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Result<u64, HostError> {
     room_for(root, blobs.iter().map(|(_, size)| size).sum())?;
     let mut rest = Rest::default();
     let mut taken = 0;
@@ -114,7 +114,7 @@ pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Resu
         fault!("host.upload.after-blob");
         taken += size;
     }
-    Ok(Reply::Uploaded { bytes: taken })
+    Ok(taken)
 }
 
 /// What is left of the last piece.

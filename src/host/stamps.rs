@@ -5,17 +5,15 @@
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::Stat;
+use serde::{Deserialize, Serialize};
 
 use super::beneath::{Dir, Parent};
 use super::root::Root;
 use crate::artifact::manifest::Manifest;
 use crate::model::ids::{Digest, ReleaseName};
 
-/// A clock of the kernel may stand still for so long: what changed within it may look the same.
-const TICK: i64 = 50_000_000;
 /// Where a file system counts whole seconds (or pairs of them).
 const COARSE: i64 = 2_500_000_000;
 /// What a file of stamps begins with.
@@ -23,7 +21,7 @@ const MAGIC: &[u8; 8] = b"soll st1";
 const RECORD: usize = 24;
 
 /// One file as it looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     inode: u64,
     /// Nanoseconds since 1970, both.
@@ -50,10 +48,10 @@ impl Stamp {
         }
     }
 
-    /// Whether it could have been changed after this moment and look the same.
-    fn is_racy(&self, taken: i64) -> bool {
-        let tick = if self.changed % 1_000_000_000 == 0 { COARSE } else { TICK };
-        self.changed > taken.saturating_sub(tick)
+    /// Whether it could have been changed after this moment ([`tick`]) and look the same.
+    pub fn is_racy(&self, taken: i64) -> bool {
+        let slack = if self.changed % 1_000_000_000 == 0 { COARSE } else { 0 };
+        self.changed >= taken.saturating_sub(slack)
     }
 }
 
@@ -71,7 +69,7 @@ pub struct Looks {
 impl Looks {
     /// Looks at every file of a tree that nobody else writes to now.
     pub fn take(dir: &Dir, manifest: &Manifest) -> Option<Looks> {
-        let taken = nanos_now();
+        let taken = tick();
         let mut place = Parent::new(dir);
         let files = manifest.files().map(|(path, ..)| {
             let (dir, name) = place.of(path).ok()?;
@@ -164,10 +162,11 @@ pub fn file_name(name: &ReleaseName) -> String {
     format!("manifests/{name}.stamps")
 }
 
-/// The wall clock, as files have it.
-pub fn nanos_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+/// The clock that the kernel stamps files by, in nanoseconds since 1970. It stands still for some milliseconds: what changes
+/// within one of its ticks has the same stamp, and what changes after this moment has this one or a later one.
+pub fn tick() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    moment(now.tv_sec, now.tv_nsec as i64)
 }
 
 fn boot() -> Option<String> {

@@ -15,7 +15,7 @@ use super::switch;
 use super::wire::{HostError, Observe, Op, Reply};
 use crate::fault::fault;
 use crate::model::ids::Epoch;
-use crate::model::record::{Holder, Refusal};
+use crate::model::record::{Accepted, Holder, Refusal};
 
 /// What a worker is given.
 pub enum Task {
@@ -110,12 +110,14 @@ impl Worker {
 
     fn perform(&mut self, job: Job) -> Result<Reply, HostError> {
         match job.op {
-            Op::Acquire { epoch, who, lease, look } => self.acquire(epoch, who, lease, &look),
-            Op::Release { epoch } => {
+            Op::Acquire { epoch, who, lease, accept, look } => self.acquire(epoch, who, lease, accept, &look),
+            Op::Release { epoch, look } => {
                 self.fence(epoch)?;
                 // What is on probation or closed stays watched until its lease is over, or someone takes over.
                 self.held = self.held.take().filter(|held| held.leased.is_some());
-                Ok(if self.held.is_some() { Reply::Watched } else { Reply::Done })
+                // It is given back, whatever a look at it says.
+                let state = look.and_then(|look| observe(&self.root, &look).ok()).map(Box::new);
+                Ok(Reply::Released { watched: self.held.is_some(), state })
             }
             op => {
                 let epoch = op.epoch().unwrap_or_default();
@@ -160,7 +162,14 @@ impl Worker {
         held.lock = None;
     }
 
-    fn acquire(&mut self, epoch: Epoch, who: String, lease: Duration, look: &Observe) -> Result<Reply, HostError> {
+    fn acquire(
+        &mut self,
+        epoch: Epoch,
+        who: String,
+        lease: Duration,
+        accept: Option<String>,
+        look: &Observe,
+    ) -> Result<Reply, HostError> {
         self.root.prepare()?;
         let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
         let lock = Lock::take(&self.root, &holder)?;
@@ -183,6 +192,9 @@ impl Worker {
             record.acquire(epoch)?;
             record.take_over(epoch)?;
             record.set_lease(lease);
+            if let Some(commit) = accept {
+                record.accepted = Some(Accepted { commit, at: now() });
+            }
             Ok(())
         })?;
         fault!("host.acquire.after-record");

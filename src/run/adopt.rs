@@ -107,10 +107,12 @@ impl Held<'_> {
         let who = format!("{} pid {}, adopt", self.site.controller.who, std::process::id());
         let (epoch, env) = (self.epoch, &self.env.name);
         let done = async {
-            self.site.call(self.target, Op::Acquire { epoch, who, lease: LEASE, look: Observe::default() }).await?;
+            self.site
+                .call(self.target, Op::Acquire { epoch, who, lease: LEASE, accept: None, look: Observe::default() })
+                .await?;
             self.site.keep(self.target, LEASE).await?;
             let done = self.site.call(self.target, Op::Convert { epoch, convert }).await;
-            let _ = self.site.call(self.target, Op::Release { epoch }).await;
+            let _ = self.site.call(self.target, Op::Release { epoch, look: None }).await;
             done
         };
         match done.await {

@@ -10,6 +10,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::controller::{Controller, ControllerError, Snapshot, now};
+use super::hold::Left;
 use super::lane::{CALM, Lane, waits};
 use super::outcome::Outcome;
 use super::reconcile::Pass;
@@ -222,7 +223,7 @@ impl<R: Report> Daemon<R> {
             let task = self.passes.spawn(async move {
                 match waits {
                     Some(wait) => wait,
-                    None => pass.environment(&of).await,
+                    None => pass.environment(&of, &Left::new()).await,
                 }
             });
             self.names.insert(task.id(), name.clone());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::task::{Located, Task};
-use super::world::{Goods, Interruption, Trouble, World};
+use super::world::{Artifact, Interruption, Trouble, World};
 use super::{judge, transfer, watch};
 use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
@@ -165,13 +165,13 @@ impl<W: World> Executor<W> {
                 let note =
                     format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.tree.manifest.bytes()));
                 // A second verify in one run gives the same bundle.
-                let _ = self.task.goods.set(Goods::Bundle(bundle));
+                let _ = self.task.artifact.set(Artifact::Unpacked(bundle));
                 Ok(note)
             }
             Action::Checksum { sha } => {
-                let announced = self.world.announced(env, sha).await?;
-                let note = format!("sha256 {}", announced.digest.short());
-                let _ = self.task.goods.set(Goods::Announced(announced));
+                let remote = self.world.remote_bundle(env, sha).await?;
+                let note = format!("sha256 {}", remote.digest.short());
+                let _ = self.task.artifact.set(Artifact::Remote(remote));
                 Ok(note)
             }
             Action::RevertCommit { from, to } => {

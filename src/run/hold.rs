@@ -19,16 +19,19 @@ use crate::model::ids::{EnvName, Epoch, HostName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::model::record::Refusal;
 
+/// What the hosts of an environment were like when a run gave them back.
+pub type Left = BTreeMap<HostName, HostState>;
+
 impl Pass {
-    /// Takes every root that can be reached, waiting for other holders as long as the patience goes. Gives what they are
-    /// like now that nobody else changes them.
+    /// Takes every root that can be reached, waiting for other holders as long as the patience goes; `accepts`: to act on
+    /// this commit. Gives what they are like now that nobody else changes them.
     pub(super) async fn acquire(
         &self,
         site: &Arc<Site>,
         env: &Environment,
         observed: &Observed,
-        run: &RunId,
-        epoch: Epoch,
+        (run, epoch): (&RunId, Epoch),
+        accepts: bool,
     ) -> Result<BTreeMap<HostName, HostState>, PassError> {
         fault!("run.before-acquire");
         let deadline = now() + SignedDuration::try_from(self.patience).unwrap_or_default();
@@ -43,7 +46,8 @@ impl Pass {
             let who = format!("{} pid {}, run {run}", self.controller.who, std::process::id());
             loop {
                 let (who, lease, look) = (who.clone(), env.deadline, question(env, false));
-                match site.call(target, Op::Acquire { epoch, who, lease, look }).await {
+                let accept = accepts.then(|| self.snapshot.commit.to_string());
+                match site.call(target, Op::Acquire { epoch, who, lease, accept, look }).await {
                     Ok(Reply::Acquired(state)) => {
                         site.keep(target, env.deadline).await.map_err(|e| PassError::Host(e, target.name.clone()))?;
                         return Ok((target.name.clone(), state));
@@ -91,18 +95,29 @@ impl Pass {
     }
 }
 
-/// Gives the roots back that are held. Where nothing is left to watch anywhere, the agents are given back, too.
-pub async fn release(site: &Arc<Site>, env: &Environment, held: &BTreeMap<HostName, HostState>, epoch: Epoch) {
+/// Gives the roots back that are held, and gives what they were like then, as far as they said. Where nothing is left to
+/// watch anywhere, the agents are given back, too.
+pub async fn release(site: &Arc<Site>, env: &Environment, held: &BTreeMap<HostName, HostState>, epoch: Epoch) -> Left {
     let held = env.targets.iter().filter(|target| held.contains_key(&target.name));
     // The agent gives the root back anyway when it hears the end of this run's connection.
     let released = join_all(held.map(async |target| {
-        let done = matches!(site.call(target, Op::Release { epoch }).await, Ok(Reply::Done));
-        done.then_some(&target.name)
+        let look = Some(question(env, true));
+        match site.call(target, Op::Release { epoch, look }).await {
+            Ok(Reply::Released { watched, state }) => Some((&target.name, watched, state)),
+            _ => None,
+        }
     }));
-    let free: Vec<&HostName> = released.await.into_iter().flatten().collect();
+    let (mut free, mut left) = (Vec::new(), Left::new());
+    for (name, watched, state) in released.await.into_iter().flatten() {
+        if !watched {
+            free.push(name);
+        }
+        left.extend(state.map(|state| (name.clone(), *state)));
+    }
     // Whoever took a root of ours and could not say so still holds it: only what is known to be free is given back.
     let (free, others): (Vec<&Target>, Vec<_>) = env.targets.iter().partition(|target| free.contains(&&target.name));
     site.give_back(&free, &others).await;
+    left
 }
 
 /// The highest epoch of the hosts plus one (contract 1.4).

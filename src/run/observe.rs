@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 
 use super::controller::{Controller, Snapshot, now};
+use super::hold::Left;
 use super::published::{Published, merge};
 use super::reach::ask;
 use super::sample::attempt;
@@ -42,6 +43,17 @@ pub async fn observe(
     names: &[EnvName],
     look: Look,
 ) -> Observed {
+    observe_after(controller, snapshot, names, look, None).await
+}
+
+/// The same, where the hosts of one environment were seen a moment ago.
+pub(super) async fn observe_after(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    names: &[EnvName],
+    look: Look,
+    left: Option<(&EnvName, &Left)>,
+) -> Observed {
     let environments = &snapshot.desired.environments;
     let mut wanted: Vec<&Environment> = Vec::new();
     for env in names.iter().filter_map(|name| environments.get(name)) {
@@ -61,8 +73,9 @@ pub async fn observe(
     let look_at = |env: &Environment| {
         let (controller, snapshot, env) = (controller.clone(), snapshot.clone(), env.clone());
         let trees = trees.contains(&&env.name);
+        let left = left.filter(|(name, _)| **name == env.name).map(|(_, left)| left.clone()).unwrap_or_default();
         async move {
-            let seen = environment(&controller, &snapshot, &env, look, trees).await;
+            let seen = environment(&controller, &snapshot, &env, look, trees, left).await;
             (env.name, seen)
         }
     };
@@ -110,12 +123,18 @@ async fn environment(
     env: &Environment,
     look: Look,
     trees: bool,
+    left: Left,
 ) -> EnvObserved {
     let resolved = resolve(controller, snapshot, env).await;
     let mut seen = EnvObserved { resolved, ..EnvObserved::default() };
     // One that does not answer holds up no other.
+    let left = &left;
     let looks = env.targets.iter().map(|target| async move {
-        let seen = match host(controller, env, target, look).await {
+        let state = match left.get(&target.name) {
+            Some(state) => Ok(state.clone()),
+            None => host(controller, env, target, look).await,
+        };
+        let seen = match state {
             Ok(mut state) if look.health => {
                 let (there, here) = passive(controller, env, target, &state).await;
                 state.health = there;

@@ -1,5 +1,6 @@
 //! How a pass over one environment ended, and the exit code that says so (contract 1.2).
 
+use super::hold::Left;
 use crate::journal::RunResult;
 use crate::model::ids::{HostName, RunId};
 use crate::model::record::Holder;
@@ -17,6 +18,8 @@ pub enum Outcome {
         result: RunResult,
         reason: String,
         stale: bool,
+        /// What its hosts were like when it gave them back, as far as it did.
+        left: Left,
     },
     /// The plan says no.
     Blocked(Box<EnvPlan>),

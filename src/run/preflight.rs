@@ -13,7 +13,7 @@ use super::hold::next_epoch;
 use super::observe::{Look, observe};
 use super::site::{Site, Wish};
 use super::task::command;
-use super::world::{Announced, Bundle, Goods, World};
+use super::world::{Artifact, Bundle, RemoteBundle, World};
 use crate::artifact::delta::Listing;
 use crate::host::examine::Examined;
 use crate::host::trial::Trial;
@@ -34,17 +34,17 @@ pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, e
     let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
     let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
-    let goods = goods(&site, env, &seen, &mut own).await;
+    let artifact = artifact(&site, env, &seen, &mut own).await;
     let epoch = next_epoch(&observed, &env.name);
     let mut all = Vec::new();
     for target in &env.targets {
         let (mut findings, examined) = doctor::look(controller, env, target).await;
         if let (Some(examined), Some(HostObserved::Reached(state))) = (examined, seen.hosts.get(&target.name)) {
             links(&mut findings, env, &examined);
-            if let Some((sha, goods)) = &goods {
+            if let Some((sha, artifact)) = &artifact {
                 migrations(&mut findings, env, target, sha, &seen);
                 if free(&mut findings, state, &examined) {
-                    let host = Host { site: &site, env, target, epoch, sha, goods, examined: &examined };
+                    let host = Host { site: &site, env, target, epoch, sha, artifact, examined: &examined };
                     host.attempt(&mut findings).await;
                 }
             }
@@ -56,7 +56,7 @@ pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, e
 }
 
 /// The bundle: checked and unpacked here, or what the hosts will fetch.
-async fn goods(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Findings) -> Option<(Sha, Goods)> {
+async fn artifact(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Findings) -> Option<(Sha, Artifact)> {
     let sha = match &seen.resolved {
         Resolved::Sha(sha) => sha.clone(),
         Resolved::Unknown(why) => {
@@ -68,23 +68,23 @@ async fn goods(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Fin
             return None;
         }
     };
-    let goods = match env.bundle.fetch_from {
-        FetchFrom::Host => site.announced(env, &sha).await.map(Goods::Announced),
+    let artifact = match env.bundle.fetch_from {
+        FetchFrom::Host => site.remote_bundle(env, &sha).await.map(Artifact::Remote),
         FetchFrom::Controller => match site.fetch(env, &sha).await {
-            Ok(_) => site.verify(env, &sha).await.map(Goods::Bundle),
+            Ok(_) => site.verify(env, &sha).await.map(Artifact::Unpacked),
             Err(trouble) => Err(trouble),
         },
     };
-    match goods {
-        Ok(goods) => {
-            let what = match &goods {
-                Goods::Bundle(Bundle { tree, .. }) => {
+    match artifact {
+        Ok(artifact) => {
+            let what = match &artifact {
+                Artifact::Unpacked(Bundle { tree, .. }) => {
                     format!("{} files, {}", tree.manifest.files().count(), bytes(tree.manifest.bytes()))
                 }
-                Goods::Announced(_) => "each host fetches it itself".to_owned(),
+                Artifact::Remote(_) => "each host fetches it itself".to_owned(),
             };
-            own.ok("bundle", format!("{}: sha256 {}, {what}", sha.short(), goods.digest().short()));
-            Some((sha, goods))
+            own.ok("bundle", format!("{}: sha256 {}, {what}", sha.short(), artifact.digest().short()));
+            Some((sha, artifact))
         }
         Err(trouble) => {
             own.fail("bundle", trouble.message, "let CI build it, with its checksum beside it; or correct `bundle`");
@@ -165,7 +165,7 @@ struct Host<'a> {
     target: &'a Target,
     epoch: Epoch,
     sha: &'a Sha,
-    goods: &'a Goods,
+    artifact: &'a Artifact,
     examined: &'a Examined,
 }
 
@@ -175,7 +175,10 @@ impl Host<'_> {
         let who = format!("{} pid {}, preflight", self.site.controller.who, std::process::id());
         let held = match self
             .site
-            .call(self.target, Op::Acquire { epoch: self.epoch, who, lease: LEASE, look: Observe::default() })
+            .call(
+                self.target,
+                Op::Acquire { epoch: self.epoch, who, lease: LEASE, accept: None, look: Observe::default() },
+            )
             .await
         {
             Ok(_) => self.site.keep(self.target, LEASE).await,
@@ -190,7 +193,7 @@ impl Host<'_> {
         if let Err(error) = self.trial(Trial::Drop).await {
             trouble(findings, &error);
         }
-        let _ = self.site.call(self.target, Op::Release { epoch: self.epoch }).await;
+        let _ = self.site.call(self.target, Op::Release { epoch: self.epoch, look: None }).await;
     }
 
     async fn trial(&self, trial: Trial) -> Result<Reply, HostError> {
@@ -198,9 +201,9 @@ impl Host<'_> {
     }
 
     async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
-        let (tree, brought) = match self.goods {
-            Goods::Bundle(bundle) => self.send(bundle, findings).await?,
-            Goods::Announced(announced) => self.fetch(announced).await?,
+        let (tree, brought) = match self.artifact {
+            Artifact::Unpacked(bundle) => self.send(bundle, findings).await?,
+            Artifact::Remote(remote) => self.fetch(remote).await?,
         };
         self.trial(Trial::Build { tree, shared: self.env.shared.clone() }).await?;
         findings.ok("unpacked", brought);
@@ -209,8 +212,8 @@ impl Host<'_> {
     }
 
     /// The host fetches the bundle. Gives the tree in it, and what to say about it.
-    async fn fetch(&self, announced: &Announced) -> Result<(Digest, String), HostError> {
-        let (epoch, place, digest) = (self.epoch, announced.place.clone(), announced.digest);
+    async fn fetch(&self, remote: &RemoteBundle) -> Result<(Digest, String), HostError> {
+        let (epoch, place, digest) = (self.epoch, remote.place.clone(), remote.digest);
         match self.site.call(self.target, Op::Fetch { epoch, place, digest }).await? {
             Reply::Fetched { tree, bytes: taken } => Ok((tree, format!("fetched there, {} of it new", bytes(taken)))),
             _ => Err(unfit()),

@@ -6,21 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use jiff::SignedDuration;
 
 use super::controller::{Controller, ControllerError, Snapshot, now};
 use super::dispatch::Dispatcher;
-use super::hold::{next_epoch, release};
-use super::observe::{Look, observe};
+use super::hold::{Left, next_epoch, release};
+use super::observe::{Look, observe_after};
 use super::outcome::Outcome;
 use super::recover::condemned;
 use super::sample;
 use super::site::{Listener, Site, Wish};
 use super::task::Task;
-use super::world::World;
-use crate::fault::fault;
-use crate::host::wire::{HostError, Op};
+use crate::host::wire::HostError;
 use crate::journal::RunResult;
 use crate::journal::event::Started;
 use crate::model::desired::Environment;
@@ -55,14 +52,15 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Makes one pass.
-    pub async fn environment(&self, name: &EnvName) -> Outcome {
-        let mut attempt = self.attempt(name).await;
+    /// Makes one pass. `left`: what the hosts were like a moment ago, when a run that succeeded gave them back: they are not
+    /// looked at again, and their health was just judged.
+    pub async fn environment(&self, name: &EnvName, left: &Left) -> Outcome {
+        let mut attempt = self.attempt(name, left).await;
         for _ in 0..RACES {
             if !matches!(attempt, Err(PassError::Raced(..))) {
                 break;
             }
-            attempt = self.attempt(name).await;
+            attempt = self.attempt(name, &Left::new()).await;
         }
         match attempt {
             Ok(outcome) => outcome,
@@ -78,13 +76,14 @@ impl Pass {
         }
     }
 
-    async fn attempt(&self, name: &EnvName) -> Result<Outcome, PassError> {
+    async fn attempt(&self, name: &EnvName, left: &Left) -> Result<Outcome, PassError> {
         let env = super::commit::known(&self.snapshot, name)?;
-        let mut observed = self.look(name).await;
+        self.read_ahead(env);
+        let mut observed = self.look(name, left).await;
         self.follows(&observed, name)?;
         // A saved plan says all that is to be done: what it did not know makes it stale.
         if self.only.is_none() && self.relieve(env, &observed).await? {
-            observed = self.look(name).await;
+            observed = self.look(name, &Left::new()).await;
         }
         let plan = self.plan(env, &observed);
         if self.only.is_some_and(|only| only != plan.fingerprint) {
@@ -98,7 +97,7 @@ impl Pass {
         }
         if !plan.has_changes() {
             self.reopen(env, &observed).await?;
-            return self.settled(env, &observed).await;
+            return self.settled(env, &observed, left).await;
         }
         let site = Arc::new(Site::new(
             self.controller.clone(),
@@ -108,23 +107,26 @@ impl Pass {
         ));
         let run = run_id();
         let epoch = next_epoch(&observed, name);
-        let held = self.acquire(&site, env, &observed, &run, epoch).await?;
-        let outcome = self.locked(&site, env, observed, held.clone(), run, epoch).await;
+        let held = self.acquire(&site, env, &observed, (&run, epoch), true).await?;
+        let mut outcome = self.locked(&site, env, observed, held.clone(), run, epoch).await;
         if matches!(outcome, Ok(Outcome::Ran { .. })) {
             self.tidy();
         }
         // After a run that left something on probation the agents are not released: the lease decides (law 6).
-        let left =
+        let watched =
             matches!(&outcome, Err(_) | Ok(Outcome::Ran { result: RunResult::Error | RunResult::Unreachable, .. }));
-        if !left {
-            release(&site, env, &held, epoch).await;
+        if !watched {
+            let seen = release(&site, env, &held, epoch).await;
+            if let Ok(Outcome::Ran { left, .. }) = &mut outcome {
+                *left = seen;
+            }
         }
         outcome
     }
 
-    async fn look(&self, name: &EnvName) -> Observed {
+    async fn look(&self, name: &EnvName, left: &Left) -> Observed {
         let look = Look { health: false, drift: true };
-        observe(&self.controller, &self.snapshot, std::slice::from_ref(name), look).await
+        observe_after(&self.controller, &self.snapshot, std::slice::from_ref(name), look, Some((name, left))).await
     }
 
     fn verdict(&self, plan: &EnvPlan, observed: &Observed) -> Option<String> {
@@ -171,15 +173,8 @@ impl Pass {
         if !plan.has_changes() {
             return Ok(Outcome::Converged { healthy: None });
         }
-        let held = env.targets.iter().filter(|t| states.contains_key(&t.name));
-        let accepts = held.map(async |target| {
-            let accept = Op::Accept { epoch, commit: self.snapshot.commit.to_string() };
-            site.call(target, accept).await.map_err(|e| PassError::Host(e, target.name.clone()))
-        });
-        try_join_all(accepts).await?;
-        fault!("run.after-accept");
         let started = self.started(env, &mut plan, &states, &run)?;
-        let task = Task { started, env: env.clone(), epoch, states, goods: std::sync::OnceLock::new() };
+        let task = Task { started, env: env.clone(), epoch, states, artifact: std::sync::OnceLock::new() };
         let dispatcher = Dispatcher::new(site.clone(), task);
         let ended = match verdict {
             Some(verdict) => dispatcher.carry_out(verdict).await,
@@ -187,7 +182,7 @@ impl Pass {
         };
         let (result, reason) = ended.map_err(|trouble| ControllerError::Other(trouble.message))?;
         let stale = result == RunResult::Error && self.was_stale(&run);
-        Ok(Outcome::Ran { run, result, reason, stale })
+        Ok(Outcome::Ran { run, result, reason, stale, left: Left::new() })
     }
 
     fn started(
@@ -260,9 +255,13 @@ impl Pass {
         Ok(())
     }
 
-    async fn settled(&self, env: &Environment, observed: &Observed) -> Result<Outcome, PassError> {
+    async fn settled(&self, env: &Environment, observed: &Observed, left: &Left) -> Result<Outcome, PassError> {
         if !self.samples {
             return Ok(Outcome::Converged { healthy: None });
+        }
+        // A run confirms what its checks found well, and a confirmation is the first sample of a soak.
+        if env.targets.iter().all(|target| left.contains_key(&target.name)) {
+            return Ok(Outcome::Converged { healthy: Some(true) });
         }
         let healthy = sample::sample(&self.controller, env, observed).await;
         Ok(Outcome::Converged { healthy })

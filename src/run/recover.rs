@@ -26,7 +26,7 @@ impl Pass {
         let (controller, snapshot) = (self.controller.clone(), self.snapshot.clone());
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
         let epoch = next_epoch(observed, &env.name);
-        let held = self.acquire(&site, env, observed, &run_id(), epoch).await?;
+        let held = self.acquire(&site, env, observed, (&run_id(), epoch), false).await?;
         release(&site, env, &held, epoch).await;
         Ok(true)
     }
@@ -43,7 +43,7 @@ impl Pass {
         let (controller, snapshot) = (self.controller.clone(), self.snapshot.clone());
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
         let epoch = next_epoch(observed, &env.name);
-        let held = self.acquire(&site, env, observed, &run_id(), epoch).await?;
+        let held = self.acquire(&site, env, observed, (&run_id(), epoch), false).await?;
         for target in env.targets.iter().filter(|target| held.contains_key(&target.name)) {
             if let Err(error) = site.call(target, Op::Reopen { epoch }).await {
                 tracing::warn!(environment = %env.name, host = %target.name, %error, "it could not be opened");

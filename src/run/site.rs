@@ -1,6 +1,7 @@
 //! The real world of one run: its agents, the bundle store, the state repository, the journal.
 
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::executor::bytes;
 use super::observe::source;
 use super::parcel::{Parcel, Plain, Sending};
 use super::reach;
-use super::world::{Announced, Bundle, Interruption, Tree, Trouble, World};
+use super::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
 use crate::health;
@@ -231,18 +232,25 @@ impl World for Site {
         let of = blobs.iter().map(|(_, size)| size).sum();
         let sent = |bytes| self.sent(Some(&target.name), Sent { bytes, of: Some(of) });
         let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
-        if client.packs() {
-            let mut pieces = Sending::new(self.parcel(unpacked, digests, of)?, sent);
-            return client.upload(&target.root, epoch, blobs, &mut pieces).await;
-        }
-        client.upload(&target.root, epoch, blobs, &mut Plain::begin(unpacked, digests, sent)).await
+        let uploaded = if client.packs() {
+            let mut pieces = Sending::new(self.parcel(unpacked.clone(), digests.clone(), of)?, sent);
+            client.upload(&target.root, epoch, blobs, &mut pieces).await
+        } else {
+            let mut pieces = Plain::begin(unpacked.clone(), digests.clone(), sent);
+            client.upload(&target.root, epoch, blobs, &mut pieces).await
+        };
+        let Err(HostError::Integrity(_)) = &uploaded else { return uploaded };
+        // What arrived is not what it was called: on the way, or here already?
+        let checked = tokio::task::spawn_blocking(move || unpacked.check(&digests)).await;
+        checked.map_err(io::Error::other).flatten().map_err(|error| HostError::Io(error.to_string()))?;
+        uploaded
     }
 
-    async fn announced(&self, env: &Environment, sha: &Sha) -> Result<Announced, Trouble> {
+    async fn remote_bundle(&self, env: &Environment, sha: &Sha) -> Result<RemoteBundle, Trouble> {
         let source = source(env, sha, self.snapshot.base.as_deref()).map_err(Trouble::error)?;
         let digest = self.controller.artifacts.fetcher().checksum(&source).await;
         let digest = digest.map_err(|error| Trouble::error(error.to_string()))?;
-        Ok(Announced { digest, place: Secret::new(source.url.address()), tree: OnceLock::new() })
+        Ok(RemoteBundle { digest, place: Secret::new(source.url.address()), tree: OnceLock::new() })
     }
 
     async fn fetch(&self, env: &Environment, sha: &Sha) -> Result<String, Trouble> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use super::world::Goods;
+use super::world::Artifact;
 use crate::host::wire::Cwd;
 use crate::journal::event::Started;
 use crate::model::desired::{Environment, Hook, MetricSource, Phase, Probe, Target};
@@ -21,7 +21,7 @@ pub struct Task {
     /// As they were when this run had acquired them.
     pub states: BTreeMap<HostName, HostState>,
     /// Set by the verify step, or by the checksum step; the host steps after it need it.
-    pub goods: OnceLock<Goods>,
+    pub artifact: OnceLock<Artifact>,
 }
 
 /// A directory with its name and commit.
@@ -94,7 +94,7 @@ impl Task {
 
     /// The bundle's digest, once it is known.
     pub fn bundle_digest(&self) -> Option<Digest> {
-        self.goods.get().map(Goods::digest)
+        self.artifact.get().map(Artifact::digest)
     }
 }
 

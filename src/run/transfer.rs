@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::executor::{Executor, StepResult, StepTrouble, bytes, unexpected};
-use super::world::{Bundle, Goods, Tree, Trouble, World};
+use super::world::{Artifact, Bundle, Tree, Trouble, World};
 use crate::artifact::delta::Listing;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::Target;
@@ -36,10 +36,10 @@ pub async fn upload<W: World>(executor: &Executor<W>, target: &Target) -> StepRe
 
 /// Lets the host fetch the bundle itself.
 pub async fn fetch<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
-    let Some(Goods::Announced(announced)) = executor.task.goods.get() else { return Err(unprepared()) };
-    let (epoch, place, digest) = (executor.task.epoch, announced.place.clone(), announced.digest);
+    let Some(Artifact::Remote(remote)) = executor.task.artifact.get() else { return Err(unprepared()) };
+    let (epoch, place, digest) = (executor.task.epoch, remote.place.clone(), remote.digest);
     match executor.world.call(target, Op::Fetch { epoch, place, digest }).await? {
-        Reply::Fetched { tree, bytes: taken } if *announced.tree.get_or_init(|| tree) == tree => {
+        Reply::Fetched { tree, bytes: taken } if *remote.tree.get_or_init(|| tree) == tree => {
             Ok(format!("sha256 {}, {} of it new there", digest.short(), bytes(taken)))
         }
         Reply::Fetched { .. } => {
@@ -89,14 +89,14 @@ fn listing<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Li
 
 /// Builds the release there.
 pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
-    let goods = executor.task.goods.get().ok_or_else(unprepared)?;
-    let tree = match goods {
-        Goods::Bundle(bundle) => bundle.tree.digest,
-        Goods::Announced(announced) => *announced.tree.get().ok_or_else(unprepared)?,
+    let artifact = executor.task.artifact.get().ok_or_else(unprepared)?;
+    let tree = match artifact {
+        Artifact::Unpacked(bundle) => bundle.tree.digest,
+        Artifact::Remote(remote) => *remote.tree.get().ok_or_else(unprepared)?,
     };
     let release = Release {
         sha: Some(executor.task.sha().clone()),
-        bundle: Some(goods.digest()),
+        bundle: Some(artifact.digest()),
         tree: None,
         links: None,
         staged_at: executor.task.started.at,
@@ -115,8 +115,8 @@ pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepR
 }
 
 fn bundle<W: World>(executor: &Executor<W>) -> Result<&Bundle, StepTrouble> {
-    match executor.task.goods.get() {
-        Some(Goods::Bundle(bundle)) => Ok(bundle),
+    match executor.task.artifact.get() {
+        Some(Artifact::Unpacked(bundle)) => Ok(bundle),
         _ => Err(unprepared()),
     }
 }

@@ -31,7 +31,8 @@ pub trait World: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Reply, HostError>> + Send;
 
     /// What each host will fetch: where it is, and what it must be.
-    fn announced(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<Announced, Trouble>> + Send;
+    fn remote_bundle(&self, env: &Environment, sha: &Sha)
+    -> impl Future<Output = Result<RemoteBundle, Trouble>> + Send;
     /// Brings the bundle to the controller. Gives what there is to say about it.
     fn fetch(&self, env: &Environment, sha: &Sha) -> impl Future<Output = Result<String, Trouble>> + Send;
     /// Checks it and unpacks it.
@@ -64,7 +65,7 @@ pub trait World: Send + Sync + 'static {
 
 /// A bundle that this controller does not look into.
 #[derive(Debug, Clone)]
-pub struct Announced {
+pub struct RemoteBundle {
     pub digest: Digest,
     /// An address may carry a password or a signature (law 9).
     pub place: Secret,
@@ -81,19 +82,19 @@ pub struct Bundle {
 
 /// What a run brings to its hosts.
 #[derive(Debug, Clone)]
-pub enum Goods {
+pub enum Artifact {
     /// Unpacked here, and sent.
-    Bundle(Bundle),
+    Unpacked(Bundle),
     /// Fetched by each host.
-    Announced(Announced),
+    Remote(RemoteBundle),
 }
 
-impl Goods {
+impl Artifact {
     /// The digest of the bundle.
     pub fn digest(&self) -> Digest {
         match self {
-            Goods::Bundle(bundle) => bundle.digest,
-            Goods::Announced(announced) => announced.digest,
+            Artifact::Unpacked(bundle) => bundle.digest,
+            Artifact::Remote(remote) => remote.digest,
         }
     }
 }

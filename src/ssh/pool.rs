@@ -178,11 +178,15 @@ impl Pool {
     }
 
     async fn started(&self, endpoint: &Endpoint, host: &Arc<Host>) -> Result<Agent, SshError> {
-        let programs = self.programs(endpoint).await?;
+        let (programs, first) = tokio::join!(self.programs(endpoint), self.connection(endpoint, host));
+        let (programs, mut first) = (programs?, Some(first?));
         let dir = endpoint.agent_dir.as_deref().unwrap_or(DIR);
         let (mut turn, mut done) = (None, false);
         loop {
-            let connection = self.connection(endpoint, host).await?;
+            let connection = match first.take() {
+                Some(connection) => connection,
+                None => self.connection(endpoint, host).await?,
+            };
             match agent::start(&connection, &programs, dir, self.settings.reattach).await? {
                 Started::Agent(client) => return Ok(Agent { client, over: Arc::downgrade(&connection) }),
                 // The next one is another connection.

@@ -35,6 +35,8 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// The program to put on hosts whose `uname -m` says this; without it this program, on machines like this one.
     pub agents: BTreeMap<String, PathBuf>,
+    /// Where the digests of these programs are remembered; without it they are read each time.
+    pub memory: Option<PathBuf>,
     /// For so long a run tries to reach an agent again whose connection was lost; zero: not at all.
     pub reattach: Duration,
     /// Where a person says so, hosts that no line names yet are believed, noted here, and added to `known_hosts`.
@@ -49,6 +51,7 @@ impl Default for Settings {
             known_hosts: None,
             config: None,
             agents: BTreeMap::new(),
+            memory: None,
             reattach: REATTACH,
             accept: None,
         }

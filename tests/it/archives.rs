@@ -197,11 +197,12 @@ fn contents_come_back_as_they_went_in() {
     let stranger = Digest::of(b"stranger");
     assert_eq!(unpacked.blob_reader(&stranger).unwrap_err().kind(), std::io::ErrorKind::NotFound);
 
+    unpacked.check(&digests).unwrap();
     let pack = dir.path().join("dest/blobs.pack");
     let mut rotten = std::fs::read(&pack).unwrap();
     rotten[5] ^= 1;
     std::fs::write(&pack, &rotten).unwrap();
-    let error = unpacked.stream(&digests).find_map(Result::err).unwrap();
+    let error = unpacked.check(&digests).unwrap_err();
     assert!(error.to_string().contains("is damaged"), "{error}");
     std::fs::write(&pack, &rotten[1..]).unwrap();
     assert_eq!(Unpacked::open(&dir.path().join("dest")).unwrap_err().kind(), std::io::ErrorKind::InvalidData);

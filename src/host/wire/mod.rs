@@ -40,13 +40,15 @@ pub enum Op {
         who: String,
         #[serde(with = "crate::model::desired::seconds")]
         lease: Duration,
+        /// The commit that whoever takes it acts on: noted with the epoch (law 10).
+        accept: Option<String>,
         /// What the state in the answer looks at: nobody else changes it any more.
-        #[serde(default)]
         look: Observe,
     },
-    /// Gives the lock back.
+    /// Gives the lock back, and says what the root is like then, where that is asked.
     Release {
         epoch: Epoch,
+        look: Option<Observe>,
     },
     /// Which blobs of this manifest no release here has, and no earlier upload left. The manifest stays here for
     /// `Extract`. One that is the difference from a tree that is not here is an [`HostError::Integrity`]: send it whole.
@@ -179,11 +181,6 @@ pub enum Op {
         #[serde(with = "crate::model::desired::seconds")]
         every: Duration,
     },
-    /// The commit that this run acts on (law 10).
-    Accept {
-        epoch: Epoch,
-        commit: String,
-    },
     SetStopped {
         epoch: Epoch,
         stopped: Option<Stopped>,
@@ -221,7 +218,7 @@ impl Op {
     pub fn epoch(&self) -> Option<Epoch> {
         match self {
             Op::Acquire { epoch, .. }
-            | Op::Release { epoch }
+            | Op::Release { epoch, .. }
             | Op::Missing { epoch, .. }
             | Op::Upload { epoch, .. }
             | Op::Fetch { epoch, .. }
@@ -240,7 +237,6 @@ impl Op {
             | Op::Prune { epoch, .. }
             | Op::Quarantine { epoch, .. }
             | Op::Retry { epoch, .. }
-            | Op::Accept { epoch, .. }
             | Op::Trial { epoch, .. }
             | Op::Convert { epoch, .. }
             | Op::SetStopped { epoch, .. } => Some(*epoch),

@@ -24,8 +24,11 @@ pub struct Answer {
 #[serde(rename_all = "kebab-case")]
 pub enum Reply {
     Done,
-    /// The root is given back, and what is on probation there, or closed, is watched on until its lease is over.
-    Watched,
+    /// The root is given back. `watched`: what is on probation there, or closed, is watched on until its lease is over.
+    Released {
+        watched: bool,
+        state: Option<Box<HostState>>,
+    },
     State(Box<HostState>),
     /// The root is held; what the host did by itself before is in the state.
     Acquired(Box<HostState>),

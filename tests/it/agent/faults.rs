@@ -40,7 +40,7 @@ async fn die_at(fault: &str) {
     world.write("releases/20200101/x", "old");
     world.acquire(1, LEASE).await.unwrap();
     world.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1"), ("same", "same")])).await;
-    world.call(Op::Release { epoch: Epoch(1) }).await.unwrap();
+    world.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
 
     let agent = Agent::start(&root, Some(fault)).await;
     let story = story(&agent.world).await;

@@ -16,7 +16,7 @@ async fn two_releases(root: &str) -> World {
     world.acquire(1, LEASE).await.unwrap();
     world.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1")])).await;
     world.stage(1, "r2", 'b', &Bundle::new(&[("x", "2")]), &[]).await.unwrap();
-    world.call(Op::Release { epoch: Epoch(1) }).await.unwrap();
+    world.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
     world
 }
 
@@ -85,8 +85,10 @@ async fn a_lock_has_a_lease_without_a_probation_too() {
     let agent = Agent::start(&root, None).await;
     agent.world.acquire(2, SHORT).await.unwrap();
     until("the lock is free", async || world.acquire(3, LEASE).await.ok()).await;
-    let late = agent.world.call(Op::Accept { epoch: Epoch(2), commit: "late".to_owned() }).await.unwrap_err();
+    let late = agent.world.call(Op::SetStopped { epoch: Epoch(2), stopped: None }).await.unwrap_err();
     assert_eq!(late, Refusal::Fenced { have: 3, got: 2 }.into());
+    let late = agent.world.acquire_for(3, LEASE, Some("late")).await.unwrap_err();
+    assert!(matches!(late, HostError::Locked { .. } | HostError::Refused { .. }), "{late:?}");
     assert_eq!(world.state().await.record.accepted, None);
     assert_eq!(world.read("current/x"), "1");
 }
@@ -140,7 +142,7 @@ async fn a_probation_that_nobody_watched_ends_at_the_next_acquire() {
     assert_eq!(world.read("current/x"), "2", "nobody acts for a dead agent");
     let state = world.acquire(3, LEASE).await.unwrap();
     assert!(state.record.probation.is_none() && state.current.release() == Some(&name("r1")));
-    world.call(Op::Release { epoch: Epoch(3) }).await.unwrap();
+    world.call(Op::Release { epoch: Epoch(3), look: None }).await.unwrap();
     went_back(&world).await;
 }
 

@@ -46,7 +46,7 @@ async fn a_command_under_way_is_waited_for_and_runs_once() {
     let (ended, ()) = tokio::join!(asked, breaks);
     let Ok(Reply::Command(result)) = ended else { panic!("{ended:?}") };
     assert_eq!((result.output.trim(), world.read("began").as_str()), ("ended", "ran\n"));
-    assert!(world.call(Op::Release { epoch: Epoch(1) }).await.is_ok(), "the root is held as before");
+    assert!(world.call(Op::Release { epoch: Epoch(1), look: None }).await.is_ok(), "the root is held as before");
     // The last client is gone, and says so: the agent does not linger.
     let mut agent = wire.take_agent();
     drop(world);
@@ -131,7 +131,7 @@ async fn who_took_over_meanwhile_stays_in() {
     let late = world.call(hook("touch late")).await;
     // Either the lock or the epoch says so.
     assert!(refused(&late) || matches!(late, Err(HostError::Locked { .. })), "{late:?}");
-    other.call(Op::Release { epoch: Epoch(2) }).await.unwrap();
+    other.call(Op::Release { epoch: Epoch(2), look: None }).await.unwrap();
     let late = world.call(hook("touch late")).await;
     assert!(refused(&late), "{late:?}");
     assert!(!world.path("late").exists());
@@ -145,7 +145,7 @@ async fn a_lease_that_ran_out_meanwhile_is_over() {
     first.acquire(1, LEASE).await.unwrap();
     first.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1")])).await;
     first.stage(1, "r2", 'b', &Bundle::new(&[("x", "2")]), &[]).await.unwrap();
-    first.call(Op::Release { epoch: Epoch(1) }).await.unwrap();
+    first.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
 
     let (wire, world) = Wire::to(&root, PATIENCE).await;
     world.acquire(2, LEASE).await.unwrap();

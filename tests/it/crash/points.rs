@@ -68,8 +68,7 @@ fn every_step_from_the_gates_on() {
 
 #[test]
 fn around_a_run() {
-    let places =
-        ["before-acquire", "after-acquire", "after-accept", "after-started", "before-finished", "after-finished"];
+    let places = ["before-acquire", "after-acquire", "after-started", "before-finished", "after-finished"];
     play(Plot::Good, &places.map(|place| format!("run.{place}")));
     // Hooks: prepare, pre-switch, verify, after.
     play(Plot::Good, &[2, 3, 4].map(|n| format!("run.after-effect@hook@{n}")));

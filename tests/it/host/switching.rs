@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use soll::host::wire::{HostError, Op, Reply};
+use soll::host::wire::{HostError, Observe, Op, Reply};
 use soll::model::ids::Epoch;
 use soll::model::observed::Current;
 use soll::model::record::{Migration, Quarantine, Refusal};
@@ -121,11 +121,19 @@ async fn only_the_holder_acts_and_only_under_its_epoch() {
     assert!(fenced(other.call(Op::Hold { epoch: Epoch(5) }).await.unwrap_err()), "it holds nothing");
     assert!(fenced(world.call(Op::Hold { epoch: Epoch(4) }).await.unwrap_err()));
     assert!(fenced(world.call(Op::Hold { epoch: Epoch(6) }).await.unwrap_err()));
-    world.call(Op::Release { epoch: Epoch(5) }).await.unwrap();
+    let look = Some(Observe::default());
+    let Reply::Released { watched: false, state: Some(left) } =
+        world.call(Op::Release { epoch: Epoch(5), look }).await.unwrap()
+    else {
+        panic!("it is free, and was looked at")
+    };
+    assert_eq!((left.holder, left.record.epoch), (None, Epoch(5)), "looked at when it was given back");
     assert_eq!(other.state().await.holder, None);
-    assert!(fenced(other.acquire(5, LEASE).await.unwrap_err()), "an epoch is used once");
+    assert!(fenced(other.acquire_for(5, LEASE, Some("late")).await.unwrap_err()), "an epoch is used once");
     assert_eq!(other.state().await.holder, None, "a refused run holds nothing");
-    other.acquire(6, LEASE).await.unwrap();
+    assert_eq!(other.state().await.record.accepted, None, "and acts on nothing");
+    other.acquire_for(6, LEASE, Some("c1")).await.unwrap();
+    assert_eq!(other.state().await.record.accepted.unwrap().commit, "c1");
     assert!(fenced(world.call(Op::Hold { epoch: Epoch(5) }).await.unwrap_err()));
 }
 
@@ -174,9 +182,8 @@ async fn verdicts_notes_and_samples_are_kept() {
     let (reason, at) = ("health".to_owned(), jiff::Timestamp::now());
     let entry = Quarantine { key: key('b'), reason, at, verdict: true, alone: false };
     world.call(Op::Quarantine { epoch: Epoch(1), entry }).await.unwrap();
-    world.call(Op::Accept { epoch: Epoch(1), commit: "c1".to_owned() }).await.unwrap();
     let record = world.state().await.record;
-    assert!(record.verdict_on(&key('b')).is_some() && record.accepted.unwrap().commit == "c1");
+    assert!(record.verdict_on(&key('b')).is_some() && record.accepted.is_none());
     let reply = world
         .call(Op::Retry { epoch: Epoch(1), sha: sha('b'), migration: Some(Migration::Done), done: Vec::new() })
         .await
@@ -195,7 +202,7 @@ async fn verdicts_notes_and_samples_are_kept() {
 async fn a_record_that_is_not_understood_is_left_alone() {
     let world = World::new().await;
     world.acquire(1, LEASE).await.unwrap();
-    world.call(Op::Release { epoch: Epoch(1) }).await.unwrap();
+    world.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
     let newer = world.read(".soll/record.json").replacen("\"format\": 1", "\"format\": 2", 1);
     for (text, says) in [("{ half", "soll adopt"), (newer.as_str(), "newer")] {
         world.write(".soll/record.json", text);

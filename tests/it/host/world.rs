@@ -171,7 +171,13 @@ impl World {
     }
 
     pub async fn acquire(&self, epoch: u64, lease: Duration) -> Result<HostState, HostError> {
-        let op = Op::Acquire { epoch: Epoch(epoch), who: "test".to_owned(), lease, look: Observe::default() };
+        self.acquire_for(epoch, lease, None).await
+    }
+
+    /// The same, to act on a commit.
+    pub async fn acquire_for(&self, epoch: u64, lease: Duration, commit: Option<&str>) -> Result<HostState, HostError> {
+        let (who, accept) = ("test".to_owned(), commit.map(str::to_owned));
+        let op = Op::Acquire { epoch: Epoch(epoch), who, lease, accept, look: Observe::default() };
         match self.call(op).await? {
             Reply::Acquired(state) => Ok(*state),
             other => panic!("{other:?}"),

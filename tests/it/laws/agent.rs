@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use soll::host::wire::{HostError, Op, Reply};
 use soll::model::ids::Epoch;
 use soll::model::observed::{Attempt, Verdict};
-use soll::model::record::{Command, Refusal};
+use soll::model::record::{Accepted, Command, Refusal};
 
 use super::scenario::{Feels, Say};
 use super::sim::{Mutation, Sim};
@@ -102,10 +102,10 @@ impl Sim {
         let now = self.now();
         match op {
             Op::Observe(_) => Ok(Reply::State(Box::new(self.hosts[i].state(now)))),
-            Op::Acquire { epoch, lease, .. } => self.acquire(i, controller, epoch, lease),
-            Op::Release { epoch } => {
+            Op::Acquire { epoch, lease, accept, .. } => self.acquire(i, controller, epoch, lease, accept),
+            Op::Release { epoch, .. } => {
                 self.release(i, epoch);
-                Ok(Reply::Done)
+                Ok(Reply::Released { watched: self.hosts[i].session.is_some(), state: None })
             }
             Op::Probe { probe, .. } => {
                 let soll::model::desired::Probe::Http { url, .. } = probe else {
@@ -169,7 +169,14 @@ impl Sim {
         }
     }
 
-    fn acquire(&mut self, i: usize, controller: usize, epoch: Epoch, lease: Duration) -> Result<Reply, HostError> {
+    fn acquire(
+        &mut self,
+        i: usize,
+        controller: usize,
+        epoch: Epoch,
+        lease: Duration,
+        accept: Option<String>,
+    ) -> Result<Reply, HostError> {
         let now = self.now();
         let host = &self.hosts[i];
         if host.session.as_ref().is_some_and(|s| s.busy > 0 || s.connected) {
@@ -188,6 +195,9 @@ impl Sim {
         self.effect(i, "taken over", |h| {
             h.record.take_over(epoch)?;
             h.record.set_lease(lease);
+            if let Some(commit) = accept {
+                h.record.accepted = Some(Accepted { commit, at: now });
+            }
             Ok(())
         })?;
         let host = &mut self.hosts[i];

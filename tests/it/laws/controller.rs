@@ -91,6 +91,7 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
             epoch,
             who: format!("controller {}", world.id),
             lease: env.deadline,
+            accept: Some("c0ffee".to_owned()),
             look: Observe::default(),
         };
         match world.call(target, acquire).await {
@@ -134,7 +135,7 @@ fn sha_desired(env: &Environment) -> soll::model::ids::Sha {
 async fn release(world: &Arc<SimWorld>, epoch: Epoch, targets: &[Target]) {
     for target in targets {
         // Whoever does not hear it finds out by silence.
-        let _ = world.call(target, Op::Release { epoch }).await;
+        let _ = world.call(target, Op::Release { epoch, look: None }).await;
     }
 }
 
@@ -206,7 +207,7 @@ async fn run(world: &Arc<SimWorld>, env: &Environment, epoch: Epoch, plan: EnvPl
         reason: String::new(),
         steps,
     };
-    let task = Task { started, env: env.clone(), epoch, states, goods: OnceLock::new() };
+    let task = Task { started, env: env.clone(), epoch, states, artifact: OnceLock::new() };
     match Dispatcher::new(world.clone(), task).run().await {
         Ok((result, reason)) => {
             world.lock().say(|| format!("controller {}: {} ({reason})", world.id, result.as_str()));

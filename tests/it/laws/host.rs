@@ -8,7 +8,7 @@ use soll::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Means, O
 use soll::model::ids::{Digest, Epoch, HostName, ReleaseName};
 use soll::model::observed::{Current, Drift, DriftKind, DriftReport, HostState, Verdict};
 use soll::model::record::{
-    Accepted, Closed, Command, Holder, Leased, Migration, Probation, Quarantine, Record, Refusal, Release,
+    Closed, Command, Holder, Leased, Migration, Probation, Quarantine, Record, Refusal, Release,
 };
 
 use super::agent::Session;
@@ -132,7 +132,6 @@ fn gone(name: &ReleaseName) -> HostError {
 impl Sim {
     /// An operation that changes the root; the caller holds it under `epoch`.
     pub fn change(&mut self, i: usize, controller: usize, op: Op) -> Result<Reply, HostError> {
-        let now = self.now();
         match op {
             Op::Missing { manifest, .. } => {
                 let manifest = manifest.resolve(None).expect("nothing but whole manifests is sent here");
@@ -232,13 +231,6 @@ impl Sim {
                     Ok(())
                 })?;
                 self.laws.quarantined(i, controller, &key, alone);
-                Ok(Reply::Done)
-            }
-            Op::Accept { commit, .. } => {
-                self.effect(i, "commit noted", |h| {
-                    h.record.accepted = Some(Accepted { commit, at: now });
-                    Ok(())
-                })?;
                 Ok(Reply::Done)
             }
             other => Err(HostError::Precondition(format!("no run asks this of a host: {other:?}"))),

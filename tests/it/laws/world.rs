@@ -10,7 +10,7 @@ use soll::journal::{Event, FailureClass};
 use soll::model::desired::{Environment, MetricSource, Probe, Target};
 use soll::model::ids::{Digest, Epoch, RunId, Sha};
 use soll::model::observed::{Attempt, Verdict};
-use soll::run::world::{Announced, Bundle, Interruption, Tree, Trouble, World};
+use soll::run::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
 
 use super::scenario::{Fault, sha};
 use super::sim::{Mutation, Shared, Sim};
@@ -161,10 +161,10 @@ impl World for SimWorld {
         self.send(self.index(target), Op::Upload { epoch, blobs }, 5_000).await
     }
 
-    async fn announced(&self, _env: &Environment, sha: &Sha) -> Result<Announced, Trouble> {
+    async fn remote_bundle(&self, _env: &Environment, sha: &Sha) -> Result<RemoteBundle, Trouble> {
         self.point().await;
         self.lock().laws.controller_acts(self.id, "checksum");
-        Ok(Announced { digest: bundle_digest(sha), place: Secret::new(String::new()), tree: OnceLock::new() })
+        Ok(RemoteBundle { digest: bundle_digest(sha), place: Secret::new(String::new()), tree: OnceLock::new() })
     }
 
     async fn fetch(&self, _env: &Environment, sha: &Sha) -> Result<String, Trouble> {
