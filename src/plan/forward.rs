@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::graph::Builder;
 use super::intent::{Intent, is_failed, sha_of};
 use super::step::{Action, Place, Step};
-use crate::model::desired::{Before, Check, Environment, FetchFrom, OnFailure, Phase, Probe, Strategy, Target};
+use crate::model::desired::{Before, Check, Environment, FetchFrom, Gate, OnFailure, Phase, Probe, Strategy, Target};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 
@@ -147,21 +147,35 @@ impl Forward<'_> {
                 Intent::Reconfigure { .. } => before.to_vec(),
                 Intent::Resume { .. } | Intent::Restart { .. } | Intent::Adopt { .. } | Intent::Nothing => continue,
             };
-            for gate in &self.env.gates {
-                if let Some(emergency) = self.env.skips(self.sha, &gate.name) {
-                    tracing::debug!(gate = gate.name, reason = emergency.reason, "skipped");
-                    continue;
-                }
-                let action = Action::Gate { gate: gate.clone(), place: host.goal(self.sha) };
-                let why = "nothing is switched that does not pass";
-                last = vec![self.steps.push(Some(host.name()), Some(&gate.name), action, &last, abort, why)];
-            }
+            last = self.gates(host, last);
             gated.extend(last);
         }
         if gated.is_empty() {
             gated = verified;
         }
         self.commit_point(hosts, gated)
+    }
+
+    /// The gates of one host. None needs another one, so they are asked side by side: a host that is far away is not waited
+    /// for once for each. The last one waits for all, so that what follows names one step for a host and not a dozen.
+    fn gates(&mut self, host: &Host<'_>, before: Vec<String>) -> Vec<String> {
+        let skipped = |gate: &&Gate| {
+            let emergency = self.env.skips(self.sha, &gate.name);
+            if let Some(emergency) = emergency {
+                tracing::debug!(gate = gate.name, reason = emergency.reason, "skipped");
+            }
+            emergency.is_none()
+        };
+        let gates: Vec<&Gate> = self.env.gates.iter().filter(skipped).collect();
+        let Some((last, others)) = gates.split_last() else { return before };
+        let mut push = |gate: &Gate, after: &[String]| {
+            let action = Action::Gate { gate: gate.clone(), place: host.goal(self.sha) };
+            let why = "nothing is switched that does not pass";
+            self.steps.push(Some(host.name()), Some(&gate.name), action, after, OnFailure::Abort, why)
+        };
+        let passed: Vec<String> = others.iter().map(|gate| push(gate, &before)).collect();
+        let after = if passed.is_empty() { before } else { passed };
+        vec![push(last, &after)]
     }
 
     /// Maintenance, migration, pre-switch and seal: after every host's gates, before the first switch.

@@ -270,7 +270,8 @@ impl<W: World> Dispatcher<W> {
                 }
             }
         }
-        let worst = failures.into_iter().max_by_key(|f| weight(f.class));
+        // Of equals the first one.
+        let worst = failures.into_iter().rev().max_by_key(|f| weight(f.class));
         Ok(match (worst, stopped) {
             (Some(failure), _) => End::Failed(failure),
             (None, Some(why)) => End::Stopped(why),

@@ -115,6 +115,40 @@ fn a_gate_that_says_no_is_1_and_quarantined() {
 }
 
 #[test]
+fn of_several_gates_each_is_asked_and_the_first_no_is_the_reason() {
+    let w = World::with(&env("staging", 'a', ""));
+    w.soll("apply").exits(0);
+    w.soll("release staging <b>").exits(0);
+    let gates = ["index.html", "artisan", "vendor/autoload.php", "version"].map(|file| format!("file = \"{file}\"\n"));
+    let gates: String = gates.iter().map(|gate| format!("[[apps.web.gates]]\n{gate}")).collect();
+    w.edit("[environments.staging]", &format!("{gates}\n[environments.staging]"));
+    w.soll("apply").exits(1).says("gate `artisan` says no").says("`current` is untouched");
+    assert_eq!(w.runs("staging"), "a");
+    let last = w.soll("history --output json").json()[0]["run"].as_str().unwrap().to_owned();
+    w.soll(&format!("show {last}")).exits(0).says("gate `artisan` says no").says("gate `vendor/autoload.php` says no");
+    condemned(&w, "b");
+}
+
+#[test]
+fn a_cached_bundle_that_rotted_is_named_and_nothing_is_switched() {
+    let w = World::with(&format!("{}{}", env("first", 'a', ""), env("second", 'a', "")));
+    w.soll("apply first").exits(0);
+    let bundles = w.path("ctl/cache/bundles/bundles");
+    let bundle = std::fs::read_dir(bundles).unwrap().next().unwrap().unwrap().path();
+    let pack = bundle.join("blobs.pack");
+    let mut bytes = std::fs::read(&pack).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(&pack, bytes).unwrap();
+    let said = format!("{} is damaged", bundle.display());
+    w.soll("apply second").exits(1).says(&said).says("remove the directory and try again");
+    assert!(!w.path("second/current").exists());
+    assert_eq!(w.quarantined("second"), Vec::<String>::new());
+    std::fs::remove_dir_all(&bundle).unwrap();
+    w.soll("apply second").exits(0);
+    assert_eq!(w.runs("second"), "a");
+}
+
+#[test]
 fn a_hook_before_the_switch_that_says_no_is_1_and_quarantined() {
     // By their defaults only a migration runs the rollback hooks, in the release that stays: `a`.
     for (phase, more, rollback) in [

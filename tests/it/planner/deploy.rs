@@ -1,7 +1,7 @@
 //! One host: what it runs against what it should run.
 
 use insta::assert_snapshot;
-use soll::model::desired::{DriftPolicy, Phase};
+use soll::model::desired::{DriftPolicy, Emergency, Gate, Phase};
 use soll::model::observed::{Current, DriftKind};
 use soll::model::record::Migration;
 
@@ -41,6 +41,20 @@ fn a_newer_commit_is_deployed_with_every_phase_in_its_order() {
     env.hooks = phases.map(|(phase, name)| hook(phase, name)).to_vec();
     let host = Host::running(&env, 'a');
     assert_snapshot!("newer_sha", compact(&Case::new(&env, &[("web1", &host)]).env("production")));
+}
+
+#[test]
+fn gates_are_asked_side_by_side_and_what_follows_waits_for_all() {
+    let mut env = environment("production", 'b');
+    let gate = env.gates[0].clone();
+    env.gates =
+        ["index", "artisan", "vendor", "autoload"].map(|name| Gate { name: name.to_owned(), ..gate.clone() }).to_vec();
+    let host = Host::running(&env, 'a');
+    assert_snapshot!("several_gates", compact(&Case::new(&env, &[("web1", &host)]).env("production")));
+    // One that an emergency skips leaves no hole.
+    let (release, reason) = (sha('b'), "a hotfix".to_owned());
+    env.emergency = Some(Emergency { release, reason, skip: vec!["autoload".to_owned()] });
+    assert_snapshot!("several_gates_but_one", compact(&Case::new(&env, &[("web1", &host)]).env("production")));
 }
 
 #[test]
