@@ -10,10 +10,9 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
-use sha2::{Digest as _, Sha256};
 
 use crate::model::desired::{Gate, GateTest};
-use crate::model::ids::{Digest, Sha};
+use crate::model::ids::{Digest, Hasher, Sha};
 
 use super::files::{FileError, at, inside, sync_dir};
 use super::inspect::BuildRecord;
@@ -189,7 +188,7 @@ fn lacks(tree: &Tree, test: &GateTest) -> Option<String> {
 /// Writes the archive; gives its digest and size.
 fn pack(dir: &Path, manifest: &Manifest, file: &File, path: &Path) -> Result<(Digest, u64), FileError> {
     let failed = at("writing", path);
-    let out = Hashing { out: BufWriter::with_capacity(1 << 20, file), hasher: Sha256::new(), bytes: 0 };
+    let out = Hashing { out: BufWriter::with_capacity(1 << 20, file), hasher: Hasher::new(), bytes: 0 };
     // 3 is Unix: the default is that of the machine.
     let gzip = GzBuilder::new().mtime(0).operating_system(3).write(out, Compression::default());
     let mut tar = tar::Builder::new(gzip);
@@ -198,7 +197,7 @@ fn pack(dir: &Path, manifest: &Manifest, file: &File, path: &Path) -> Result<(Di
     }
     let finished = tar.into_inner().and_then(|gzip| gzip.finish()).and_then(|mut out| {
         out.flush()?;
-        Ok((Digest::from_bytes(out.hasher.finalize().into()), out.bytes))
+        Ok((out.hasher.finish(), out.bytes))
     });
     let (sha256, bytes) = finished.map_err(failed)?;
     file.sync_all().map_err(at("syncing", path))?;
@@ -278,7 +277,7 @@ impl<R: Read> Read for Exactly<R> {
 
 struct Hashing<W> {
     out: W,
-    hasher: Sha256,
+    hasher: Hasher,
     bytes: u64,
 }
 

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, StatusCode, Url};
-use sha2::{Digest as _, Sha256};
 
-use crate::model::ids::Digest;
+use crate::model::ids::{Digest, Hasher};
 
 use super::fetch::{FetchError, OnProgress, Progress};
 use super::files::{FileError, at};
@@ -21,7 +20,7 @@ use super::source::Location;
 pub(super) struct Part {
     path: PathBuf,
     file: Arc<File>,
-    hasher: Sha256,
+    hasher: Hasher,
     len: u64,
     most: u64,
     /// The server's word for this version of the file.
@@ -37,14 +36,14 @@ impl Part {
         let validator = std::fs::read_to_string(etag_of(&path)).ok().filter(|text| sendable(text));
         let file = Arc::new(file);
         let mut part =
-            Part { path, file, hasher: Sha256::new(), len: 0, most, validator: validator.clone(), resumed: false };
+            Part { path, file, hasher: Hasher::new(), len: 0, most, validator: validator.clone(), resumed: false };
         if validator.is_none() {
             part.restart()?;
             return Ok(part);
         }
         let mut reader = part.file.try_clone().map_err(at("opening", &part.path))?;
         let hashed = tokio::task::spawn_blocking(move || {
-            let (mut hasher, mut len, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+            let (mut hasher, mut len, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
             reader.seek(SeekFrom::Start(0))?;
             loop {
                 let n = reader.read(&mut buffer)?;
@@ -73,14 +72,14 @@ impl Part {
     }
 
     pub(super) fn digest(&self) -> Digest {
-        Digest::from_bytes(self.hasher.clone().finalize().into())
+        self.hasher.clone().finish()
     }
 
     /// Back to nothing.
     pub(super) fn restart(&mut self) -> Result<(), FileError> {
         self.file.set_len(0).map_err(at("emptying", &self.path))?;
         let _ = std::fs::remove_file(etag_of(&self.path));
-        (self.hasher, self.len, self.validator, self.resumed) = (Sha256::new(), 0, None, false);
+        (self.hasher, self.len, self.validator, self.resumed) = (Hasher::new(), 0, None, false);
         Ok(())
     }
 

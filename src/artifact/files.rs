@@ -1,11 +1,9 @@
 //! Errors of this machine's file system, as sentences. Knows nothing of archives or networks.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
-use crate::model::ids::Digest;
+use crate::model::ids::{Digest, Hasher};
 
 /// The operating system said no: what was done, where, and why.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +39,9 @@ pub fn inside<'a>(doing: &'static str, dir: &'a Path) -> impl FnOnce(io::Error) 
 
 /// The SHA-256 of a file.
 pub fn digest(path: &Path) -> Result<Digest, FileError> {
-    let read = || -> io::Result<Digest> {
-        let (mut file, mut hasher, mut buffer) = (std::fs::File::open(path)?, Sha256::new(), vec![0; 256 << 10]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
-                n => hasher.update(&buffer[..n]),
-            }
-        }
-    };
-    read().map_err(at("reading", path))
+    let mut hasher = Hasher::new();
+    let read = std::fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
+    read.map(|_| hasher.finish()).map_err(at("reading", path))
 }
 
 /// Makes what was renamed in `dir` survive a power cut.

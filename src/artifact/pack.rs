@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use crate::model::ids::Digest;
+use crate::model::ids::{Digest, Hasher};
 
 use super::files::{FileError, at, sync_dir};
 use super::manifest::Manifest;
@@ -106,9 +105,9 @@ impl Unpacked {
     /// One that this cache does not have as it was: which, where, and what to do.
     pub fn check(&self, blobs: &[Digest]) -> io::Result<()> {
         for digest in blobs {
-            let mut hasher = Hasher(Sha256::new());
+            let mut hasher = Hasher::new();
             io::copy(&mut self.blob_reader(digest)?, &mut hasher)?;
-            let found = Digest::from_bytes(hasher.0.finalize().into());
+            let found = hasher.finish();
             if found != *digest {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -126,19 +125,6 @@ impl Unpacked {
     /// The same, whose directory has another name now.
     pub(super) fn moved(self, dir: &Path) -> Self {
         Unpacked { dir: dir.to_owned(), ..self }
-    }
-}
-
-struct Hasher(Sha256);
-
-impl Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -251,16 +237,16 @@ impl PackWriter {
     /// Takes exactly `size` bytes; fewer are an error of kind `UnexpectedEof`. Contents that are there already are not
     /// kept twice.
     pub(super) fn add(&mut self, from: &mut impl Read, size: u64) -> Result<Digest, PackError> {
-        let mut hasher = Sha256::new();
+        let mut hasher = Hasher::new();
         let mut left = size;
         while left > 0 {
             let piece = &mut self.buffer[..usize::try_from(left).unwrap_or(CHUNK).min(CHUNK)];
             from.read_exact(piece).map_err(PackError::Source)?;
-            hasher.update(&*piece);
+            hasher.update(piece);
             left -= piece.len() as u64;
             self.out.write_all(piece).map_err(|e| PackError::File(at("writing", &self.path)(e)))?;
         }
-        let digest = Digest::from_bytes(hasher.finalize().into());
+        let digest = hasher.finish();
         if self.index.contains_key(&digest) {
             // They are known only now: what was written is taken back.
             self.out.seek(SeekFrom::Start(self.end)).map_err(|e| PackError::File(at("writing", &self.path)(e)))?;

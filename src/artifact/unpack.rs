@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use crate::model::ids::{Digest, Hasher};
 use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest as _, Sha256};
-
-use crate::model::ids::Digest;
 
 use super::files::{FileError, at, inside, sync_dir};
 use super::intake::{Intake, Stop};
@@ -144,7 +142,7 @@ fn decode(
     sender: &SyncSender<io::Result<Vec<u8>>>,
 ) -> Result<Digest, Cause> {
     let consumed = Rc::new(Cell::new(0));
-    let raw = Raw { file, hasher: Sha256::new(), consumed: Rc::clone(&consumed) };
+    let raw = Raw { file, hasher: Hasher::new(), consumed: Rc::clone(&consumed) };
     let mut raw = BufReader::with_capacity(256 << 10, raw);
     let mut guard = Guard { decoder: Decoder::new(format, &mut raw)?, given: 0, consumed, limits };
     loop {
@@ -168,7 +166,7 @@ fn decode(
     if !raw.fill_buf()?.is_empty() {
         return Err(Cause::Refused("there is data after the end of the compressed stream".to_owned()));
     }
-    Ok(Digest::from_bytes(raw.into_inner().hasher.finalize().into()))
+    Ok(raw.into_inner().hasher.finish())
 }
 
 /// What the decoder gives, as one stream.
@@ -194,7 +192,7 @@ impl Read for Pieces {
 /// The archive's own bytes, counted and hashed as they go by.
 struct Raw {
     file: BufReader<File>,
-    hasher: Sha256,
+    hasher: Hasher,
     consumed: Rc<Cell<u64>>,
 }
 

@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
 
 use super::beneath::at;
 use super::root::{Root, compact_json, list};
@@ -19,7 +18,7 @@ use super::stamps::{Known, Looks, Stamp, tick};
 use super::wire::HostError;
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::model::desired::Shared;
-use crate::model::ids::{Digest, ReleaseName};
+use crate::model::ids::{Digest, Hasher, ReleaseName};
 use crate::model::record::Refusal;
 
 /// The contents of one release, as they were last made sure of.
@@ -156,11 +155,11 @@ thread_local! {
 
 /// The digest of what a reader gives, piece by piece, each of which is handed on.
 pub fn digest_each(from: &mut impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Digest> {
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = Hasher::new();
     BUFFER.with_borrow_mut(|buffer| {
         loop {
             match from.read(buffer) {
-                Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                Ok(0) => return Ok(hasher.finish()),
                 Ok(n) => {
                     hasher.update(&buffer[..n]);
                     each(&buffer[..n])?;

@@ -5,8 +5,6 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
-use sha2::Digest as _;
-
 use super::beneath::{Dir, at, check};
 use super::blobs::Blobs;
 use super::build::build;
@@ -17,7 +15,7 @@ use super::wire::{HostError, Reply};
 use crate::artifact::delta::Listing;
 use crate::artifact::manifest::{Manifest, Node};
 use crate::fault::fault;
-use crate::model::ids::{Digest, ReleaseName};
+use crate::model::ids::{Digest, Hasher, ReleaseName};
 use crate::model::record::Release;
 
 /// Where a manifest lies between the two questions, below `.soll/`. It goes with the uploads.
@@ -140,7 +138,7 @@ impl Rest {
 fn receive(dir: &Dir, name: &str, size: u64, rest: &mut Rest, feed: &mut dyn Feed) -> Result<Digest, HostError> {
     let failed = |error: std::io::Error| at("write", &dir.path().join(name))(error);
     let mut file = dir.replace(name)?;
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = Hasher::new();
     let mut left = size;
     while left > 0 {
         let piece = rest.next(left, feed).ok_or_else(|| {
@@ -151,7 +149,7 @@ fn receive(dir: &Dir, name: &str, size: u64, rest: &mut Rest, feed: &mut dyn Fee
         left -= piece.len() as u64;
         fault!("host.upload.mid-blob");
     }
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    Ok(hasher.finish())
 }
 
 /// Builds the tree in `.soll/staging/`, checks every byte of it, and moves it to `releases/NAME` in one step. The record

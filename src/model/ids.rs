@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest as _;
+
+pub use super::digest::{Digest, Hasher};
 
 /// Why a text is not the identifier it was meant to be. Displays as a sentence that names the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,84 +37,6 @@ impl FromStr for Sha {
             return Ok(Sha(text.to_owned()));
         }
         Err(BadId(format!("`{text}` is not a full commit id: 40 lower-case hexadecimal digits are needed")))
-    }
-}
-
-/// A SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// The digest of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        Digest(sha2::Sha256::digest(bytes).into())
-    }
-
-    /// The digest of a value's JSON form. Maps in what is hashed must be ordered (`BTreeMap`).
-    pub fn of_json<T: Serialize>(value: &T) -> Self {
-        // Serialization of our own plain data into memory has no failing case.
-        Self::of(&serde_json::to_vec(value).unwrap_or_default())
-    }
-
-    /// From a finished hasher.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Digest(bytes)
-    }
-
-    /// The raw 32 bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// The first twelve hexadecimal digits, for people.
-    pub fn short(&self) -> String {
-        self.to_string()[..12].to_owned()
-    }
-}
-
-impl Digest {
-    /// The hexadecimal digits, without an allocation: fingerprints are full of these.
-    fn hex(&self) -> [u8; 64] {
-        let mut text = [0u8; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-        text
-    }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(str::from_utf8(&self.hex()).map_err(|_| fmt::Error)?)
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(str::from_utf8(&self.hex()).map_err(serde::ser::Error::custom)?)
-    }
-}
-
-impl FromStr for Digest {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let bad = || BadId(format!("`{text}` is not a SHA-256: 64 hexadecimal digits are needed"));
-        // Manifests have thousands of them.
-        let digit = |b: u8| match b {
-            b'0'..=b'9' => Ok(b - b'0'),
-            b'a'..=b'f' => Ok(b - b'a' + 10),
-            b'A'..=b'F' => Ok(b - b'A' + 10),
-            _ => Err(bad()),
-        };
-        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(bad()) };
-        let pairs: &[[u8; 2]; 32] = pairs.try_into().map_err(|_| bad())?;
-        let mut bytes = [0u8; 32];
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Ok(Digest(bytes))
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod calls;
 pub mod desired;
+mod digest;
 pub mod ids;
 pub mod mask;
 pub mod observed;
