@@ -10,8 +10,8 @@
 //!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
 //! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`).
 //! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `way_back` (who
-//!    goes back), `executor` (a match on the step), `reconcile` (one pass), `daemon` (passes, again and again), `site`
-//!    (the real world).
+//!    goes back), `executor` (a match on the step), `reconcile` (one pass), `hold` (taking roots and giving them back),
+//!    `daemon` (passes, again and again), `site` (the real world), `ahead` (what will be needed, while hosts are reached).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
 //!    [`host::transport`] keeps the stream to an agent, and takes another one when it is lost; [`host::reattach`] is the
 //!    agent's side of that.
@@ -34,8 +34,9 @@
 //! - `host` and `health` serve each other's calls through the trait `host::ops::Prober`; `host` takes from `artifact`
 //!   the form of a manifest, and its store where it fetches for itself (`host::fetch`). `store` knows events, not who
 //!   makes them. No room below `run` knows `run`.
-//! - `ssh` knows `host::client` and the digest of a program, and gives clients; only `run::reach` decides whether a host is
-//!   this machine or behind SSH, so that everything above says "host" and means both.
+//! - `ssh` knows `host::client` and the digest of a program (and `host::stamps`, which says when a file need not be read
+//!   again), and gives clients; only `run::reach` decides whether a host is this machine or behind SSH, so that everything
+//!   above says "host" and means both.
 //! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit: losing
 //!   it loses no safety.
 //!

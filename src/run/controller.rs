@@ -1,19 +1,20 @@
 //! What all runs of one process share: settings, state repository, history, bundles. Reads a commit into the desired
 //! state; holds no opinion about it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::ahead::Ahead;
 use super::files::Checked;
 use super::settings::Settings;
 use crate::artifact::store::ArtifactStore;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
-use crate::model::ids::{EnvName, HostName, Sha};
+use crate::model::ids::{EnvName, HostName};
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
 use crate::store::{Store, StoreError};
@@ -31,8 +32,8 @@ pub struct Controller {
     pub exe: PathBuf,
     /// `user@machine`, for locks and journals.
     pub who: String,
-    /// What was begun to be fetched ahead.
-    ahead: Mutex<HashSet<(EnvName, Sha)>>,
+    /// Bundles that are fetched before anybody asks.
+    pub ahead: Ahead,
 }
 
 /// One commit of the state repository, read.
@@ -90,7 +91,7 @@ impl Controller {
             .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;
         let who = who();
         let hosts = Arc::new(Pool::new(settings.ssh.clone()));
-        Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, hosts, exe, who, ahead: Mutex::default() }))
+        Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, hosts, exe, who, ahead: Ahead::default() }))
     }
 
     /// The desired state of one commit.
@@ -156,11 +157,6 @@ impl Controller {
     /// What the last accepted commit is filed under.
     pub fn accepted_key(&self) -> String {
         format!("{}#{}", self.repo.location(), self.repo.branch())
-    }
-
-    /// Whether this commit of an environment was not asked about before.
-    pub(super) fn first_time(&self, name: &EnvName, sha: &Sha) -> bool {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert((name.clone(), sha.clone()))
     }
 
     /// Who makes the commits of this program.

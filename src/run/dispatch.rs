@@ -1,6 +1,7 @@
 //! The only writer of a run's state: starts what may start, journals what happened, and, when the forward part fails,
 //! asks the pure core what follows. Makes the events; knows no step's insides.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -270,8 +271,9 @@ impl<W: World> Dispatcher<W> {
                 }
             }
         }
-        // Of equals the first one.
-        let worst = failures.into_iter().rev().max_by_key(|f| weight(f.class));
+        // Of equals the first in the plan, whichever was heard first.
+        let place = |failure: &Failure| steps.iter().position(|step| step.id == failure.step).unwrap_or(steps.len());
+        let worst = failures.into_iter().min_by_key(|f| (Reverse(weight(f.class)), place(f)));
         Ok(match (worst, stopped) {
             (Some(failure), _) => End::Failed(failure),
             (None, Some(why)) => End::Stopped(why),

@@ -2,7 +2,7 @@
 //! reconciliation pass, and the daemon that repeats it.
 
 pub mod adopt;
-mod ahead;
+pub mod ahead;
 pub mod commit;
 pub mod controller;
 pub mod daemon;

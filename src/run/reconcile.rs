@@ -78,7 +78,7 @@ impl Pass {
 
     async fn attempt(&self, name: &EnvName, left: &Left) -> Result<Outcome, PassError> {
         let env = super::commit::known(&self.snapshot, name)?;
-        self.read_ahead(env);
+        let _ahead = self.read_ahead(env);
         let mut observed = self.look(name, left).await;
         self.follows(&observed, name)?;
         // A saved plan says all that is to be done: what it did not know makes it stale.

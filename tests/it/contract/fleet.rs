@@ -214,3 +214,30 @@ fn one_customers_broken_server_stops_nobody_else() {
     w.soll("apply east").exits(0);
     assert_eq!(w.runs("customers/east"), "b");
 }
+
+#[test]
+fn the_bundle_of_a_new_commit_is_fetched_while_the_hosts_are_reached() {
+    let mut w = World::new();
+    for letter in ['a', 'b', 'c'] {
+        w.bundle(letter, &[]);
+    }
+    let hosts = "[hosts.h1]\naddress = \"local\"\n";
+    w.commit(&format!("{APP}{hosts}{}", env("fleet", 'a', "hosts = [\"h1\"]")));
+    w.soll("apply").exits(0);
+    let cached = |w: &World| std::fs::read_dir(w.path("ctl/cache/bundles/bundles")).unwrap().count();
+    assert_eq!(cached(&w), 1);
+    // It takes connections and never says a word.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("address = \"127.0.0.1\"\nport = {}", mute.local_addr().unwrap().port());
+    w.write("ssh_config", "Host *\n  ConnectTimeout 3\n");
+    w.set("SOLL_SSH_CONFIG", "$DIR/ssh_config");
+    w.edit("address = \"local\"", &address);
+    w.soll("release fleet <b>").exits(0);
+    w.soll("apply").exits(6).says("h1");
+    assert_eq!(cached(&w), 2, "`b` is here before the host was reached");
+    // Where nothing is known of an environment, most often nothing is to be done.
+    let other = env("other", 'c', "hosts = [\"h1\"]");
+    w.edit("[environments.fleet]", &format!("{other}\n[environments.fleet]"));
+    w.soll("apply other").exits(6);
+    assert_eq!(cached(&w), 2);
+}
