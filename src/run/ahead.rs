@@ -7,14 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::controller::Controller;
 use super::observe::source;
 use super::reconcile::Pass;
 use crate::model::desired::{Environment, FetchFrom, ReleaseRef};
-use crate::model::ids::{Digest, Sha};
+use crate::model::ids::Digest;
 
-/// A commit that so many runs of an environment were not about is new to it.
-const RUNS: usize = 100;
 /// Bundles at once.
 const WIDTH: usize = 2;
 
@@ -36,7 +33,9 @@ impl Pass {
     /// that is not allowed to roll out needs no bundle yet.
     pub(super) fn read_ahead(&self, env: &Environment) -> Option<AbortOnDropHandle<()>> {
         let ReleaseRef::Sha(sha) = &env.release else { return None };
-        if env.bundle.fetch_from != FetchFrom::Controller || !is_new(&self.controller, env, sha) {
+        // Without a history nothing is known, and most often nothing is to be done.
+        let is_new = self.controller.store.is_new(&env.name, sha).unwrap_or_default();
+        if env.bundle.fetch_from != FetchFrom::Controller || !is_new {
             return None;
         }
         let source = source(env, sha, self.snapshot.base.as_deref()).ok()?;
@@ -53,10 +52,4 @@ impl Pass {
             }
         })))
     }
-}
-
-/// Without a history nothing is known, and most often nothing is to be done.
-fn is_new(controller: &Controller, env: &Environment, sha: &Sha) -> bool {
-    let runs = controller.store.runs(Some(&env.name), RUNS).unwrap_or_default();
-    !runs.is_empty() && runs.iter().all(|run| run.to != sha.as_str())
 }

@@ -87,7 +87,7 @@ impl Pass {
             }
         }
         if let Some(error) = failed {
-            release(site, env, &states, epoch).await;
+            release(site, env, &states, epoch, false).await;
             return Err(error);
         }
         fault!("run.after-acquire");
@@ -95,13 +95,19 @@ impl Pass {
     }
 }
 
-/// Gives the roots back that are held, and gives what they were like then, as far as they said. Where nothing is left to
-/// watch anywhere, the agents are given back, too.
-pub async fn release(site: &Arc<Site>, env: &Environment, held: &BTreeMap<HostName, HostState>, epoch: Epoch) -> Left {
+/// Gives the roots back that are held. Where nothing is left to watch anywhere, the agents are given back, too. `looks`:
+/// gives what the roots were like then, as far as their hosts said.
+pub async fn release(
+    site: &Arc<Site>,
+    env: &Environment,
+    held: &BTreeMap<HostName, HostState>,
+    epoch: Epoch,
+    looks: bool,
+) -> Left {
     let held = env.targets.iter().filter(|target| held.contains_key(&target.name));
     // The agent gives the root back anyway when it hears the end of this run's connection.
     let released = join_all(held.map(async |target| {
-        let look = Some(question(env, true));
+        let look = looks.then(|| question(env, true));
         match site.call(target, Op::Release { epoch, look }).await {
             Ok(Reply::Released { watched, state }) => Some((&target.name, watched, state)),
             _ => None,

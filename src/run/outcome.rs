@@ -18,7 +18,7 @@ pub enum Outcome {
         result: RunResult,
         reason: String,
         stale: bool,
-        /// What its hosts were like when it gave them back, as far as it did.
+        /// What its hosts were like when it gave them back, where it succeeded.
         left: Left,
     },
     /// The plan says no.

@@ -116,7 +116,9 @@ impl Pass {
         let watched =
             matches!(&outcome, Err(_) | Ok(Outcome::Ran { result: RunResult::Error | RunResult::Unreachable, .. }));
         if !watched {
-            let seen = release(&site, env, &held, epoch).await;
+            // After a success somebody looks again at once, to say that nothing is left to do.
+            let looks = matches!(&outcome, Ok(Outcome::Ran { result: RunResult::Succeeded, .. }));
+            let seen = release(&site, env, &held, epoch, looks).await;
             if let Ok(Outcome::Ran { left, .. }) = &mut outcome {
                 *left = seen;
             }

@@ -27,7 +27,7 @@ impl Pass {
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
         let epoch = next_epoch(observed, &env.name);
         let held = self.acquire(&site, env, observed, (&run_id(), epoch), false).await?;
-        release(&site, env, &held, epoch).await;
+        release(&site, env, &held, epoch, false).await;
         Ok(true)
     }
 
@@ -49,7 +49,7 @@ impl Pass {
                 tracing::warn!(environment = %env.name, host = %target.name, %error, "it could not be opened");
             }
         }
-        release(&site, env, &held, epoch).await;
+        release(&site, env, &held, epoch, false).await;
         Ok(())
     }
 

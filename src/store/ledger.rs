@@ -62,6 +62,17 @@ impl Store {
         Ok(self.runs(Some(env), 1)?.pop())
     }
 
+    /// Whether an environment had runs, and none of its newest ones was about this commit.
+    pub fn is_new(&self, env: &EnvName, sha: &Sha) -> Result<bool, StoreError> {
+        self.read("read the ledger", |connection| {
+            let newest = "SELECT to_sha FROM runs WHERE environment = ?1 ORDER BY started DESC LIMIT 100";
+            let sql = format!("SELECT count(*) > 0 AND sum(to_sha = ?2) = 0 FROM ({newest})");
+            connection.prepare_cached(&sql)?.query_row(params![env.as_str(), sha.as_str()], |row| {
+                Ok(row.get::<_, Option<bool>>(0)?.unwrap_or_default())
+            })
+        })
+    }
+
     /// The runs that are not over, oldest first.
     pub fn unfinished(&self) -> Result<Vec<RunRow>, StoreError> {
         self.select("WHERE result IS NULL ORDER BY started, run", [])

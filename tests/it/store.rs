@@ -87,6 +87,19 @@ fn a_run_is_followed_event_by_event_and_ends_in_its_row() {
 }
 
 #[test]
+fn a_commit_is_new_to_an_environment_that_had_runs_about_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(!store.is_new(&env("staging"), &sha('c')).unwrap(), "nothing is known of it");
+    play(&store, "r1", "staging", now(), RunResult::Succeeded, &[]);
+    let new = |name: &str, digit: char| store.is_new(&env(name), &sha(digit)).unwrap();
+    assert_eq!([new("staging", 'c'), new("staging", 'b'), new("production", 'c')], [true, false, false]);
+    // Under way or not.
+    store.append(&id("r2"), &started("r2", "production", now())).unwrap();
+    assert_eq!([new("production", 'c'), new("production", 'b')], [true, false]);
+}
+
+#[test]
 fn a_journal_takes_nothing_before_its_start_and_nothing_after_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
