@@ -183,7 +183,7 @@ impl Client {
             if let Ok(room) = window.acquire_many(u32::try_from(piece.length).unwrap_or(u32::MAX)).await {
                 room.forget();
             }
-            let frame = Outgoing::Data(piece.frame(id)?);
+            let frame = Outgoing::Data(piece.into_frame(id)?);
             self.frames.send(frame).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         }
         Ok(())

@@ -108,7 +108,7 @@ impl Frame {
         if packed.len() + 1 >= plain.len() - 4 {
             return Ok(plain);
         }
-        framed(PACKED, [&packed])
+        framed(PACKED, &packed)
     }
 
     /// Whether these are the bytes of a packed frame, without its length.
@@ -180,18 +180,27 @@ impl Frame {
     }
 }
 
-/// A frame of these parts.
+/// A frame of this kind.
+fn framed(kind: u8, payload: &[u8]) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(5 + payload.len());
+    out.extend(head(1 + payload.len())?);
+    out.push(kind);
+    out.extend(payload);
+    Ok(out)
+}
+
+/// So many bytes go before those of a piece of an upload.
+pub const DATA_HEAD: usize = 4 + 1 + 8;
+
+/// What goes before a piece of an upload: length, kind, call.
 ///
 /// # Errors
-/// It is too long to be one.
-pub fn framed<'a>(
-    kind: u8,
-    parts: impl IntoIterator<Item = &'a (impl AsRef<[u8]> + ?Sized + 'a)>,
-) -> io::Result<Vec<u8>> {
-    let mut out = vec![0, 0, 0, 0, kind];
-    parts.into_iter().for_each(|part| out.extend(part.as_ref()));
-    let head = head(out.len() - 4)?;
-    out[..4].copy_from_slice(&head);
+/// It is too long for a frame.
+pub fn data_head(kind: u8, call: u64, length: usize) -> io::Result<[u8; DATA_HEAD]> {
+    let mut out = [0; DATA_HEAD];
+    out[..4].copy_from_slice(&head(DATA_HEAD - 4 + length)?);
+    out[4] = kind;
+    out[5..].copy_from_slice(&call.to_be_bytes());
     Ok(out)
 }
 

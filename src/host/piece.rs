@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::frame::{DATA, FAST, PACKED_DATA, PIECE, TIGHT, WINDOW, framed};
+use super::frame::{DATA, FAST, PACKED_DATA, PIECE, TIGHT, WINDOW, data_head};
 
 /// A small upload is cut into pieces of this size.
 const LARGE: usize = 2 * 1024 * 1024;
@@ -50,10 +50,14 @@ pub struct Piece {
 }
 
 impl Piece {
-    /// The frame that brings it to the upload of this call.
-    pub fn frame(&self, call: u64) -> io::Result<Vec<u8>> {
+    /// The frame that brings it to the upload of this call: its bytes, pushed back for what goes before them. Where they
+    /// have room for [`DATA_HEAD`] more, nothing is copied elsewhere.
+    pub fn into_frame(self, call: u64) -> io::Result<Vec<u8>> {
         let kind = if self.packed { PACKED_DATA } else { DATA };
-        framed(kind, [&call.to_be_bytes()[..], &self.bytes])
+        let head = data_head(kind, call, self.bytes.len())?;
+        let mut frame = self.bytes;
+        frame.splice(0..0, head);
+        Ok(frame)
     }
 }
 
@@ -85,7 +89,7 @@ mod tests {
             let piece = packing.pack(bytes.clone()).unwrap();
             assert_eq!((piece.length, piece.packed), (bytes.len(), packed));
             for call in [7, 8] {
-                let frame = piece.frame(call).unwrap();
+                let frame = piece.clone().into_frame(call).unwrap();
                 let Some((Frame::Data { call: to, bytes: came }, was)) = Frame::read(&mut &*frame).unwrap() else {
                     panic!("something else came back")
                 };

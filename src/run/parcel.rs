@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use crate::artifact::pack::Unpacked;
-use crate::host::frame::PIECE;
+use crate::host::frame::{DATA_HEAD, PIECE};
 use crate::host::piece::{Packing, Piece, Pieces};
 use crate::model::ids::Digest;
 
@@ -146,7 +146,8 @@ impl<F: Fn(u64) + Send> Pieces for Sending<F> {
         };
         let parcel = self.parcel.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let mut bytes = vec![0; size];
+            let mut bytes = Vec::with_capacity(size + DATA_HEAD);
+            bytes.resize(size, 0);
             parcel.file.read_exact_at(&mut bytes, offset).map(|()| bytes)
         });
         let bytes = read.await.map_err(io::Error::other)??;
