@@ -179,6 +179,16 @@ mod tests {
     use crate::artifact::manifest::{Entry, Node};
 
     #[test]
+    fn what_changed_in_the_tick_of_the_look_or_later_is_racy() {
+        let stamp = |changed| Stamp { inode: 1, modified: 0, changed };
+        let now = 5_000_000_123;
+        assert_eq!([now - 1, now, now + 1].map(|changed| stamp(changed).is_racy(now)), [false, true, true]);
+        // Whole seconds may be rounded ones.
+        let whole = 2_000_000_000;
+        assert_eq!([whole + COARSE, whole + COARSE + 1].map(|now| stamp(whole).is_racy(now)), [true, false]);
+    }
+
+    #[test]
     fn only_what_looks_the_same_and_is_old_enough_is_believed() {
         let temp = tempfile::tempdir().unwrap();
         let root = Root::at(temp.path().to_str().unwrap()).unwrap();
@@ -198,14 +208,19 @@ mod tests {
             let known = Known::load(&root, &name, (&manifest, manifest.digest()));
             ["a", "b"].map(|path| known.contents(path, &meta(path)).is_some())
         };
-        // Written just now: a change within the same tick of the clock would look the same.
+        // Written within the tick in which they were looked at: a change after that would look the same.
+        let [first, last] = [stamps.looks.files[0].changed, stamps.looks.files[1].changed];
+        stamps.looks.taken = first.min(last);
         assert_eq!(known(&stamps), [false, false]);
-        stamps.looks.taken += 2 * COARSE;
+        // Where a file system counts whole seconds, a tick later is not late enough.
+        stamps.looks.taken = first.max(last) + 2 * COARSE;
         assert_eq!(known(&stamps), [true, true]);
         // Same size, same `mtime`: the inode or `ctime` tells.
         let before = meta("a").modified().unwrap();
-        fs::write(temp.path().join("a"), "x").unwrap();
-        fs::File::options().write(true).open(temp.path().join("a")).unwrap().set_modified(before).unwrap();
+        while Stamp::of(&meta("a")).changed == first {
+            fs::write(temp.path().join("a"), "x").unwrap();
+            fs::File::options().write(true).open(temp.path().join("a")).unwrap().set_modified(before).unwrap();
+        }
         assert_eq!(known(&stamps), [false, true]);
         // Of another boot, of another tree, cut short.
         stamps.boot = Some("another".to_owned());
