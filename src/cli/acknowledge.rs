@@ -12,10 +12,10 @@ use crate::model::desired::{Environment, Target};
 use crate::model::ids::{EnvName, Epoch};
 use crate::model::observed::{HostObserved, Observed};
 use crate::run::controller::{Controller, ControllerError, Snapshot};
-use crate::run::hold::next_epoch;
-use crate::run::observe::{Look, observe};
-use crate::run::site::{Site, Wish};
-use crate::run::world::World;
+use crate::run::look::observe::{Look, observe};
+use crate::run::pass::hold::next_epoch;
+use crate::run::step::site::{Site, Wish};
+use crate::run::step::world::World;
 use crate::state_repo::{CommitId, NotAccepted};
 
 /// Accept a rewritten history.

@@ -9,9 +9,9 @@ use super::{CliError, Result};
 use crate::host::convert::Survey;
 use crate::model::desired::Shared;
 use crate::model::ids::EnvName;
-use crate::run::adopt::{self, Wishes};
 use crate::run::commit::known;
 use crate::run::doctor::merged;
+use crate::run::operate::adopt::{self, Wishes};
 
 /// Take over a server.
 #[derive(Args)]

@@ -14,13 +14,13 @@ use crate::journal::RunResult;
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
 use crate::run::controller::{Controller, Snapshot};
-use crate::run::hold::Left;
-use crate::run::observe::{Look, observe};
-use crate::run::outcome::Outcome;
-use crate::run::reconcile::Pass;
-use crate::run::site::Wish;
-use crate::run::track;
-use crate::run::world::Interruption;
+use crate::run::look::observe::{Look, observe};
+use crate::run::look::track;
+use crate::run::pass::hold::Left;
+use crate::run::pass::outcome::Outcome;
+use crate::run::pass::reconcile::Pass;
+use crate::run::step::site::Wish;
+use crate::run::step::world::Interruption;
 use crate::store::Store;
 
 /// An environment that is still not settled after so many runs will not be.

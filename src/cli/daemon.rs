@@ -8,8 +8,8 @@ use super::global::Global;
 use super::{Result, apply, progress, screen};
 use crate::model::ids::EnvName;
 use crate::run::controller::{ControllerError, Snapshot};
-use crate::run::daemon::{Daemon, Report};
-use crate::run::outcome::Outcome;
+use crate::run::pass::daemon::{Daemon, Report};
+use crate::run::pass::outcome::Outcome;
 
 /// Follow the repository.
 #[derive(Args)]

@@ -8,8 +8,8 @@ use super::{Result, out};
 use crate::host::wire::{Observe, Op, Reply};
 use crate::model::ids::EnvName;
 use crate::model::observed::{DriftKind, HostObserved};
-use crate::run::observe::{Look, observe, question};
-use crate::run::reach::ask;
+use crate::run::look::observe::{Look, observe, question};
+use crate::run::look::reach::ask;
 
 /// Show the differences.
 #[derive(Args)]

@@ -12,7 +12,7 @@ use crate::model::ids::{EnvName, ReleaseName, Sha};
 use crate::model::observed::{HostObserved, HostState, Resolved};
 use crate::run::commit::{Change, commit, known};
 use crate::run::controller::{Controller, Snapshot};
-use crate::run::observe::{Look, observe};
+use crate::run::look::observe::{Look, observe};
 
 /// Commit a release.
 #[derive(Args)]

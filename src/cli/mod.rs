@@ -194,10 +194,10 @@ pub fn main() -> ExitCode {
 
 fn agent(how: &HostAgent) -> ExitCode {
     let done = match &how.attach {
-        Some(session) => crate::host::reattach::bridge(session),
+        Some(session) => crate::host::serve::reattach::bridge(session),
         None => {
             let prober = std::sync::Arc::new(crate::health::prober::HealthProber);
-            crate::host::agent::serve_stdio(prober, how.linger.map(Duration::from_secs))
+            crate::host::serve::agent::serve_stdio(prober, how.linger.map(Duration::from_secs))
         }
     };
     match done {

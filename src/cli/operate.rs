@@ -17,12 +17,12 @@ use crate::plan::forward::migration_key;
 use crate::plan::intent::sha_of;
 use crate::run::commit::known;
 use crate::run::controller::{Controller, Snapshot, now};
-use crate::run::hold::next_epoch;
-use crate::run::observe::{Look, observe};
-use crate::run::reach::ask;
-use crate::run::site::{Site, Wish};
-use crate::run::task::command;
-use crate::run::world::World;
+use crate::run::look::observe::{Look, observe};
+use crate::run::look::reach::ask;
+use crate::run::pass::hold::next_epoch;
+use crate::run::step::site::{Site, Wish};
+use crate::run::step::task::command;
+use crate::run::step::world::World;
 
 /// Ask a run to stop.
 #[derive(Args)]

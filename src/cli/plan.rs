@@ -13,8 +13,8 @@ use crate::model::observed::Observed;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, Context, PlanVerdict};
 use crate::run::controller::{Controller, Snapshot, now};
-use crate::run::observe::{Look, complete, observe};
-use crate::run::published::{Published, merge};
+use crate::run::look::observe::{Look, complete, observe};
+use crate::run::look::published::{Published, merge};
 
 /// Show what would be done.
 #[derive(Args)]

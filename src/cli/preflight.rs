@@ -9,7 +9,7 @@ use super::plan::snapshot;
 use crate::model::ids::EnvName;
 use crate::run::commit::known;
 use crate::run::doctor::merged;
-use crate::run::preflight;
+use crate::run::operate::preflight;
 
 /// Try the desired release.
 #[derive(Args)]

@@ -13,7 +13,7 @@ use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::model::ids::EnvName;
 use crate::run::commit::known;
 use crate::run::finding::{Findings, Opinion};
-use crate::run::reach::ask;
+use crate::run::look::reach::ask;
 
 /// Make the directories of an environment on its hosts.
 #[derive(Args)]

@@ -15,7 +15,7 @@ use crate::model::record::Quarantine;
 use crate::plan::render::why;
 use crate::plan::{EnvPlan, Health, HostView, Sync};
 use crate::run::controller::Controller;
-use crate::run::observe::{Look, observe};
+use crate::run::look::observe::{Look, observe};
 use crate::store::RunRow;
 
 /// Show every environment.

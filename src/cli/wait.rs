@@ -9,7 +9,7 @@ use super::plan::{make, snapshot};
 use super::{CliError, Result, out};
 use crate::model::ids::EnvName;
 use crate::plan::{Code, Health, Sync};
-use crate::run::observe::{Look, observe};
+use crate::run::look::observe::{Look, observe};
 
 /// Wait for an environment.
 #[derive(Args)]

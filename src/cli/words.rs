@@ -8,7 +8,7 @@ use super::global::{Global, Output, blocking, names};
 use super::plan::{make, snapshot};
 use super::{CliError, Result, out};
 use crate::model::ids::EnvName;
-use crate::run::observe::{Look, Said, observe};
+use crate::run::look::observe::{Look, Said, observe};
 
 /// Approve a plan.
 #[derive(Args)]

@@ -10,7 +10,7 @@ use crate::model::observed::HostObserved;
 use crate::model::record::Record;
 use crate::plan::{self, Context, EnvPlan};
 use crate::run::controller::{Controller, Snapshot, now};
-use crate::run::observe::{Look, observe};
+use crate::run::look::observe::{Look, observe};
 use crate::store::RunRow;
 
 /// Looks at one demo.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::run::controller::{Controller, ControllerError};
-use crate::run::daemon::Daemon;
+use crate::run::pass::daemon::Daemon;
 use crate::run::settings::Settings;
 use crate::state_repo::GitSettings;
 

@@ -13,9 +13,9 @@ use crate::journal::{Event, RunResult, StepEnd};
 use crate::model::ids::{EnvName, HostName, RunId, Sha};
 use crate::plan::{Action, Code, EnvPlan};
 use crate::run::controller::{ControllerError, Snapshot};
-use crate::run::daemon::Report;
-use crate::run::outcome::Outcome;
-use crate::run::site::{Listen, Listener, Sent};
+use crate::run::pass::daemon::Report;
+use crate::run::pass::outcome::Outcome;
+use crate::run::step::site::{Listen, Listener, Sent};
 use crate::state_repo::CommitId;
 
 /// Where an environment stands, as the loop sees it.

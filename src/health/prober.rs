@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Context, metric, probe};
-use crate::host::ops::Prober;
+use crate::host::serve::ops::Prober;
 use crate::host::wire::Secret;
 use crate::model::desired::{MetricSource, Probe};
 use crate::model::observed::Attempt;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
-use super::beneath::{Dir, at, check};
-use super::people;
-use super::root::Root;
-use super::wire::{HostError, Secret};
+use crate::host::disk::beneath::{Dir, at, check};
+use crate::host::disk::people;
+use crate::host::disk::root::Root;
+use crate::host::wire::{HostError, Secret};
 use crate::model::desired::Shared;
 
 /// What is asked.

@@ -1,10 +1,10 @@
 //! Commits that this program makes: a new desired commit for an environment, or one key of its table, with the
 //! reason in the message. Everything else in the file stays byte for byte (contract 1.2).
 
-use super::controller::{Controller, ControllerError, Snapshot};
 use crate::model::desired::Environment;
 use crate::model::desired::edit;
 use crate::model::ids::{EnvName, Sha};
+use crate::run::controller::{Controller, ControllerError, Snapshot};
 use crate::state_repo::{CommitId, Edits, Publish};
 
 /// One change to an environment's table.

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ahead::Ahead;
-use super::files::Checked;
-use super::settings::Settings;
 use crate::artifact::store::ArtifactStore;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
+use crate::run::files::Checked;
+use crate::run::pass::ahead::Ahead;
+use crate::run::settings::Settings;
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
 use crate::store::{Store, StoreError};

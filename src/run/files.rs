@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::controller::ControllerError;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load, matcher};
+use crate::run::controller::ControllerError;
 
 /// A state that was read and found good.
 #[derive(Debug, Clone)]

@@ -1,33 +1,13 @@
-//! From a plan to effects: the dispatcher (the only writer of run state), the executor (a match on the step), one
-//! reconciliation pass, and the daemon that repeats it.
+//! From a plan to effects. `look` sees, `step` carries one run out, `pass` takes an environment from its commit to a
+//! converged state and repeats that, `operate` does what people ask for beside it, `doctor` examines.
 
-pub mod adopt;
-pub mod ahead;
 pub mod commit;
 pub mod controller;
-pub mod daemon;
-pub mod dispatch;
 pub mod doctor;
-pub mod executor;
 pub mod files;
 pub mod finding;
-pub mod hold;
-pub mod judge;
-mod lane;
-pub mod observe;
-pub mod outcome;
-mod parcel;
-pub mod preflight;
-pub mod published;
-pub mod reach;
-pub mod reconcile;
-mod recover;
-pub mod sample;
+pub mod look;
+pub mod operate;
+pub mod pass;
 pub mod settings;
-pub mod site;
-pub mod task;
-pub mod track;
-mod transfer;
-pub mod watch;
-mod way_back;
-pub mod world;
+pub mod step;

@@ -14,8 +14,8 @@ use super::error::{Phase, SshError, quote};
 use super::exec::{Exec, Input, Output};
 use super::program::{Program, Programs};
 use super::script::{self, Marker};
-use crate::host::client::Client;
-use crate::host::transport::Stream;
+use crate::host::call::client::Client;
+use crate::host::call::transport::Stream;
 
 /// Where agents are kept, unless the state file says otherwise.
 pub const DIR: &str = "~/.cache/soll/agents";

@@ -4,7 +4,7 @@
 //! is meant), [`connection`] with [`keys`] (one login), [`exec`] (one command), [`agent`] with [`script`] and [`program`]
 //! (the program that is started there, and put there first), [`pool`] (all of it, shared by the whole process).
 //!
-//! This room gives [`crate::host::client::Client`]s and knows no operation, no run and no plan. Each failure is an
+//! This room gives [`crate::host::call::client::Client`]s and knows no operation, no run and no plan. Each failure is an
 //! [`error::SshError`]: place, phase, reason, cure.
 
 pub mod agent;

@@ -14,9 +14,9 @@ use super::endpoint::Endpoint;
 use super::error::{Phase, SshError};
 use super::program::Programs;
 use super::settings::{Accepted, Place, Settings};
-use crate::host::client::Client;
-use crate::host::frame::Hello;
-use crate::host::transport::{Reconnect, Stream};
+use crate::host::call::client::Client;
+use crate::host::call::transport::{Reconnect, Stream};
+use crate::host::wire::frame::Hello;
 use crate::host::wire::{HostError, Op, Reply};
 
 /// An agent that answered so lately is there.

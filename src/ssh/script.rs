@@ -2,7 +2,7 @@
 //! login shell takes them (single quotes, one line, no `!`), and everything variable in them is a word of letters that
 //! mean nothing to a shell.
 
-use crate::host::token::token;
+use crate::host::disk::token::token;
 
 /// Starts the agent whose digest is given for this kind of machine, or says what is in the way. Arguments: the marker in
 /// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each program. A file of another

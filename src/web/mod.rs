@@ -13,8 +13,8 @@ use sha2::Sha256;
 use tokio::sync::Notify;
 
 use crate::run::controller::{Controller, now};
-use crate::run::observe::{Look, observe};
-use crate::run::published::Published;
+use crate::run::look::observe::{Look, observe};
+use crate::run::look::published::Published;
 
 /// The largest webhook that is read at all.
 const BODY: usize = 1 << 20;

@@ -10,10 +10,10 @@ use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
-use super::beneath::at;
-use super::root::{Root, json, remove};
-use super::wire::{HostError, Reply};
 use crate::fault::fault;
+use crate::host::disk::beneath::at;
+use crate::host::disk::root::{Root, json, remove};
+use crate::host::wire::{HostError, Reply};
 use crate::model::desired::Shared;
 use crate::model::ids::{Epoch, ReleaseName, Sha};
 use crate::model::observed::Current;

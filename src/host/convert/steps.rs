@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::beneath::{Dir, at};
-use super::super::root::Root;
-use super::super::wire::HostError;
 use crate::fault::fault;
+use crate::host::disk::beneath::{Dir, at};
+use crate::host::disk::root::Root;
+use crate::host::wire::HostError;
 
 /// Paths are relative to ROOT.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

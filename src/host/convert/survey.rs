@@ -6,12 +6,12 @@ use std::path::{Component, Path};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::super::beneath::check;
-use super::super::link;
-use super::super::observe::current;
-use super::super::root::{Root, list};
-use super::super::wire::HostError;
 use super::{Journal, Kind, Step, Survey, Surveyed};
+use crate::host::disk::beneath::check;
+use crate::host::disk::root::{Root, list};
+use crate::host::release::link;
+use crate::host::release::observe::current;
+use crate::host::wire::HostError;
 use crate::model::ids::{ReleaseName, Sha};
 use crate::model::observed::Current;
 

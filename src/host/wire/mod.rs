@@ -1,6 +1,7 @@
 //! The typed operations of one host; [`reply`]: what they give. The same operations serve this machine and,
 //! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
 
+pub mod frame;
 mod reply;
 
 use std::time::Duration;
@@ -8,11 +9,11 @@ use std::time::Duration;
 pub use reply::{Answer, CommandResult, Exit, GateResult, HostError, Reply};
 use serde::{Deserialize, Serialize};
 
-use super::convert::{Convert, Survey};
-use super::examine::Examine;
-use super::provision::Provision;
-use super::trial::Trial;
 use crate::artifact::delta::Listing;
+use crate::host::convert::{Convert, Survey};
+use crate::host::examine::Examine;
+use crate::host::provision::Provision;
+use crate::host::release::trial::Trial;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::record::{Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped};

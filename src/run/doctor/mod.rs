@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::controller::{Controller, Snapshot};
-use super::finding::Findings;
-use super::reach::{self, ask};
-use super::task::values;
+use crate::host::disk::token::token;
 use crate::host::examine::{Examine, Examined};
-use crate::host::token::token;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::calls::{Call, calls};
 use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
 use crate::model::ids::EnvName;
 use crate::model::template::fill;
+use crate::run::controller::{Controller, Snapshot};
+use crate::run::finding::Findings;
+use crate::run::look::reach::{self, ask};
+use crate::run::step::task::values;
 use crate::ssh::settings::Accepted;
 
 pub use controller::{controller, secrets};
@@ -182,11 +182,11 @@ fn nonce() -> String {
 }
 
 /// The findings of one host are told once, however many environments it has.
-pub fn merged(all: Vec<Findings>) -> (Vec<super::finding::Finding>, bool) {
+pub fn merged(all: Vec<Findings>) -> (Vec<crate::run::finding::Finding>, bool) {
     let unreachable = all.iter().any(|findings| findings.unreachable);
     let mut told: BTreeMap<(String, String, String), ()> = BTreeMap::new();
     let of_host = ["connection", "agent", "host key", "clock"];
-    let mut once = |finding: &super::finding::Finding| {
+    let mut once = |finding: &crate::run::finding::Finding| {
         let key = (finding.host.clone(), finding.check.clone(), finding.message.clone());
         !of_host.contains(&finding.check.as_str()) || told.insert(key, ()).is_none()
     };

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal};
-use soll::host::client::Client;
+use soll::host::call::client::Client;
 use soll::host::wire::HostError;
 use tokio::process::{Child, Command};
 

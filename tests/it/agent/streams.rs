@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use soll::host::client::Client;
+use soll::host::call::client::Client;
 use soll::host::wire::{Cwd, HostError, Means, Observe, Op, Reply};
 use soll::model::desired::Probe;
 use soll::model::ids::{Digest, Epoch};
@@ -117,7 +117,7 @@ async fn a_held_root_is_free_when_its_controller_leaves() {
 fn reading_needs_no_agent_and_changing_does() {
     let temp = temp();
     let root = temp.path().join("none").display().to_string();
-    let state = soll::host::local::call(&root, Op::Observe(Observe::default()), &Fake);
+    let state = soll::host::serve::local::call(&root, Op::Observe(Observe::default()), &Fake);
     assert!(matches!(state, Ok(Reply::State(state)) if state.releases.is_empty()));
     let probe = Op::Probe {
         cwd: Cwd::Current,
@@ -126,7 +126,7 @@ fn reading_needs_no_agent_and_changing_does() {
         secret: None,
         timeout: LEASE,
     };
-    assert!(soll::host::local::call(temp.path().to_str().unwrap(), probe, &Fake).is_ok());
-    assert!(soll::host::local::call(&root, Op::Hold { epoch: Epoch(0) }, &Fake).is_err());
+    assert!(soll::host::serve::local::call(temp.path().to_str().unwrap(), probe, &Fake).is_ok());
+    assert!(soll::host::serve::local::call(&root, Op::Hold { epoch: Epoch(0) }, &Fake).is_err());
     assert!(!Path::new(&root).exists(), "looking makes nothing");
 }

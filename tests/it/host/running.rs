@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use soll::host::command;
+use soll::host::disk::command;
 use soll::host::wire::{CommandResult, Cwd, Exit, HostError, Means, Op, Reply, Secret};
 use soll::model::desired::{Gate, GateTest, MetricSource, Probe};
 use soll::model::ids::Epoch;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use soll::artifact::delta::Listing;
 use soll::artifact::manifest::{Entry, Manifest, Node};
-use soll::host::client::Client;
-use soll::host::ops::Prober;
-use soll::host::piece::{Packing, Piece, Pieces};
+use soll::host::call::client::Client;
+use soll::host::call::piece::{Packing, Piece, Pieces};
+use soll::host::serve::ops::Prober;
 use soll::host::wire::{HostError, Observe, Op, Reply, Secret};
 use soll::model::desired::{MetricSource, Probe, Shared};
 use soll::model::ids::{Digest, Epoch, ReleaseName, Sha};
@@ -47,7 +47,7 @@ pub async fn in_process() -> Client {
     let theirs = theirs.into_std().unwrap();
     theirs.set_nonblocking(false).unwrap();
     let input = theirs.try_clone().unwrap();
-    std::thread::spawn(move || soll::host::agent::serve(input, theirs, Arc::new(Fake)));
+    std::thread::spawn(move || soll::host::serve::agent::serve(input, theirs, Arc::new(Fake)));
     let (output, input) = ours.into_split();
     Client::over(output, input, false).await.unwrap()
 }

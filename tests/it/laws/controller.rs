@@ -11,9 +11,9 @@ use soll::model::ids::{Epoch, HostName, ReleaseName};
 use soll::model::observed::{ArtifactFacts, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved};
 use soll::plan::intent::sha_of;
 use soll::plan::{Action, Code, Context, EnvPlan, Step, Sync, plan_environment};
-use soll::run::dispatch::Dispatcher;
-use soll::run::task::Task;
-use soll::run::world::World;
+use soll::run::step::dispatch::Dispatcher;
+use soll::run::step::task::Task;
+use soll::run::step::world::World;
 
 use super::sim::{Mutation, Shared, Sim};
 use super::world::{SimWorld, bundle_digest};

@@ -10,7 +10,7 @@ use soll::journal::{Event, FailureClass};
 use soll::model::desired::{Environment, MetricSource, Probe, Target};
 use soll::model::ids::{Digest, Epoch, RunId, Sha};
 use soll::model::observed::{Attempt, Verdict};
-use soll::run::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
+use soll::run::step::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
 
 use super::scenario::{Fault, sha};
 use super::sim::{Mutation, Shared, Sim};

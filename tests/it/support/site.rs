@@ -148,7 +148,7 @@ impl Site {
 
     /// What a root's record says.
     pub fn record(&self, root: &str) -> Record {
-        soll::host::root::Root::at(&self.at(root)).unwrap().record().unwrap()
+        soll::host::disk::root::Root::at(&self.at(root)).unwrap().record().unwrap()
     }
 
     /// The first line of a file of the live release; empty where there is none.

@@ -1,0 +1,11 @@
+//! What lies on the disk below a root and around it: opening files beneath a directory without following links, the
+//! record and its lock, configured commands, environment files, users and groups. Knows no release and no wire protocol
+//! beyond the errors that it gives.
+
+pub mod beneath;
+pub mod command;
+pub mod envfile;
+pub mod lock;
+pub mod people;
+pub mod root;
+pub mod token;

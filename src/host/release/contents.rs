@@ -1,0 +1,252 @@
+//! What a release directory holds: read from the disk, and kept under `.soll/manifests/`. Judges nothing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::manifest::{Entry, Manifest, Node};
+use crate::host::disk::beneath::at;
+use crate::host::disk::root::{Root, compact_json, list};
+use crate::host::release::stamps::{Known, Looks, Stamp, tick};
+use crate::host::wire::HostError;
+use crate::model::desired::Shared;
+use crate::model::ids::{Digest, Hasher, ReleaseName};
+use crate::model::record::Refusal;
+
+/// The contents of one release, as they were last made sure of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    pub manifest: Manifest,
+    /// The links to `shared/`; no part of the manifest.
+    #[serde(default)]
+    pub shared: Vec<Shared>,
+    /// What the application may write; no part of the manifest.
+    #[serde(default)]
+    pub mutable: Vec<String>,
+    /// Modes that are not the canonical ones: files that hooks made, adopted directories.
+    #[serde(default)]
+    pub modes: BTreeMap<String, u32>,
+}
+
+/// What is kept for a release, with the digest of its manifest: both take as long as looking at many files.
+#[derive(Debug)]
+pub struct Kept {
+    pub contents: Contents,
+    tree: OnceLock<Digest>,
+}
+
+impl Kept {
+    /// The digest of the manifest.
+    pub fn tree(&self) -> Digest {
+        *self.tree.get_or_init(|| self.contents.manifest.digest())
+    }
+}
+
+impl Contents {
+    /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
+    /// devices are no contents. A name that is not UTF-8 is taken with replacement characters, the same every time.
+    /// What is `known` and looks as it did is not read. Gives what the files looked like, too.
+    pub fn read(
+        dir: &Path,
+        shared: &[Shared],
+        mutable: &[String],
+        known: &Known<'_>,
+    ) -> Result<(Contents, Looks), HostError> {
+        let taken = tick();
+        let mut walk = Walk {
+            shared: shared.iter().map(|s| s.path.as_str()).collect(),
+            mutable: globs(mutable)?,
+            known,
+            found: Vec::new(),
+            modes: BTreeMap::new(),
+        };
+        walk.enter(dir, "")?;
+        walk.found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
+        let (entries, stamps): (_, Vec<_>) = walk.found.into_iter().unzip();
+        let manifest = Manifest { entries };
+        let contents = Contents { manifest, shared: shared.to_vec(), mutable: mutable.to_vec(), modes: walk.modes };
+        Ok((contents, Looks { taken, files: stamps.into_iter().flatten().collect() }))
+    }
+
+    /// What is kept for a release; `None` where nothing is.
+    pub fn load(root: &Root, name: &ReleaseName) -> Result<Option<Contents>, HostError> {
+        let path = root.own(&file_name(name));
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+                let path = path.display();
+                HostError::Io(format!(
+                    "{path} cannot be understood ({error}): stage the release anew, then remove this one"
+                ))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("read", &path)(error)),
+        }
+    }
+
+    /// The same, read once for as long as its file looks as it did.
+    pub fn recall(root: &Root, name: &ReleaseName) -> Result<Option<Arc<Kept>>, HostError> {
+        let looks = fs::metadata(root.own(&file_name(name))).ok().map(|meta| (meta.len(), Stamp::of(&meta)));
+        if let Some(kept) = looks.and_then(|looks| root.kept(name, looks)) {
+            return Ok(Some(kept));
+        }
+        let Some(contents) = Contents::load(root, name)? else { return Ok(None) };
+        let kept = Arc::new(Kept { contents, tree: OnceLock::new() });
+        if let Some(looks) = looks {
+            root.note_kept(name, looks, &kept);
+        }
+        Ok(Some(kept))
+    }
+
+    /// What is kept for a sealed release; a refusal where nothing is.
+    pub fn of_sealed(root: &Root, name: &ReleaseName) -> Result<Arc<Kept>, HostError> {
+        Contents::recall(root, name)?.ok_or_else(|| Refusal::NotSealed(name.clone()).into())
+    }
+
+    /// Keeps it.
+    pub fn save(&self, root: &Root, name: &ReleaseName) -> Result<(), HostError> {
+        let bytes = compact_json(&format!("the manifest of {name}"), self)?;
+        root.write(&file_name(name), &bytes)
+    }
+
+    /// The mode that a path should have; `None` for links and for what is not there.
+    pub fn mode(&self, entry: &Entry) -> Option<u32> {
+        match entry.node {
+            Node::Link { .. } => None,
+            _ => Some(self.modes.get(&entry.path).copied().unwrap_or_else(|| canonical(&entry.node))),
+        }
+    }
+}
+
+/// Where the contents of a release are kept, below `.soll/`.
+pub fn file_name(name: &ReleaseName) -> String {
+    format!("manifests/{name}.json")
+}
+
+/// The mode of a canonical tree (A8).
+pub fn canonical(node: &Node) -> u32 {
+    match node {
+        Node::File { executable: false, .. } => 0o644,
+        _ => 0o755,
+    }
+}
+
+/// The digest and the size of what a reader gives.
+pub fn digest(mut from: impl Read) -> io::Result<(Digest, u64)> {
+    let mut size = 0;
+    let digest = digest_each(&mut from, |piece| {
+        size += piece.len() as u64;
+        Ok(())
+    })?;
+    Ok((digest, size))
+}
+
+thread_local! {
+    /// One for all files: a new one for each costs more than most files do.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 128 * 1024]);
+}
+
+/// The digest of what a reader gives, piece by piece, each of which is handed on.
+pub fn digest_each(from: &mut impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    BUFFER.with_borrow_mut(|buffer| {
+        loop {
+            match from.read(buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(n) => {
+                    hasher.update(&buffer[..n]);
+                    each(&buffer[..n])?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    })
+}
+
+/// `*` stays within one part of a path, `**` does not.
+fn globs(patterns: &[String]) -> Result<GlobSet, HostError> {
+    let bad = |error: globset::Error| HostError::Precondition(format!("`mutable` has a glob that is none: {error}"));
+    let mut set = GlobSetBuilder::new();
+    // A directory whose whole contents the application may write, it may make as well: `__pycache__` is not there before.
+    let whole = patterns.iter().filter_map(|pattern| pattern.strip_suffix("/**"));
+    for pattern in patterns.iter().map(String::as_str).chain(whole) {
+        set.add(GlobBuilder::new(pattern).literal_separator(true).build().map_err(bad)?);
+    }
+    set.build().map_err(bad)
+}
+
+struct Walk<'a> {
+    shared: BTreeSet<&'a str>,
+    mutable: GlobSet,
+    known: &'a Known<'a>,
+    /// With what each file looked like.
+    found: Vec<(Entry, Option<Stamp>)>,
+    modes: BTreeMap<String, u32>,
+}
+
+impl Walk<'_> {
+    fn enter(&mut self, dir: &Path, prefix: &str) -> Result<(), HostError> {
+        for entry in list(dir)? {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let rel = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}/{name}") };
+            if self.shared.contains(rel.as_str()) || self.mutable.is_match(&rel) {
+                continue;
+            }
+            let path = entry.path();
+            // Looked at from its directory: the whole path of thousands of files takes the kernel as long as all the rest.
+            match entry.metadata().and_then(|meta| Ok((self.node(&path, &rel, &meta)?, meta))) {
+                Ok((Some(node), meta)) => {
+                    let below = node == Node::Dir;
+                    let mode = meta.mode() & 0o7777;
+                    if !matches!(node, Node::Link { .. }) && mode != canonical(&node) {
+                        self.modes.insert(rel.clone(), mode);
+                    }
+                    let stamp = matches!(node, Node::File { .. }).then(|| Stamp::of(&meta));
+                    if below {
+                        self.found.push((Entry { path: rel.clone(), node }, stamp));
+                        self.enter(&path, &rel)?;
+                    } else {
+                        self.found.push((Entry { path: rel, node }, stamp));
+                    }
+                }
+                Ok((None, _)) => {}
+                // Gone between the listing and the look: it is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(at("read", &path)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self, path: &Path, rel: &str, meta: &Metadata) -> io::Result<Option<Node>> {
+        let kind = meta.file_type();
+        if kind.is_dir() {
+            return Ok(Some(Node::Dir));
+        }
+        if kind.is_symlink() {
+            let target = fs::read_link(path)?.to_string_lossy().into_owned();
+            return Ok(Some(Node::Link { target }));
+        }
+        if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
+            return Ok(None);
+        }
+        let executable = meta.mode() & 0o100 != 0;
+        if let Some((sha256, size)) = self.known.contents(rel, meta) {
+            return Ok(Some(Node::File { sha256, size, executable }));
+        }
+        // Swapped for a link or a pipe since the look: an error or a quick end, never a read of something else.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let (sha256, size) = digest(file)?;
+        Ok(Some(Node::File { sha256, size, executable }))
+    }
+}

@@ -1,0 +1,157 @@
+//! Gates and hooks: the questions and the configured commands of a deployment, in the directory where they belong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::fault::fault;
+use crate::host::disk::beneath::check;
+use crate::host::disk::command;
+use crate::host::disk::root::{Root, now};
+use crate::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Means};
+use crate::model::desired::{Gate, GateTest};
+use crate::model::ids::{Epoch, ReleaseName, Sha};
+use crate::model::record::{Closed, Command, Migration, Quarantine, QuarantineKey, Refusal};
+
+/// Asks one gate about a release that is not live yet.
+pub fn gate(root: &Root, name: &ReleaseName, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
+    gate_in(&directory(root, &Cwd::Release(name.clone()))?, gate, run)
+}
+
+/// The same about any directory that holds a release.
+pub fn gate_in(dir: &Path, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
+    let (path, kind) = match &gate.test {
+        GateTest::File(path) => (path, "file"),
+        GateTest::Dir(path) => (path, "directory"),
+        GateTest::Run(_) => {
+            let run = run.ok_or_else(|| {
+                HostError::Precondition(format!("gate `{}` is a command, but no command came with it", gate.name))
+            })?;
+            let result = command::run(run, dir)?;
+            return Ok(GateResult { pass: result.ok(), evidence: result.evidence() });
+        }
+    };
+    check(path)?;
+    // Followed: a gate may ask for what a link to `shared/` leads to.
+    let (pass, evidence) = match fs::metadata(dir.join(path)) {
+        Ok(meta) if kind == "file" && meta.is_file() || kind == "directory" && meta.is_dir() => {
+            (true, format!("{kind} `{path}` is there"))
+        }
+        Ok(_) => (false, format!("`{path}` is there, but it is no {kind}")),
+        Err(error) => (false, format!("{kind} `{path}`: {error}")),
+    };
+    Ok(GateResult { pass, evidence })
+}
+
+/// Runs a configured command and notes what it means.
+pub fn hook(root: &Root, epoch: Epoch, cwd: &Cwd, run: &Command, means: Means) -> Result<CommandResult, HostError> {
+    let dir = directory(root, cwd)?;
+    match means {
+        Means::Work => command::run(run, &dir),
+        Means::Migration { key, case } => migrate(root, epoch, &dir, run, &key, case),
+        Means::Close { open, lease } => {
+            root.note_heard(Duration::ZERO)?;
+            root.update(|record| Ok(record.close(Closed { epoch, at: now(), lease, open })?))?;
+            fault!("host.hook.after-closed");
+            command::run(run, &dir)
+        }
+        Means::Open => {
+            let result = command::run(run, &dir)?;
+            if result.ok() {
+                root.update(|record| {
+                    record.opened(&run.name);
+                    Ok(())
+                })?;
+            }
+            Ok(result)
+        }
+    }
+}
+
+/// A migration is noted as begun before, and with its verdict after (law 5). One that was killed gave no verdict: it
+/// stays begun, which is unknown. One that said no is not run again by itself, whoever asked for it lives or not (law 4).
+fn migrate(
+    root: &Root,
+    epoch: Epoch,
+    dir: &Path,
+    run: &Command,
+    key: &str,
+    case: Option<QuarantineKey>,
+) -> Result<CommandResult, HostError> {
+    root.update(|record| {
+        record.fence(epoch)?;
+        if record.migrations.get(key) == Some(&Migration::Begun) {
+            return Err(HostError::Precondition(format!(
+                "the migration `{}` was begun here and not seen to finish. Look at the database, then say which it is: \
+                 `soll retry ENV --migration done` or `--migration again`",
+                run.name
+            )));
+        }
+        record.migrations.insert(key.to_owned(), Migration::Begun);
+        Ok(())
+    })?;
+    fault!("host.hook.after-begun");
+    let result = command::run(run, dir);
+    fault!("host.hook.after-run");
+    let verdict = match &result {
+        Ok(CommandResult { exit: Exit::Code(0), .. }) => Migration::Done,
+        Ok(CommandResult { exit: Exit::Code(_), .. }) => Migration::Failed,
+        Ok(_) => Migration::Begun,
+        // It was never started.
+        Err(_) => Migration::Failed,
+    };
+    let said_no = result.as_ref().ok().filter(|_| verdict == Migration::Failed);
+    root.update(|record| {
+        record.migrations.insert(key.to_owned(), verdict);
+        if let (Some(key), Some(no)) = (case, said_no) {
+            let reason = format!("migrate hook `{}` says no: {}", run.name, no.evidence());
+            record.quarantine(Quarantine { key, reason, at: now(), verdict: true, alone: false });
+        }
+        Ok(())
+    })?;
+    fault!("host.hook.after-verdict");
+    result
+}
+
+/// A person's word on the migrations of a commit that are unknown, or were done elsewhere, and on its verdicts. Returns
+/// what was lifted.
+pub fn retry(
+    root: &Root,
+    epoch: Epoch,
+    sha: &Sha,
+    migration: Option<Migration>,
+    done: &[String],
+) -> Result<u32, HostError> {
+    let ours = format!("{sha}/");
+    root.update(|record| {
+        record.fence(epoch)?;
+        let mut lifted = record.retry(sha);
+        if let Some(word) = migration {
+            for (_, state) in record.migrations.iter_mut().filter(|(key, _)| key.starts_with(&ours)) {
+                if *state == Migration::Begun {
+                    *state = word;
+                    lifted += 1;
+                }
+            }
+        }
+        for key in done.iter().filter(|key| key.starts_with(&ours)) {
+            lifted += usize::from(record.migrations.insert(key.clone(), Migration::Done) != Some(Migration::Done));
+        }
+        Ok(u32::try_from(lifted).unwrap_or(u32::MAX))
+    })
+}
+
+/// Where a command runs.
+pub fn directory(root: &Root, cwd: &Cwd) -> Result<PathBuf, HostError> {
+    match cwd {
+        Cwd::Release(name) => {
+            let dir = root.release(name);
+            if !fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir()) {
+                return Err(Refusal::NoSuchRelease(name.clone()).into());
+            }
+            Ok(dir)
+        }
+        Cwd::Current if root.current().is_dir() => Ok(root.current()),
+        Cwd::Current => Ok(root.path().to_owned()),
+    }
+}

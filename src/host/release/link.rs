@@ -1,0 +1,133 @@
+//! The links from a release to `ROOT/shared/`: what must outlive a release lies there (A1, A9).
+
+use std::fs;
+
+use crate::fault::fault;
+use crate::host::disk::beneath::{Dir, at, check, is_dir, is_link};
+use crate::host::disk::root::{Root, list, remove};
+use crate::host::release::observe::{is_file, missing_env};
+use crate::host::wire::HostError;
+use crate::model::desired::Shared;
+use crate::model::ids::ReleaseName;
+use crate::model::record::Refusal;
+
+/// Makes the links of a release that is not sealed. Shared directories are made where they are missing; a shared file
+/// that is missing is a verdict, never an empty file. What the release ships at such a place gives way to the link;
+/// an empty shared directory takes it over as its skeleton.
+pub fn link(
+    root: &Root,
+    name: &ReleaseName,
+    shared: &[Shared],
+    env_file: Option<&str>,
+    required_env: &[String],
+) -> Result<(), HostError> {
+    let record = root.record()?;
+    let release = record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
+    if release.sealed {
+        let text = format!("release {name} is sealed: its links do not change any more, stage the release anew");
+        return Err(HostError::Precondition(text));
+    }
+    verify(root, shared)?;
+    verify_env(root, env_file, required_env)?;
+    let tree = Dir::open(&root.releases())?.sub(name.as_str())?;
+    let home = Dir::open(&root.shared())?;
+    for one in shared {
+        if one.directory && !fs::metadata(home.path().join(&one.from)).is_ok_and(|meta| meta.is_dir()) {
+            home.make_all(&one.from)?;
+        }
+        link_one(root, &tree, one)?;
+    }
+    Ok(())
+}
+
+/// The target of a shared path's link: relative, so that ROOT can be moved or be seen from inside a container.
+pub fn target(shared: &Shared) -> String {
+    let depth = shared.path.split('/').count() + 1;
+    format!("{}shared/{}", "../".repeat(depth), shared.from)
+}
+
+fn link_one(root: &Root, tree: &Dir, shared: &Shared) -> Result<(), HostError> {
+    let (parent, last) = shared.path.rsplit_once('/').unwrap_or(("", &shared.path));
+    let dir = tree.make_all(parent)?;
+    let target = target(shared);
+    if let Some(stat) = dir.stat(last)? {
+        if is_link(&stat) && dir.target(last)? == target {
+            return Ok(());
+        }
+        let shipped = dir.path().join(last);
+        if is_dir(&stat) && shared.directory {
+            let home = root.shared().join(&shared.from);
+            if list(&home)?.is_empty() {
+                skeleton(&dir.sub(last)?, &Dir::open(&home)?)?;
+            }
+        }
+        remove(&shipped)?;
+    }
+    fault!("host.link.before-link");
+    dir.link(&target, last)?;
+    fault!("host.link.after-link");
+    Ok(())
+}
+
+/// Copies directories and files that do not exist yet, links in it through no other.
+fn skeleton(from: &Dir, to: &Dir) -> Result<(), HostError> {
+    for entry in list(from.path())? {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let Some(stat) = from.stat(name)? else { continue };
+        if is_dir(&stat) {
+            if to.stat(name)?.is_none() {
+                to.make(name)?;
+            }
+            skeleton(&from.sub(name)?, &to.sub(name)?)?;
+        } else if to.stat(name)?.is_some() {
+            continue;
+        } else if is_link(&stat) {
+            to.link(&from.target(name)?, name)?;
+        } else {
+            let mut source = from.read(name)?;
+            let mut copy = to.create(name, stat.st_mode & 0o777)?;
+            std::io::copy(&mut source, &mut copy).map_err(at("write", &to.path().join(name)))?;
+        }
+    }
+    Ok(())
+}
+
+fn verify(root: &Root, shared: &[Shared]) -> Result<(), HostError> {
+    for one in shared {
+        check(&one.path)?;
+        check(&one.from)?;
+        let inside = |other: &&Shared| other.path != one.path && one.path.starts_with(&format!("{}/", other.path));
+        if let Some(outer) = shared.iter().find(inside) {
+            return Err(HostError::Precondition(format!(
+                "the shared path `{}` lies inside the shared path `{}`: drop one of them",
+                one.path, outer.path
+            )));
+        }
+        let home = root.shared().join(&one.from);
+        if !one.directory && !is_file(&home) {
+            return Err(HostError::Precondition(format!(
+                "the shared file {} is missing: put it there (it is never made empty), then run again",
+                home.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn verify_env(root: &Root, env_file: Option<&str>, required: &[String]) -> Result<(), HostError> {
+    let missing = missing_env(root, env_file, required)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(", ");
+    Err(HostError::Precondition(match env_file {
+        Some(from) => {
+            let path = root.shared().join(from);
+            format!("{} does not set {names}: add what is missing, then run again", path.display())
+        }
+        None => format!(
+            "`required_env` asks for {names}, but no shared file is an environment file: add one to `shared_files`"
+        ),
+    }))
+}

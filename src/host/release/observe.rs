@@ -1,0 +1,144 @@
+//! What a root is right now. Changes nothing but the cached drift scan, takes no lock for longer than a look.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::host::disk::beneath::{at, check};
+use crate::host::disk::envfile;
+use crate::host::disk::lock::Lock;
+use crate::host::disk::root::{Root, now};
+use crate::host::release::contents::digest;
+use crate::host::release::drift;
+use crate::host::wire::{HostError, Observe};
+use crate::model::desired::Shared;
+use crate::model::ids::{Digest, ReleaseName};
+use crate::model::observed::{Current, DriftReport, HostState};
+
+/// The state of a root. A root that does not exist is an empty one, not an error.
+pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
+    let (record, current) = consistent(root)?;
+    let mut files = BTreeMap::new();
+    for file in what.shared.iter().filter(|shared| !shared.directory) {
+        files.insert(file.from.clone(), shared_digest(root, file)?);
+    }
+    let holder = if root.is_managed() { Lock::holder(root)? } else { None };
+    let lease_over = holder.is_none() && record.leased().is_some_and(|leased| root.lease_over(&leased));
+    Ok(HostState {
+        releases: root.present()?,
+        files,
+        missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
+        drift: drift_of(root, &current, what)?,
+        holder,
+        lease_over,
+        health: Vec::new(),
+        record,
+        current,
+    })
+}
+
+/// The record and the link at one moment: a probation is written before the link moves and ends after it moved back, so
+/// a record that did not change around the look belongs to it.
+fn consistent(root: &Root) -> Result<(crate::model::record::Record, Current), HostError> {
+    let mut record = root.record()?;
+    for _ in 0..16 {
+        let link = current(root)?;
+        let again = root.record()?;
+        if again == record {
+            return Ok((record, link));
+        }
+        record = again;
+    }
+    let _turn = root.turn()?;
+    Ok((root.record()?, current(root)?))
+}
+
+/// What `ROOT/current` is. A relative and an absolute link into `ROOT/releases/` mean the same.
+pub fn current(root: &Root) -> Result<Current, HostError> {
+    let path = root.current();
+    let text = match fs::read_link(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Current::Missing),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(Current::NotALink),
+        Err(error) => return Err(at("read the link", &path)(error)),
+    };
+    let elsewhere = || Current::Elsewhere(text.to_string_lossy().into_owned());
+    let full = root.path().join(&text);
+    let (Some(parent), Some(name)) = (full.parent(), full.file_name()) else { return Ok(elsewhere()) };
+    let Ok(name) = name.to_string_lossy().parse::<ReleaseName>() else { return Ok(elsewhere()) };
+    let ours = parent == root.releases()
+        || matches!((parent.canonicalize(), root.releases().canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if ours && fs::symlink_metadata(root.release(&name)).is_ok_and(|meta| meta.is_dir()) {
+        return Ok(Current::Release(name));
+    }
+    Ok(elsewhere())
+}
+
+/// The release that `current` leads to, where an operation needs one.
+pub fn current_release(root: &Root) -> Result<ReleaseName, HostError> {
+    let path = root.current();
+    Err(HostError::Precondition(match current(root)? {
+        Current::Release(name) => return Ok(name),
+        Current::Missing => format!("{} does not exist yet", path.display()),
+        Current::NotALink => not_a_link(root),
+        Current::Elsewhere(to) => {
+            format!("{} leads to {to}, which is no release below {}", path.display(), root.releases().display())
+        }
+    }))
+}
+
+/// What to say where `current` is a directory.
+pub fn not_a_link(root: &Root) -> String {
+    let path = root.current();
+    format!(
+        "{} is a real file or directory, not a link: `soll adopt` converts such a root, nothing was changed",
+        path.display()
+    )
+}
+
+/// The names of `required` that the shared environment file does not set; all of them where there is no such file.
+pub fn missing_env(root: &Root, env_file: Option<&str>, required: &[String]) -> Result<Vec<String>, HostError> {
+    let Some(from) = env_file.filter(|_| !required.is_empty()) else { return Ok(required.to_vec()) };
+    check(from)?;
+    let path = root.shared().join(from);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+            let _bytes = zeroize::Zeroizing::new(bytes);
+            Ok(envfile::missing(&text, required))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(required.to_vec()),
+        Err(error) => Err(at("read", &path)(error)),
+    }
+}
+
+fn shared_digest(root: &Root, shared: &Shared) -> Result<Option<Digest>, HostError> {
+    check(&shared.from)?;
+    let path = root.shared().join(&shared.from);
+    if !is_file(&path) {
+        return Ok(None);
+    }
+    let found = File::open(&path).and_then(digest).map_err(at("read", &path))?;
+    Ok(Some(found.0))
+}
+
+/// A regular file, also behind a link: where a shared file lies is the administrator's business.
+pub fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+fn drift_of(root: &Root, current: &Current, what: &Observe) -> Result<Option<DriftReport>, HostError> {
+    let Some(name) = current.release() else { return Ok(None) };
+    let last = drift::last(root).filter(|report| report.release == *name);
+    let fresh = |report: &DriftReport, seconds: u64| {
+        let age = now().duration_since(report.at);
+        !age.is_negative() && age.as_secs().unsigned_abs() < seconds
+    };
+    match what.scan_older_than {
+        Some(seconds) if !last.as_ref().is_some_and(|report| fresh(report, seconds)) => {
+            drift::scan(root, name, drift::Depth::Bytes)
+        }
+        _ => Ok(last),
+    }
+}

@@ -1,0 +1,236 @@
+//! What the files of a release looked like when their contents were last read: who looks again reads only what looks
+//! different now. Nobody changes a file, or puts another in its place, without changing its inode or its `ctime`, which no
+//! user can set. A cache: without it everything is read.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::Stat;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::manifest::Manifest;
+use crate::host::disk::beneath::{Dir, Parent};
+use crate::host::disk::root::Root;
+use crate::model::ids::{Digest, ReleaseName};
+
+/// Where a file system counts whole seconds (or pairs of them).
+const COARSE: i64 = 2_500_000_000;
+/// What a file of stamps begins with.
+const MAGIC: &[u8; 8] = b"soll st1";
+const RECORD: usize = 24;
+
+/// One file as it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    inode: u64,
+    /// Nanoseconds since 1970, both.
+    modified: i64,
+    changed: i64,
+}
+
+impl Stamp {
+    /// Of what was looked at, the link itself where it is one.
+    pub fn of(meta: &Metadata) -> Stamp {
+        Stamp {
+            inode: meta.ino(),
+            modified: moment(meta.mtime(), meta.mtime_nsec()),
+            changed: moment(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// The same, as the directory says it.
+    fn seen(stat: &Stat) -> Stamp {
+        Stamp {
+            inode: stat.st_ino,
+            modified: moment(stat.st_mtime, stat.st_mtime_nsec as i64),
+            changed: moment(stat.st_ctime, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// Whether it could have been changed after this moment ([`tick`]) and look the same.
+    pub fn is_racy(&self, taken: i64) -> bool {
+        let slack = if self.changed % 1_000_000_000 == 0 { COARSE } else { 0 };
+        self.changed >= taken.saturating_sub(slack)
+    }
+}
+
+fn moment(seconds: i64, nanos: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// What the files of a tree looked like before they were read, or after they were written, in the order of its manifest.
+pub struct Looks {
+    /// Before the first of them was looked at.
+    pub taken: i64,
+    pub files: Vec<Stamp>,
+}
+
+impl Looks {
+    /// Looks at every file of a tree that nobody else writes to now.
+    pub fn take(dir: &Dir, manifest: &Manifest) -> Option<Looks> {
+        let taken = tick();
+        let mut place = Parent::new(dir);
+        let files = manifest.files().map(|(path, ..)| {
+            let (dir, name) = place.of(path).ok()?;
+            Some(Stamp::seen(&dir.stat(name).ok()??))
+        });
+        Some(Looks { taken, files: files.collect::<Option<_>>()? })
+    }
+}
+
+/// The files of one tree, in the order of its manifest.
+pub struct Stamps {
+    tree: Digest,
+    /// Contents that were not made durable survive no power cut: these hold during this boot only.
+    boot: Option<String>,
+    looks: Looks,
+}
+
+impl Stamps {
+    /// Of a tree that is on the disk for good.
+    pub fn durable(looks: Looks, tree: Digest) -> Stamps {
+        Stamps { tree, boot: None, looks }
+    }
+
+    /// Of one that was just written. `None`: nobody can say when this machine was started.
+    pub fn fresh(looks: Looks, tree: Digest) -> Option<Stamps> {
+        Some(Stamps { tree, boot: Some(boot()?), looks })
+    }
+
+    /// Keeps them; what cannot be kept is read again next time.
+    pub fn save(&self, root: &Root, name: &ReleaseName) {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(self.tree.as_bytes());
+        bytes.extend(self.looks.taken.to_be_bytes());
+        let boot = self.boot.as_deref().unwrap_or_default().as_bytes();
+        bytes.extend((boot.len() as u64).to_be_bytes());
+        bytes.extend(boot);
+        for Stamp { inode, modified, changed } in &self.looks.files {
+            bytes.extend(inode.to_be_bytes());
+            bytes.extend(modified.to_be_bytes());
+            bytes.extend(changed.to_be_bytes());
+        }
+        let _ = root.write(&file_name(name), &bytes);
+    }
+}
+
+/// Files whose contents need not be read where they look as they did.
+#[derive(Default)]
+pub struct Known<'a> {
+    taken: i64,
+    files: HashMap<&'a str, (Digest, u64, Stamp)>,
+}
+
+impl<'a> Known<'a> {
+    /// What is known of a release with this manifest and its digest; nothing where that cannot be trusted.
+    pub fn load(root: &Root, name: &ReleaseName, (manifest, tree): (&'a Manifest, Digest)) -> Known<'a> {
+        let bytes = fs::read(root.own(&file_name(name))).unwrap_or_default();
+        parse(&bytes, manifest, tree).unwrap_or_default()
+    }
+
+    /// Digest and size of a file, where it looks as it did when it was read.
+    pub fn contents(&self, path: &str, meta: &Metadata) -> Option<(Digest, u64)> {
+        let (digest, size, stamp) = self.files.get(path)?;
+        let same = meta.len() == *size && Stamp::of(meta) == *stamp && !stamp.is_racy(self.taken);
+        same.then_some((*digest, *size))
+    }
+}
+
+fn parse<'a>(bytes: &[u8], manifest: &'a Manifest, of: Digest) -> Option<Known<'a>> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (tree, rest) = rest.split_first_chunk::<32>()?;
+    let (taken, rest) = rest.split_first_chunk::<8>()?;
+    let (length, rest) = rest.split_first_chunk::<8>()?;
+    let (boot_then, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+    let holds = boot_then.is_empty() || boot().is_some_and(|now| now.as_bytes() == boot_then);
+    if tree != of.as_bytes() || !holds || rest.len() != manifest.files().count() * RECORD {
+        return None;
+    }
+    let (stamps, _) = rest.as_chunks::<RECORD>();
+    let number = |part: &[u8]| part.try_into().map(i64::from_be_bytes).ok();
+    let files = manifest.files().zip(stamps).map(|((path, digest, size), stamp)| {
+        let inode = number(&stamp[..8])?.cast_unsigned();
+        let stamp = Stamp { inode, modified: number(&stamp[8..16])?, changed: number(&stamp[16..])? };
+        Some((path, (*digest, size, stamp)))
+    });
+    Some(Known { taken: i64::from_be_bytes(*taken), files: files.collect::<Option<_>>()? })
+}
+
+/// Where the stamps of a release are kept, below `.soll/`.
+pub fn file_name(name: &ReleaseName) -> String {
+    format!("manifests/{name}.stamps")
+}
+
+/// The clock that the kernel stamps files by, in nanoseconds since 1970. It stands still for some milliseconds: what changes
+/// within one of its ticks has the same stamp, and what changes after this moment has this one or a later one.
+pub fn tick() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    moment(now.tv_sec, now.tv_nsec as i64)
+}
+
+fn boot() -> Option<String> {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::manifest::{Entry, Node};
+
+    #[test]
+    fn what_changed_in_the_tick_of_the_look_or_later_is_racy() {
+        let stamp = |changed| Stamp { inode: 1, modified: 0, changed };
+        let now = 5_000_000_123;
+        assert_eq!([now - 1, now, now + 1].map(|changed| stamp(changed).is_racy(now)), [false, true, true]);
+        // Whole seconds may be rounded ones.
+        let whole = 2_000_000_000;
+        assert_eq!([whole + COARSE, whole + COARSE + 1].map(|now| stamp(whole).is_racy(now)), [true, false]);
+    }
+
+    #[test]
+    fn only_what_looks_the_same_and_is_old_enough_is_believed() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Root::at(temp.path().to_str().unwrap()).unwrap();
+        root.prepare().unwrap();
+        let name: ReleaseName = "r1".parse().unwrap();
+        let node = |text: &str| Node::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false };
+        let entries = ["a", "b"].map(|path| Entry { path: path.to_owned(), node: node(path) }).to_vec();
+        let manifest = Manifest { entries };
+        for path in ["a", "b"] {
+            fs::write(temp.path().join(path), path).unwrap();
+        }
+        let meta = |path: &str| fs::symlink_metadata(temp.path().join(path)).unwrap();
+        let looks = Looks::take(&Dir::open(temp.path()).unwrap(), &manifest).unwrap();
+        let mut stamps = Stamps::fresh(looks, manifest.digest()).unwrap();
+        let known = |stamps: &Stamps| {
+            stamps.save(&root, &name);
+            let known = Known::load(&root, &name, (&manifest, manifest.digest()));
+            ["a", "b"].map(|path| known.contents(path, &meta(path)).is_some())
+        };
+        // Written within the tick in which they were looked at: a change after that would look the same.
+        let [first, last] = [stamps.looks.files[0].changed, stamps.looks.files[1].changed];
+        stamps.looks.taken = first.min(last);
+        assert_eq!(known(&stamps), [false, false]);
+        // Where a file system counts whole seconds, a tick later is not late enough.
+        stamps.looks.taken = first.max(last) + 2 * COARSE;
+        assert_eq!(known(&stamps), [true, true]);
+        // Same size, same `mtime`: the inode or `ctime` tells.
+        let before = meta("a").modified().unwrap();
+        while Stamp::of(&meta("a")).changed == first {
+            fs::write(temp.path().join("a"), "x").unwrap();
+            fs::File::options().write(true).open(temp.path().join("a")).unwrap().set_modified(before).unwrap();
+        }
+        assert_eq!(known(&stamps), [false, true]);
+        // Of another boot, of another tree, cut short.
+        stamps.boot = Some("another".to_owned());
+        assert_eq!(known(&stamps), [false, false]);
+        stamps.boot = None;
+        assert_eq!(known(&stamps), [false, true]);
+        stamps.tree = Digest::of(b"other");
+        assert_eq!(known(&stamps), [false, false]);
+        stamps.tree = manifest.digest();
+        stamps.looks.files.pop();
+        assert_eq!(known(&stamps), [false, false]);
+    }
+}

@@ -1,0 +1,7 @@
+//! Looking at hosts, bundles, words and branches: everything that a plan is made from. Changes nothing on a host.
+
+pub mod observe;
+pub mod published;
+pub mod reach;
+pub mod sample;
+pub mod track;

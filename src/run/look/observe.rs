@@ -1,0 +1,378 @@
+//! Looking at hosts, bundles and words: everything that a plan is made from. Changes nothing, runs no configured command.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+
+use crate::artifact::source::Source;
+use crate::host::wire::{HostError, Observe, Op, Reply};
+use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
+use crate::model::ids::{EnvName, Sha};
+use crate::model::observed::{
+    Approval, ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
+};
+use crate::model::template::fill;
+use crate::plan::intent::{Intent, intent};
+use crate::plan::{self, Context};
+use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::look::published::{Published, merge};
+use crate::run::look::reach::ask;
+use crate::run::look::sample::attempt;
+use crate::run::pass::hold::Left;
+use crate::state_repo::AppRepo;
+
+/// So many environments are looked at at once.
+const WIDTH: usize = 32;
+
+/// How closely to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Ask the passive checks once.
+    pub health: bool,
+    /// Make the drift scan anew where it is older than the environment's `drift_every`.
+    pub drift: bool,
+}
+
+/// Observes these environments and those that they are promoted from.
+pub async fn observe(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    names: &[EnvName],
+    look: Look,
+) -> Observed {
+    observe_after(controller, snapshot, names, look, None).await
+}
+
+/// The same, where the hosts of one environment were seen a moment ago.
+pub(in crate::run) async fn observe_after(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    names: &[EnvName],
+    look: Look,
+    left: Option<(&EnvName, &Left)>,
+) -> Observed {
+    let environments = &snapshot.desired.environments;
+    let mut wanted: Vec<&Environment> = Vec::new();
+    for env in names.iter().filter_map(|name| environments.get(name)) {
+        let sources = plan::policy::sources(env).filter_map(|name| environments.get(name));
+        for env in std::iter::once(env).chain(sources) {
+            if !wanted.iter().any(|have| have.name == env.name) {
+                wanted.push(env);
+            }
+        }
+    }
+    let trees: Vec<&EnvName> = names
+        .iter()
+        .filter_map(|name| environments.get(name)?.promote.as_ref())
+        .filter(|promote| promote.by == Match::Tree)
+        .map(|promote| &promote.from)
+        .collect();
+    let look_at = |env: &Environment| {
+        let (controller, snapshot, env) = (controller.clone(), snapshot.clone(), env.clone());
+        let trees = trees.contains(&&env.name);
+        let left = left.filter(|(name, _)| **name == env.name).map(|(_, left)| left.clone()).unwrap_or_default();
+        async move {
+            let seen = environment(&controller, &snapshot, &env, look, trees, left).await;
+            (env.name, seen)
+        }
+    };
+    let futures: Vec<_> = wanted.into_iter().map(look_at).collect();
+    let seen = stream::iter(futures).buffer_unordered(WIDTH).collect().await;
+    let mut observed = Observed { environments: seen };
+    if controller.settings.host.is_some() {
+        hear(controller, snapshot, names, &mut observed).await;
+    }
+    listen(controller, snapshot, names, &mut observed).await;
+    observed
+}
+
+/// Pull mode: what this host cannot see for itself, the others publish. What cannot be read was not looked at.
+async fn hear(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
+    let places = &controller.settings.observation;
+    let waits =
+        |env: &&Environment| env.promote.is_some() || (!env.leads() && env.hooks_of(Phase::Migrate).next().is_some());
+    let mut asking = names.iter().filter_map(|name| snapshot.desired.environments.get(name)).filter(waits);
+    if places.is_empty() || asking.next().is_none() {
+        return;
+    }
+    let mut published = Observed::default();
+    for place in places {
+        match Published::read(place).await {
+            Ok(read) => merge(&mut published, read.observed),
+            Err(error) => tracing::warn!(%error, "nothing is known of those who publish there"),
+        }
+    }
+    for (name, theirs) in published.environments {
+        match observed.environments.get_mut(&name) {
+            Some(seen) => {
+                let others = theirs.hosts.into_iter().filter(|(host, _)| !seen.hosts.contains_key(host));
+                seen.elsewhere = others.collect();
+                seen.live_trees.extend(theirs.live_trees);
+            }
+            None => drop(observed.environments.insert(name, theirs)),
+        }
+    }
+}
+
+async fn environment(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    env: &Environment,
+    look: Look,
+    trees: bool,
+    left: Left,
+) -> EnvObserved {
+    let resolved = resolve(controller, snapshot, env).await;
+    let mut seen = EnvObserved { resolved, ..EnvObserved::default() };
+    // One that does not answer holds up no other.
+    let left = &left;
+    let looks = env.targets.iter().map(|target| async move {
+        let state = match left.get(&target.name) {
+            Some(state) => Ok(state.clone()),
+            None => host(controller, env, target, look).await,
+        };
+        let seen = match state {
+            Ok(mut state) if look.health => {
+                let (there, here) = passive(controller, env, target, &state).await;
+                state.health = there;
+                (HostObserved::Reached(Box::new(state)), here)
+            }
+            Ok(state) => (HostObserved::Reached(Box::new(state)), Vec::new()),
+            Err(error) => (HostObserved::Unreachable(error.to_string()), Vec::new()),
+        };
+        (target.name.clone(), seen)
+    });
+    for (name, (host, own)) in join_all(looks).await {
+        if !own.is_empty() {
+            seen.health = own;
+        }
+        seen.hosts.insert(name, host);
+    }
+    about(controller, snapshot, env, &mut seen, trees).await;
+    seen
+}
+
+/// What is to be known of the desired commit beside the hosts: its bundle, its tree, and the trees of what runs.
+async fn about(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    env: &Environment,
+    seen: &mut EnvObserved,
+    trees: bool,
+) {
+    let Resolved::Sha(sha) = &seen.resolved else { return };
+    let sha = sha.clone();
+    let states = || seen.hosts.values().filter_map(reached);
+    let deploys = states().any(|state| matches!(intent(env, &sha, state), Intent::Deploy { .. }));
+    let by = env.promote.as_ref().map(|p| p.by);
+    if deploys || by == Some(Match::Bundle) {
+        seen.artifact = Some(artifact(controller, snapshot, env, &sha).await);
+    }
+    if by == Some(Match::Tree) {
+        seen.tree = tree(controller, env, &sha).await;
+    }
+    if trees {
+        let live: Vec<Sha> = seen
+            .hosts
+            .values()
+            .filter_map(reached)
+            .filter_map(|state| state.record.confirmed.as_ref()?.sha.clone())
+            .collect();
+        for sha in live {
+            if let Some(tree) = tree(controller, env, &sha).await {
+                seen.live_trees.insert(sha, tree);
+            }
+        }
+    }
+}
+
+fn reached(host: &HostObserved) -> Option<&HostState> {
+    match host {
+        HostObserved::Reached(state) => Some(state),
+        HostObserved::Unreachable(_) => None,
+    }
+}
+
+/// What somebody else saw of the hosts, completed with what this machine sees for itself without them: which commit is
+/// desired here, which may be another one than there (a pull request), and its bundle. The words of people are bound to
+/// what they were said about: those about something else do not count anyway.
+pub async fn complete(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, mut observed: Observed) -> Observed {
+    for (name, env) in &snapshot.desired.environments {
+        let Some(seen) = observed.environments.get_mut(name) else { continue };
+        let resolved = resolve(controller, snapshot, env).await;
+        if seen.resolved != resolved {
+            // What was seen of the other commit says nothing about this one.
+            (seen.artifact, seen.tree) = (None, None);
+            seen.resolved = resolved;
+            let trees = std::mem::take(&mut seen.live_trees);
+            about(controller, snapshot, env, seen, false).await;
+            seen.live_trees = trees;
+        }
+    }
+    observed
+}
+
+/// What an observation of this environment's root looks at.
+pub fn question(env: &Environment, drift: bool) -> Observe {
+    Observe {
+        shared: env.shared.clone(),
+        env_file: env.env_file().map(|file| file.from.clone()),
+        required_env: env.required_env.clone(),
+        scan_older_than: drift.then_some(env.drift_every.as_secs()),
+    }
+}
+
+async fn host(controller: &Controller, env: &Environment, target: &Target, look: Look) -> Result<HostState, HostError> {
+    match ask(controller, target, Op::Observe(question(env, look.drift))).await? {
+        Reply::State(state) => Ok(*state),
+        other => Err(HostError::Io(format!("{} answered an observation with {other:?}", target.name))),
+    }
+}
+
+/// One attempt of each passive check: those of the host, those of the controller.
+async fn passive(
+    controller: &Controller,
+    env: &Environment,
+    target: &Target,
+    state: &HostState,
+) -> (Vec<CheckResult>, Vec<CheckResult>) {
+    if state.current.release().is_none() {
+        return (Vec::new(), Vec::new());
+    }
+    let (mut host, mut own) = (Vec::new(), Vec::new());
+    for check in env.health.checks.iter().filter(|c| c.is_passive()) {
+        let attempt = attempt(controller, env, target, state, check).await;
+        let result = CheckResult { check: check.name.clone(), verdict: attempt.verdict, attempts: vec![attempt] };
+        if check.from == From::Host { host.push(result) } else { own.push(result) }
+    }
+    (host, own)
+}
+
+/// What `release = "…"` means at this commit: a tag is peeled once and then stays what it was (B6).
+async fn resolve(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &Environment) -> Resolved {
+    let tag = match &env.release {
+        ReleaseRef::Sha(sha) => return Resolved::Sha(sha.clone()),
+        ReleaseRef::Tag(tag) => tag.clone(),
+        ReleaseRef::Awaited => return Resolved::NotAsked,
+    };
+    let Some(repository) = env.repository.clone() else {
+        return Resolved::Unknown(format!("app `{}` names no `repository` to look for the tag in", env.app));
+    };
+    let commit = snapshot.commit.to_string();
+    match controller.store.resolution(&commit, &repository, &tag) {
+        Ok(Some(sha)) => return Resolved::Sha(sha),
+        Ok(None) => {}
+        Err(error) => return Resolved::Unknown(error.to_string()),
+    }
+    let controller = controller.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let sha = AppRepo::new(&repository, controller.settings.git.clone())?.resolve_tag(&tag)?;
+        // A failed write costs one more look-up at the next pass.
+        if let Err(error) = controller.store.set_resolution(&commit, &repository, &tag, &sha) {
+            tracing::warn!(%error, "the resolution of a tag could not be kept");
+        }
+        Ok::<_, crate::state_repo::RepoError>(sha)
+    });
+    match found.await {
+        Ok(Ok(sha)) => Resolved::Sha(sha),
+        Ok(Err(error)) => Resolved::Unknown(error.to_string()),
+        Err(error) => Resolved::Unknown(error.to_string()),
+    }
+}
+
+/// The places of a commit's bundle, templates filled, relative paths joined.
+pub fn source(env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Source, String> {
+    let mut values = env.variables.clone();
+    values.insert("sha".to_owned(), sha.to_string());
+    values.insert("sha8".to_owned(), sha.short().to_owned());
+    values.insert("env".to_owned(), env.name.to_string());
+    let place = |template: &str, values: &_| -> Result<String, String> {
+        let text = fill(template, values);
+        if text.contains("://") || Path::new(&text).is_absolute() {
+            return Ok(text);
+        }
+        let base = base.ok_or_else(|| {
+            format!("the bundle path `{text}` is relative, which needs a state repository with a local work tree")
+        })?;
+        Ok(base.join(text).display().to_string())
+    };
+    let url = place(&env.bundle.url, &values)?;
+    values.insert("url".to_owned(), url.clone());
+    let (sha256, checks) = (place(&env.bundle.sha256, &values)?, place(&env.bundle.checks, &values)?);
+    Source::parse(&url, &sha256, &checks).map_err(|error| error.to_string())
+}
+
+async fn artifact(controller: &Controller, snapshot: &Snapshot, env: &Environment, sha: &Sha) -> ArtifactFacts {
+    match source(env, sha, snapshot.base.as_deref()) {
+        Ok(source) => controller.artifacts.fetcher().inspect(&source, sha, !env.checks.is_empty()).await,
+        Err(why) => ArtifactFacts { sha256: Fact::Unknown(why.clone()), checks: Fact::Unknown(why) },
+    }
+}
+
+async fn tree(controller: &Arc<Controller>, env: &Environment, sha: &Sha) -> Option<String> {
+    let (controller, repository, sha) = (controller.clone(), env.repository.clone()?, sha.clone());
+    let found = tokio::task::spawn_blocking(move || {
+        let caches = controller.settings.state_dir.join("cache");
+        AppRepo::new(&repository, controller.settings.git.clone())?.tree_of(&sha, &caches)
+    });
+    match found.await.ok()? {
+        Ok(tree) => tree,
+        Err(error) => {
+            tracing::warn!(%error, "the tree of a commit could not be seen");
+            None
+        }
+    }
+}
+
+/// The words of people about what would be done: bound to a plan, so they are read after a first one is made.
+async fn listen(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
+    let commit = snapshot.commit.to_string();
+    let context = Context { commit: &commit, now: now(), secrets: None };
+    for env in names.iter().filter_map(|name| snapshot.desired.environments.get(name)) {
+        let plan = plan::plan_environment(&snapshot.desired, observed, env, &context);
+        if !plan.has_changes() {
+            continue;
+        }
+        let words = match controller.repo.words(&env.name, &plan.binding, controller.signers.as_ref()) {
+            Ok(words) => words,
+            Err(error) => {
+                tracing::warn!(environment = %env.name, %error, "approvals could not be read: none count");
+                continue;
+            }
+        };
+        for changed in &words.tampered {
+            tracing::warn!(path = changed.path, commit = %changed.commit.short(), "somebody tried to change a word; it stands");
+        }
+        if words.rewritten {
+            tracing::warn!(environment = %env.name, "the approvals' history was rewritten; old words still count");
+        }
+        let strict = controller.signers.is_some();
+        // One key is one person, whatever names it may sign for.
+        let mut people: BTreeMap<String, String> = BTreeMap::new();
+        let approvals = words.words.into_iter().filter_map(|word| {
+            let said: Said = serde_json::from_slice(&word.payload).ok()?;
+            let by = match &word.signature {
+                Some(verified) => {
+                    let first = people.entry(verified.fingerprint.clone());
+                    first.or_insert_with(|| verified.principal.clone()).clone()
+                }
+                None => format!("{} <{}>", word.name, word.email),
+            };
+            let trusted = !strict || word.signature.is_some();
+            Some(Approval { by, at: word.at, approve: said.approve, note: said.note, binding: plan.binding, trusted })
+        });
+        if let Some(seen) = observed.environments.get_mut(&env.name) {
+            seen.approvals = approvals.collect();
+        }
+    }
+}
+
+/// The content of a word.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Said {
+    pub approve: bool,
+    pub note: Option<String>,
+}

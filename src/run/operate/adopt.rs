@@ -1,0 +1,232 @@
+//! Taking over a root that something else has made: one with releases as it is, a plain checkout by moving it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::host::convert::{Convert, Kind, Survey, Surveyed};
+use crate::host::wire::{HostError, Observe, Op, Reply};
+use crate::model::desired::{Environment, ReleaseRef, Target};
+use crate::model::ids::Epoch;
+use crate::model::observed::Current;
+use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::doctor;
+use crate::run::finding::Findings;
+use crate::run::look::reach::ask;
+use crate::run::step::site::{Site, Wish};
+use crate::run::step::world::World;
+
+/// A person's word on an adoption.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    pub dry_run: bool,
+    pub undo: bool,
+    pub survey: Survey,
+}
+
+const LEASE: Duration = Duration::from_secs(120);
+
+/// Takes over every host of an environment, or says what would be done.
+pub async fn adopt(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<Snapshot>,
+    env: &Environment,
+    wishes: &Wishes,
+) -> Vec<Findings> {
+    let mut all = Vec::new();
+    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+    for target in &env.targets {
+        let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
+        match ask(controller, target, Op::Survey(Box::new(wishes.survey.clone()))).await {
+            Ok(Reply::Surveyed(seen)) => {
+                let held = Held { site: &site, env, target, epoch: seen.epoch.next() };
+                held.one(controller, *seen, wishes, &mut findings).await;
+            }
+            Ok(other) => findings.fail("root", format!("the host answered {other:?}"), "report this"),
+            Err(error) => trouble(&mut findings, env, &error),
+        }
+        all.push(findings);
+    }
+    all
+}
+
+struct Held<'a> {
+    site: &'a Site,
+    env: &'a Environment,
+    target: &'a Target,
+    epoch: Epoch,
+}
+
+impl Held<'_> {
+    async fn one(&self, controller: &Controller, seen: Surveyed, wishes: &Wishes, findings: &mut Findings) {
+        let env = &self.env.name;
+        if wishes.undo {
+            if wishes.dry_run {
+                if seen.steps.is_empty() {
+                    findings.ok("root", "no conversion was made here: there is nothing to undo");
+                }
+                for step in seen.steps.iter().rev() {
+                    findings.ok("would undo", step.to_string());
+                }
+            } else {
+                self.convert(findings, Convert::Undo).await;
+            }
+            return;
+        }
+        match seen.kind {
+            Kind::Empty => {
+                findings.ok("root", format!("there is nothing to take over: soll provision {env}, soll apply"))
+            }
+            Kind::Releases => {
+                releases(findings, self.env, &seen);
+                let (more, _) = doctor::look(controller, self.env, self.target).await;
+                findings.unreachable |= more.unreachable;
+                findings.all.extend(more.all);
+            }
+            Kind::Undoing => findings.fail(
+                "root",
+                "an undo was begun here and not finished",
+                format!("go on with it: soll adopt {env} --undo"),
+            ),
+            Kind::Converting if wishes.dry_run => findings.warn(
+                "root",
+                "a conversion was begun here and not finished",
+                format!("go on with it: soll adopt {env}; or take it back: soll adopt {env} --undo"),
+            ),
+            Kind::Converting => self.convert(findings, Convert::Do(wishes.survey.clone())).await,
+            Kind::Checkout => {
+                let good = checkout(findings, self.env, &seen, wishes);
+                if good && !wishes.dry_run {
+                    self.convert(findings, Convert::Do(wishes.survey.clone())).await;
+                }
+            }
+        }
+    }
+
+    /// Under the lock of the root, so that nothing is deployed meanwhile.
+    async fn convert(&self, findings: &mut Findings, convert: Convert) {
+        let who = format!("{} pid {}, adopt", self.site.controller.who, std::process::id());
+        let (epoch, env) = (self.epoch, &self.env.name);
+        let done = async {
+            self.site
+                .call(self.target, Op::Acquire { epoch, who, lease: LEASE, accept: None, look: Observe::default() })
+                .await?;
+            self.site.keep(self.target, LEASE).await?;
+            let done = self.site.call(self.target, Op::Convert { epoch, convert }).await;
+            let _ = self.site.call(self.target, Op::Release { epoch, look: None }).await;
+            done
+        };
+        match done.await {
+            Ok(Reply::Converted { name: Some(name) }) => {
+                findings.ok("converted", format!("current leads to releases/{name}; take it back with `soll adopt {env} --undo` until the first apply"));
+            }
+            Ok(Reply::Converted { name: None }) => findings.ok("undone", "everything is where it was"),
+            Ok(other) => findings.fail("conversion", format!("the host answered {other:?}"), "report this"),
+            Err(error) => trouble(findings, self.env, &error),
+        }
+    }
+}
+
+fn trouble(findings: &mut Findings, env: &Environment, error: &HostError) {
+    findings.unreachable |= matches!(error, HostError::Connection(_));
+    let fix = format!(
+        "correct what is named and run it again; what was begun is taken back with `soll adopt {} --undo`",
+        env.name
+    );
+    findings.fail("conversion", error.to_string(), fix);
+}
+
+/// A root with releases: what the first apply makes of it.
+fn releases(findings: &mut Findings, env: &Environment, seen: &Surveyed) {
+    match &seen.current {
+        Current::Release(name) => {
+            let desired = match &env.release {
+                ReleaseRef::Sha(sha) => Some(sha),
+                _ => None,
+            };
+            let next = match desired {
+                Some(sha) if name.names(sha) => {
+                    "the first apply checks its health and takes it over as it is: nothing is switched".to_owned()
+                }
+                Some(sha) => format!("the first apply takes it over as the way back, then deploys {}", sha.short()),
+                None => "the first apply takes it over as it is where its name ends with the desired commit".to_owned(),
+            };
+            findings.ok("adoption", format!("current leads to {name}; {next}"));
+        }
+        Current::Missing => findings.warn(
+            "adoption",
+            "there are releases, and no `current`",
+            "make the link by hand, if one of them is live; without it the first apply starts anew",
+        ),
+        // Said with its fix by the look that follows.
+        Current::Elsewhere(_) | Current::NotALink => {}
+    }
+    for (name, _) in seen.releases.iter().filter(|(_, good)| !good) {
+        findings.warn(
+            "not understood",
+            format!("releases/{name} has no name that a release can have: it is left alone"),
+            "rename it (letters, digits and `._-+`), or move it away",
+        );
+    }
+    let known: Vec<_> = seen.releases.iter().filter(|(_, good)| *good).map(|(name, _)| name.as_str()).collect();
+    findings.ok("releases", format!("{} that can be told: {}", known.len(), known.join(", ")));
+}
+
+/// A plain checkout: what would be moved where, and what stands against it.
+fn checkout(findings: &mut Findings, env: &Environment, seen: &Surveyed, wishes: &Wishes) -> bool {
+    for (what, next) in &seen.refused {
+        findings.fail("refused", what.as_str(), next.as_str());
+    }
+    for (path, why) in &seen.uncovered {
+        findings.fail(
+            "data",
+            format!("`{path}` ({why}) is covered by no shared path: the next release would not have it"),
+            format!("--shared {path} (and list it in the state file), or --leave {path} if no release needs it"),
+        );
+    }
+    for path in &seen.missing {
+        findings.warn(
+            "missing",
+            format!("the shared file `{path}` is not there"),
+            "put it into shared/ before the first apply",
+        );
+    }
+    for path in &seen.edited {
+        findings.warn(
+            "edited",
+            format!("`{path}` was edited here"),
+            "commit the change to the application, or the next release undoes it",
+        );
+    }
+    for path in &seen.rebuilt {
+        findings.ok("goes along", format!("`{path}` stays with this release: every build makes it anew"));
+    }
+    for added in wishes.survey.shared.iter().filter(|one| !env.shared.iter().any(|known| known.path == one.path)) {
+        findings.warn(
+            "state file",
+            format!("`{}` is shared from now on, and {} does not list it", added.path, env.name),
+            "add it to `shared_dirs` or `shared_files` before the first apply",
+        );
+    }
+    let good = seen.refused.is_empty() && seen.uncovered.is_empty();
+    let check = if wishes.dry_run || !good { "would do" } else { "does" };
+    for step in &seen.steps {
+        findings.ok(check, step.to_string());
+    }
+    if !wishes.survey.keep_links {
+        findings.warn(
+            "web server",
+            format!("nothing is left at {}/public and the like", findings_root(env)),
+            "let the web server point at ROOT/current/…, or leave links with --keep-links until it does",
+        );
+    }
+    good
+}
+
+fn findings_root(env: &Environment) -> &str {
+    env.targets.first().map_or("ROOT", |target| target.root.as_str())
+}
+
+/// `YYYYMMDD_HHMMSS`, UTC.
+pub fn time() -> String {
+    now().strftime("%Y%m%d_%H%M%S").to_string()
+}

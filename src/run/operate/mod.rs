@@ -1,0 +1,4 @@
+//! What people ask for beside deployments: taking over a root, trying a release without switching to it.
+
+pub mod adopt;
+pub mod preflight;

@@ -1,0 +1,305 @@
+//! A deployment that is only tried: the bundle is fetched, checked, sent and unpacked beside everything else, linked,
+//! asked its gates, and thrown away. On the host nothing is left but the number of the epoch it was held under.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::artifact::delta::Listing;
+use crate::host::examine::Examined;
+use crate::host::release::trial::Trial;
+use crate::host::wire::{HostError, Observe, Op, Reply};
+use crate::model::desired::{Environment, FetchFrom, GateTest, Phase, Target};
+use crate::model::ids::{Digest, Epoch, Sha};
+use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
+use crate::model::record::Migration;
+use crate::plan::forward::migration_key;
+use crate::run::controller::{Controller, Snapshot};
+use crate::run::doctor;
+use crate::run::finding::Findings;
+use crate::run::look::observe::{Look, observe};
+use crate::run::pass::hold::next_epoch;
+use crate::run::step::executor::bytes;
+use crate::run::step::site::{Site, Wish};
+use crate::run::step::task::command;
+use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
+
+/// A trial that hears no controller for so long is given up by the host.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Tries the desired release of an environment on each of its hosts.
+pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &Environment) -> Vec<Findings> {
+    let names = [env.name.clone()];
+    let mut own = doctor::secrets(controller, env);
+    let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
+    let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
+    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+    let artifact = artifact(&site, env, &seen, &mut own).await;
+    let epoch = next_epoch(&observed, &env.name);
+    let mut all = Vec::new();
+    for target in &env.targets {
+        let (mut findings, examined) = doctor::look(controller, env, target).await;
+        if let (Some(examined), Some(HostObserved::Reached(state))) = (examined, seen.hosts.get(&target.name)) {
+            links(&mut findings, env, &examined);
+            if let Some((sha, artifact)) = &artifact {
+                migrations(&mut findings, env, target, sha, &seen);
+                if free(&mut findings, state, &examined) {
+                    let host = Host { site: &site, env, target, epoch, sha, artifact, examined: &examined };
+                    host.attempt(&mut findings).await;
+                }
+            }
+        }
+        all.push(findings);
+    }
+    all.insert(0, own);
+    all
+}
+
+/// The bundle: checked and unpacked here, or what the hosts will fetch.
+async fn artifact(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut Findings) -> Option<(Sha, Artifact)> {
+    let sha = match &seen.resolved {
+        Resolved::Sha(sha) => sha.clone(),
+        Resolved::Unknown(why) => {
+            own.fail("release", why.as_str(), "name a commit that can be found");
+            return None;
+        }
+        Resolved::NotAsked => {
+            own.fail("release", format!("{} has no release yet", env.name), format!("soll release {} SHA", env.name));
+            return None;
+        }
+    };
+    let artifact = match env.bundle.fetch_from {
+        FetchFrom::Host => site.remote_bundle(env, &sha).await.map(Artifact::Remote),
+        FetchFrom::Controller => match site.fetch(env, &sha).await {
+            Ok(_) => site.verify(env, &sha).await.map(Artifact::Unpacked),
+            Err(trouble) => Err(trouble),
+        },
+    };
+    match artifact {
+        Ok(artifact) => {
+            let what = match &artifact {
+                Artifact::Unpacked(Bundle { tree, .. }) => {
+                    format!("{} files, {}", tree.manifest.files().count(), bytes(tree.manifest.bytes()))
+                }
+                Artifact::Remote(_) => "each host fetches it itself".to_owned(),
+            };
+            own.ok("bundle", format!("{}: sha256 {}, {what}", sha.short(), artifact.digest().short()));
+            Some((sha, artifact))
+        }
+        Err(trouble) => {
+            own.fail("bundle", trouble.message, "let CI build it, with its checksum beside it; or correct `bundle`");
+            None
+        }
+    }
+}
+
+/// Whether each shared file is a link in the live release, and where it comes out.
+fn links(findings: &mut Findings, env: &Environment, examined: &Examined) {
+    for fact in examined.shared.iter().filter(|fact| !fact.shared.directory) {
+        let path = &fact.shared.path;
+        match (&fact.link, &fact.leads_to) {
+            (Some(text), Some(place)) => findings.ok("link", format!("current/{path} is a link ({text}) to {place}")),
+            (Some(text), None) => findings.fail(
+                "link",
+                format!("current/{path} is a link ({text}) to nothing"),
+                format!("put the file there, or `soll provision {} --env-file FILE`", env.name),
+            ),
+            (None, _) if examined.current.release().is_none() => {}
+            (None, _) => findings.warn(
+                "link",
+                format!("current/{path} is no link: what is in it stays in that release"),
+                format!("put it at shared/{}; the next release links there", fact.shared.from),
+            ),
+        }
+    }
+}
+
+/// The migrate hooks that would run, on the first host.
+fn migrations(findings: &mut Findings, env: &Environment, target: &Target, sha: &Sha, seen: &EnvObserved) {
+    if env.targets.first().is_none_or(|first| first.name != target.name) {
+        return;
+    }
+    for hook in env.hooks_of(Phase::Migrate) {
+        let key = migration_key(sha, hook);
+        let states = seen.hosts.values().filter_map(|host| match host {
+            HostObserved::Reached(state) => state.record.migrations.get(&key),
+            HostObserved::Unreachable(_) => None,
+        });
+        match states.max_by_key(|state| **state == Migration::Done) {
+            Some(Migration::Done) => findings.ok("migration", format!("`{}` was run for {}", hook.name, sha.short())),
+            Some(Migration::Begun) => findings.fail(
+                "migration",
+                format!("`{}` was begun and not seen to finish", hook.name),
+                format!("look at the database, then: soll retry {} --migration done (or again)", env.name),
+            ),
+            Some(Migration::Failed) | None => {
+                findings.ok("migration", format!("`{}` would run: {}", hook.name, hook.run));
+            }
+        }
+    }
+}
+
+/// Whether the root can be held without touching what somebody else has under way.
+fn free(findings: &mut Findings, state: &HostState, examined: &Examined) -> bool {
+    let next = "wait for it, or look at `soll status`; then run the preflight again";
+    if let Some(holder) = &state.holder {
+        findings.fail("trial", format!("{} holds the root since {}", holder.who, holder.since), next);
+    } else if state.record.leased().is_some() {
+        findings.fail("trial", "a release is on probation, or the root is closed for maintenance", next);
+    } else if examined
+        .places
+        .iter()
+        .any(|place| place.found.as_ref().is_none_or(|found| !found.directory || !found.writable))
+    {
+        // Said before, with its fix; making them is not for a preflight.
+        return false;
+    } else {
+        return true;
+    }
+    false
+}
+
+struct Host<'a> {
+    site: &'a Site,
+    env: &'a Environment,
+    target: &'a Target,
+    epoch: Epoch,
+    sha: &'a Sha,
+    artifact: &'a Artifact,
+    examined: &'a Examined,
+}
+
+impl Host<'_> {
+    /// Holds the root, tries, clears up, lets go.
+    async fn attempt(&self, findings: &mut Findings) {
+        let who = format!("{} pid {}, preflight", self.site.controller.who, std::process::id());
+        let held = match self
+            .site
+            .call(
+                self.target,
+                Op::Acquire { epoch: self.epoch, who, lease: LEASE, accept: None, look: Observe::default() },
+            )
+            .await
+        {
+            Ok(_) => self.site.keep(self.target, LEASE).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = held {
+            return trouble(findings, &error);
+        }
+        if let Err(error) = self.tried(findings).await {
+            trouble(findings, &error);
+        }
+        if let Err(error) = self.trial(Trial::Drop).await {
+            trouble(findings, &error);
+        }
+        let _ = self.site.call(self.target, Op::Release { epoch: self.epoch, look: None }).await;
+    }
+
+    async fn trial(&self, trial: Trial) -> Result<Reply, HostError> {
+        self.site.call(self.target, Op::Trial { epoch: self.epoch, trial }).await
+    }
+
+    async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
+        let (tree, brought) = match self.artifact {
+            Artifact::Unpacked(bundle) => self.send(bundle, findings).await?,
+            Artifact::Remote(remote) => self.fetch(remote).await?,
+        };
+        self.trial(Trial::Build { tree, shared: self.env.shared.clone() }).await?;
+        findings.ok("unpacked", brought);
+        self.gates(findings).await?;
+        self.nginx(findings).await
+    }
+
+    /// The host fetches the bundle. Gives the tree in it, and what to say about it.
+    async fn fetch(&self, remote: &RemoteBundle) -> Result<(Digest, String), HostError> {
+        let (epoch, place, digest) = (self.epoch, remote.place.clone(), remote.digest);
+        match self.site.call(self.target, Op::Fetch { epoch, place, digest }).await? {
+            Reply::Fetched { tree, bytes: taken } => Ok((tree, format!("fetched there, {} of it new", bytes(taken)))),
+            _ => Err(unfit()),
+        }
+    }
+
+    /// Sends what the host does not have. Gives the tree, and what to say about it.
+    async fn send(&self, bundle: &Bundle, findings: &mut Findings) -> Result<(Digest, String), HostError> {
+        let manifest = &bundle.tree.manifest;
+        let missing = Op::Missing { epoch: self.epoch, manifest: Listing::Full(manifest.clone()) };
+        let Reply::Missing { blobs, free_bytes } = self.site.call(self.target, missing).await? else {
+            return Err(unfit());
+        };
+        let needed = manifest.bytes();
+        match free_bytes / 2 > needed {
+            true => findings.ok("room", format!("the release takes {}, {} are free", bytes(needed), bytes(free_bytes))),
+            false => findings.warn(
+                "room",
+                format!("the release takes {}, and {} are free", bytes(needed), bytes(free_bytes)),
+                "make room, or lower `keep_releases`",
+            ),
+        }
+        let sizes: HashMap<_, _> = manifest.files().map(|(_, digest, size)| (*digest, size)).collect();
+        let blobs: Vec<_> = blobs.iter().filter_map(|digest| Some((*digest, *sizes.get(digest)?))).collect();
+        let sent = blobs.len();
+        if !blobs.is_empty() {
+            self.site.upload(self.target, self.epoch, bundle.digest, blobs).await?;
+        }
+        Ok((bundle.tree.digest, format!("{} files, {sent} of them sent", sizes.len())))
+    }
+
+    async fn gates(&self, findings: &mut Findings) -> Result<(), HostError> {
+        for gate in &self.env.gates {
+            if self.env.skips(self.sha, &gate.name).is_some() {
+                findings.warn("gate", format!("`{}` is skipped by the emergency", gate.name), "");
+                continue;
+            }
+            let command = match &gate.test {
+                GateTest::Run(run) => {
+                    Some(command(self.env, self.target, (None, Some(self.sha)), &gate.name, run, gate.timeout))
+                }
+                GateTest::File(_) | GateTest::Dir(_) => None,
+            };
+            match self.trial(Trial::Gate { gate: gate.clone(), command }).await? {
+                Reply::Gate(said) if said.pass => findings.ok("gate", format!("`{}`: {}", gate.name, said.evidence)),
+                Reply::Gate(said) => findings.fail(
+                    "gate",
+                    format!("`{}` says no: {}", gate.name, said.evidence),
+                    "correct the build, or what the gate asks for",
+                ),
+                other => findings.fail("gate", format!("the host answered {other:?}"), "report this"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The `nginx -t` of a configured command, without what stands around it.
+    async fn nginx(&self, findings: &mut Findings) -> Result<(), HostError> {
+        if self.examined.nginx.is_none() {
+            return Ok(());
+        }
+        let commands = doctor::commands(self.env, self.target);
+        let tests =
+            |words: &[String]| words.len() == 2 && words[0].rsplit('/').next() == Some("nginx") && words[1] == "-t";
+        let configured =
+            commands.iter().flat_map(|(_, calls)| calls).find(|call| tests(call.behind_sudo().unwrap_or(&call.words)));
+        let Some(call) = configured else {
+            findings.ok("nginx -t", "no configured command asks for it");
+            return Ok(());
+        };
+        let run = call.words.join(" ").replacen("sudo ", "sudo -n ", 1);
+        let ask = command(self.env, self.target, (None, Some(self.sha)), "nginx -t", &run, Duration::from_secs(30));
+        match self.trial(Trial::Run { command: ask }).await? {
+            Reply::Command(said) if said.ok() => findings.ok("nginx -t", "the configuration is good"),
+            Reply::Command(said) => findings.fail("nginx -t", said.evidence(), "correct the configuration of nginx"),
+            other => findings.fail("nginx -t", format!("the host answered {other:?}"), "report this"),
+        }
+        Ok(())
+    }
+}
+
+fn unfit() -> HostError {
+    HostError::Io("the host gave an answer that does not fit its question".to_owned())
+}
+
+fn trouble(findings: &mut Findings, error: &HostError) {
+    findings.unreachable |= matches!(error, HostError::Connection(_));
+    findings.fail("trial", error.to_string(), "correct what is named, and run the preflight again");
+}

@@ -1,0 +1,282 @@
+//! The loop (H1): hears that something changed, reads the newest accepted commit, and lets every environment make its
+//! passes, one at a time each and many at once. Decides when; never what. Nothing here waits for a network: looking at
+//! repositories goes on beside the loop, so that one that hangs holds nobody up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::model::ids::{Digest, EnvName};
+use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::look::track;
+use crate::run::pass::hold::Left;
+use crate::run::pass::lane::{CALM, Lane, waits};
+use crate::run::pass::outcome::Outcome;
+use crate::run::pass::reconcile::Pass;
+use crate::run::step::site::Listener;
+use crate::run::step::world::Interruption;
+use crate::state_repo::{CommitId, Watcher};
+
+/// So many environments make a pass at once.
+const WIDTH: usize = 16;
+
+/// What the daemon tells whoever runs it.
+pub trait Report: Send + Sync + 'static {
+    /// A commit is acted on from now on.
+    fn accepted(&self, snapshot: &Snapshot);
+    /// The newest commit is not acted on, and why. Said once per reason.
+    fn refused(&self, error: &ControllerError);
+    /// A pass ended.
+    fn passed(&self, environment: &EnvName, outcome: &Outcome);
+    /// Something else that people want to know.
+    fn say(&self, message: &str);
+}
+
+/// The loop's state.
+pub struct Daemon<R> {
+    controller: Arc<Controller>,
+    report: Arc<R>,
+    listener: Option<Listener>,
+    snapshot: Option<Arc<Snapshot>>,
+    /// The last thing that kept a commit from being acted on.
+    refused: Option<String>,
+    lanes: BTreeMap<EnvName, Lane>,
+    passes: JoinSet<Outcome>,
+    /// Whose pass a task is.
+    names: HashMap<Id, EnvName>,
+    /// The look at the state repository, at most one, and whether another one is wanted.
+    reading: JoinSet<Result<Option<Snapshot>, ControllerError>>,
+    read: bool,
+    /// The look at the branches that are tracked, likewise.
+    following: JoinSet<Vec<Result<String, ControllerError>>>,
+    follow: bool,
+    /// Of a webhook, or whoever else knows better than the poll.
+    pub nudge: Arc<tokio::sync::Notify>,
+}
+
+impl<R: Report> Daemon<R> {
+    /// A loop that has not looked yet.
+    pub fn new(controller: Arc<Controller>, report: Arc<R>, listener: Option<Listener>) -> Self {
+        Daemon {
+            controller,
+            report,
+            listener,
+            snapshot: None,
+            refused: None,
+            lanes: BTreeMap::new(),
+            passes: JoinSet::new(),
+            names: HashMap::new(),
+            reading: JoinSet::new(),
+            read: true,
+            following: JoinSet::new(),
+            follow: true,
+            nudge: Arc::default(),
+        }
+    }
+
+    /// Loops until `stop` resolves; then what is running stops at its safe point and is waited for.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
+        let mut watcher = Watcher::new(&self.controller.repo).unwrap_or_else(|error| {
+            self.report.say(&format!("{error}; the repository is polled instead"));
+            None
+        });
+        let mut looked = Instant::now();
+        let mut poll = jittered(self.controller.settings.poll);
+        tokio::pin!(stop);
+        loop {
+            self.start_reading();
+            self.start_following();
+            self.start_due();
+            // A person may have acknowledged what was refused: that moves no ref.
+            let wait = if self.refused.is_some() { poll.min(CALM) } else { poll };
+            let next = self.next_due().map_or(looked + wait, |due| due.min(looked + wait));
+            tokio::select! {
+                () = &mut stop => break,
+                () = hint(&mut watcher) => self.read = true,
+                () = self.nudge.notified() => (self.read, self.follow) = (true, true),
+                Some(ended) = self.passes.join_next_with_id() => self.ended(ended),
+                Some(read) = self.reading.join_next() => self.heard(read),
+                Some(followed) = self.following.join_next() => self.followed(followed.unwrap_or_default()),
+                () = tokio::time::sleep_until(next) => {}
+            }
+            if looked.elapsed() >= wait {
+                (self.read, self.follow) = (true, true);
+                looked = Instant::now();
+                poll = jittered(self.controller.settings.poll);
+            }
+        }
+        for lane in self.lanes.values().filter(|lane| lane.busy) {
+            lane.wish.say(Interruption::Terminating);
+        }
+        while let Some(ended) = self.passes.join_next_with_id().await {
+            self.ended(ended);
+        }
+        Ok(())
+    }
+
+    /// Moves environments that track a branch.
+    fn start_following(&mut self) {
+        let Some(snapshot) = self.snapshot.clone().filter(|_| self.follow && self.following.is_empty()) else { return };
+        self.follow = false;
+        let controller = self.controller.clone();
+        self.following.spawn(async move { track::follow(&controller, &snapshot).await });
+    }
+
+    fn followed(&mut self, said: Vec<Result<String, ControllerError>>) {
+        for said in said {
+            match said {
+                Ok(said) => {
+                    self.report.say(&said);
+                    self.read = true;
+                }
+                Err(error) => self.report.say(&format!("cannot follow: {error}")),
+            }
+        }
+    }
+
+    /// Reads the newest commit, if it may be acted on (law 10).
+    fn start_reading(&mut self) {
+        if !self.read || !self.reading.is_empty() {
+            return;
+        }
+        self.read = false;
+        let (controller, have) = (self.controller.clone(), self.snapshot.as_ref().map(|s| s.commit));
+        self.reading.spawn_blocking(move || newest(&controller, have));
+    }
+
+    fn heard(&mut self, read: Result<Result<Option<Snapshot>, ControllerError>, JoinError>) {
+        match read.unwrap_or_else(|error| Err(ControllerError::Other(error.to_string()))) {
+            Ok(None) => self.refused = None,
+            Ok(Some(snapshot)) => self.take(snapshot),
+            Err(error) => {
+                // What is wrong with a file is not in the first line of it.
+                let text = match &error {
+                    ControllerError::Invalid(found) => found.to_string(),
+                    error => error.to_string(),
+                };
+                if self.refused.as_ref() != Some(&text) {
+                    self.report.refused(&error);
+                    self.refused = Some(text);
+                }
+                // Nothing is changed on the word of a commit that is not accepted, nor on that of the one before it.
+                if matches!(error, ControllerError::NotAccepted(_)) {
+                    self.snapshot = None;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, snapshot: Snapshot) {
+        self.refused = None;
+        self.follow = true;
+        self.report.accepted(&snapshot);
+        let commit = snapshot.commit.short();
+        let environments = &snapshot.desired.environments;
+        for name in environments.keys() {
+            self.lanes.entry(name.clone()).or_insert_with(Lane::new).due = Instant::now();
+        }
+        for (name, lane) in self.lanes.iter().filter(|(_, lane)| lane.busy) {
+            if environments.get(name).map(Digest::of_json) != Some(lane.desired) {
+                lane.wish.say(Interruption::Superseded(commit.clone()));
+            }
+        }
+        self.lanes.retain(|name, lane| lane.busy || environments.contains_key(name));
+        self.snapshot = Some(Arc::new(snapshot));
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let idle = self.lanes.values().filter(|lane| !lane.busy);
+        self.snapshot.as_ref().and_then(|_| idle.map(|lane| lane.due).min())
+    }
+
+    fn start_due(&mut self) {
+        let Some(snapshot) = self.snapshot.clone() else { return };
+        let at = Instant::now();
+        for (name, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.busy && lane.due <= at) {
+            if self.passes.len() >= WIDTH {
+                // The next one to end makes room.
+                lane.due = at + Duration::from_millis(50);
+                continue;
+            }
+            let Some(env) = snapshot.desired.environments.get(name) else { continue };
+            let waits = waits(&self.controller, env);
+            let samples = waits.is_none() && lane.wants_sample(env);
+            if samples {
+                lane.sampled = Some(at);
+            }
+            lane.busy = true;
+            lane.wish = Arc::default();
+            lane.desired = Digest::of_json(env);
+            let pass = Pass {
+                controller: self.controller.clone(),
+                snapshot: snapshot.clone(),
+                wish: lane.wish.clone(),
+                listener: self.listener.clone(),
+                patience: Duration::ZERO,
+                only: None,
+                samples,
+            };
+            let of = name.clone();
+            let task = self.passes.spawn(async move {
+                match waits {
+                    Some(wait) => wait,
+                    None => pass.environment(&of, &Left::new()).await,
+                }
+            });
+            self.names.insert(task.id(), name.clone());
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                let message = format!("a pass broke off: {error}");
+                (error.id(), Outcome::Error { unreachable: false, message })
+            }
+        };
+        let Some(name) = self.names.remove(&id) else { return };
+        self.report.passed(&name, &outcome);
+        let env = self.snapshot.as_ref().and_then(|s| s.desired.environments.get(&name));
+        // One that left the state file meanwhile is done with; without a snapshot nobody can say.
+        let gone = self.snapshot.is_some() && env.is_none();
+        let Some(lane) = self.lanes.get_mut(&name) else { return };
+        let again = lane.pause(&self.controller, &name, env, &outcome, |said| self.report.say(said));
+        lane.busy = false;
+        // A commit that arrived meanwhile has made it due already.
+        lane.due = match lane.wish.get() {
+            Some(_) => Instant::now(),
+            None => Instant::now() + again,
+        };
+        if gone {
+            self.lanes.remove(&name);
+        }
+    }
+}
+
+fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Option<Snapshot>, ControllerError> {
+    let head = controller.accepted_head()?;
+    if have == Some(head) {
+        return Ok(None);
+    }
+    let snapshot = controller.snapshot(head)?;
+    controller.accept(&head)?;
+    Ok(Some(snapshot))
+}
+
+async fn hint(watcher: &mut Option<Watcher>) {
+    match watcher {
+        Some(watcher) => watcher.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Polls of many daemons do not fall on one moment: up to a fifth more.
+fn jittered(poll: Duration) -> Duration {
+    let salt =
+        u64::from(now().subsec_nanosecond().unsigned_abs() / 1_000_000 % 200) ^ u64::from(std::process::id() % 200);
+    poll + poll.mul_f64((salt % 200) as f64 / 1000.0)
+}

@@ -1,0 +1,78 @@
+//! How a pass over one environment ended, and the exit code that says so (contract 1.2).
+
+use crate::journal::RunResult;
+use crate::model::ids::{HostName, RunId};
+use crate::model::record::Holder;
+use crate::plan::{Code, EnvPlan};
+use crate::run::pass::hold::Left;
+
+/// How a pass ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Nothing to do, or nothing left to do.
+    Converged {
+        healthy: Option<bool>,
+    },
+    Ran {
+        run: RunId,
+        result: RunResult,
+        reason: String,
+        stale: bool,
+        /// What its hosts were like when it gave them back, where it succeeded.
+        left: Left,
+    },
+    /// The plan says no.
+    Blocked(Box<EnvPlan>),
+    Locked {
+        root: String,
+        host: HostName,
+        holder: Box<Holder>,
+    },
+    /// The saved plan is not what would be done now.
+    Stale(Box<EnvPlan>),
+    Error {
+        unreachable: bool,
+        message: String,
+    },
+    /// The hosts have acted on a commit that this one does not follow (law 10).
+    Refused {
+        message: String,
+    },
+    /// Not tried yet again after an error.
+    Waiting {
+        until: jiff::Timestamp,
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The contract's exit code (1.2).
+    pub fn exit(&self) -> u8 {
+        match self {
+            Outcome::Converged { .. } => 0,
+            Outcome::Ran { result, .. } => result.exit(),
+            Outcome::Blocked(plan) => blocked_exit(plan),
+            Outcome::Refused { .. } => 4,
+            Outcome::Locked { .. } => 5,
+            Outcome::Stale(_) => 8,
+            Outcome::Error { unreachable: true, .. } => 6,
+            Outcome::Error { .. } | Outcome::Waiting { .. } => 1,
+        }
+    }
+}
+
+/// The exit code that a blocked plan leads to: what is wrong outranks what is unknown, quarantined, and merely waited for.
+fn blocked_exit(plan: &EnvPlan) -> u8 {
+    let weight = |code: Code| match code {
+        Code::Unresolved
+        | Code::BundleMissing
+        | Code::SharedFileMissing
+        | Code::VariableMissing
+        | Code::SecretMissing
+        | Code::CurrentNotALink => (0, 1),
+        Code::Unreachable => (1, 6),
+        Code::Quarantined => (2, 7),
+        _ => (3, 4),
+    };
+    plan.blocking().map(|b| weight(b.code)).min().map_or(4, |(_, exit)| exit)
+}

@@ -1,0 +1,310 @@
+//! One pass over one environment: observe, plan, take the roots, look again, run. What is decided, the plan decides; a
+//! pass only follows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::host::wire::HostError;
+use crate::journal::RunResult;
+use crate::journal::event::Started;
+use crate::model::desired::Environment;
+use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
+use crate::model::observed::{HostObserved, HostState, Observed};
+use crate::plan::intent::sha_of;
+use crate::plan::{Code, Context, EnvPlan, plan_environment};
+use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::look::observe::{Look, observe_after};
+use crate::run::look::sample;
+use crate::run::pass::hold::{Left, next_epoch, release};
+use crate::run::pass::outcome::Outcome;
+use crate::run::pass::recover::condemned;
+use crate::run::step::dispatch::Dispatcher;
+use crate::run::step::site::{Listener, Site, Wish};
+use crate::run::step::task::Task;
+use crate::state_repo::NotAccepted;
+use crate::store::KEEP_RUNS;
+
+/// Bundles that nobody used for so long are removed from the cache.
+const KEEP_BUNDLES: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Of those that were used, so many bytes are kept.
+const KEEP_BYTES: u64 = 20 << 30;
+
+/// So often another run may take a root between our look and our lock before that is told.
+const RACES: usize = 5;
+
+/// How a pass is made.
+#[derive(Clone)]
+pub struct Pass {
+    pub controller: Arc<Controller>,
+    pub snapshot: Arc<Snapshot>,
+    pub wish: Arc<Wish>,
+    pub listener: Option<Listener>,
+    /// How long to wait for a root that someone else holds.
+    pub patience: Duration,
+    /// Only this plan is carried out: what is planned under the lock must have its fingerprint.
+    pub only: Option<crate::model::ids::Digest>,
+    /// Ask for health where nothing else is to be done.
+    pub samples: bool,
+}
+
+impl Pass {
+    /// Makes one pass. `left`: what the hosts were like a moment ago, when a run that succeeded gave them back: they are not
+    /// looked at again, and their health was just judged.
+    pub async fn environment(&self, name: &EnvName, left: &Left) -> Outcome {
+        let mut attempt = self.attempt(name, left).await;
+        for _ in 0..RACES {
+            if !matches!(attempt, Err(PassError::Raced(..))) {
+                break;
+            }
+            attempt = self.attempt(name, &Left::new()).await;
+        }
+        match attempt {
+            Ok(outcome) => outcome,
+            Err(PassError::Host(HostError::Locked { root, holder }, host)) => Outcome::Locked { root, host, holder },
+            Err(PassError::Host(error, host) | PassError::Raced(error, host)) => {
+                let unreachable = matches!(error, HostError::Connection(_));
+                Outcome::Error { unreachable, message: format!("{host}: {error}") }
+            }
+            Err(PassError::Controller(ControllerError::NotAccepted(
+                error @ (NotAccepted::Rewritten { .. } | NotAccepted::Unsigned { .. }),
+            ))) => Outcome::Refused { message: error.to_string() },
+            Err(PassError::Controller(error)) => Outcome::Error { unreachable: false, message: error.to_string() },
+        }
+    }
+
+    async fn attempt(&self, name: &EnvName, left: &Left) -> Result<Outcome, PassError> {
+        let env = crate::run::commit::known(&self.snapshot, name)?;
+        let _ahead = self.read_ahead(env);
+        let mut observed = self.look(name, left).await;
+        self.follows(&observed, name)?;
+        // A saved plan says all that is to be done: what it did not know makes it stale.
+        if self.only.is_none() && self.relieve(env, &observed).await? {
+            observed = self.look(name, &Left::new()).await;
+        }
+        let plan = self.plan(env, &observed);
+        if self.only.is_some_and(|only| only != plan.fingerprint) {
+            return Ok(Outcome::Stale(Box::new(plan)));
+        }
+        let blocked = plan.blocking().next().is_some();
+        if blocked && self.verdict(&plan, &observed).is_none() {
+            self.reopen(env, &observed).await?;
+            self.pay(env, &plan, &observed).await;
+            return Ok(Outcome::Blocked(Box::new(plan)));
+        }
+        if !plan.has_changes() {
+            self.reopen(env, &observed).await?;
+            return self.settled(env, &observed, left).await;
+        }
+        let site = Arc::new(Site::new(
+            self.controller.clone(),
+            self.snapshot.clone(),
+            self.wish.clone(),
+            self.listener.clone(),
+        ));
+        let run = run_id();
+        let epoch = next_epoch(&observed, name);
+        let held = self.acquire(&site, env, &observed, (&run, epoch), true).await?;
+        let mut outcome = self.locked(&site, env, observed, held.clone(), run, epoch).await;
+        if matches!(outcome, Ok(Outcome::Ran { .. })) {
+            self.tidy();
+        }
+        // After a run that left something on probation the agents are not released: the lease decides (law 6).
+        let watched =
+            matches!(&outcome, Err(_) | Ok(Outcome::Ran { result: RunResult::Error | RunResult::Unreachable, .. }));
+        if !watched {
+            // After a success somebody looks again at once, to say that nothing is left to do.
+            let looks = matches!(&outcome, Ok(Outcome::Ran { result: RunResult::Succeeded, .. }));
+            let seen = release(&site, env, &held, epoch, looks).await;
+            if let Ok(Outcome::Ran { left, .. }) = &mut outcome {
+                *left = seen;
+            }
+        }
+        outcome
+    }
+
+    async fn look(&self, name: &EnvName, left: &Left) -> Observed {
+        let look = Look { health: false, drift: true };
+        observe_after(&self.controller, &self.snapshot, std::slice::from_ref(name), look, Some((name, left))).await
+    }
+
+    fn verdict(&self, plan: &EnvPlan, observed: &Observed) -> Option<String> {
+        condemned(plan, observed.environments.get(&plan.name)?)
+    }
+
+    /// What is kept for convenience does not grow for ever: bundles as long as CI keeps them (A2), the events of old runs.
+    fn tidy(&self) {
+        let controller = self.controller.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = controller.artifacts.trim(KEEP_BUNDLES, KEEP_BYTES) {
+                tracing::warn!(%error, "old bundles could not be removed");
+            }
+            if let Err(error) = controller.store.trim(KEEP_RUNS) {
+                tracing::warn!(%error, "the events of old runs could not be removed");
+            }
+        });
+    }
+
+    /// Plans again with what was seen under the lock, runs.
+    async fn locked(
+        &self,
+        site: &Arc<Site>,
+        env: &Environment,
+        mut observed: Observed,
+        states: BTreeMap<HostName, HostState>,
+        run: RunId,
+        epoch: Epoch,
+    ) -> Result<Outcome, PassError> {
+        if let Some(seen) = observed.environments.get_mut(&env.name) {
+            let held =
+                states.iter().map(|(name, state)| (name.clone(), HostObserved::Reached(Box::new(state.clone()))));
+            seen.hosts.extend(held);
+        }
+        let mut plan = self.plan(env, &observed);
+        if self.only.is_some_and(|only| only != plan.fingerprint) {
+            return Ok(Outcome::Stale(Box::new(plan)));
+        }
+        let blocked = plan.blocking().next().is_some();
+        let verdict = self.verdict(&plan, &observed).filter(|_| blocked);
+        if blocked && verdict.is_none() {
+            return Ok(Outcome::Blocked(Box::new(plan)));
+        }
+        if !plan.has_changes() {
+            return Ok(Outcome::Converged { healthy: None });
+        }
+        let started = self.started(env, &mut plan, &states, &run)?;
+        let task = Task { started, env: env.clone(), epoch, states, artifact: std::sync::OnceLock::new() };
+        let dispatcher = Dispatcher::new(site.clone(), task);
+        let ended = match verdict {
+            Some(verdict) => dispatcher.carry_out(verdict).await,
+            None => dispatcher.run().await,
+        };
+        let (result, reason) = ended.map_err(|trouble| ControllerError::Other(trouble.message))?;
+        let stale = result == RunResult::Error && self.was_stale(&run);
+        Ok(Outcome::Ran { run, result, reason, stale, left: Left::new() })
+    }
+
+    fn started(
+        &self,
+        env: &Environment,
+        plan: &mut EnvPlan,
+        states: &BTreeMap<HostName, HostState>,
+        run: &RunId,
+    ) -> Result<Started, PassError> {
+        let Some(to) = plan.desired.clone() else {
+            return Err(ControllerError::Other(format!("{} has no desired commit", env.name)).into());
+        };
+        let at = now();
+        let first = states.values().find(|state| state.current.release().is_some());
+        let from = first.and_then(|state| state.current.release().cloned());
+        let from_sha = first.and_then(|state| {
+            let confirmed = state.record.confirmed.as_ref().and_then(|c| c.sha.clone());
+            confirmed.or_else(|| sha_of(&state.record, state.current.release()?))
+        });
+        let why = plan.hosts.iter().map(|host| host.reason.as_str()).next();
+        // An exception is recorded with its reason, and announced with the run (B6); so is a host that it goes without.
+        let told = |code| matches!(code, Code::Emergency | Code::Unreachable | Code::Quarantined);
+        let exceptions = plan.blockers.iter().filter(|b| told(b.code)).map(|b| b.message.as_str());
+        let reason: Vec<&str> = why.into_iter().chain(exceptions).collect();
+        let reason = reason.join("; ");
+        let steps = std::mem::take(&mut plan.steps);
+        Ok(Started {
+            run: run.clone(),
+            environment: env.name.clone(),
+            at,
+            commit: self.snapshot.commit.to_string(),
+            actor: self.snapshot.info.author_name.clone(),
+            from,
+            from_sha,
+            release: free_name(at, &to, states),
+            to,
+            committed_at: Some(self.snapshot.info.time),
+            reason,
+            steps,
+        })
+    }
+
+    fn was_stale(&self, run: &RunId) -> bool {
+        let events = self.controller.store.events(run).unwrap_or_default();
+        let state = crate::journal::RunState::of(events.iter().map(|(_, event)| event));
+        state.failure.is_some_and(|f| f.class == crate::journal::FailureClass::Stale)
+    }
+
+    fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {
+        let commit = self.snapshot.commit.to_string();
+        let secrets = self.controller.settings.secret_names();
+        let context = Context { commit: &commit, now: now(), secrets: Some(&secrets) };
+        plan_environment(&self.snapshot.desired, observed, env, &context)
+    }
+
+    /// What the hosts last acted on must not be newer than this commit, or lost from its history (law 10).
+    fn follows(&self, observed: &Observed, name: &EnvName) -> Result<(), PassError> {
+        let hosts = observed.environments.get(name).map(|seen| seen.hosts.values()).into_iter().flatten();
+        let commits = hosts.filter_map(|host| match host {
+            HostObserved::Reached(state) => state.record.accepted.as_ref().map(|a| a.commit.clone()),
+            HostObserved::Unreachable(_) => None,
+        });
+        let distinct: std::collections::BTreeSet<String> = commits.collect();
+        for commit in distinct {
+            let last = commit.parse().map_err(ControllerError::from)?;
+            let repo = &self.controller.repo;
+            repo.check_advance(Some(&last), &self.snapshot.commit, self.controller.signers.as_ref())
+                .map_err(ControllerError::from)?;
+        }
+        Ok(())
+    }
+
+    async fn settled(&self, env: &Environment, observed: &Observed, left: &Left) -> Result<Outcome, PassError> {
+        if !self.samples {
+            return Ok(Outcome::Converged { healthy: None });
+        }
+        // A run confirms what its checks found well, and a confirmation is the first sample of a soak.
+        if env.targets.iter().all(|target| left.contains_key(&target.name)) {
+            return Ok(Outcome::Converged { healthy: Some(true) });
+        }
+        let healthy = sample::sample(&self.controller, env, observed).await;
+        Ok(Outcome::Converged { healthy })
+    }
+}
+
+/// Why a pass came to no end of its own.
+pub(in crate::run) enum PassError {
+    Host(HostError, HostName),
+    /// Another run took the root after we had looked.
+    Raced(HostError, HostName),
+    Controller(ControllerError),
+}
+
+impl From<ControllerError> for PassError {
+    fn from(error: ControllerError) -> Self {
+        PassError::Controller(error)
+    }
+}
+
+/// A release name that no host has: two deployments within one second get seconds of their own.
+fn free_name(at: jiff::Timestamp, sha: &crate::model::ids::Sha, states: &BTreeMap<HostName, HostState>) -> ReleaseName {
+    let mut at = at;
+    loop {
+        let name = ReleaseName::new(at, sha);
+        if !states.values().any(|state| state.releases.contains(&name) || state.record.releases.contains_key(&name)) {
+            return name;
+        }
+        at += SignedDuration::from_secs(1);
+    }
+}
+
+/// Sortable by start, unique beside other runs of this and other processes.
+pub(in crate::run) fn run_id() -> RunId {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let at = now();
+    let (millis, pid) = (at.subsec_millisecond(), std::process::id());
+    let count = COUNT.fetch_add(1, Ordering::Relaxed) & 0xfff;
+    let text = format!("{}_{millis:03}-{pid:x}{count:03x}", at.strftime("%Y%m%d_%H%M%S"));
+    match text.parse() {
+        Ok(id) => id,
+        Err(_) => unreachable!("digits, letters, `_` and `-` are a name"),
+    }
+}

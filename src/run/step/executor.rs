@@ -1,0 +1,382 @@
+//! Carries one step out. Every arm says how; none decides whether, when or what comes next.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
+use crate::journal::FailureClass;
+use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target};
+use crate::model::ids::{HostName, ReleaseName};
+use crate::model::observed::Attempt;
+use crate::model::record::{Confirmed, Migration, Probation, QuarantineKey, Refusal, Release};
+use crate::plan::intent::{links_digest, present_files, quarantine_key};
+use crate::plan::{Action, Place, Step};
+use crate::run::step::judge;
+use crate::run::step::task::{Located, Task};
+use crate::run::step::transfer;
+use crate::run::step::watch;
+use crate::run::step::world::{Artifact, Interruption, Trouble, World};
+
+/// What a step gives: something to say, or a failure with the output that explains it.
+pub type StepResult = Result<String, StepTrouble>;
+
+/// A failed step, before the plan's `on_failure` is attached to it.
+#[derive(Debug)]
+pub struct StepTrouble {
+    pub class: FailureClass,
+    pub message: String,
+    pub output: Option<String>,
+}
+
+impl From<Trouble> for StepTrouble {
+    fn from(trouble: Trouble) -> Self {
+        StepTrouble { class: trouble.class, message: trouble.message, output: None }
+    }
+}
+
+impl From<HostError> for StepTrouble {
+    fn from(error: HostError) -> Self {
+        let class = match &error {
+            HostError::Connection(_) | HostError::Interrupted(_) => FailureClass::Connection,
+            HostError::Refused { refusal: Refusal::Fenced { .. } } | HostError::Locked { .. } => FailureClass::Fenced,
+            HostError::Integrity(_) => FailureClass::Stale,
+            HostError::Refused { .. } | HostError::Precondition(_) | HostError::Io(_) => FailureClass::Error,
+        };
+        StepTrouble { class, message: error.to_string(), output: None }
+    }
+}
+
+/// One step with what it may touch.
+pub struct Executor<W> {
+    pub world: Arc<W>,
+    pub task: Arc<Task>,
+    /// Evidence on the way, for the dispatcher to journal.
+    pub evidence: UnboundedSender<(String, Attempt)>,
+}
+
+impl<W: World> Executor<W> {
+    /// Carries `step` out.
+    pub async fn execute(&self, step: &Step) -> StepResult {
+        let Some(host) = &step.host else { return self.on_controller(step).await };
+        let Some(target) = self.task.target(host) else {
+            return Err(Trouble::error(format!("step `{}` names the unknown host {host}", step.id)).into());
+        };
+        let epoch = self.task.epoch;
+        match &step.action {
+            Action::HealthBefore { check, attempts } => {
+                let live = self.live(host);
+                let looked = judge::check(self, &step.id, target, &live, check, *attempts).await;
+                // What runs was judged, not what would come: a verdict here would quarantine the cure (A4).
+                looked.map_err(|trouble| StepTrouble {
+                    class: trouble.class.without_verdict(),
+                    message: format!("unhealthy before the deployment: {}", trouble.message),
+                    ..trouble
+                })
+            }
+            Action::Health { check, place } | Action::Assets { check, place } => {
+                let current = Located { cwd: crate::host::wire::Cwd::Current, ..self.task.locate(host, place) };
+                judge::check(self, &step.id, target, &current, check, self.task.env.health.attempts).await
+            }
+            Action::Watch { watch, place } => {
+                watch::watch(self, &step.id, target, &self.task.locate(host, place), watch).await
+            }
+            Action::Grace { seconds } => {
+                self.world.sleep(std::time::Duration::from_secs_f64(*seconds)).await;
+                Ok(String::new())
+            }
+            Action::Adopt { release, sha, checks } => {
+                for check in checks {
+                    judge::check(self, &step.id, target, &self.live(host), check, 1).await?;
+                }
+                self.adopt(target, release, sha.clone()).await?;
+                self.confirm(target, release, sha.clone(), None).await
+            }
+            Action::Upload => transfer::upload(self, target).await,
+            Action::Extract => transfer::extract(self, target).await,
+            Action::Link => {
+                let env = &self.task.env;
+                let (name, shared) = (self.new_release(), env.shared.clone());
+                let env_file = env.env_file().map(|f| f.from.clone());
+                let required_env = env.required_env.clone();
+                self.done(target, Op::Link { epoch, name, shared, env_file, required_env }).await
+            }
+            Action::Gate { gate, place } => self.gate(target, host, gate, place).await,
+            Action::Hook { hook, place } | Action::Reload { hook, place } => {
+                self.hook(target, host, hook, place, Means::Work).await
+            }
+            Action::Maintenance { hook, place } => {
+                let means = match hook.phase {
+                    Phase::MaintenanceOn => {
+                        let located = self.task.locate(host, place);
+                        let open = self.task.reopening(target, located.release.as_ref(), located.sha.as_ref());
+                        Means::Close { open, lease: self.task.env.deadline }
+                    }
+                    _ => Means::Open,
+                };
+                self.hook(target, host, hook, place, means).await
+            }
+            Action::Migrate { hook, place } => {
+                let key = crate::plan::forward::migration_key(self.task.sha(), hook);
+                let case = (hook.on_failure != OnFailure::Warn).then(|| self.key(host));
+                self.hook(target, host, hook, place, Means::Migration { key, case }).await
+            }
+            Action::Seal { place: Place::Existing { release, sha } } => {
+                self.adopt(target, release, sha.clone()).await.map(|()| format!("{release} taken over"))
+            }
+            Action::Seal { .. } => {
+                let (name, shared) = (self.new_release(), self.task.env.shared.clone());
+                let mutable = self.task.env.mutable.clone();
+                match self.world.call(target, Op::Seal { epoch, name, shared, mutable }).await? {
+                    Reply::Sealed { tree } => Ok(format!("tree {}", tree.short())),
+                    other => Err(unexpected(&other)),
+                }
+            }
+            Action::Switch { to } => self.switch(target, host, to).await,
+            Action::Confirm { release, inputs } => {
+                let located = self.task.locate(host, release);
+                let Some(name) = located.release else { return Err(nameless(step)) };
+                self.confirm(target, &name, located.sha, Some(*inputs)).await
+            }
+            Action::Prune { keep } => match self.world.call(target, Op::Prune { epoch, keep: *keep }).await? {
+                Reply::Pruned { removed, kept_in_use } => Ok(pruned(&removed, &kept_in_use)),
+                other => Err(unexpected(&other)),
+            },
+            Action::Rollback => match self.world.call(target, Op::Return { epoch }).await? {
+                Reply::Returned { to } => Ok(format!("`current` is back at {to}")),
+                other => Err(unexpected(&other)),
+            },
+            Action::Hold => self.done(target, Op::Hold { epoch }).await,
+            Action::Verify { place } => {
+                let Some(name) = self.task.locate(host, place).release else { return Err(nameless(step)) };
+                self.done(target, Op::Verify { epoch, name }).await
+            }
+            Action::Fetch { .. } => transfer::fetch(self, target).await,
+            Action::Checksum { .. } | Action::RevertCommit { .. } => self.on_controller(step).await,
+        }
+    }
+
+    async fn on_controller(&self, step: &Step) -> StepResult {
+        let env = &self.task.env;
+        match &step.action {
+            Action::Fetch { sha } => Ok(self.world.fetch(env, sha).await?),
+            Action::Grace { seconds } => self.pause(*seconds).await,
+            Action::Verify { .. } => {
+                let bundle = self.world.verify(env, self.task.sha()).await?;
+                let files = bundle.tree.manifest.files().count();
+                let note =
+                    format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.tree.manifest.bytes()));
+                // A second verify in one run gives the same bundle.
+                let _ = self.task.artifact.set(Artifact::Unpacked(bundle));
+                Ok(note)
+            }
+            Action::Checksum { sha } => {
+                let remote = self.world.remote_bundle(env, sha).await?;
+                let note = format!("sha256 {}", remote.digest.short());
+                let _ = self.task.artifact.set(Artifact::Remote(remote));
+                Ok(note)
+            }
+            Action::RevertCommit { from, to } => {
+                let commit = self.world.revert(env, from, to, &step.reason).await?;
+                Ok(format!("commit {}", &commit[..commit.len().min(10)]))
+            }
+            _ => Err(Trouble::error(format!("step `{}` names no host", step.id)).into()),
+        }
+    }
+
+    /// Between two batches. A person who cancels does not wait for its end; nothing else makes it shorter.
+    async fn pause(&self, seconds: f64) -> StepResult {
+        let slice = std::time::Duration::from_secs(1);
+        let mut left = std::time::Duration::from_secs_f64(seconds);
+        while !left.is_zero() {
+            if matches!(self.world.interruption(), Some(Interruption::Cancelled(_))) {
+                return Ok("ended early: cancelled".to_owned());
+            }
+            self.world.sleep(left.min(slice)).await;
+            left = left.saturating_sub(slice);
+        }
+        Ok(String::new())
+    }
+
+    pub(in crate::run) fn new_release(&self) -> ReleaseName {
+        self.task.started.release.clone()
+    }
+
+    fn live(&self, host: &HostName) -> Located {
+        self.task.locate(host, &Place::Live { sha: self.task.started.from_sha.clone() })
+    }
+
+    async fn done(&self, target: &Target, op: Op) -> StepResult {
+        self.world.call(target, op).await?;
+        Ok(String::new())
+    }
+
+    async fn gate(&self, target: &Target, host: &HostName, gate: &Gate, place: &Place) -> StepResult {
+        let located = self.task.locate(host, place);
+        let command = match &gate.test {
+            GateTest::Run(run) => Some(self.task.command(target, &located, &gate.name, run, gate.timeout)),
+            GateTest::File(_) | GateTest::Dir(_) => None,
+        };
+        let Some(name) = located.release else {
+            return Err(Trouble::error(format!("gate `{}` has no release to look at", gate.name)).into());
+        };
+        let op = Op::Gate { epoch: self.task.epoch, name, gate: gate.clone(), command };
+        match self.world.call(target, op).await? {
+            Reply::Gate(GateResult { pass: true, evidence }) => Ok(evidence),
+            Reply::Gate(GateResult { pass: false, evidence }) => {
+                let message = format!("gate `{}` says no on {host}: {evidence}", gate.name);
+                Err(StepTrouble { class: FailureClass::Verdict, message, output: None })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn hook(&self, target: &Target, host: &HostName, hook: &Hook, place: &Place, means: Means) -> StepResult {
+        let mut located = self.task.locate(host, place);
+        // After the switch the working directory is `current`, so that what a hook restarts sees the link.
+        if hook.phase >= crate::model::desired::Phase::PostSwitch
+            && hook.phase != crate::model::desired::Phase::Rollback
+        {
+            located.cwd = crate::host::wire::Cwd::Current;
+        }
+        let command = self.task.command(target, &located, &hook.name, &hook.run, hook.timeout);
+        let op = Op::Hook { epoch: self.task.epoch, cwd: located.cwd, command, means };
+        match self.world.call(target, op).await? {
+            Reply::Command(result) if result.ok() => Ok(result.output),
+            Reply::Command(result) => {
+                let phase = hook.phase.as_str();
+                let message = format!("{phase} hook `{}` says no on {host}: {}", hook.name, result.evidence());
+                Err(StepTrouble { class: FailureClass::Verdict, message, output: Some(result.output) })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn switch(&self, target: &Target, host: &HostName, to: &Place) -> StepResult {
+        let task = &self.task;
+        let located = task.locate(host, to);
+        let (Some(release), Some(sha), Some(state)) = (located.release, located.sha, task.states.get(host)) else {
+            return Err(Trouble::error(format!("the switch of {host} names no release")).into());
+        };
+        // An adoption in this run may have made a way back that the state at the start did not have.
+        let confirmed = state.record.confirmed.as_ref().map(|c| (c.release.clone(), c.sha.clone()));
+        let back = confirmed.or_else(|| state.current.release().map(|r| (r.clone(), task.started.from_sha.clone())));
+        let rollback = back.as_ref().map(|(r, sha)| task.way_back(target, r, sha.as_ref())).unwrap_or_default();
+        let probation = Probation {
+            release: release.clone(),
+            sha,
+            back_to: back.map(|(release, _)| release),
+            epoch: task.epoch,
+            armed_at: self.world.now(),
+            lease: task.env.deadline,
+            key: self.key(host),
+            rollback,
+        };
+        self.world.call(target, Op::Switch { epoch: task.epoch, probation }).await?;
+        Ok(format!("current -> releases/{release}"))
+    }
+
+    /// What a verdict about this run's release is filed under on a host.
+    pub fn key(&self, host: &HostName) -> QuarantineKey {
+        let (env, sha, bundle) = (&self.task.env, self.task.sha(), self.task.bundle_digest());
+        match self.task.states.get(host) {
+            Some(state) => quarantine_key(env, state, sha, bundle.or_else(|| known_bundle(state, sha))),
+            None => QuarantineKey {
+                sha: sha.clone(),
+                bundle,
+                config: env.config_digest(),
+                files: crate::model::ids::Digest::of_json(&std::collections::BTreeMap::<String, String>::new()),
+            },
+        }
+    }
+
+    async fn adopt(
+        &self,
+        target: &Target,
+        name: &ReleaseName,
+        sha: Option<crate::model::ids::Sha>,
+    ) -> Result<(), StepTrouble> {
+        let env = &self.task.env;
+        let release = Release {
+            sha,
+            bundle: None,
+            tree: None,
+            links: Some(links_digest(env)),
+            staged_at: self.task.started.at,
+            sealed: false,
+            confirmed_at: None,
+            failed: false,
+            adopted: true,
+        };
+        let (epoch, shared, mutable) = (self.task.epoch, env.shared.clone(), env.mutable.clone());
+        self.world.call(target, Op::Adopt { epoch, name: name.clone(), release, shared, mutable }).await?;
+        Ok(())
+    }
+
+    async fn confirm(
+        &self,
+        target: &Target,
+        release: &ReleaseName,
+        sha: Option<crate::model::ids::Sha>,
+        inputs: Option<crate::model::ids::Digest>,
+    ) -> StepResult {
+        let state = self.task.states.get(&target.name);
+        let known = state.and_then(|s| s.record.releases.get(release)).and_then(|r| r.bundle);
+        let confirmed = Confirmed {
+            release: release.clone(),
+            bundle: if *release == self.task.started.release { self.task.bundle_digest() } else { known },
+            at: self.world.now(),
+            inputs: inputs.or_else(|| (sha.as_ref() == Some(self.task.sha())).then(|| self.task.env.inputs_digest())),
+            files: state.map(present_files).unwrap_or_default(),
+            sha,
+        };
+        match self.world.call(target, Op::Confirm { epoch: self.task.epoch, confirmed }).await? {
+            Reply::Confirmed => Ok(format!("{release} is confirmed")),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn known_bundle(
+    state: &crate::model::observed::HostState,
+    sha: &crate::model::ids::Sha,
+) -> Option<crate::model::ids::Digest> {
+    state.record.releases.values().find(|r| r.sha.as_ref() == Some(sha)).and_then(|r| r.bundle)
+}
+
+pub(in crate::run) fn unexpected(reply: &Reply) -> StepTrouble {
+    Trouble::error(format!("the host gave an answer that does not fit its question: {reply:?}")).into()
+}
+
+fn nameless(step: &Step) -> StepTrouble {
+    Trouble::error(format!("step `{}` names no release", step.id)).into()
+}
+
+fn pruned(removed: &[ReleaseName], kept: &[ReleaseName]) -> String {
+    let names = |list: &[ReleaseName]| list.iter().map(ReleaseName::as_str).collect::<Vec<_>>().join(", ");
+    match (removed.is_empty(), kept.is_empty()) {
+        (true, true) => String::new(),
+        (false, true) => format!("removed {}", names(removed)),
+        (true, false) => format!("kept, a process uses them: {}", names(kept)),
+        (false, false) => format!("removed {}; kept, a process uses them: {}", names(removed), names(kept)),
+    }
+}
+
+/// `1.5 MB`, for people.
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} B"),
+        1_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
+        _ => format!("{:.1} GB", n as f64 / 1e9),
+    }
+}
+
+/// What becomes of a migration that nobody saw finish (law 5).
+pub fn settled(answer: &str) -> Option<Migration> {
+    match answer {
+        "done" => Some(Migration::Done),
+        "again" => Some(Migration::Failed),
+        _ => None,
+    }
+}
