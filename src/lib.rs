@@ -4,57 +4,70 @@
 //! # Reading order: from a commit to a confirmed release
 //! 1. [`model::desired`]: the state file, from TOML to typed environments, with every error at its place.
 //! 2. [`state_repo`]: where a commit comes from, and whether it may be acted on (`advance`).
-//! 3. [`model::record`] and [`model::observed`]: what a host remembers, and what is seen of it. Every change of a record
-//!    is a pure transition; the host and the simulated host of the law tests run the same ones.
+//! 3. [`model::record`] and [`model::observed`]: what a host remembers, and what is seen of it. Every change of a
+//!    record is a pure transition; the host and the simulated host of the law tests run the same ones.
 //! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
 //!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
 //! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`).
-//! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `way_back` (who
-//!    goes back), `executor` (a match on the step), `reconcile` (one pass), `hold` (taking roots and giving them back),
-//!    `daemon` (passes, again and again), `site` (the real world), `ahead` (what will be needed, while hosts are reached).
-//! 7. [`host`]: the operations that happen on a root (`wire`, `ops`, `switch`), and the agent that serves them.
-//!    [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost; [`host::serve::reattach`] is the
-//!    agent's side of that.
-//!    [`ssh`]: from an address to such an agent, on the one host that is meant (`known_hosts`, `connection`, `pool`).
-//!    Beside runs: [`host::examine`], [`host::provision`], [`host::release::trial`] and [`host::convert`], asked by [`run`]'s `doctor`,
-//!    `preflight` and `adopt`, which give [`run::finding`]s.
-//!    What is sent to many hosts is packed once (`run`'s `parcel`, [`host::call::piece`]), or fetched by each (`host`'s `fetch`).
-//! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many.
-//!    A fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's share.
-//! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant here.
+//! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `way_back`
+//!    (who goes back), `executor` (a match on the step), `reconcile` (one pass), `hold` (taking roots and giving them
+//!    back), `daemon` (passes, again and again), `site` (the real world), `ahead` (what will be needed, while hosts are
+//!    reached).
+//! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
+//!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
+//!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host
+//!    that is meant (`known_hosts`, `connection`, `pool`). Beside runs: [`host::examine`], [`host::provision`],
+//!    [`host::release::trial`] and [`host::convert`], asked by [`run`]'s `doctor`, `preflight` and `adopt`, which give
+//!    [`run::finding`]s. What is sent to many hosts is packed once (`run`'s `parcel`, [`host::call::piece`]), or
+//!    fetched by each (`host`'s `fetch`).
+//! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many. A
+//!    fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's
+//!    share.
+//! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant
+//!    here.
 //!
-//! # Who may import whom
+//! # Who may import whom (held by `tests/it/house.rs`, which names the exceptions and why)
 //! ```text
 //! model  <-  plan, journal  <-  run  <-  cli, web, demo
 //!        <-  artifact, health, host, state_repo, store  <-  run
 //!                               host  <-  ssh  <-  run
+//!
+//! host:  wire  <-  disk  <-  release  <-  convert, examine, provision  <-  serve  <-  call
+//! run:   what lies beside its floors (controller, settings, commit, files, finding, fill, ...)
+//!              <-  look  <-  step, doctor  <-  pass  <-  operate
 //! ```
+//! - A floor imports only floors before it, and none beside it. What lies in a room beside its floors knows none of
+//!   them.
 //! - `model` imports no other room; `plan` only `model`; `journal` those two. None of the three knows I/O, a clock or
 //!   tokio, so a plan of the same facts is the same bytes, and the laws are proven on the code that ships.
-//! - `host` and `health` serve each other's calls through the trait `host::serve::ops::Prober`; `host` takes from `artifact`
-//!   the form of a manifest, and its store where it fetches for itself (`host::release::fetch`). `store` knows events, not who
-//!   makes them. No room below `run` knows `run`.
-//! - `ssh` knows `host::call::client` and the digest of a program (and `host::release::stamps`, which says when a file need not be read
-//!   again), and gives clients; only `run::look::reach` decides whether a host is this machine or behind SSH, so that everything
-//!   above says "host" and means both.
-//! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit: losing
-//!   it loses no safety.
+//! - `host` and `health` serve each other's calls through the trait `host::serve::ops::Prober`; `host` takes from
+//!   `artifact` the form of a manifest, and its store where it fetches for itself (`host::release::fetch`). `store`
+//!   knows events, not who makes them. No room below `run` knows `run`.
+//! - `ssh` knows `host::call` and the digest of a program (and `host::disk::stamp`, which says when a file need not be
+//!   read again), and gives clients; only `run::look::reach` decides whether a host is this machine or behind SSH, so
+//!   that everything above says "host" and means both.
+//! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit:
+//!   losing it loses no safety.
 //!
 //! # The laws, one line each (proven in `tests/it/laws*` and, with `kill -9`, on the real binary)
 //! 1. `current` always leads to a complete release whose manifest matched: [`host`] seals, then switches by one rename.
-//!    A file that looks as it did when it was read (`host::release::stamps`) is not read again; the drift scan reads every byte.
+//!    A file that looks as it did when it was read (`host::release::stamps`) is not read again; the drift scan reads
+//!    every byte.
 //! 2. The confirmed release is never pruned: `model::record::Record::prunable`.
 //! 3. One live run per environment; every effect carries an epoch, and the host refuses an older one: `Record::fence`.
-//! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody: `journal::consequence`.
-//! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::step::dispatch`, `plan::policy`.
+//! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody:
+//!    `journal::consequence`.
+//! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::step::dispatch`,
+//!    `plan::policy`.
 //! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself, and opens what was
-//!    closed for maintenance (`Record::leased`): `host::serve::worker`. While it holds anything, an agent process serves one run
-//!    alone, whose frames renew its leases: `ssh::pool`, `run::step::site`.
+//!    closed for maintenance (`Record::leased`): `host::serve::worker`. While it holds anything, an agent process
+//!    serves one run alone, whose frames renew its leases: `ssh::pool`, `run::step::site`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
-//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`. The only
-//!    shell text for a host is fixed: `ssh::script`.
-//! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is read.
+//! 9. No secret in arguments, logs, journal, plans: `host::wire::Secret`, `model::mask`, `state_repo::location`. The
+//!    only shell text for a host is fixed: `ssh::script`.
+//! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is
+//!     read.
 
 pub mod artifact;
 pub mod cli;

@@ -6,7 +6,7 @@ use super::findings::print;
 use super::global::Global;
 use super::plan::snapshot;
 use super::{CliError, Result};
-use crate::host::convert::Survey;
+use crate::host::wire::convert::Survey;
 use crate::model::desired::Shared;
 use crate::model::ids::EnvName;
 use crate::run::commit::known;

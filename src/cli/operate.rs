@@ -17,11 +17,11 @@ use crate::plan::forward::migration_key;
 use crate::plan::intent::sha_of;
 use crate::run::commit::known;
 use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::fill::command;
 use crate::run::look::observe::{Look, observe};
 use crate::run::look::reach::ask;
 use crate::run::pass::hold::next_epoch;
 use crate::run::step::site::{Site, Wish};
-use crate::run::step::task::command;
 use crate::run::step::world::World;
 
 /// Ask a run to stop.

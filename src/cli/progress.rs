@@ -12,7 +12,7 @@ use super::{CliError, Result, screen, timeline};
 use crate::journal::Event;
 use crate::model::ids::{HostName, RunId};
 use crate::plan::Step;
-use crate::run::step::executor::bytes;
+use crate::run::size::bytes;
 use crate::run::step::site::{Listen, Listener, Sent};
 
 /// So long nothing may be said off a terminal while something runs.

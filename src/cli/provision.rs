@@ -8,7 +8,7 @@ use super::findings::print;
 use super::global::Global;
 use super::plan::snapshot;
 use super::{CliError, Result};
-use crate::host::provision::{Provision, What};
+use crate::host::wire::provision::{Provision, What};
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::model::ids::EnvName;
 use crate::run::commit::known;

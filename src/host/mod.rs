@@ -14,3 +14,10 @@ pub mod provision;
 pub mod release;
 pub mod serve;
 pub mod wire;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A worker that panicked left no half-written value behind: what these locks guard is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

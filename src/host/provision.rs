@@ -7,53 +7,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Uid};
-use serde::{Deserialize, Serialize};
 
 use crate::host::disk::beneath::{Dir, at, check};
 use crate::host::disk::people;
 use crate::host::disk::root::Root;
+use crate::host::wire::provision::{Provision, Provisioned, What};
 use crate::host::wire::{HostError, Secret};
-use crate::model::desired::Shared;
-
-/// What is asked.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Provision {
-    /// Say only what would be done.
-    pub dry_run: bool,
-    pub shared: Vec<Shared>,
-    /// User and group of what is made; without them, those of who logs in.
-    pub owner: Option<String>,
-    pub group: Option<String>,
-    /// Give what exists this owner and this mode, too.
-    pub adjust: bool,
-    /// `from` of a shared file, and its contents: never shown, never put over a file.
-    pub file: Option<(String, Secret)>,
-}
-
-/// One thing that was done, would be done, or is as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provisioned {
-    pub path: String,
-    pub what: What,
-}
-
-/// What became of a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum What {
-    /// Made, with this owner and mode.
-    Made(String),
-    /// It is there already, and as it should be.
-    Kept(String),
-    /// It is there with the first, and should be the second: left alone.
-    Differs(String, String),
-    /// It had the first, and has the second.
-    Changed(String, String),
-    /// A shared file that nobody can make.
-    Missing,
-    /// There is something else.
-    InTheWay(String),
-}
 
 const DIRECTORY: u32 = 0o755;
 /// An environment file holds secrets: the group of the application may read it, nobody else.

@@ -12,8 +12,7 @@ use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
-use crate::run::files::Checked;
-use crate::run::pass::ahead::Ahead;
+use crate::run::ahead::Ahead;
 use crate::run::settings::Settings;
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
@@ -47,6 +46,13 @@ pub struct Snapshot {
     pub defined_in: BTreeMap<EnvName, String>,
     /// Where relative bundle paths start: the state file's directory, where the repository has a work tree.
     pub base: Option<PathBuf>,
+}
+
+/// A state that was read and found good.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    pub desired: Desired,
+    pub warnings: Diagnostics,
 }
 
 impl Snapshot {

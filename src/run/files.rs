@@ -2,17 +2,9 @@
 
 use std::path::Path;
 
-use crate::model::desired::Desired;
-use crate::model::desired::diagnose::{Diagnostics, SourceFile};
+use crate::model::desired::diagnose::SourceFile;
 use crate::model::desired::load::{Loaded, load, matcher};
-use crate::run::controller::ControllerError;
-
-/// A state that was read and found good.
-#[derive(Debug, Clone)]
-pub struct Checked {
-    pub desired: Desired,
-    pub warnings: Diagnostics,
-}
+use crate::run::controller::{Checked, ControllerError};
 
 /// Loads a file and what it includes.
 pub fn load_file(path: &Path) -> Result<Checked, ControllerError> {

@@ -1,13 +1,16 @@
 //! From a plan to effects. `look` sees, `step` carries one run out, `pass` takes an environment from its commit to a
 //! converged state and repeats that, `operate` does what people ask for beside it, `doctor` examines.
 
+pub mod ahead;
 pub mod commit;
 pub mod controller;
 pub mod doctor;
 pub mod files;
+pub mod fill;
 pub mod finding;
 pub mod look;
 pub mod operate;
 pub mod pass;
 pub mod settings;
+pub mod size;
 pub mod step;

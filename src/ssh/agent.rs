@@ -15,7 +15,7 @@ use super::exec::{Exec, Input, Output};
 use super::program::{Program, Programs};
 use super::script::{self, Marker};
 use crate::host::call::client::Client;
-use crate::host::call::transport::Stream;
+use crate::host::call::stream::Stream;
 
 /// Where agents are kept, unless the state file says otherwise.
 pub const DIR: &str = "~/.cache/soll/agents";

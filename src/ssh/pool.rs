@@ -15,7 +15,7 @@ use super::error::{Phase, SshError};
 use super::program::Programs;
 use super::settings::{Accepted, Place, Settings};
 use crate::host::call::client::Client;
-use crate::host::call::transport::{Reconnect, Stream};
+use crate::host::call::stream::{Reconnect, Stream};
 use crate::host::wire::frame::Hello;
 use crate::host::wire::{HostError, Op, Reply};
 

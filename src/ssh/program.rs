@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::settings::Settings;
+use crate::host::disk::stamp::{Stamp, tick};
 use crate::host::release::contents;
-use crate::host::release::stamps::{Stamp, tick};
 use crate::model::ids::Digest;
 
 /// This program, whatever has become of its file since it was started.

@@ -8,6 +8,7 @@ mod fetch;
 
 mod agent;
 mod host;
+mod house;
 mod signatures;
 mod state_files;
 mod state_repo;

@@ -14,8 +14,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::host::call::pending::{Pending, lost};
 use crate::host::call::piece::Pieces;
-use crate::host::call::transport::{self, Outgoing, Reconnect, Stream};
-use crate::host::serve::session::lock;
+use crate::host::call::stream::{Reconnect, Stream};
+use crate::host::call::transport::{self, Outgoing};
+use crate::host::lock;
 use crate::host::wire::frame::{Frame, Hello, PIECE, PROTOCOL, WINDOW};
 use crate::host::wire::{Call, HostError, Op, Reply};
 use crate::model::ids::{Digest, Epoch};

@@ -4,4 +4,5 @@
 pub mod client;
 pub mod pending;
 pub mod piece;
+pub mod stream;
 pub mod transport;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::host::call::transport::Reconnect;
-use crate::host::serve::session::lock;
+use crate::host::call::stream::Reconnect;
+use crate::host::lock;
 use crate::host::wire::frame::{Frame, WINDOW};
 use crate::host::wire::{Answer, HostError, Reply};
 

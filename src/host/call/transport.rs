@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use crate::host::call::pending::Pending;
-use crate::host::serve::session::lock;
+use crate::host::call::stream::{Reconnect, Stream, put, read, send};
+use crate::host::lock;
 use crate::host::wire::HostError;
-use crate::host::wire::frame::{self, Frame};
+use crate::host::wire::frame::Frame;
 
 /// An agent that is asked every second and says nothing for so long is lost, whatever its connection says.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -23,25 +23,6 @@ const CROWDED: Duration = Duration::from_secs(60);
 const GREETING: Duration = Duration::from_secs(10);
 /// Between two attempts, at first and at last.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-
-/// The two directions of a connection.
-pub struct Stream {
-    output: Box<dyn AsyncRead + Unpin + Send>,
-    input: Box<dyn AsyncWrite + Unpin + Send>,
-}
-
-/// How to reach an agent that was reached before.
-pub trait Reconnect: Send + Sync {
-    /// Another stream to the agent of this session. `silent`: the old one did not end, it only carries nothing any more.
-    ///
-    /// # Errors
-    /// It cannot be had now; it may be later.
-    fn reconnect<'a>(&'a self, session: &'a str, silent: bool) -> BoxFuture<'a, Result<Stream, HostError>>;
-    /// Where the agent is, for people.
-    fn place(&self) -> String;
-    /// How long to try.
-    fn patience(&self) -> Duration;
-}
 
 /// What waits to be sent.
 pub(in crate::host) enum Outgoing {
@@ -233,51 +214,4 @@ async fn resume(stream: &mut Stream, pending: &Pending, packed: bool) -> Result<
         stream.send(frame, packed).await.map_err(broken)?;
     }
     Ok(())
-}
-
-impl Stream {
-    /// Of what an agent writes and what it reads.
-    pub fn new(
-        output: impl AsyncRead + Unpin + Send + 'static,
-        input: impl AsyncWrite + Unpin + Send + 'static,
-    ) -> Stream {
-        Stream { output: Box::new(output), input: Box::new(input) }
-    }
-
-    /// The next frame; `None` at a clean end. `heard` is called whenever something came.
-    pub(in crate::host) async fn read(&mut self, heard: &mut (dyn FnMut() + Send)) -> io::Result<Option<Frame>> {
-        read(&mut self.output, heard).await
-    }
-
-    async fn send(&mut self, frame: &Frame, packed: bool) -> io::Result<()> {
-        send(&mut self.input, frame, packed).await
-    }
-}
-
-async fn read(from: &mut (impl AsyncRead + Unpin), heard: &mut (dyn FnMut() + Send)) -> io::Result<Option<Frame>> {
-    let mut head = [0; 4];
-    match from.read_exact(&mut head).await {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        done => done.map(|_| ())?,
-    }
-    heard();
-    let mut body = vec![0; frame::length(head)?];
-    let mut have = 0;
-    while have < body.len() {
-        match from.read(&mut body[have..]).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            n => have += n,
-        }
-        heard();
-    }
-    Frame::decode(&body).map(Some)
-}
-
-async fn send(to: &mut (impl AsyncWrite + Unpin), frame: &Frame, packed: bool) -> io::Result<()> {
-    put(to, &if packed { frame.encode_packed()? } else { frame.encode()? }).await
-}
-
-async fn put(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    to.write_all(bytes).await?;
-    to.flush().await
 }

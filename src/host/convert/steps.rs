@@ -1,44 +1,14 @@
 //! One step of a conversion, forward and back. Each may be done a second time after a crash, either way.
 
-use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-use serde::{Deserialize, Serialize};
 
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at};
 use crate::host::disk::root::Root;
 use crate::host::wire::HostError;
-
-/// Paths are relative to ROOT.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// A directory that may be there; back: gone where it is empty.
-    Make { path: String },
-    /// Nothing is ever replaced.
-    Move { from: String, to: String },
-    /// A symbolic link where nothing is.
-    Link { path: String, text: String },
-    /// A link that named the old place.
-    Relink { path: String, was: String, text: String },
-    /// `current`, in one rename.
-    Current { text: String },
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Step::Make { path } => write!(f, "make the directory {path}"),
-            Step::Move { from, to } => write!(f, "move {from} to {to}"),
-            Step::Link { path, text } => write!(f, "link {path} -> {text}"),
-            Step::Relink { path, was, text } => write!(f, "the link {path} -> {was} leads to {text} instead"),
-            Step::Current { text } => write!(f, "link current -> {text}"),
-        }
-    }
-}
+use crate::host::wire::convert::Step;
 
 impl Step {
     /// Does it.

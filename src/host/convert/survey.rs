@@ -6,12 +6,13 @@ use std::path::{Component, Path};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use super::{Journal, Kind, Step, Survey, Surveyed};
+use super::Journal;
 use crate::host::disk::beneath::check;
 use crate::host::disk::root::{Root, list};
 use crate::host::release::link;
 use crate::host::release::observe::current;
 use crate::host::wire::HostError;
+use crate::host::wire::convert::{Kind, Step, Survey, Surveyed};
 use crate::model::ids::{ReleaseName, Sha};
 use crate::model::observed::Current;
 

@@ -5,7 +5,9 @@
 pub mod beneath;
 pub mod command;
 pub mod envfile;
+pub mod kept;
 pub mod lock;
 pub mod people;
 pub mod root;
+pub mod stamp;
 pub mod token;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -16,8 +16,9 @@ use serde::Deserialize;
 use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
 use crate::host::disk::beneath::at;
-use crate::host::release::contents::Kept;
-use crate::host::release::stamps::Stamp;
+use crate::host::disk::kept::Kept;
+use crate::host::disk::stamp::Stamp;
+use crate::host::lock;
 use crate::host::wire::HostError;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::{FORMAT, Leased, Record, Refusal};
@@ -59,7 +60,7 @@ impl Root {
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.memory)
     }
 
     /// Somebody else may have been here meanwhile.

@@ -8,8 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::host::disk::beneath::{Dir, at};
+use crate::host::disk::kept::Contents;
 use crate::host::disk::root::{Root, json};
-use crate::host::release::contents::{self, Contents};
+use crate::host::release::contents;
 use crate::host::wire::HostError;
 use crate::model::ids::{Digest, ReleaseName};
 use serde::{Deserialize, Serialize};

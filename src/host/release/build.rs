@@ -7,8 +7,8 @@ use std::thread;
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, Parent};
+use crate::host::disk::kept::canonical;
 use crate::host::release::blobs::{self, Blobs, Sought, Upload};
-use crate::host::release::contents::canonical;
 use crate::host::wire::HostError;
 use crate::model::ids::Digest;
 

@@ -6,49 +6,21 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
 
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::host::disk::beneath::at;
+use crate::host::disk::kept::{Contents, Kept, canonical};
 use crate::host::disk::root::{Root, compact_json, list};
-use crate::host::release::stamps::{Known, Looks, Stamp, tick};
+use crate::host::disk::stamp::{Stamp, tick};
+use crate::host::release::stamps::{Known, Looks};
 use crate::host::wire::HostError;
 use crate::model::desired::Shared;
 use crate::model::ids::{Digest, Hasher, ReleaseName};
 use crate::model::record::Refusal;
-
-/// The contents of one release, as they were last made sure of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contents {
-    pub manifest: Manifest,
-    /// The links to `shared/`; no part of the manifest.
-    #[serde(default)]
-    pub shared: Vec<Shared>,
-    /// What the application may write; no part of the manifest.
-    #[serde(default)]
-    pub mutable: Vec<String>,
-    /// Modes that are not the canonical ones: files that hooks made, adopted directories.
-    #[serde(default)]
-    pub modes: BTreeMap<String, u32>,
-}
-
-/// What is kept for a release, with the digest of its manifest: both take as long as looking at many files.
-#[derive(Debug)]
-pub struct Kept {
-    pub contents: Contents,
-    tree: OnceLock<Digest>,
-}
-
-impl Kept {
-    /// The digest of the manifest.
-    pub fn tree(&self) -> Digest {
-        *self.tree.get_or_init(|| self.contents.manifest.digest())
-    }
-}
 
 impl Contents {
     /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
@@ -98,7 +70,7 @@ impl Contents {
             return Ok(Some(kept));
         }
         let Some(contents) = Contents::load(root, name)? else { return Ok(None) };
-        let kept = Arc::new(Kept { contents, tree: OnceLock::new() });
+        let kept = Arc::new(Kept::new(contents));
         if let Some(looks) = looks {
             root.note_kept(name, looks, &kept);
         }
@@ -115,27 +87,11 @@ impl Contents {
         let bytes = compact_json(&format!("the manifest of {name}"), self)?;
         root.write(&file_name(name), &bytes)
     }
-
-    /// The mode that a path should have; `None` for links and for what is not there.
-    pub fn mode(&self, entry: &Entry) -> Option<u32> {
-        match entry.node {
-            Node::Link { .. } => None,
-            _ => Some(self.modes.get(&entry.path).copied().unwrap_or_else(|| canonical(&entry.node))),
-        }
-    }
 }
 
 /// Where the contents of a release are kept, below `.soll/`.
 pub fn file_name(name: &ReleaseName) -> String {
     format!("manifests/{name}.json")
-}
-
-/// The mode of a canonical tree (A8).
-pub fn canonical(node: &Node) -> u32 {
-    match node {
-        Node::File { executable: false, .. } => 0o644,
-        _ => 0o755,
-    }
 }
 
 /// The digest and the size of what a reader gives.

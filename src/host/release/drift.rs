@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::artifact::manifest::{Entry, Node};
+use crate::host::disk::kept::Contents;
 use crate::host::disk::root::{Root, json, now};
-use crate::host::release::contents::Contents;
 use crate::host::release::stamps::Known;
 use crate::host::wire::HostError;
 use crate::model::desired::Shared;

@@ -1,63 +1,18 @@
 //! What the files of a release looked like when their contents were last read: who looks again reads only what looks
-//! different now. Nobody changes a file, or puts another in its place, without changing its inode or its `ctime`, which no
-//! user can set. A cache: without it everything is read.
+//! different now. A cache: without it everything is read.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
-
-use rustix::fs::Stat;
-use serde::{Deserialize, Serialize};
 
 use crate::artifact::manifest::Manifest;
 use crate::host::disk::beneath::{Dir, Parent};
 use crate::host::disk::root::Root;
+use crate::host::disk::stamp::{Stamp, tick};
 use crate::model::ids::{Digest, ReleaseName};
 
-/// Where a file system counts whole seconds (or pairs of them).
-const COARSE: i64 = 2_500_000_000;
 /// What a file of stamps begins with.
 const MAGIC: &[u8; 8] = b"soll st1";
 const RECORD: usize = 24;
-
-/// One file as it looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    inode: u64,
-    /// Nanoseconds since 1970, both.
-    modified: i64,
-    changed: i64,
-}
-
-impl Stamp {
-    /// Of what was looked at, the link itself where it is one.
-    pub fn of(meta: &Metadata) -> Stamp {
-        Stamp {
-            inode: meta.ino(),
-            modified: moment(meta.mtime(), meta.mtime_nsec()),
-            changed: moment(meta.ctime(), meta.ctime_nsec()),
-        }
-    }
-
-    /// The same, as the directory says it.
-    fn seen(stat: &Stat) -> Stamp {
-        Stamp {
-            inode: stat.st_ino,
-            modified: moment(stat.st_mtime, stat.st_mtime_nsec as i64),
-            changed: moment(stat.st_ctime, stat.st_ctime_nsec as i64),
-        }
-    }
-
-    /// Whether it could have been changed after this moment ([`tick`]) and look the same.
-    pub fn is_racy(&self, taken: i64) -> bool {
-        let slack = if self.changed % 1_000_000_000 == 0 { COARSE } else { 0 };
-        self.changed >= taken.saturating_sub(slack)
-    }
-}
-
-fn moment(seconds: i64, nanos: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
-}
 
 /// What the files of a tree looked like before they were read, or after they were written, in the order of its manifest.
 pub struct Looks {
@@ -162,13 +117,6 @@ pub fn file_name(name: &ReleaseName) -> String {
     format!("manifests/{name}.stamps")
 }
 
-/// The clock that the kernel stamps files by, in nanoseconds since 1970. It stands still for some milliseconds: what changes
-/// within one of its ticks has the same stamp, and what changes after this moment has this one or a later one.
-pub fn tick() -> i64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    moment(now.tv_sec, now.tv_nsec as i64)
-}
-
 fn boot() -> Option<String> {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
@@ -177,16 +125,7 @@ fn boot() -> Option<String> {
 mod tests {
     use super::*;
     use crate::artifact::manifest::{Entry, Node};
-
-    #[test]
-    fn what_changed_in_the_tick_of_the_look_or_later_is_racy() {
-        let stamp = |changed| Stamp { inode: 1, modified: 0, changed };
-        let now = 5_000_000_123;
-        assert_eq!([now - 1, now, now + 1].map(|changed| stamp(changed).is_racy(now)), [false, true, true]);
-        // Whole seconds may be rounded ones.
-        let whole = 2_000_000_000;
-        assert_eq!([whole + COARSE, whole + COARSE + 1].map(|now| stamp(whole).is_racy(now)), [true, false]);
-    }
+    use crate::host::disk::stamp::COARSE;
 
     #[test]
     fn only_what_looks_the_same_and_is_old_enough_is_believed() {

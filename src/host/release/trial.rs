@@ -5,8 +5,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, check, is_dir};
 use crate::host::disk::command;
@@ -15,31 +13,10 @@ use crate::host::release::blobs::Blobs;
 use crate::host::release::build;
 use crate::host::release::hook;
 use crate::host::release::stage;
+use crate::host::wire::trial::Trial;
 use crate::host::wire::{HostError, Reply};
-use crate::model::desired::{Gate, Shared};
+use crate::model::desired::Shared;
 use crate::model::ids::Digest;
-use crate::model::record::Command;
-
-/// One move of a trial.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trial {
-    /// Builds the tree of the manifest that `Missing` or `Fetch` left from uploaded blobs and copies, and links it.
-    Build {
-        tree: Digest,
-        shared: Vec<Shared>,
-    },
-    Gate {
-        gate: Gate,
-        command: Option<Command>,
-    },
-    /// A command that only looks.
-    Run {
-        command: Command,
-    },
-    /// Throws everything away.
-    Drop,
-}
 
 /// The name in `.soll/staging/`; no release can be called so.
 const NAME: &str = ".trial";

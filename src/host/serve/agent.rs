@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::host::disk::root::Root;
+use crate::host::lock;
 use crate::host::release::siblings;
 use crate::host::serve::local::Nothing;
 use crate::host::serve::ops::{Prober, perform};
 use crate::host::serve::reattach::ResumeListener;
-use crate::host::serve::session::{Session, lock};
+use crate::host::serve::session::Session;
 use crate::host::serve::worker::{Job, Task, Worker, bug};
 use crate::host::wire::frame::{Frame, Hello, PROTOCOL};
 use crate::host::wire::{Call, HostError, Op, Reply};

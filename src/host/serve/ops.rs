@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::host::convert;
 use crate::host::disk::command;
+use crate::host::disk::kept::Contents;
 use crate::host::disk::root::{Root, now};
 use crate::host::examine;
 use crate::host::provision;
-use crate::host::release::contents::Contents;
 use crate::host::release::fetch;
 use crate::host::release::hook::{self, directory};
 use crate::host::release::link;
@@ -91,7 +91,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Trial { trial, .. } => trial::perform(root, &trial),
         Op::Survey(ask) => Ok(Reply::Surveyed(Box::new(convert::survey(root, &ask)?))),
         Op::Convert { convert: what, .. } => convert::perform(root, &what),
-        Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what)?))),
+        Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what, convert::guard(root).err())?))),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),
         Op::Cancel { by } => managed_note(root, |record| {

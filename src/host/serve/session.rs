@@ -6,10 +6,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::host::disk::root::Root;
+use crate::host::lock;
 use crate::host::release::stage::Feed;
 use crate::host::serve::ops::Prober;
 use crate::host::wire::frame::{Frame, WINDOW};
@@ -339,9 +340,4 @@ impl Drop for Pieces {
     fn drop(&mut self) {
         lock(&self.session.uploads).remove(&self.call);
     }
-}
-
-/// A worker that panicked left no half-written value behind: what these locks guard is replaced whole.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

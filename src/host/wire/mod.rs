@@ -1,8 +1,12 @@
 //! The typed operations of one host; [`reply`]: what they give. The same operations serve this machine and,
 //! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
 
+pub mod convert;
+pub mod examine;
 pub mod frame;
+pub mod provision;
 mod reply;
+pub mod trial;
 
 use std::time::Duration;
 
@@ -10,10 +14,10 @@ pub use reply::{Answer, CommandResult, Exit, GateResult, HostError, Reply};
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::delta::Listing;
-use crate::host::convert::{Convert, Survey};
-use crate::host::examine::Examine;
-use crate::host::provision::Provision;
-use crate::host::release::trial::Trial;
+use crate::host::wire::convert::{Convert, Survey};
+use crate::host::wire::examine::Examine;
+use crate::host::wire::provision::Provision;
+use crate::host::wire::trial::Trial;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::record::{Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped};

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::manifest::Manifest;
-use crate::host::convert::Surveyed;
-use crate::host::examine::Examined;
-use crate::host::provision::Provisioned;
+use crate::host::wire::convert::Surveyed;
+use crate::host::wire::examine::Examined;
+use crate::host::wire::provision::Provisioned;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::observed::{Attempt, DriftReport, HostState};
 use crate::model::record::{Holder, Refusal};

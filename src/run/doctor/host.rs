@@ -4,12 +4,12 @@ use jiff::Timestamp;
 
 use super::sudo::{Answer, ask, parse};
 use super::{SKEW, TOO_MUCH, commands};
-use crate::host::examine::{Examine, Examined, Found, Nginx, keyed};
+use crate::host::wire::examine::{Examine, Examined, Found, Nginx, keyed};
 use crate::model::desired::{Environment, Target};
 use crate::model::observed::Current;
 use crate::run::controller::Controller;
 use crate::run::finding::Findings;
-use crate::run::step::executor::bytes;
+use crate::run::size::bytes;
 
 /// The host's clock against ours: what is certain after the way there and back is taken off.
 pub fn clock(findings: &mut Findings, before: Timestamp, seen: &Examined, after: Timestamp) {

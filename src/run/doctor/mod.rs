@@ -12,16 +12,16 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use crate::host::disk::token::token;
-use crate::host::examine::{Examine, Examined};
+use crate::host::wire::examine::{Examine, Examined};
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::calls::{Call, calls};
 use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
 use crate::model::ids::EnvName;
 use crate::model::template::fill;
 use crate::run::controller::{Controller, Snapshot};
+use crate::run::fill::values;
 use crate::run::finding::Findings;
 use crate::run::look::reach::{self, ask};
-use crate::run::step::task::values;
 use crate::ssh::settings::Accepted;
 
 pub use controller::{controller, secrets};

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt};
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
-use crate::model::ids::{EnvName, Sha};
+use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::observed::{
     Approval, ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
 };
@@ -21,7 +21,6 @@ use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::look::published::{Published, merge};
 use crate::run::look::reach::ask;
 use crate::run::look::sample::attempt;
-use crate::run::pass::hold::Left;
 use crate::state_repo::AppRepo;
 
 /// So many environments are looked at at once.
@@ -35,6 +34,9 @@ pub struct Look {
     /// Make the drift scan anew where it is older than the environment's `drift_every`.
     pub drift: bool,
 }
+
+/// What the hosts of an environment were like when a run gave them back.
+pub type Left = BTreeMap<HostName, HostState>;
 
 /// Observes these environments and those that they are promoted from.
 pub async fn observe(

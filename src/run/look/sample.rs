@@ -10,8 +10,8 @@ use crate::model::desired::{Check, Environment, From, OnFailure, Probe, Target};
 use crate::model::observed::{Attempt, HostObserved, HostState, Observed, Verdict};
 use crate::plan::intent::sha_of;
 use crate::run::controller::{Controller, now};
+use crate::run::fill::{command, fill_probe, values};
 use crate::run::look::reach::ask;
-use crate::run::step::task::{command, fill_probe, values};
 
 /// Asks every check once and lets the hosts count the answer. `None`: there was no evidence either way.
 pub async fn sample(controller: &Arc<Controller>, env: &Environment, observed: &Observed) -> Option<bool> {

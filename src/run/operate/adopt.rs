@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::convert::{Convert, Kind, Survey, Surveyed};
+use crate::host::wire::convert::{Convert, Kind, Survey, Surveyed};
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::ids::Epoch;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::artifact::delta::Listing;
-use crate::host::examine::Examined;
-use crate::host::release::trial::Trial;
+use crate::host::wire::examine::Examined;
+use crate::host::wire::trial::Trial;
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, FetchFrom, GateTest, Phase, Target};
 use crate::model::ids::{Digest, Epoch, Sha};
@@ -16,12 +16,12 @@ use crate::model::record::Migration;
 use crate::plan::forward::migration_key;
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::doctor;
+use crate::run::fill::command;
 use crate::run::finding::Findings;
 use crate::run::look::observe::{Look, observe};
 use crate::run::pass::hold::next_epoch;
-use crate::run::step::executor::bytes;
+use crate::run::size::bytes;
 use crate::run::step::site::{Site, Wish};
-use crate::run::step::task::command;
 use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
 
 /// A trial that hears no controller for so long is given up by the host.

@@ -1,32 +1,12 @@
 //! Reads ahead: brings the bundle of a commit that is new here while the hosts are still being reached, for the one takes as
 //! long as the other. A guess that decides nothing: who needs the bundle asks for it all the same, and hears what is wrong.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
-use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::desired::{Environment, FetchFrom, ReleaseRef};
 use crate::model::ids::Digest;
 use crate::run::look::observe::source;
 use crate::run::pass::reconcile::Pass;
-
-/// Bundles at once.
-const WIDTH: usize = 2;
-
-/// What was read ahead, or is being.
-pub struct Ahead {
-    /// The addresses that were tried, digested: they may hold secrets. None is tried twice.
-    tried: Mutex<HashSet<Digest>>,
-    turns: Semaphore,
-}
-
-impl Default for Ahead {
-    fn default() -> Self {
-        Ahead { tried: Mutex::default(), turns: Semaphore::new(WIDTH) }
-    }
-}
 
 impl Pass {
     /// Begins to, where the history says that this environment is about to get something new. It ends with the pass: what
@@ -41,12 +21,11 @@ impl Pass {
         let source = source(env, sha, self.snapshot.base.as_deref()).ok()?;
         let (controller, environment) = (self.controller.clone(), env.name.clone());
         let address = Digest::of(source.url.address().as_bytes());
-        if !controller.ahead.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(address) {
+        if !controller.ahead.is_untried(address) {
             return None;
         }
         Some(AbortOnDropHandle::new(tokio::spawn(async move {
-            // Never closed.
-            let _turn = controller.ahead.turns.acquire().await;
+            let _turn = controller.ahead.turn().await;
             if let Err(error) = controller.artifacts.ensure(&source, None, &|_| ()).await {
                 tracing::debug!(%environment, %error, "the bundle could not be fetched ahead");
             }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::model::ids::{Digest, EnvName};
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::look::observe::Left;
 use crate::run::look::track;
-use crate::run::pass::hold::Left;
 use crate::run::pass::lane::{CALM, Lane, waits};
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
@@ -176,7 +176,7 @@ impl<R: Report> Daemon<R> {
         let commit = snapshot.commit.short();
         let environments = &snapshot.desired.environments;
         for name in environments.keys() {
-            self.lanes.entry(name.clone()).or_insert_with(Lane::new).due = Instant::now();
+            self.lanes.entry(name.clone()).or_default().due = Instant::now();
         }
         for (name, lane) in self.lanes.iter().filter(|(_, lane)| lane.busy) {
             if environments.get(name).map(Digest::of_json) != Some(lane.desired) {

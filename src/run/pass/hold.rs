@@ -14,13 +14,10 @@ use crate::model::ids::{EnvName, Epoch, HostName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::model::record::Refusal;
 use crate::run::controller::now;
-use crate::run::look::observe::question;
+use crate::run::look::observe::{Left, question};
 use crate::run::pass::reconcile::{Pass, PassError};
 use crate::run::step::site::Site;
 use crate::run::step::world::World;
-
-/// What the hosts of an environment were like when a run gave them back.
-pub type Left = BTreeMap<HostName, HostState>;
 
 impl Pass {
     /// Takes every root that can be reached, waiting for other holders as long as the patience goes; `accepts`: to act on

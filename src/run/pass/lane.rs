@@ -33,13 +33,15 @@ pub struct Lane {
     pub desired: Digest,
 }
 
-impl Lane {
+impl Default for Lane {
     /// A lane that is due now.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let (wish, desired) = (Arc::default(), Digest::of_json(&None::<()>));
         Lane { due: Instant::now(), sampled: None, wish, busy: false, desired }
     }
+}
 
+impl Lane {
     /// Whether this pass asks for health.
     pub fn wants_sample(&self, env: &Environment) -> bool {
         self.sampled.is_none_or(|last| last.elapsed() >= env.health.every)

@@ -4,7 +4,7 @@ use crate::journal::RunResult;
 use crate::model::ids::{HostName, RunId};
 use crate::model::record::Holder;
 use crate::plan::{Code, EnvPlan};
-use crate::run::pass::hold::Left;
+use crate::run::look::observe::Left;
 
 /// How a pass ended.
 #[derive(Debug, Clone)]

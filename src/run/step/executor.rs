@@ -12,6 +12,7 @@ use crate::model::observed::Attempt;
 use crate::model::record::{Confirmed, Migration, Probation, QuarantineKey, Refusal, Release};
 use crate::plan::intent::{links_digest, present_files, quarantine_key};
 use crate::plan::{Action, Place, Step};
+use crate::run::size::bytes;
 use crate::run::step::judge;
 use crate::run::step::task::{Located, Task};
 use crate::run::step::transfer;
@@ -359,16 +360,6 @@ fn pruned(removed: &[ReleaseName], kept: &[ReleaseName]) -> String {
         (false, true) => format!("removed {}", names(removed)),
         (true, false) => format!("kept, a process uses them: {}", names(kept)),
         (false, false) => format!("removed {}; kept, a process uses them: {}", names(removed), names(kept)),
-    }
-}
-
-/// `1.5 MB`, for people.
-pub fn bytes(n: u64) -> String {
-    match n {
-        0..1_000 => format!("{n} B"),
-        1_000..1_000_000 => format!("{:.1} kB", n as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", n as f64 / 1e6),
-        _ => format!("{:.1} GB", n as f64 / 1e9),
     }
 }
 

@@ -7,8 +7,9 @@ use crate::host::wire::{HostError, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{Check, From, Probe, Target};
 use crate::model::observed::{Attempt, Verdict};
+use crate::run::fill::fill_probe;
 use crate::run::step::executor::{Executor, StepResult, StepTrouble};
-use crate::run::step::task::{Located, fill_probe};
+use crate::run::step::task::Located;
 use crate::run::step::world::World;
 
 /// Runs `check` with up to `attempts` attempts.

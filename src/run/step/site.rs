@@ -24,7 +24,7 @@ use crate::run::commit;
 use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::look::observe::source;
 use crate::run::look::reach;
-use crate::run::step::executor::bytes;
+use crate::run::size::bytes;
 use crate::run::step::parcel::{Parcel, Plain, Sending};
 use crate::run::step::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
 use crate::ssh::endpoint::Endpoint;

@@ -7,7 +7,8 @@ use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::Target;
 use crate::model::ids::Digest;
 use crate::model::record::Release;
-use crate::run::step::executor::{Executor, StepResult, StepTrouble, bytes, unexpected};
+use crate::run::size::bytes;
+use crate::run::step::executor::{Executor, StepResult, StepTrouble, unexpected};
 use crate::run::step::world::{Artifact, Bundle, Tree, Trouble, World};
 
 /// An upload is taken up again so often; whoever is interrupted more often needs another network.

@@ -5,8 +5,9 @@ use crate::host::wire::{HostError, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{From, Metric, MetricSource, Target, Watch};
 use crate::model::observed::{Attempt, Verdict};
+use crate::run::fill::fill_source;
 use crate::run::step::executor::{Executor, StepResult, StepTrouble};
-use crate::run::step::task::{Located, fill_source};
+use crate::run::step::task::Located;
 use crate::run::step::world::World;
 
 /// Watches one host.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rustix::process::{Pid, Signal};
 use soll::host::call::client::Client;
-use soll::host::call::transport::{Reconnect, Stream};
+use soll::host::call::stream::{Reconnect, Stream};
 use soll::host::wire::HostError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::process::{Child, Command};

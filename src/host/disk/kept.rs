@@ -1,0 +1,62 @@
+//! What is kept of a release below `.soll/manifests/`: its contents, as they were last made sure of. A form, no deed.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::manifest::{Entry, Manifest, Node};
+use crate::model::desired::Shared;
+use crate::model::ids::Digest;
+
+/// The contents of one release, as they were last made sure of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    pub manifest: Manifest,
+    /// The links to `shared/`; no part of the manifest.
+    #[serde(default)]
+    pub shared: Vec<Shared>,
+    /// What the application may write; no part of the manifest.
+    #[serde(default)]
+    pub mutable: Vec<String>,
+    /// Modes that are not the canonical ones: files that hooks made, adopted directories.
+    #[serde(default)]
+    pub modes: BTreeMap<String, u32>,
+}
+
+/// What is kept for a release, with the digest of its manifest: both take as long as looking at many files.
+#[derive(Debug)]
+pub struct Kept {
+    pub contents: Contents,
+    tree: OnceLock<Digest>,
+}
+
+impl Kept {
+    /// Of these contents.
+    pub fn new(contents: Contents) -> Kept {
+        Kept { contents, tree: OnceLock::new() }
+    }
+
+    /// The digest of the manifest.
+    pub fn tree(&self) -> Digest {
+        *self.tree.get_or_init(|| self.contents.manifest.digest())
+    }
+}
+
+impl Contents {
+    /// The mode that a path should have; `None` for links and for what is not there.
+    pub fn mode(&self, entry: &Entry) -> Option<u32> {
+        match entry.node {
+            Node::Link { .. } => None,
+            _ => Some(self.modes.get(&entry.path).copied().unwrap_or_else(|| canonical(&entry.node))),
+        }
+    }
+}
+
+/// The mode of a canonical tree (A8).
+pub fn canonical(node: &Node) -> u32 {
+    match node {
+        Node::File { executable: false, .. } => 0o644,
+        _ => 0o755,
+    }
+}

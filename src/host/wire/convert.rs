@@ -1,0 +1,102 @@
+//! The conversion of a plain checkout into a root with releases: what is asked about it, what is answered, and its steps.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::Shared;
+use crate::model::ids::{Epoch, ReleaseName, Sha};
+use crate::model::observed::Current;
+
+/// What a look at a root asks, and what its conversion goes by.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Survey {
+    /// Those of the environment, and those that a person added.
+    pub shared: Vec<Shared>,
+    pub mutable: Vec<String>,
+    /// Data that may go with the release, by a person's word.
+    pub leave: Vec<String>,
+    /// Leave a link at every place that something was moved from.
+    pub keep_links: bool,
+    /// `YYYYMMDD_HHMMSS`, for the name of the release.
+    pub time: String,
+}
+
+/// What kind of root it is, and what would be done about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Surveyed {
+    pub kind: Kind,
+    pub current: Current,
+    /// What lies in `releases/`, and whether its name can be one.
+    pub releases: Vec<(String, bool)>,
+    /// The commit that is checked out.
+    pub head: Option<Sha>,
+    /// Data that no shared path covers, and why it is thought to be data.
+    pub uncovered: Vec<(String, String)>,
+    /// What every build makes anew.
+    pub rebuilt: Vec<String>,
+    /// Files that Git knows, and that were edited here.
+    pub edited: Vec<String>,
+    /// Shared files that are nowhere.
+    pub missing: Vec<String>,
+    /// What a conversion cannot do, each with the next move.
+    pub refused: Vec<(String, String)>,
+    pub name: ReleaseName,
+    pub steps: Vec<Step>,
+    /// The highest that ever acted here.
+    pub epoch: Epoch,
+}
+
+/// The kinds of roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Nothing to take over.
+    Empty,
+    /// `releases/` and `current`: taken over as it is.
+    Releases,
+    /// Files directly in ROOT.
+    Checkout,
+    /// A conversion was begun and not finished.
+    Converting,
+    /// An undo was begun and not finished.
+    Undoing,
+}
+
+/// One move of a conversion.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Convert {
+    /// Begins, or goes on with what was begun.
+    Do(Survey),
+    /// Back to how it was.
+    Undo,
+}
+
+/// Paths are relative to ROOT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// A directory that may be there; back: gone where it is empty.
+    Make { path: String },
+    /// Nothing is ever replaced.
+    Move { from: String, to: String },
+    /// A symbolic link where nothing is.
+    Link { path: String, text: String },
+    /// A link that named the old place.
+    Relink { path: String, was: String, text: String },
+    /// `current`, in one rename.
+    Current { text: String },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Make { path } => write!(f, "make the directory {path}"),
+            Step::Move { from, to } => write!(f, "move {from} to {to}"),
+            Step::Link { path, text } => write!(f, "link {path} -> {text}"),
+            Step::Relink { path, was, text } => write!(f, "the link {path} -> {was} leads to {text} instead"),
+            Step::Current { text } => write!(f, "link current -> {text}"),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A release that is only tried, move by move.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::{Gate, Shared};
+use crate::model::ids::Digest;
+use crate::model::record::Command;
+
+/// One move of a trial.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trial {
+    /// Builds the tree of the manifest that `Missing` or `Fetch` left from uploaded blobs and copies, and links it.
+    Build {
+        tree: Digest,
+        shared: Vec<Shared>,
+    },
+    Gate {
+        gate: Gate,
+        command: Option<Command>,
+    },
+    /// A command that only looks.
+    Run {
+        command: Command,
+    },
+    /// Throws everything away.
+    Drop,
+}

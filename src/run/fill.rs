@@ -1,0 +1,76 @@
+//! Templates of an environment, filled for one of its hosts: commands, checks, figures.
+
+use crate::model::desired::{Environment, MetricSource, Probe, Target};
+use crate::model::ids::{ReleaseName, Sha};
+use crate::model::record::Command;
+use crate::model::template::{Values, fill};
+
+/// The values that URLs and commands of an environment may name.
+pub fn values(env: &Environment, target: &Target, release: Option<&ReleaseName>, sha: Option<&Sha>) -> Values {
+    let mut values: Values = env.variables.clone();
+    let mut set = |name: &str, value: &str| values.insert(name.to_owned(), value.to_owned());
+    set("env", env.name.as_str());
+    set("host", target.name.as_str());
+    set("root", &target.root);
+    set("release", release.map_or("", |r| r.as_str()));
+    set("sha", sha.map_or("", |s| s.as_str()));
+    set("sha8", sha.map_or("", |s| s.short()));
+    values
+}
+
+/// A configured command of an environment, filled for one release.
+pub fn command(
+    env: &Environment,
+    target: &Target,
+    (release, sha): (Option<&ReleaseName>, Option<&Sha>),
+    name: &str,
+    run: &str,
+    timeout: std::time::Duration,
+) -> Command {
+    let values = values(env, target, release, sha);
+    let text = |key: &str| values.get(key).cloned().unwrap_or_default();
+    let own = [
+        ("SOLL_ENV", text("env")),
+        ("SOLL_SHA", text("sha")),
+        ("SOLL_RELEASE", text("release")),
+        ("SOLL_ROOT", text("root")),
+        ("SOLL_HOST", text("host")),
+    ];
+    let variables = env.variables.iter().map(|(key, value)| (format!("SOLL_VAR_{key}"), value.clone()));
+    let vars = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).collect();
+    let hides = env.env_file().map(|file| format!("{}/shared/{}", target.root, file.from)).into_iter().collect();
+    Command { name: name.to_owned(), run: fill(run, &values), env: vars, timeout, hides }
+}
+
+/// A check's question with its templates filled.
+pub fn fill_probe(probe: &Probe, values: &Values) -> Probe {
+    let mut probe = probe.clone();
+    match &mut probe {
+        Probe::Http { url, body, .. } => {
+            *url = fill(url, values);
+            *body = body.as_ref().map(|b| fill(b, values));
+        }
+        Probe::Tcp { address } | Probe::Tls { address, .. } => *address = fill(address, values),
+        Probe::Run { command } => *command = fill(command, values),
+        Probe::Systemd { unit } => *unit = fill(unit, values),
+        Probe::Assets { manifest, base_url } => {
+            *manifest = fill(manifest, values);
+            *base_url = fill(base_url, values);
+        }
+    }
+    probe
+}
+
+/// A metric's source with its templates filled.
+pub fn fill_source(source: &MetricSource, values: &Values) -> MetricSource {
+    let mut source = source.clone();
+    match &mut source {
+        MetricSource::Http { url, .. } => *url = fill(url, values),
+        MetricSource::Run { command } => *command = fill(command, values),
+        MetricSource::Prometheus { url, query, .. } => {
+            *url = fill(url, values);
+            *query = fill(query, values);
+        }
+    }
+    source
+}
