@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::desired::{DriftPolicy, Environment, Phase};
+use crate::model::desired::{DriftPolicy, Environment, Phase, digests};
 use crate::model::ids::{Digest, ReleaseName, Sha};
 use crate::model::observed::{Current, HostState};
 use crate::model::record::{QuarantineKey, Record};
@@ -72,7 +72,7 @@ pub fn quarantine_key(env: &Environment, state: &HostState, sha: &Sha, bundle: O
         sha: sha.clone(),
         bundle,
         config: env.config_digest(),
-        files: Digest::of_json(&present_files(state)),
+        files: digests::files(&present_files(state)),
     }
 }
 
@@ -86,7 +86,7 @@ pub fn is_failed(env: &Environment, state: &HostState, release: &ReleaseName) ->
 
 /// The digest of the links that a release of this environment carries.
 pub fn links_digest(env: &Environment) -> Digest {
-    Digest::of_json(&env.shared)
+    digests::links(&env.shared)
 }
 
 /// Decides for one host.

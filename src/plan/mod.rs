@@ -10,6 +10,7 @@ use crate::model::ids::{AppName, Digest, EnvName, HostName, ReleaseName, Sha};
 use crate::model::observed::{Current, Drift};
 
 pub mod back;
+mod fingerprint;
 pub mod forward;
 pub mod graph;
 pub mod intent;

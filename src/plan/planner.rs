@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::fingerprint::fingerprint;
 use super::forward::{Host, forward};
 use super::intent::{Intent, intent, present_files};
 use super::policy::{Case, aside, blockers, left_behind};
@@ -220,19 +221,8 @@ fn binding(env: &Environment, sha: Option<&Sha>, seen: &EnvObserved, steps: &[su
     Digest::of_json(&(&env.name, from, sha, env.config_digest(), files, irreversible))
 }
 
-fn fingerprint(env: &Environment, seen: &EnvObserved) -> Digest {
-    let hosts: Vec<_> = states(seen)
-        .map(|(name, state)| {
-            let record = &state.record;
-            let probation = record.probation.as_ref().map(|p| &p.release);
-            let releases: BTreeSet<_> = state.releases.iter().collect();
-            (name, &state.current, record.confirmed.as_ref().map(|c| &c.release), probation, releases)
-        })
-        .collect();
-    Digest::of_json(&(env, &seen.resolved, hosts))
-}
-
-fn states(seen: &EnvObserved) -> impl Iterator<Item = (&HostName, &HostState)> {
+/// Every host that was seen.
+pub(super) fn states(seen: &EnvObserved) -> impl Iterator<Item = (&HostName, &HostState)> {
     reached(&seen.hosts)
 }
 

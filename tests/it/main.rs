@@ -5,6 +5,7 @@ mod adopt;
 mod archives;
 mod demo;
 mod fetch;
+mod formats;
 
 mod agent;
 mod host;

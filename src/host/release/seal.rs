@@ -10,7 +10,7 @@ use crate::host::disk::root::Root;
 use crate::host::release::drift::{self, Depth, leads_home};
 use crate::host::release::stamps::{Known, Stamps};
 use crate::host::wire::{HostError, Reply};
-use crate::model::desired::Shared;
+use crate::model::desired::{Shared, digests};
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::{Refusal, Release};
 
@@ -37,7 +37,7 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     let tree = contents.manifest.digest();
     Stamps::durable(looks, tree).save(root, name);
     fault!("host.seal.before-manifest");
-    finish(root, name, (&contents, tree), Digest::of_json(&shared), || fault!("host.seal.after-manifest"))?;
+    finish(root, name, (&contents, tree), digests::links(shared), || fault!("host.seal.after-manifest"))?;
     fault!("host.seal.after-record");
     // Just looked at: the next pass need not do it again.
     drift::note(root, name, Vec::new());
@@ -87,7 +87,7 @@ pub fn adopt(
         [path.clone(), format!("{path}/**")]
     }));
     let tree = contents.manifest.digest();
-    finish(root, name, (&contents, tree), Digest::of_json(&shared), || fault!("host.adopt.after-manifest"))?;
+    finish(root, name, (&contents, tree), digests::links(shared), || fault!("host.adopt.after-manifest"))?;
     fault!("host.adopt.after-record");
     Ok(Reply::Sealed { tree })
 }

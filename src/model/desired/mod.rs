@@ -5,6 +5,7 @@
 mod bundle;
 mod commands;
 pub mod diagnose;
+pub mod digests;
 pub mod edit;
 pub mod fields;
 pub mod formats;
@@ -36,7 +37,7 @@ pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
 pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};
 pub use self::strategy::{Batch, Strategy};
 pub use self::window::{Weekday, Window, WindowKind};
-use super::ids::{AppName, Digest, EnvName, HostName, Sha};
+use super::ids::{AppName, EnvName, HostName, Sha};
 
 /// Everything that one commit of the state repository asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -215,19 +216,6 @@ pub struct Emergency {
 }
 
 impl Environment {
-    /// The digest over what a verdict about a release depends on: recipe, gates, hooks, shared paths, health, variables (law 4).
-    pub fn config_digest(&self) -> Digest {
-        Digest::of_json(&(
-            (&self.recipe, &self.gates, &self.hooks, &self.shared, &self.mutable),
-            (&self.required_env, &self.variables, &self.health, &self.watch),
-        ))
-    }
-
-    /// The digest over what a running release was made with beside its SHA: a difference is a change at the same SHA (A10).
-    pub fn inputs_digest(&self) -> Digest {
-        Digest::of_json(&(&self.variables, &self.shared))
-    }
-
     /// The hooks of one phase, in their order.
     pub fn hooks_of(&self, phase: Phase) -> impl Iterator<Item = &Hook> {
         self.hooks.iter().filter(move |hook| hook.phase == phase)

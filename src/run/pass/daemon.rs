@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::model::ids::{Digest, EnvName};
+use crate::model::desired::Environment;
+use crate::model::ids::EnvName;
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
@@ -179,7 +180,7 @@ impl<R: Report> Daemon<R> {
             self.lanes.entry(name.clone()).or_default().due = Instant::now();
         }
         for (name, lane) in self.lanes.iter().filter(|(_, lane)| lane.busy) {
-            if environments.get(name).map(Digest::of_json) != Some(lane.desired) {
+            if environments.get(name).map(Environment::digest) != Some(lane.desired) {
                 lane.wish.say(Interruption::Superseded(commit.clone()));
             }
         }
@@ -209,7 +210,7 @@ impl<R: Report> Daemon<R> {
             }
             lane.busy = true;
             lane.wish = Arc::default();
-            lane.desired = Digest::of_json(env);
+            lane.desired = env.digest();
             let pass = Pass {
                 controller: self.controller.clone(),
                 snapshot: snapshot.clone(),

@@ -36,7 +36,7 @@ pub struct Lane {
 impl Default for Lane {
     /// A lane that is due now.
     fn default() -> Self {
-        let (wish, desired) = (Arc::default(), Digest::of_json(&None::<()>));
+        let (wish, desired) = (Arc::default(), Digest::of(b"null"));
         Lane { due: Instant::now(), sampled: None, wish, busy: false, desired }
     }
 }
@@ -105,6 +105,6 @@ impl Lane {
 /// A wait, perhaps of an earlier life of this daemon, that still holds for the same desired state.
 pub fn waits(controller: &Controller, env: &Environment) -> Option<Outcome> {
     let backoff = controller.store.backoff(&env.name).ok().flatten()?;
-    let holds = backoff.holds(&Digest::of_json(env), now());
+    let holds = backoff.holds(&env.digest(), now());
     holds.then_some(Outcome::Waiting { until: backoff.next_at, reason: backoff.reason })
 }

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
-use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target};
+use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target, digests};
 use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::Attempt;
 use crate::model::record::{Confirmed, Migration, Probation, QuarantineKey, Refusal, Release};
@@ -286,7 +286,7 @@ impl<W: World> Executor<W> {
                 sha: sha.clone(),
                 bundle,
                 config: env.config_digest(),
-                files: crate::model::ids::Digest::of_json(&std::collections::BTreeMap::<String, String>::new()),
+                files: digests::files(&std::collections::BTreeMap::new()),
             },
         }
     }
