@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{CliError, Result};
-use crate::host::wire::Secret;
+use super::{CliError, Result, process};
 use crate::model::ids::{EnvName, HostName};
 use crate::run::controller::{Controller, Snapshot};
+use crate::run::secrets;
 use crate::run::settings::{ConfigFile, Settings};
 use crate::state_repo::{Author, GitSettings};
 
@@ -107,7 +107,7 @@ impl Global {
         let state_dir = self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?;
         let ssh = crate::ssh::settings::Settings {
             key: git.ssh_key.clone(),
-            passphrase: std::env::var("SOLL_SSH_PASSPHRASE").ok().filter(|text| !text.is_empty()).map(Secret::new),
+            passphrase: process::taken(process::PASSPHRASE).filter(|given| !given.expose().is_empty()),
             known_hosts: git.known_hosts.clone(),
             config: git.ssh_config.clone(),
             agents: file.agents.into_iter().chain(agents).collect(),
@@ -124,7 +124,11 @@ impl Global {
             ssh,
             allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),
             signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
-            secrets_dir: path("SOLL_SECRETS_DIR", file.secrets_dir),
+            secrets: secrets::Store {
+                given: process::secrets(),
+                dir: path("SOLL_SECRETS_DIR", file.secrets_dir),
+                rules: file.secrets.into_iter().map(|(name, rule)| (name.0, rule)).collect(),
+            },
             poll,
             push: text("SOLL_PUSH", None).map_or(file.push.unwrap_or(false), |v| v == "1" || v == "true"),
             author,

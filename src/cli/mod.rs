@@ -24,6 +24,7 @@ mod operate;
 mod out;
 mod plan;
 mod preflight;
+mod process;
 mod progress;
 mod provision;
 mod screen;
@@ -160,6 +161,7 @@ fn keep_small() {}
 /// Runs the program.
 pub fn main() -> ExitCode {
     keep_small();
+    process::close();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -1,6 +1,5 @@
 //! `soll plan`: what would be done. Changes nothing and runs no configured command.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use super::global::{Global, Output, blocking, names};
 use super::{CliError, Result, out};
 use crate::model::ids::EnvName;
 use crate::model::observed::Observed;
+use crate::plan::policy::Secrets;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, Context, PlanVerdict};
 use crate::run::controller::{Controller, Snapshot, now};
@@ -113,9 +113,9 @@ pub fn make(
     observed: &Observed,
     secrets: bool,
 ) -> plan::Plan {
-    let known: Option<BTreeSet<String>> = secrets.then(|| controller.settings.secret_names());
+    let known = controller.settings.secrets.known();
     let commit = snapshot.commit.to_string();
-    let context = Context { commit: &commit, now: now(), secrets: known.as_ref() };
+    let context = Context { commit: &commit, now: now(), secrets: secrets.then_some(&known as &dyn Secrets) };
     let mut plan = plan::plan(&snapshot.desired, observed, names, &context);
     for env in plan.environments.iter_mut().filter(|env| env.has_changes()) {
         let estimates = controller.store.estimates(&env.name).unwrap_or_default();

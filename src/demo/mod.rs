@@ -110,7 +110,7 @@ fn settings(world: &World) -> Settings {
         ssh: crate::ssh::settings::Settings::default(),
         allowed_signers: None,
         signing_key: None,
-        secrets_dir: None,
+        secrets: Default::default(),
         poll: POLL,
         push: false,
         author: None,

@@ -8,5 +8,6 @@ mod digest;
 pub mod ids;
 pub mod mask;
 pub mod observed;
+pub mod origin;
 pub mod record;
 pub mod template;

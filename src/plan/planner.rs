@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::fingerprint::fingerprint;
 use super::forward::{Host, forward};
 use super::intent::{Intent, intent, present_files};
-use super::policy::{Case, aside, blockers, left_behind};
+use super::policy::{Case, Secrets, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
 use crate::model::ids::{Digest, EnvName, HostName, Sha};
@@ -20,8 +20,8 @@ use crate::model::record::Migration;
 pub struct Context<'a> {
     pub commit: &'a str,
     pub now: Timestamp,
-    /// The names of the controller's secrets; `None`: not known here (a plan from a published observation).
-    pub secrets: Option<&'a BTreeSet<String>>,
+    /// The controller's secrets; `None`: not known here (a plan from a published observation).
+    pub secrets: Option<&'a dyn Secrets>,
 }
 
 /// Plans the environments in `names`, in their order.

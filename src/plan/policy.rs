@@ -10,10 +10,11 @@ use super::planner::elsewhere;
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
 use crate::model::address::redacted;
-use crate::model::desired::{Environment, Grade, Match, MetricSource, Phase, Probe, Promote, Target};
+use crate::model::desired::{Environment, Grade, Match, Phase, Promote, Target};
 use crate::model::ids::{Digest, EnvName, HostName, Sha};
 use crate::model::observed::{EnvObserved, Fact, HostObserved, HostState, Resolved};
 use crate::model::record::{Migration, Quarantine};
+use crate::model::template::fill;
 
 /// What a policy may look at.
 pub struct Case<'a> {
@@ -30,8 +31,38 @@ pub struct Case<'a> {
     pub source: Option<(&'a Environment, &'a EnvObserved)>,
     pub binding: Digest,
     pub now: Timestamp,
-    /// The names of the secrets that the controller has; `None`: it cannot say, and nobody asks.
-    pub secrets: Option<&'a std::collections::BTreeSet<String>>,
+    /// The secrets that the controller has; `None`: it cannot say, and nobody asks.
+    pub secrets: Option<&'a dyn Secrets>,
+}
+
+/// What a controller says about its secrets: never a value.
+pub trait Secrets: std::fmt::Debug {
+    /// Why a check of this environment may not send that secret to this address; `None`: it may.
+    fn refused(&self, environment: &EnvName, name: &str, url: &str) -> Option<Refused>;
+}
+
+/// Why a secret cannot be had, as the end of a sentence about it, and the next move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub why: String,
+    pub fix: String,
+}
+
+impl Refused {
+    /// What stands where a check should have been made.
+    pub fn instead(&self, name: &str) -> String {
+        format!("it sends the secret {name}, {}: {}", self.why, self.fix)
+    }
+}
+
+/// A controller whose secrets are for everything.
+impl Secrets for BTreeSet<String> {
+    fn refused(&self, _: &EnvName, name: &str, _: &str) -> Option<Refused> {
+        (!self.contains(name)).then(|| Refused {
+            why: "which this controller does not have".to_owned(),
+            fix: format!("set SOLL_SECRET_{name}, or put it into the controller's secrets directory"),
+        })
+    }
 }
 
 /// Every blocker of this change.
@@ -366,26 +397,24 @@ fn host_preconditions(case: &Case<'_>) -> Vec<Blocker> {
     found
 }
 
+/// What checks and figures send that this controller does not have, or not for them (B7). The addresses are those of each host.
 fn secrets(case: &Case<'_>) -> Vec<Blocker> {
     let Some(known) = case.secrets else { return Vec::new() };
-    let checks = case.env.health.checks.iter().filter_map(|check| match &check.probe {
-        Probe::Http { bearer, .. } => bearer.as_ref().map(|b| (b, &check.name)),
-        _ => None,
-    });
-    let metrics = case.env.watch.iter().flat_map(|w| &w.metrics).filter_map(|metric| match &metric.source {
-        MetricSource::Http { bearer, .. } | MetricSource::Prometheus { bearer, .. } => {
-            bearer.as_ref().map(|b| (b, &metric.name))
+    let checks = case.env.health.checks.iter().filter_map(|check| Some((check.probe.bearer()?, &check.name)));
+    let figures = case.env.watch.iter().flat_map(|watch| &watch.metrics);
+    let figures = figures.filter_map(|metric| Some((metric.source.bearer()?, &metric.name)));
+    let mut found: Vec<Blocker> = Vec::new();
+    for ((name, url), user) in checks.chain(figures) {
+        for target in &case.env.targets {
+            let url = fill(url, &case.env.values(target, None, Some(case.sha)));
+            let Some(Refused { why, fix }) = known.refused(&case.env.name, name, &url) else { continue };
+            let message = format!("check `{user}` needs the secret {name}, {why}");
+            if !found.iter().any(|blocker| blocker.message == message) {
+                found.push(blocker(Grade::P1, Code::SecretMissing, message, fix));
+            }
         }
-        MetricSource::Run { .. } => None,
-    });
-    let missing = checks.chain(metrics).filter(|(name, _)| !known.contains(*name));
-    missing
-        .map(|(name, user)| {
-            let message = format!("check `{user}` needs the secret {name}, which this controller does not have");
-            let fix = format!("set SOLL_SECRET_{name}, or put it into the controller's secrets directory");
-            blocker(Grade::P1, Code::SecretMissing, message, fix)
-        })
-        .collect()
+    }
+    found
 }
 
 /// Approvals bind to what was reviewed; the last word of each person counts (B3).

@@ -5,19 +5,6 @@ use crate::model::ids::{ReleaseName, Sha};
 use crate::model::record::Command;
 use crate::model::template::{Values, fill};
 
-/// The values that URLs and commands of an environment may name.
-pub fn values(env: &Environment, target: &Target, release: Option<&ReleaseName>, sha: Option<&Sha>) -> Values {
-    let mut values: Values = env.variables.clone();
-    let mut set = |name: &str, value: &str| values.insert(name.to_owned(), value.to_owned());
-    set("env", env.name.as_str());
-    set("host", target.name.as_str());
-    set("root", &target.root);
-    set("release", release.map_or("", |r| r.as_str()));
-    set("sha", sha.map_or("", |s| s.as_str()));
-    set("sha8", sha.map_or("", |s| s.short()));
-    values
-}
-
 /// A configured command of an environment, filled for one release.
 pub fn command(
     env: &Environment,
@@ -27,7 +14,7 @@ pub fn command(
     run: &str,
     timeout: std::time::Duration,
 ) -> Command {
-    let values = values(env, target, release, sha);
+    let values = env.values(target, release, sha);
     let text = |key: &str| values.get(key).cloned().unwrap_or_default();
     let own = [
         ("SOLL_ENV", text("env")),

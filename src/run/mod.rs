@@ -11,6 +11,8 @@ pub mod finding;
 pub mod look;
 pub mod operate;
 pub mod pass;
+pub mod pattern;
+pub mod secrets;
 pub mod settings;
 pub mod size;
 pub mod step;

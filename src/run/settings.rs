@@ -1,13 +1,13 @@
 //! The controller's own settings: flags, `SOLL_*` variables, or a file; never the state repository (contract 1.1).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::host::wire::Secret;
 use crate::model::ids::HostName;
+use crate::run::secrets;
 use crate::state_repo::{Author, GitSettings};
 
 /// Everything that the controller must be told.
@@ -27,8 +27,8 @@ pub struct Settings {
     pub allowed_signers: Option<PathBuf>,
     /// What signs the commits and the words of this controller.
     pub signing_key: Option<PathBuf>,
-    /// Files named like secrets.
-    pub secrets_dir: Option<PathBuf>,
+    /// The secrets, and what each of them is for.
+    pub secrets: secrets::Store,
     /// How often a remote repository is asked; a local one is watched, and asked as often.
     pub poll: Duration,
     /// Push commits of this program to `origin` although the repository is local.
@@ -59,6 +59,8 @@ pub struct ConfigFile {
     pub allowed_signers: Option<PathBuf>,
     pub signing_key: Option<PathBuf>,
     pub secrets_dir: Option<PathBuf>,
+    /// What each secret is for.
+    pub secrets: BTreeMap<secrets::Name, secrets::Rule>,
     /// humantime
     pub poll: Option<String>,
     pub push: Option<bool>,
@@ -84,27 +86,5 @@ impl ConfigFile {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
             Err(error) => Err(format!("cannot read the settings file {}: {error}", path.display())),
         }
-    }
-}
-
-impl Settings {
-    /// The value of a secret: `SOLL_SECRET_NAME`, else the file `NAME` in the secrets directory without its line end.
-    pub fn secret(&self, name: &str) -> Option<Secret> {
-        if let Ok(value) = std::env::var(format!("SOLL_SECRET_{name}")) {
-            return Some(Secret::new(value));
-        }
-        let path = self.secrets_dir.as_ref()?.join(name);
-        let value = std::fs::read_to_string(path).ok()?;
-        Some(Secret::new(value.trim_end_matches(['\n', '\r']).to_owned()))
-    }
-
-    /// The names of the secrets that there are.
-    pub fn secret_names(&self) -> BTreeSet<String> {
-        let variables = std::env::vars_os().filter_map(|(name, _)| {
-            name.to_str().and_then(|name| name.strip_prefix("SOLL_SECRET_")).map(str::to_owned)
-        });
-        let files = self.secrets_dir.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten();
-        let files = files.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        variables.chain(files).collect()
     }
 }

@@ -174,6 +174,9 @@ impl Settings {
         let wrong = |what: String, cure: &str| SshError::new(endpoint, Phase::Configuration, what, cure);
         let mut command = tokio::process::Command::new("ssh");
         command.arg("-G").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // A `Match exec` of the configuration is a program, too: what is ours is not for it.
+        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOLL_"));
+        ours.for_each(|(name, _)| _ = command.env_remove(name));
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }

@@ -83,6 +83,14 @@ impl Location {
         }
     }
 
+    /// Whether it is on this machine: a path, or a `file://` address.
+    pub fn is_here(&self) -> bool {
+        match self {
+            Location::Local(_) => true,
+            Location::Remote(address) => address.url.starts_with("file://"),
+        }
+    }
+
     /// What git gets as the address. A path is made absolute, so that it cannot be mistaken for anything else.
     pub(super) fn operand(&self) -> Result<String> {
         match self {

@@ -15,11 +15,10 @@ use tokio::sync::Notify;
 use crate::run::controller::{Controller, now};
 use crate::run::look::observe::{Look, observe};
 use crate::run::look::published::Published;
+use crate::run::secrets::{Purpose, Use, WEBHOOK};
 
 /// The largest webhook that is read at all.
 const BODY: usize = 1 << 20;
-/// The name of the secret that signs webhooks.
-const SECRET: &str = "WEBHOOK";
 
 #[derive(Clone)]
 struct Shared {
@@ -62,7 +61,8 @@ async fn observation(State(shared): State<Shared>) -> Response {
 
 /// A push happened. The payload is not read: it only triggers a look at the repository, and only when it is signed.
 async fn webhook(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    let Some(secret) = shared.controller.settings.secret(SECRET) else { return StatusCode::NOT_FOUND };
+    let purpose = Purpose { wanted: Use::Webhook, environment: None, url: None };
+    let Ok(secret) = shared.controller.settings.secrets.get(WEBHOOK, &purpose) else { return StatusCode::NOT_FOUND };
     let signature = headers.get("x-hub-signature-256").or_else(|| headers.get("x-gitea-signature"));
     let Some(claimed) = signature.and_then(|value| value.to_str().ok()).and_then(unhex) else {
         return StatusCode::UNAUTHORIZED;

@@ -29,3 +29,4 @@ mod daemon;
 mod doctor;
 mod network;
 mod ssh;
+mod trust;

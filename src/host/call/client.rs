@@ -37,10 +37,11 @@ pub struct Client {
 
 impl Client {
     /// Starts `EXE host-agent` on this machine. It leads a session of its own and outlives this process while a
-    /// probation needs it (law 6). Its environment is this process's.
+    /// probation needs it (law 6). Of this process's environment it gets what [`passes`] lets through.
     pub async fn spawn_local(exe: &Path) -> Result<Client, HostError> {
         let mut command = Command::new(exe);
-        command.arg("host-agent");
+        command.arg("host-agent").env_clear();
+        command.envs(std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(passes)));
         Client::spawn(command).await
     }
 
@@ -223,6 +224,30 @@ impl Client {
         let call = Frame::Call(Box::new(Call { id, root: root.to_owned(), op }));
         self.frames.send(Outgoing::Call(Arc::new(call))).await.map_err(|_| self.pending.why())
     }
+}
+
+/// Whether an agent of this machine needs that variable: who it is, where programs and certificates are, the way out, and
+/// whose agent it is. Hooks run beside it and could look into what it was started with.
+fn passes(name: &str) -> bool {
+    matches!(
+        name,
+        "PATH"
+            | "HOME"
+            | "USER"
+            | "LOGNAME"
+            | "SHELL"
+            | "LANG"
+            | "LANGUAGE"
+            | "TZ"
+            | "TMPDIR"
+            | "XDG_RUNTIME_DIR"
+            | "SSL_CERT_FILE"
+            | "SSL_CERT_DIR"
+            | "RUST_BACKTRACE"
+            | "SOLL_STATE_DIR"
+            | "SOLL_FAULT"
+    ) || name.starts_with("LC_")
+        || matches!(&*name.to_ascii_lowercase(), "http_proxy" | "https_proxy" | "all_proxy" | "no_proxy")
 }
 
 /// Ends the heartbeat when dropped.

@@ -91,6 +91,16 @@ pub enum Probe {
     },
 }
 
+impl Probe {
+    /// The secret that it sends, and where to.
+    pub fn bearer(&self) -> Option<(&str, &str)> {
+        match self {
+            Probe::Http { url, bearer: Some(name), .. } => Some((name, url)),
+            _ => None,
+        }
+    }
+}
+
 /// How a deployment is watched before it is confirmed (C8).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Watch {
@@ -125,6 +135,17 @@ pub enum MetricSource {
     Run { command: String },
     /// An instant query against a Prometheus server.
     Prometheus { url: String, query: String, bearer: Option<String> },
+}
+
+impl MetricSource {
+    /// The secret that is sent for it, and where to.
+    pub fn bearer(&self) -> Option<(&str, &str)> {
+        match self {
+            MetricSource::Http { url, bearer: Some(name), .. }
+            | MetricSource::Prometheus { url, bearer: Some(name), .. } => Some((name, url)),
+            _ => None,
+        }
+    }
 }
 
 /// When a figure is bad.

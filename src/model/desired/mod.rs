@@ -35,9 +35,11 @@ use serde::{Deserialize, Serialize};
 pub use self::bundle::{Bundle, FetchFrom};
 pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
 pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};
+pub use self::secrets::is_name as secret_name;
 pub use self::strategy::{Batch, Strategy};
 pub use self::window::{Weekday, Window, WindowKind};
-use super::ids::{AppName, EnvName, HostName, Sha};
+use super::ids::{AppName, EnvName, HostName, ReleaseName, Sha};
+use super::template::Values;
 
 /// Everything that one commit of the state repository asks for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -216,6 +218,8 @@ pub struct Emergency {
 }
 
 impl Environment {
+use super::ids::{AppName, EnvName, HostName, ReleaseName, Sha};
+use super::template::Values;
     /// The hooks of one phase, in their order.
     pub fn hooks_of(&self, phase: Phase) -> impl Iterator<Item = &Hook> {
         self.hooks.iter().filter(move |hook| hook.phase == phase)

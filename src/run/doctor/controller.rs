@@ -1,5 +1,6 @@
 //! What the controller needs on its own machine.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rustix::fs::Access;
@@ -7,6 +8,8 @@ use rustix::fs::Access;
 use super::bearers;
 use crate::host::examine::which;
 use crate::model::desired::Environment;
+use crate::model::template::fill;
+use crate::plan::policy::{Refused, Secrets as _};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::finding::Findings;
 
@@ -54,9 +57,10 @@ pub fn controller(controller: &Controller, read: Result<&Snapshot, &str>) -> Fin
         let fix = "make it writable for this user, or name another one with --state-dir";
         findings.fail("state directory", format!("{} cannot be written", dir.display()), fix);
     }
-    if let Some(dir) = controller.settings.secrets_dir.as_deref() {
+    if let Some(dir) = controller.settings.secrets.dir.as_deref() {
         secrets_dir(dir, &mut findings);
     }
+    tables(controller, &mut findings);
     findings
 }
 
@@ -85,17 +89,39 @@ fn secrets_dir(dir: &Path, findings: &mut Findings) {
     }
 }
 
+/// Secrets that any commit of a repository elsewhere may name for any purpose.
+fn tables(controller: &Controller, findings: &mut Findings) {
+    if controller.repo.location().is_here() {
+        return;
+    }
+    for name in controller.settings.secrets.open() {
+        findings.warn(
+            "secret",
+            format!("whoever commits to the state repository can send the secret {name} to any address"),
+            format!(
+                "narrow it in the controller's settings: [secrets.{name}] with use = [\"health\"], environments and origins"
+            ),
+        );
+    }
+}
+
 /// The secrets that the checks of an environment send.
 pub fn secrets(controller: &Controller, env: &Environment) -> Findings {
     let mut findings = Findings::about("controller", Some(&env.name));
-    for name in bearers(env) {
-        match controller.settings.secret(&name).filter(|secret| !secret.expose().is_empty()) {
-            Some(_) => findings.ok("secret", format!("{name} is there")),
-            None => findings.fail(
-                "secret",
-                format!("checks send the secret {name}, and the controller does not have it"),
-                format!("set SOLL_SECRET_{name}, or put it into a file {name} in the secrets directory"),
-            ),
+    let known = controller.settings.secrets.known();
+    let mut told: BTreeMap<&str, Option<Refused>> = BTreeMap::new();
+    for ((name, url), target) in bearers(env).flat_map(|bearer| env.targets.iter().map(move |target| (bearer, target)))
+    {
+        let refused = known.refused(&env.name, name, &fill(url, &env.values(target, None, None)));
+        let told = told.entry(name).or_default();
+        *told = told.take().or(refused);
+    }
+    for (name, refused) in told {
+        match refused {
+            None => findings.ok("secret", format!("{name} is there")),
+            Some(Refused { why, fix }) => {
+                findings.fail("secret", format!("checks send the secret {name}, {why}"), fix);
+            }
         }
     }
     findings

@@ -9,6 +9,7 @@ use crate::model::desired::{Environment, Target};
 use crate::model::observed::Current;
 use crate::run::controller::Controller;
 use crate::run::finding::Findings;
+use crate::run::secrets::{Purpose, Use};
 use crate::run::size::bytes;
 
 /// The host's clock against ours: what is certain after the way there and back is taken off.
@@ -246,7 +247,8 @@ fn shared(findings: &mut Findings, env: &Environment, seen: &Examined) {
 /// The controller's secrets against those of the host's environment file (C5). Neither leaves its machine.
 pub fn tokens(findings: &mut Findings, controller: &Controller, env: &Environment, asked: &Examine, seen: &Examined) {
     for name in &asked.tokens {
-        let Some(secret) = controller.settings.secret(name) else { continue };
+        let purpose = Purpose { wanted: Use::Health, environment: Some(&env.name), url: None };
+        let Ok(secret) = controller.settings.secrets.get(name, &purpose) else { continue };
         let file =
             env.env_file().map_or_else(|| "an environment file".to_owned(), |file| format!("shared/{}", file.from));
         match seen.tokens.get(name) {

@@ -5,7 +5,7 @@ mod controller;
 pub mod host;
 mod sudo;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
 use crate::model::ids::EnvName;
 use crate::model::template::fill;
 use crate::run::controller::{Controller, Snapshot};
-use crate::run::fill::values;
 use crate::run::finding::Findings;
 use crate::run::look::reach::{self, ask};
 use crate::ssh::settings::Accepted;
@@ -135,14 +134,14 @@ pub fn question(env: &Environment, target: &Target) -> Examine {
         required_env: env.required_env.clone(),
         sudo: calls().any(|call| call.behind_sudo().is_some()),
         tools,
-        tokens: bearers(env),
+        tokens: tokens(env),
         nonce: nonce(),
     }
 }
 
 /// Every configured command of an environment that a host runs, by what it is for.
 pub fn commands(env: &Environment, target: &Target) -> Vec<(String, Vec<Call>)> {
-    let values = values(env, target, None, None);
+    let values = env.values(target, None, None);
     let hooks = env.hooks.iter().map(|hook| (format!("{} hook `{}`", hook.phase.as_str(), hook.name), &hook.run));
     let gates = env.gates.iter().filter_map(|gate| match &gate.test {
         GateTest::Run(run) => Some((format!("gate `{}`", gate.name), run)),
@@ -159,20 +158,16 @@ pub fn commands(env: &Environment, target: &Target) -> Vec<(String, Vec<Call>)> 
     hooks.chain(gates).chain(checks).chain(metrics).map(|(name, run)| (name, calls(&fill(run, &values)))).collect()
 }
 
-/// The names of the secrets that checks and figures send.
-pub fn bearers(env: &Environment) -> Vec<String> {
-    let checks = env.health.checks.iter().filter_map(|check| match &check.probe {
-        Probe::Http { bearer, .. } => bearer.clone(),
-        _ => None,
-    });
-    let metrics = env.watch.iter().flat_map(|watch| &watch.metrics).filter_map(|metric| match &metric.source {
-        MetricSource::Http { bearer, .. } | MetricSource::Prometheus { bearer, .. } => bearer.clone(),
-        MetricSource::Run { .. } => None,
-    });
-    let mut names: Vec<_> = checks.chain(metrics).collect();
-    names.sort();
-    names.dedup();
-    names
+/// The secrets that checks and figures send, each with the address that it is sent to, templates unfilled.
+pub fn bearers(env: &Environment) -> impl Iterator<Item = (&str, &str)> {
+    let checks = env.health.checks.iter().filter_map(|check| check.probe.bearer());
+    checks.chain(env.watch.iter().flat_map(|watch| &watch.metrics).filter_map(|metric| metric.source.bearer()))
+}
+
+/// Their names, each once.
+fn tokens(env: &Environment) -> Vec<String> {
+    let names: BTreeSet<_> = bearers(env).map(|(name, _)| name.to_owned()).collect();
+    names.into_iter().collect()
 }
 
 /// New for every question.

@@ -10,7 +10,7 @@ use crate::model::desired::{Check, Environment, From, OnFailure, Probe, Target};
 use crate::model::observed::{Attempt, HostObserved, HostState, Observed, Verdict};
 use crate::plan::intent::sha_of;
 use crate::run::controller::{Controller, now};
-use crate::run::fill::{command, fill_probe, values};
+use crate::run::fill::{command, fill_probe};
 use crate::run::look::reach::ask;
 
 /// Asks every check once and lets the hosts count the answer. `None`: there was no evidence either way.
@@ -64,10 +64,13 @@ pub(in crate::run) async fn attempt(
 ) -> Attempt {
     let release = state.current.release();
     let sha = release.and_then(|release| sha_of(&state.record, release));
-    let probe = fill_probe(&check.probe, &values(env, target, release, sha.as_ref()));
-    let secret = match &probe {
-        Probe::Http { bearer: Some(name), .. } => controller.settings.secret(name),
-        _ => None,
+    let probe = fill_probe(&check.probe, &env.values(target, release, sha.as_ref()));
+    let secret = match probe.bearer() {
+        None => None,
+        Some((name, url)) => match controller.settings.secrets.sent(&env.name, name, url) {
+            Ok(secret) => Some(secret),
+            Err(refused) => return unsure(refused.instead(name)),
+        },
     };
     let timeout = env.health.timeout;
     if check.from == From::Controller && !matches!(probe, Probe::Run { .. } | Probe::Systemd { .. }) {

@@ -235,7 +235,7 @@ impl Pass {
 
     fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {
         let commit = self.snapshot.commit.to_string();
-        let secrets = self.controller.settings.secret_names();
+        let secrets = self.controller.settings.secrets.known();
         let context = Context { commit: &commit, now: now(), secrets: Some(&secrets) };
         plan_environment(&self.snapshot.desired, observed, env, &context)
     }

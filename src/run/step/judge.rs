@@ -56,15 +56,21 @@ async fn attempt<W: World>(
     let task = &executor.task;
     let values = task.values(target, located.release.as_ref(), located.sha.as_ref());
     let probe = fill_probe(&check.probe, &values);
+    let secret = match probe.bearer() {
+        None => None,
+        Some((name, url)) => match executor.world.secret(&task.env, name, url) {
+            Ok(secret) => Some(secret),
+            Err(refused) => {
+                let (at, evidence) = (executor.world.now(), refused.instead(name));
+                return Ok(Attempt { at, verdict: Verdict::Inconclusive, evidence, millis: 0 });
+            }
+        },
+    };
     if check.from == From::Controller && !matches!(probe, Probe::Run { .. } | Probe::Systemd { .. }) {
-        return Ok(executor.world.probe(&probe, timeout).await);
+        return Ok(executor.world.probe(&probe, secret, timeout).await);
     }
     let command = match &check.probe {
         Probe::Run { command } => Some(task.command(target, located, &check.name, command, timeout)),
-        _ => None,
-    };
-    let secret = match &probe {
-        Probe::Http { bearer: Some(name), .. } => executor.world.secret(name),
         _ => None,
     };
     let op = Op::Probe { cwd: located.cwd.clone(), probe, command, secret, timeout };

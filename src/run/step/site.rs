@@ -20,6 +20,7 @@ use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::observed::Attempt;
+use crate::plan::policy::Refused;
 use crate::run::commit;
 use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::look::observe::source;
@@ -282,28 +283,18 @@ impl World for Site {
         trees.entry(*bundle).or_insert_with(read).clone()
     }
 
-    async fn probe(&self, probe: &Probe, timeout: Duration) -> Attempt {
-        let secret = match probe {
-            Probe::Http { bearer: Some(name), .. } => self.secret(name),
-            _ => None,
-        };
+    async fn probe(&self, probe: &Probe, secret: Option<Secret>, timeout: Duration) -> Attempt {
         let context = health::Context { secret: secret.as_ref(), dir: None, timeout, now };
         health::probe::attempt(probe, &context).await
     }
 
-    async fn measure(&self, source: &MetricSource, timeout: Duration) -> Result<f64, String> {
-        let secret = match source {
-            MetricSource::Http { bearer: Some(name), .. } | MetricSource::Prometheus { bearer: Some(name), .. } => {
-                self.secret(name)
-            }
-            _ => None,
-        };
+    async fn measure(&self, source: &MetricSource, secret: Option<Secret>, timeout: Duration) -> Result<f64, String> {
         let context = health::Context { secret: secret.as_ref(), dir: None, timeout, now };
         health::metric::sample(source, &context).await
     }
 
-    fn secret(&self, name: &str) -> Option<Secret> {
-        self.controller.settings.secret(name)
+    fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused> {
+        self.controller.settings.secrets.sent(&env.name, name, url)
     }
 
     async fn revert(&self, env: &Environment, from: &Sha, to: &Sha, reason: &str) -> Result<String, Trouble> {

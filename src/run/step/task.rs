@@ -11,7 +11,7 @@ use crate::model::observed::HostState;
 use crate::model::record::Command;
 use crate::model::template::Values;
 use crate::plan::Place;
-use crate::run::fill::{command, values};
+use crate::run::fill::command;
 use crate::run::step::world::Artifact;
 
 /// Everything that a run's steps share.
@@ -64,7 +64,7 @@ impl Task {
 
     /// The values that URLs and commands may name.
     pub fn values(&self, target: &Target, release: Option<&ReleaseName>, sha: Option<&Sha>) -> Values {
-        values(&self.env, target, release, sha)
+        self.env.values(target, release, sha)
     }
 
     /// A configured command with everything it needs.

@@ -72,17 +72,18 @@ async fn measure<W: World>(
     let (task, timeout) = (&executor.task, executor.task.env.health.timeout);
     let values = task.values(target, located.release.as_ref(), located.sha.as_ref());
     let source = fill_source(&metric.source, &values);
+    let secret = match source.bearer() {
+        None => None,
+        Some((name, url)) => match executor.world.secret(&task.env, name, url) {
+            Ok(secret) => Some(secret),
+            Err(refused) => return Ok(Err(refused.instead(name))),
+        },
+    };
     if metric.from == From::Controller && !matches!(source, MetricSource::Run { .. }) {
-        return Ok(executor.world.measure(&source, timeout).await);
+        return Ok(executor.world.measure(&source, secret, timeout).await);
     }
     let command = match &metric.source {
         MetricSource::Run { command } => Some(task.command(target, located, &metric.name, command, timeout)),
-        _ => None,
-    };
-    let secret = match &source {
-        MetricSource::Http { bearer: Some(name), .. } | MetricSource::Prometheus { bearer: Some(name), .. } => {
-            executor.world.secret(name)
-        }
         _ => None,
     };
     let cwd = crate::host::wire::Cwd::Current;

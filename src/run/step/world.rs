@@ -13,6 +13,7 @@ use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, RunId, Sha};
 use crate::model::observed::Attempt;
+use crate::plan::policy::Refused;
 
 /// Everything outside a run.
 pub trait World: Send + Sync + 'static {
@@ -42,11 +43,16 @@ pub trait World: Send + Sync + 'static {
     fn tree_of(&self, bundle: &Digest) -> Option<Tree>;
 
     /// One attempt of a check that the controller makes. Texts are filled.
-    fn probe(&self, probe: &Probe, timeout: Duration) -> impl Future<Output = Attempt> + Send;
+    fn probe(&self, probe: &Probe, secret: Option<Secret>, timeout: Duration) -> impl Future<Output = Attempt> + Send;
     /// One sample that the controller takes.
-    fn measure(&self, source: &MetricSource, timeout: Duration) -> impl Future<Output = Result<f64, String>> + Send;
-    /// A secret of the controller, for a probe that the host makes.
-    fn secret(&self, name: &str) -> Option<Secret>;
+    fn measure(
+        &self,
+        source: &MetricSource,
+        secret: Option<Secret>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<f64, String>> + Send;
+    /// A secret of the controller, by its name and the address that it is sent to: from here or from the host.
+    fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused>;
 
     /// Writes the desired commit back into the state repository (H2). Gives the new commit.
     fn revert(

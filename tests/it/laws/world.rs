@@ -1,5 +1,6 @@
 //! The simulated world as a run sees it: one handle per controller, faults at every await.
 
+use std::collections::BTreeSet;
 use std::sync::{MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use soll::journal::{Event, FailureClass};
 use soll::model::desired::{Environment, MetricSource, Probe, Target};
 use soll::model::ids::{Digest, Epoch, RunId, Sha};
 use soll::model::observed::{Attempt, Verdict};
+use soll::plan::policy::{Refused, Secrets};
 use soll::run::step::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
 
 use super::scenario::{Fault, sha};
@@ -195,16 +197,21 @@ impl World for SimWorld {
         None
     }
 
-    async fn probe(&self, _probe: &Probe, _timeout: Duration) -> Attempt {
+    async fn probe(&self, _probe: &Probe, _secret: Option<Secret>, _timeout: Duration) -> Attempt {
         Attempt { at: self.now(), verdict: Verdict::Inconclusive, evidence: String::new(), millis: 0 }
     }
 
-    async fn measure(&self, _source: &MetricSource, _timeout: Duration) -> Result<f64, String> {
+    async fn measure(
+        &self,
+        _source: &MetricSource,
+        _secret: Option<Secret>,
+        _timeout: Duration,
+    ) -> Result<f64, String> {
         Err("nothing is measured here".to_owned())
     }
 
-    fn secret(&self, _name: &str) -> Option<Secret> {
-        None
+    fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused> {
+        Err(BTreeSet::new().refused(&env.name, name, url).unwrap())
     }
 
     async fn revert(&self, _env: &Environment, from: &Sha, to: &Sha, _reason: &str) -> Result<String, Trouble> {

@@ -10,6 +10,7 @@ use soll::model::observed::*;
 use soll::model::record::{Confirmed, Green, Migration, Probation, Quarantine, Record, Release};
 use soll::plan::forward::migration_key;
 use soll::plan::intent::{links_digest, present_files, quarantine_key};
+use soll::plan::policy::Secrets;
 use soll::plan::{Context, EnvPlan, Plan, plan};
 
 /// Noon of the day on which everything is planned.
@@ -315,7 +316,11 @@ impl Case {
     /// The plan of all environments.
     pub fn plan(&self) -> Plan {
         let names: Vec<_> = self.desired.environments.keys().cloned().collect();
-        let context = Context { commit: "c0ffee00", now: self.now, secrets: self.secrets.as_ref() };
+        let context = Context {
+            commit: "c0ffee00",
+            now: self.now,
+            secrets: self.secrets.as_ref().map(|known| known as &dyn Secrets),
+        };
         plan(&self.desired, &self.observed, &names, &context)
     }
 

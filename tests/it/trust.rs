@@ -1,0 +1,4 @@
+//! Who may make whom do what: each test plays somebody who tries what they may not.
+
+mod processes;
+mod secrets;
