@@ -218,8 +218,19 @@ pub struct Emergency {
 }
 
 impl Environment {
-use super::ids::{AppName, EnvName, HostName, ReleaseName, Sha};
-use super::template::Values;
+    /// The values that URLs and commands may name, around one release on one host.
+    pub fn values(&self, target: &Target, release: Option<&ReleaseName>, sha: Option<&Sha>) -> Values {
+        let mut values: Values = self.variables.clone();
+        let mut set = |name: &str, value: &str| values.insert(name.to_owned(), value.to_owned());
+        set("env", self.name.as_str());
+        set("host", target.name.as_str());
+        set("root", &target.root);
+        set("release", release.map_or("", |r| r.as_str()));
+        set("sha", sha.map_or("", |s| s.as_str()));
+        set("sha8", sha.map_or("", |s| s.short()));
+        values
+    }
+
     /// The hooks of one phase, in their order.
     pub fn hooks_of(&self, phase: Phase) -> impl Iterator<Item = &Hook> {
         self.hooks.iter().filter(move |hook| hook.phase == phase)
