@@ -11,7 +11,8 @@ use crate::host::wire::{Observe, Op};
 use crate::model::desired::{Environment, Target};
 use crate::model::ids::{EnvName, Epoch};
 use crate::model::observed::{HostObserved, Observed};
-use crate::run::controller::{Controller, ControllerError, Snapshot};
+use crate::run::accepted::{self, AcceptedSnapshot};
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, observe};
 use crate::run::pass::hold::next_epoch;
 use crate::run::step::site::{Site, Wish};
@@ -27,17 +28,19 @@ impl Acknowledge {
     pub async fn run(self, global: &Global) -> Result {
         let controller = global.controller()?;
         let worker = controller.clone();
-        let (head, last) = blocking(move || {
+        let (snapshot, last) = blocking(move || {
             worker.repo.refresh()?;
             let last = worker.store.accepted(&worker.accepted_key())?;
-            Ok::<_, ControllerError>((worker.repo.head()?, last))
+            let head = worker.repo.head()?;
+            Ok::<_, ControllerError>((Arc::new(worker.acknowledged(&head)?), last))
         })
         .await?;
-        let snapshot = Arc::new(controller.snapshot(head)?);
+        let head = snapshot.commit;
         let names: Vec<EnvName> = snapshot.desired.environments.keys().cloned().collect();
         let observed = observe(&controller, &snapshot, &names, Look { health: false, drift: false }).await;
         // A controller that lost its disk remembers nothing: what the hosts acted on last is what counts.
-        let remembered: BTreeSet<String> = last.into_iter().chain(accepted(&observed)).collect();
+        let hosts = names.iter().flat_map(|name| accepted::remembered(&observed, name));
+        let remembered: BTreeSet<String> = last.into_iter().chain(hosts.map(|(_, commit)| commit.to_owned())).collect();
         let worker = controller.clone();
         let lost = blocking(move || lost(&worker, &remembered, &head)).await?;
         lost.iter().for_each(|lost| out::text(&format!("{lost}\n")));
@@ -45,36 +48,22 @@ impl Acknowledge {
         for (name, env) in &snapshot.desired.environments {
             hosts += accept(&controller, &snapshot, &observed, name, env).await?;
         }
-        controller.accept(&head)?;
+        controller.accept(&snapshot)?;
         controller.repo.accept_words()?;
         out::text(&format!("commit {} is accepted here and on {hosts} host(s)\n", head.short()));
         Ok(0)
     }
 }
 
-/// The commits that hosts acted on last.
-fn accepted(observed: &Observed) -> impl Iterator<Item = String> {
-    let hosts = observed.environments.values().flat_map(|seen| seen.hosts.values());
-    hosts.filter_map(|host| match host {
-        HostObserved::Reached(state) => state.record.accepted.as_ref().map(|accepted| accepted.commit.clone()),
-        HostObserved::Unreachable(_) => None,
-    })
-}
-
 /// What is not in the history of `head` any more, in words.
-///
-/// # Errors
-/// A rewritten history may be acknowledged, an unsigned commit may not.
 fn lost(
     controller: &Controller,
     remembered: &BTreeSet<String>,
     head: &CommitId,
 ) -> std::result::Result<Vec<String>, ControllerError> {
-    let signers = controller.signers.as_ref();
-    controller.repo.check_advance(None, head, signers)?;
     let mut lost = Vec::new();
     for last in remembered {
-        match controller.repo.check_advance(Some(&last.parse()?), head, signers) {
+        match controller.repo.check_order(&last.parse()?, head) {
             Ok(_) => {}
             Err(error @ NotAccepted::Rewritten { .. }) => lost.push(error.to_string()),
             Err(error) => return Err(error.into()),
@@ -86,7 +75,7 @@ fn lost(
 /// Tells every host of an environment that remembers a commit. Gives how many there were.
 async fn accept(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     observed: &Observed,
     name: &EnvName,
     env: &Environment,
@@ -109,7 +98,7 @@ async fn accept(
     Ok(hosts)
 }
 
-fn ops(controller: &Controller, snapshot: &Snapshot, epoch: Epoch, env: &Environment) -> [Op; 2] {
+fn ops(controller: &Controller, snapshot: &AcceptedSnapshot, epoch: Epoch, env: &Environment) -> [Op; 2] {
     let who = format!("{}, acknowledge", controller.who);
     let accept = Some(snapshot.commit.to_string());
     [

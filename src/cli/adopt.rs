@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::findings::print;
 use super::global::Global;
-use super::plan::snapshot;
 use super::{CliError, Result};
 use crate::host::wire::convert::Survey;
 use crate::model::desired::Shared;
@@ -37,8 +36,7 @@ pub struct Adopt {
 impl Adopt {
     /// Looks, says, does.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
         let mut shared = env.shared.clone();
         for path in &self.shared {

@@ -13,6 +13,7 @@ use super::{CliError, Result, out, progress};
 use crate::journal::RunResult;
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::observe::Left;
 use crate::run::look::observe::{Look, observe};
@@ -54,13 +55,13 @@ struct Done {
 impl Apply {
     /// Applies and prints.
     pub async fn run(self, global: &Global) -> Result {
-        let (controller, mut snapshot) = global.accepted(&self.observation).await?;
+        let (controller, mut snapshot) = global.newest(&self.observation).await?;
         interrupt_dead(&controller.store);
         if self.plan.is_none() && follow(&controller, &snapshot).await? {
-            snapshot = global.accepted(&self.observation).await?.1;
+            snapshot = global.newest(&self.observation).await?.1;
         }
         let keeper = (controller.clone(), snapshot.clone());
-        blocking(move || keeper.0.accept(&keeper.1.commit)).await?;
+        blocking(move || keeper.0.accept(&keeper.1)).await?;
         let only = match &self.plan {
             Some(path) => Some(saved(path)?),
             None => None,
@@ -160,7 +161,7 @@ pub fn interrupt_dead(store: &Store) {
 }
 
 /// Moves environments that track a branch. Gives whether something was committed.
-async fn follow(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>) -> Result<bool> {
+async fn follow(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>) -> Result<bool> {
     let mut moved = false;
     for said in track::follow(controller, snapshot).await {
         match said {
@@ -192,10 +193,14 @@ fn fingerprint(plan: &plan::Plan, name: &EnvName) -> Option<Digest> {
 }
 
 /// All or nothing: the reason why the plan is not what would be done now.
-async fn stale(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, saved: &plan::Plan) -> Result<Option<String>> {
+async fn stale(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    saved: &plan::Plan,
+) -> Result<Option<String>> {
     let commit = saved.commit.parse()?;
     let (repo, head) = (controller.repo.clone(), snapshot.commit);
-    let checked = tokio::task::spawn_blocking(move || repo.check_advance(Some(&commit), &head, None)).await;
+    let checked = tokio::task::spawn_blocking(move || repo.check_order(&commit, &head)).await;
     let on_branch = matches!(checked, Ok(Ok(_)));
     if !on_branch {
         let branch = controller.repo.branch();

@@ -7,7 +7,8 @@ use clap::Args;
 use super::global::Global;
 use super::{Result, apply, progress, screen};
 use crate::model::ids::EnvName;
-use crate::run::controller::{ControllerError, Snapshot};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::ControllerError;
 use crate::run::pass::daemon::{Daemon, Report};
 use crate::run::pass::outcome::Outcome;
 
@@ -73,7 +74,7 @@ pub struct Lines {
 }
 
 impl Report for Lines {
-    fn accepted(&self, snapshot: &Snapshot) {
+    fn accepted(&self, snapshot: &AcceptedSnapshot) {
         let (info, n) = (&snapshot.info, snapshot.desired.environments.len());
         screen::line(&format!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject));
         self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();

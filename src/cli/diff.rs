@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::global::{Global, Output, names};
-use super::plan::{make, snapshot};
+use super::plan::make;
 use super::{Result, out};
 use crate::host::wire::{Observe, Op, Reply};
 use crate::model::ids::EnvName;
@@ -20,15 +20,14 @@ pub struct Diff {
 impl Diff {
     /// Scans now and prints.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.accepted().await?;
         let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
         let mut observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: false }).await;
         let env = crate::run::commit::known(&snapshot, &self.environment)?;
         if let Some(seen) = observed.environments.get_mut(&self.environment) {
             for target in &env.targets {
                 let op = Op::Observe(Observe { scan_older_than: Some(0), ..question(env, false) });
-                if let Ok(Reply::State(state)) = ask(&controller, target, op).await {
+                if let Ok(Reply::State(state)) = ask(&controller, &snapshot, target, op).await {
                     seen.hosts.insert(target.name.clone(), HostObserved::Reached(state));
                 }
             }

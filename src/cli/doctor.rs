@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::findings::print;
 use super::global::{Global, names};
-use super::plan::snapshot;
 use super::{Result, global};
 use crate::model::ids::EnvName;
-use crate::run::controller::Controller;
+use crate::run::accepted::Standing;
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::doctor;
 use crate::run::finding::Findings;
 
@@ -34,18 +34,16 @@ impl Doctor {
                 return Ok(print(global, &findings.all, false));
             }
         };
-        let snapshot = snapshot(&controller, None).await;
-        let (own, read) =
-            (controller.clone(), snapshot.as_ref().map(|s| s.clone()).map_err(|error| error.text().to_owned()));
-        let own = global::blocking(move || {
-            let read = read.as_deref().map_err(String::as_str);
-            Ok::<_, super::CliError>(doctor::controller(&own, read))
+        let own = controller.clone();
+        let (findings, standing) = global::blocking(move || {
+            let standing = own.repo.refresh().map_err(ControllerError::from).and_then(|()| own.standing());
+            Ok::<_, super::CliError>((doctor::controller(&own, &standing), standing))
         })
         .await?;
-        let mut all = vec![own];
-        if let Ok(snapshot) = snapshot {
-            let wanted = names(&snapshot, &self.environments)?;
-            all.extend(doctor::doctor(&controller, &snapshot, &wanted).await);
+        let mut all = vec![findings];
+        if let Ok(Standing { accepted, .. }) = standing {
+            let wanted = names(&accepted, &self.environments)?;
+            all.extend(doctor::doctor(&controller, &accepted, &wanted).await);
         }
         let (findings, unreachable) = doctor::merged(all);
         Ok(print(global, &findings, unreachable))

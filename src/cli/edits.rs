@@ -6,12 +6,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::global::{Global, Output, blocking};
-use super::plan::snapshot;
 use super::{CliError, Result, out};
 use crate::model::ids::{EnvName, ReleaseName, Sha};
 use crate::model::observed::{HostObserved, HostState, Resolved};
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit, known};
-use crate::run::controller::{Controller, Snapshot};
+use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, observe};
 
 /// Commit a release.
@@ -67,8 +67,7 @@ impl Release {
 impl Promote {
     /// Looks at what runs there, and commits it here.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.newest(&[]).await?;
         known(&snapshot, &self.to)?;
         let (states, _) = states(&controller, &snapshot, &self.from).await?;
         let mut shas = states.iter().map(|state| {
@@ -90,8 +89,7 @@ impl Promote {
 impl Rollback {
     /// Finds the earlier release, and commits it.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.newest(&[]).await?;
         known(&snapshot, &self.environment)?;
         let (states, desired) = states(&controller, &snapshot, &self.environment).await?;
         let sha = match &self.to {
@@ -149,7 +147,7 @@ async fn write(global: &Global, env: EnvName, change: Change, message: String) -
 /// The hosts of an environment, and the commit that is desired there, where that is known.
 async fn states(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     name: &EnvName,
 ) -> Result<(Vec<HostState>, Option<Sha>)> {
     known(snapshot, name)?;

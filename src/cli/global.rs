@@ -8,10 +8,11 @@ use clap::{Args, ValueEnum};
 
 use super::{CliError, Result, process};
 use crate::model::ids::{EnvName, HostName};
+use crate::run::accepted::{AcceptedSnapshot, Standing};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::secrets;
 use crate::run::settings::{ConfigFile, Settings};
-use crate::state_repo::{Author, GitSettings};
+use crate::state_repo::{Author, CommitId, GitSettings};
 
 /// Options of every command.
 #[derive(Args, Clone)]
@@ -31,6 +32,9 @@ pub struct Global {
     /// The controller's settings [default: /etc/soll/config.toml]
     #[arg(long, global = true, env = "SOLL_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// With allowed signers: take this commit of the branch and all before it as they are [default: verify all of them]
+    #[arg(long, global = true, env = "SOLL_TRUST_SINCE", value_name = "SHA")]
+    pub trust_since: Option<String>,
     /// Pull mode: this machine is that host of the state file, and acts for it alone, without SSH
     #[arg(long, global = true, value_name = "NAME")]
     pub host: Option<HostName>,
@@ -123,6 +127,7 @@ impl Global {
             git,
             ssh,
             allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),
+            trust_since: trust_since(self.trust_since.clone().filter(|text| !text.is_empty()).or(file.trust_since))?,
             signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
             secrets: secrets::Store {
                 given: process::secrets(),
@@ -155,17 +160,58 @@ impl Global {
         Ok(Controller::open(settings)?)
     }
 
-    /// Opens the controller and reads the newest commit that may be acted on.
-    pub async fn accepted(&self, observation: &[String]) -> Result<(Arc<Controller>, Arc<Snapshot>)> {
+    /// Opens the controller and reads the newest commit, which must be one that may be acted on.
+    pub async fn newest(&self, observation: &[String]) -> Result<(Arc<Controller>, Arc<AcceptedSnapshot>)> {
         let controller = self.controller_with(observation)?;
-        let reader = controller.clone();
-        let snapshot = blocking(move || {
-            let head = reader.accepted_head()?;
-            reader.snapshot(head)
-        })
-        .await?;
-        Ok((controller, Arc::new(snapshot)))
+        let standing = standing(&controller).await?;
+        tell_verified(&standing);
+        Ok((controller, standing.newest()?))
     }
+
+    /// Opens the controller and reads the newest commit that may be acted on, which a refused one may stand in front of:
+    /// that is told.
+    pub async fn accepted(&self) -> Result<(Arc<Controller>, Arc<AcceptedSnapshot>)> {
+        let controller = self.controller()?;
+        let standing = standing(&controller).await?;
+        tell(&standing);
+        Ok((controller, standing.accepted))
+    }
+}
+
+/// Asks the remote, and judges the branch.
+pub async fn standing(controller: &Arc<Controller>) -> Result<Standing> {
+    let reader = controller.clone();
+    blocking(move || {
+        reader.repo.refresh()?;
+        reader.standing()
+    })
+    .await
+}
+
+/// On standard error: what the answer is about, where that is not the newest commit.
+pub fn tell(standing: &Standing) {
+    tell_verified(standing);
+    if let Some(refused) = &standing.refused {
+        let (head, accepted) = (refused.commit.short(), standing.accepted.commit.short());
+        eprintln!("soll: the newest commit {head} is not acted on: {}", refused.why);
+        eprintln!("  this is about commit {accepted}, the last one that may be acted on");
+    }
+}
+
+/// On standard error: a history that was verified, which takes its time.
+pub fn tell_verified(standing: &Standing) {
+    if let Some(verified) = standing.verified {
+        let (commits, took) = (verified.commits, verified.took.as_secs_f64());
+        eprintln!("soll: {commits} commits are signed by allowed keys (verified in {took:.2} s, and remembered)");
+    }
+}
+
+fn trust_since(text: Option<String>) -> Result<Option<CommitId>> {
+    let bad = |text: &str| {
+        CliError::plain(format!("`trust_since = \"{text}\"` is not a commit of the state repository"))
+            .hint("name a full commit id: git log --format=%H")
+    };
+    text.map(|text| text.parse().map_err(|_| bad(&text))).transpose()
 }
 
 /// Runs something that blocks.

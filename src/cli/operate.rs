@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::global::Global;
-use super::plan::snapshot;
 use super::{CliError, Result, out};
 use crate::host::wire::{Cwd, HostError, Means, Observe, Op, Reply};
 use crate::model::desired::{Environment, Phase, Target};
@@ -15,8 +14,9 @@ use crate::model::observed::{HostObserved, Resolved};
 use crate::model::record::{Migration, Stopped};
 use crate::plan::forward::migration_key;
 use crate::plan::intent::sha_of;
+use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::commit::known;
-use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::controller::{Controller, now};
 use crate::run::fill::command;
 use crate::run::look::observe::{Look, observe};
 use crate::run::look::reach::ask;
@@ -65,12 +65,11 @@ pub struct Start {
 impl Cancel {
     /// Leaves the wish on every host.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
         let held = observed_holders(&controller, &snapshot, &self.environment).await;
         for target in &env.targets {
-            ask(&controller, target, Op::Cancel { by: controller.who.clone() })
+            ask(&controller, &snapshot, target, Op::Cancel { by: controller.who.clone() })
                 .await
                 .map_err(|e| host_error(target, e))?;
         }
@@ -82,7 +81,11 @@ impl Cancel {
     }
 }
 
-async fn observed_holders(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, name: &EnvName) -> Vec<String> {
+async fn observed_holders(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    name: &EnvName,
+) -> Vec<String> {
     let look = Look { health: false, drift: false };
     let observed = observe(controller, snapshot, std::slice::from_ref(name), look).await;
     let hosts = observed.environments.get(name).map(|seen| seen.hosts.values()).into_iter().flatten();
@@ -162,11 +165,12 @@ struct Held {
 
 impl Held {
     async fn acquire(global: &Global, name: &EnvName) -> Result<Held> {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, name)?.clone();
         let look = Look { health: false, drift: false };
         let observed = observe(&controller, &snapshot, std::slice::from_ref(name), look).await;
+        // What an older clone, or a rewritten branch, says of its hooks is not what these hosts have acted on.
+        must_follow_hosts(&controller, &snapshot, &observed, name)?;
         let seen = observed.environments.get(name).cloned().unwrap_or_default();
         let desired = match &seen.resolved {
             Resolved::Sha(sha) => Some(sha.clone()),

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::global::{Global, Output, blocking, names};
+use super::global::{Global, Output, blocking, names, tell_verified};
 use super::{CliError, Result, out};
 use crate::model::ids::EnvName;
 use crate::model::observed::Observed;
 use crate::plan::policy::Secrets;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, Context, PlanVerdict};
-use crate::run::controller::{Controller, Snapshot, now};
-use crate::run::look::observe::{Look, complete, observe};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::look::grounds::Grounds;
+use crate::run::look::observe::{Look, observe};
+use crate::run::look::proposed::{complete, foresee};
 use crate::run::look::published::{Published, merge};
+use crate::state_repo::NotAccepted;
 
 /// Show what would be done.
 #[derive(Args)]
@@ -40,23 +44,30 @@ impl Plan {
     pub async fn run(self, global: &Global) -> Result {
         let pulls = global.settings()?.host.is_some();
         let controller = global.controller_with(if pulls { &self.observation } else { &[] })?;
-        let snapshot = snapshot(&controller, self.rev.clone()).await?;
-        let wanted = names(&snapshot, &self.environments)?;
-        let plan = match &*self.observation {
-            places @ [_, ..] if !pulls => {
-                let mut published = Observed::default();
-                for place in places {
-                    merge(&mut published, Published::read(place).await.map_err(CliError::plain)?.observed);
-                }
-                let observed = complete(&controller, &snapshot, published).await;
-                make(&controller, &snapshot, &wanted, &observed, false)
+        let subject = Subject::read(&controller, self.rev.clone()).await?;
+        let snapshot = subject.snapshot();
+        let wanted = names(snapshot, &self.environments)?;
+        let published = !pulls && !self.observation.is_empty();
+        let observed = if published {
+            let mut published = Observed::default();
+            for place in &self.observation {
+                merge(&mut published, Published::read(place).await.map_err(CliError::plain)?.observed);
             }
-            _ => {
-                let look = Look { health: true, drift: true };
-                let observed = observe(&controller, &snapshot, &wanted, look).await;
-                make(&controller, &snapshot, &wanted, &observed, true)
+            complete(&controller, subject.grounds(), published).await
+        } else {
+            let look = Look { health: true, drift: true };
+            match &subject {
+                Subject::Accepted(accepted) => observe(&controller, accepted, &wanted, look).await,
+                Subject::Proposed { proposal, accepted, .. } => {
+                    foresee(&controller, proposal, accepted.as_ref(), &wanted, look).await
+                }
             }
         };
+        let mut plan = make(&controller, snapshot, &wanted, &observed, !published);
+        if let Subject::Proposed { accepted, refused, .. } = &subject {
+            plan.accepted = accepted.as_ref().map(|accepted| accepted.commit.to_string());
+            plan.refused = refused.clone();
+        }
         if let Some(path) = &self.out {
             let bytes = serde_json::to_vec_pretty(&plan.canonical()).map_err(|e| CliError::plain(e.to_string()))?;
             std::fs::write(path, bytes)
@@ -91,18 +102,79 @@ fn exit(plan: &plan::Plan, detailed: bool) -> u8 {
     }
 }
 
-/// The newest commit, or the one that was named. Whether it may be acted on is `apply`'s question.
-pub async fn snapshot(controller: &Arc<Controller>, rev: Option<String>) -> Result<Arc<Snapshot>> {
-    let reader = controller.clone();
-    let read = move || {
-        reader.repo.refresh()?;
-        let commit = match rev {
-            Some(rev) => reader.repo.resolve(&rev)?,
-            None => reader.repo.head()?,
+/// The commit that is planned.
+enum Subject {
+    /// The newest of the branch, which may be acted on.
+    Accepted(Arc<AcceptedSnapshot>),
+    /// Another one: text (law 11).
+    Proposed {
+        proposal: Arc<Snapshot>,
+        /// What hosts are looked at as; nothing: no commit of the branch is accepted, or there is no such branch here.
+        accepted: Option<Arc<AcceptedSnapshot>>,
+        /// Why it is not acted on, where it is the newest one of the branch.
+        refused: Option<String>,
+    },
+}
+
+impl Subject {
+    /// The commit that was named, else the newest one, and what it is.
+    async fn read(controller: &Arc<Controller>, rev: Option<String>) -> Result<Subject> {
+        let reader = controller.clone();
+        blocking(move || Subject::judge(&reader, rev.as_deref())).await
+    }
+
+    fn judge(controller: &Controller, rev: Option<&str>) -> std::result::Result<Subject, ControllerError> {
+        controller.repo.refresh()?;
+        let named = rev.map(|rev| controller.repo.resolve(rev)).transpose()?;
+        let (accepted, refused) = match (controller.standing(), named) {
+            (Ok(standing), _) => {
+                tell_verified(&standing);
+                (Some(standing.accepted), standing.refused.map(|refused| (refused.commit, refused.why.to_string())))
+            }
+            // In a pull request's clone the branch itself may be missing, or cut off: then nothing is known of it.
+            (Err(error), Some(_)) => {
+                eprintln!(
+                    "soll: no host is looked at, because no commit of the branch is known to be accepted: {error}"
+                );
+                (None, None)
+            }
+            (
+                Err(ControllerError::NotAccepted(why @ (NotAccepted::Unsigned { .. } | NotAccepted::Rewritten { .. }))),
+                None,
+            ) => (None, Some((controller.repo.head()?, why.to_string()))),
+            (Err(error), None) => return Err(error),
         };
-        reader.snapshot(commit)
-    };
-    Ok(Arc::new(blocking(read).await?))
+        let newest = refused.as_ref().map(|(commit, _)| *commit).or(accepted.as_ref().map(|a| a.commit));
+        let commit = named.or(newest).map_or_else(|| controller.repo.head(), Ok)?;
+        if let Some(accepted) = accepted.as_ref().filter(|accepted| accepted.commit == commit) {
+            return Ok(Subject::Accepted(accepted.clone()));
+        }
+        let refused = refused.filter(|(refused, _)| *refused == commit).map(|(_, why)| why);
+        if let Some(why) = &refused {
+            let seen = match &accepted {
+                Some(accepted) => format!("hosts are looked at as commit {} names them", accepted.commit.short()),
+                None => "no commit before it is accepted either, so no host is looked at".to_owned(),
+            };
+            eprintln!("soll: the newest commit {} is not acted on: {why}\n  {seen}", commit.short());
+        }
+        Ok(Subject::Proposed { proposal: Arc::new(controller.snapshot(commit)?), accepted, refused })
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        match self {
+            Subject::Accepted(accepted) => accepted,
+            Subject::Proposed { proposal, .. } => proposal,
+        }
+    }
+
+    fn grounds(&self) -> Grounds<'_> {
+        match self {
+            Subject::Accepted(accepted) => Grounds::Accepted(accepted),
+            Subject::Proposed { proposal, accepted, .. } => {
+                Grounds::Proposed { proposal, accepted: accepted.as_deref() }
+            }
+        }
+    }
 }
 
 /// The plan with estimates from past runs.

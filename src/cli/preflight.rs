@@ -5,7 +5,6 @@ use clap::Args;
 use super::Result;
 use super::findings::print;
 use super::global::Global;
-use super::plan::snapshot;
 use crate::model::ids::EnvName;
 use crate::run::commit::known;
 use crate::run::doctor::merged;
@@ -20,8 +19,7 @@ pub struct Preflight {
 impl Preflight {
     /// Tries and prints.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
         let (findings, unreachable) = merged(preflight::preflight(&controller, &snapshot, env).await);
         Ok(print(global, &findings, unreachable))

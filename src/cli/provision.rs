@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::findings::print;
 use super::global::Global;
-use super::plan::snapshot;
 use super::{CliError, Result};
 use crate::host::wire::provision::{Provision, What};
 use crate::host::wire::{HostError, Op, Reply, Secret};
@@ -39,8 +38,7 @@ pub struct ProvisionArgs {
 impl ProvisionArgs {
     /// Makes it on every host.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
-        let snapshot = snapshot(&controller, None).await?;
+        let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
         let file = match &self.env_file {
             None => None,
@@ -64,7 +62,7 @@ impl ProvisionArgs {
                 adjust: self.adjust,
                 file: file.clone(),
             });
-            match ask(&controller, target, op).await {
+            match ask(&controller, &snapshot, target, op).await {
                 Ok(Reply::Provisioned(done)) => {
                     for done in done {
                         self.tell(&mut findings, &done.path, &done.what);

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::global::{Global, Output, names};
-use super::plan::{make, snapshot};
+use super::plan::make;
 use super::{Result, apply, out};
 use crate::journal::RunResult;
 use crate::model::ids::EnvName;
@@ -48,9 +48,8 @@ pub struct Row {
 impl Status {
     /// Looks and prints.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
+        let (controller, snapshot) = global.accepted().await?;
         apply::interrupt_dead(&controller.store);
-        let snapshot = snapshot(&controller, None).await?;
         let wanted = names(&snapshot, &self.environments)?;
         let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: true }).await;
         let plan = make(&controller, &snapshot, &wanted, &observed, true);
@@ -81,9 +80,8 @@ impl Status {
 impl Why {
     /// Looks and explains.
     pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
+        let (controller, snapshot) = global.accepted().await?;
         apply::interrupt_dead(&controller.store);
-        let snapshot = snapshot(&controller, None).await?;
         let wanted = names(&snapshot, &[self.environment])?;
         let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: true }).await;
         let plan = make(&controller, &snapshot, &wanted, &observed, true);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::global::{Global, names};
-use super::plan::{make, snapshot};
+use super::global::{Global, names, standing, tell};
+use super::plan::make;
 use super::{CliError, Result, out};
 use crate::model::ids::EnvName;
 use crate::plan::{Code, Health, Sync};
@@ -25,24 +25,33 @@ impl Wait {
     pub async fn run(self, global: &Global) -> Result {
         let controller = global.controller()?;
         let deadline = tokio::time::Instant::now() + self.timeout;
+        let mut told = None;
         loop {
-            let snapshot = snapshot(&controller, None).await?;
+            let standing = standing(&controller).await?;
+            let refused = standing.refused.as_ref().map(|refused| refused.why.to_string());
+            if refused != told {
+                tell(&standing);
+                told.clone_from(&refused);
+            }
+            let snapshot = standing.accepted;
             let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
             let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: false }).await;
             let plan = make(&controller, &snapshot, &wanted, &observed, true);
             let Some(env) = plan.environments.first() else { return Ok(1) };
-            let waited = match env.blocking().next() {
+            // What was asked for is in a commit that nobody acts on: until it is accepted, nothing gets there.
+            let waited = match (&refused, env.blocking().next()) {
+                (Some(why), _) => (4, format!("the newest commit is not acted on: {why}")),
                 _ if env.sync == Sync::InSync && matches!(env.health, Health::Healthy | Health::Unknown) => {
                     let desired = env.desired.as_ref().map_or("", |sha| sha.short());
                     out::text(&format!("{} runs {desired}\n", self.environment));
                     return Ok(0);
                 }
-                Some(blocker) if blocker.code == Code::Quarantined => {
+                (_, Some(blocker)) if blocker.code == Code::Quarantined => {
                     return Err(CliError::plain(blocker.message.clone()).hint(blocker.fix.clone()).exit(7));
                 }
-                Some(blocker) => (4, blocker.message.clone()),
-                None if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned()),
-                None => (1, "it is not there yet".to_owned()),
+                (_, Some(blocker)) => (4, blocker.message.clone()),
+                _ if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned()),
+                _ => (1, "it is not there yet".to_owned()),
             };
             if tokio::time::Instant::now() >= deadline {
                 let message = format!("{} did not get there within {:?}: {}", self.environment, self.timeout, waited.1);

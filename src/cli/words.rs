@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::global::{Global, Output, blocking, names};
-use super::plan::{make, snapshot};
+use super::plan::make;
 use super::{CliError, Result, out};
 use crate::model::ids::EnvName;
 use crate::run::look::observe::{Look, Said, observe};
@@ -49,8 +49,7 @@ impl Reject {
 }
 
 async fn say(global: &Global, name: EnvName, saved: Option<PathBuf>, said: Said) -> Result {
-    let controller = global.controller()?;
-    let snapshot = snapshot(&controller, None).await?;
+    let (controller, snapshot) = global.newest(&[]).await?;
     let wanted = names(&snapshot, std::slice::from_ref(&name))?;
     let plan = match saved {
         Some(path) => super::apply::saved(&path)?,

@@ -9,7 +9,8 @@ use crate::model::ids::{EnvName, Sha};
 use crate::model::observed::HostObserved;
 use crate::model::record::Record;
 use crate::plan::{self, Context, EnvPlan};
-use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::accepted::{AcceptedSnapshot, Standing};
+use crate::run::controller::{Controller, now};
 use crate::run::look::observe::{Look, observe};
 use crate::store::RunRow;
 
@@ -77,9 +78,9 @@ impl<'a> Facts<'a> {
     }
 
     /// The newest commit.
-    pub fn snapshot(&self) -> Result<Arc<Snapshot>, String> {
-        let head = self.controller.repo.head().map_err(|error| error.to_string())?;
-        self.controller.snapshot(head).map(Arc::new).map_err(|error| error.to_string())
+    pub fn snapshot(&self) -> Result<Arc<AcceptedSnapshot>, String> {
+        let newest = self.controller.standing().and_then(Standing::newest);
+        newest.map_err(|error| error.to_string())
     }
 
     /// Everything that makes a release live: the page, its health, the link, the record of the host.

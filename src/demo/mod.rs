@@ -109,6 +109,7 @@ fn settings(world: &World) -> Settings {
         git: GitSettings::default(),
         ssh: crate::ssh::settings::Settings::default(),
         allowed_signers: None,
+        trust_since: None,
         signing_key: None,
         secrets: Default::default(),
         poll: POLL,

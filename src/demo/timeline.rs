@@ -12,7 +12,8 @@ use super::world::World;
 use crate::journal::{Event, RunResult, StepEnd};
 use crate::model::ids::{EnvName, HostName, RunId, Sha};
 use crate::plan::{Action, Code, EnvPlan};
-use crate::run::controller::{ControllerError, Snapshot};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::ControllerError;
 use crate::run::pass::daemon::Report;
 use crate::run::pass::outcome::Outcome;
 use crate::run::step::site::{Listen, Listener, Sent};
@@ -235,7 +236,7 @@ impl Timeline {
 }
 
 impl Report for Timeline {
-    fn accepted(&self, snapshot: &Snapshot) {
+    fn accepted(&self, snapshot: &AcceptedSnapshot) {
         let mut told = self.told();
         let environments = &snapshot.desired.environments;
         told.desired =

@@ -33,6 +33,27 @@ pub struct EnvObserved {
     /// The trees of what this environment runs, where another one is promoted from it by tree.
     #[serde(default)]
     pub live_trees: BTreeMap<Sha, String>,
+    #[serde(default, skip_serializing_if = "Unasked::is_empty")]
+    pub unasked: Unasked,
+}
+
+/// What a commit that is not accepted adds to an environment, or changes of it: nobody looked at that (law 11).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unasked {
+    /// Hosts, and why: half a sentence.
+    pub hosts: BTreeMap<HostName, String>,
+    /// The names of checks.
+    pub checks: Vec<String>,
+    /// Shared files, and variables of the environment file.
+    pub files: Vec<String>,
+}
+
+impl Unasked {
+    /// Nothing was left out.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.checks.is_empty() && self.files.is_empty()
+    }
 }
 
 /// What a `release` came to.

@@ -32,6 +32,12 @@ pub struct Plan {
     pub schema: u32,
     /// The commit of the state repository.
     pub commit: String,
+    /// The commit as which hosts were looked at, where that is another one, because this one is not accepted (law 11).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
+    /// Why this commit is not acted on, where it is the newest one of the branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
     /// Over the fingerprints of the environments.
     pub fingerprint: Digest,
     pub verdict: PlanVerdict,
@@ -143,6 +149,8 @@ pub enum Code {
     CurrentNotALink,
     /// Shown only: an exception is in force.
     Emergency,
+    /// The commit is not accepted: what it adds or changes was not looked at (law 11).
+    NotAccepted,
     /// Shown only: something differs and is not acted on.
     Drift,
     /// Shown only: the host went back by itself.
@@ -165,6 +173,9 @@ impl Blocker {
 pub struct HostView {
     pub name: HostName,
     pub reachable: bool,
+    /// Nobody asked whether it is, because the commit is not accepted (law 11).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
     /// The live release's directory name, or what `current` is instead.
     pub current: Option<String>,
     pub confirmed: Option<ReleaseName>,

@@ -41,6 +41,8 @@ pub fn plan(desired: &Desired, observed: &Observed, names: &[EnvName], context: 
     Plan {
         schema: SCHEMA,
         commit: context.commit.to_owned(),
+        accepted: None,
+        refused: None,
         fingerprint: Digest::of_json(&fingerprints),
         verdict,
         environments,
@@ -78,14 +80,18 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
                 hosts.push(Host { target, state, intent });
             }
             other => {
-                let why = match other {
-                    Some(HostObserved::Unreachable(why)) => why.as_str(),
+                let unasked = seen.unasked.hosts.get(&target.name);
+                let why = match (unasked, other) {
+                    (Some(why), _) | (None, Some(HostObserved::Unreachable(why))) => why.as_str(),
                     _ => "it was not looked at",
                 };
-                found.push(unreachable(env, target, why));
+                if unasked.is_none() {
+                    found.push(unreachable(env, target, why));
+                }
                 views.push(HostView {
                     name: target.name.clone(),
                     reachable: false,
+                    unasked: unasked.is_some(),
                     current: None,
                     confirmed: None,
                     releases: Vec::new(),
@@ -128,6 +134,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     if let Some(sha) = &sha {
         found.extend(left_behind(env, sha, seen, &reached, &aside, changing.is_empty()));
     }
+    found.extend(not_accepted(env, seen));
     found.extend(notes(env, seen));
     found.sort_by_key(|b| (b.grade, b.code));
     EnvPlan {
@@ -152,6 +159,7 @@ fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostS
     HostView {
         name: target.name.clone(),
         reachable: true,
+        unasked: false,
         current: HostView::current_text(&state.current),
         confirmed: state.record.confirmed.as_ref().map(|c| c.release.clone()),
         releases: state.releases.clone(),
@@ -168,6 +176,49 @@ fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &
         Unreachable::Block => format!("bring it back, or set `unreachable = \"skip\"` for {}", env.name),
     };
     Blocker { grade, code: Code::Unreachable, message, fix }
+}
+
+/// What nobody looked at on the word of a commit that is not accepted (law 11).
+fn not_accepted(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
+    let unasked = &seen.unasked;
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for target in &env.targets {
+        if let Some(why) = unasked.hosts.get(&target.name) {
+            by_reason.entry(why).or_default().push(target.name.as_str());
+        }
+    }
+    let mut found: Vec<Blocker> = by_reason
+        .into_iter()
+        .map(|(why, hosts)| {
+            let message = format!("nobody looked at {}: this commit is not accepted, and {why}", listed(&hosts));
+            let fix = "once it is accepted (merged, signed) the plan shows the rest; or plan from what a daemon publishes: soll plan --observation URL".to_owned();
+            Blocker { grade: Grade::P1, code: Code::NotAccepted, message, fix }
+        })
+        .collect();
+    for (what, verb, names) in
+        [("the health checks", "asked", &unasked.checks), ("these files and variables", "looked for", &unasked.files)]
+    {
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let message = format!(
+                "this commit is not accepted, and {what} that it adds or changes were not {verb}: {}",
+                listed(&names)
+            );
+            let fix = "they are once it is accepted".to_owned();
+            found.push(Blocker { grade: Grade::P2, code: Code::NotAccepted, message, fix });
+        }
+    }
+    found
+}
+
+/// Names, the first of many.
+fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 8;
+    let first = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// Facts that people should see and that block nothing.
@@ -208,7 +259,11 @@ fn verdict(found: &[Blocker]) -> Verdict {
     if blocking.peek().is_none() {
         return Verdict::Go;
     }
-    if blocking.all(|b| b.code == Code::Approval) { Verdict::Pending } else { Verdict::NoGo }
+    if blocking.all(|b| matches!(b.code, Code::Approval | Code::NotAccepted)) {
+        Verdict::Pending
+    } else {
+        Verdict::NoGo
+    }
 }
 
 /// What an approval is bound to: environment, from, to, configuration, irreversible steps.

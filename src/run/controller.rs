@@ -35,7 +35,8 @@ pub struct Controller {
     pub ahead: Ahead,
 }
 
-/// One commit of the state repository, read.
+/// One commit of the state repository, read. Text and nothing more (law 11): whoever acts wants an
+/// [`crate::run::accepted::AcceptedSnapshot`].
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub commit: CommitId,
@@ -143,21 +144,6 @@ impl Controller {
         };
         let main = SourceFile { path: file.clone(), text };
         load(main, &includes).map_err(|found| ControllerError::Invalid(Box::new(found)))
-    }
-
-    /// The newest commit of the branch, refused unless it may follow the last one that was acted on (law 10).
-    pub fn accepted_head(&self) -> Result<CommitId, ControllerError> {
-        self.repo.refresh()?;
-        let head = self.repo.head()?;
-        let last = self.store.accepted(&self.accepted_key())?;
-        let last = last.map(|text| text.parse::<CommitId>()).transpose()?;
-        self.repo.check_advance(last.as_ref(), &head, self.signers.as_ref())?;
-        Ok(head)
-    }
-
-    /// From now on nothing older is acted on.
-    pub fn accept(&self, commit: &CommitId) -> Result<(), ControllerError> {
-        Ok(self.store.set_accepted(&self.accepted_key(), &commit.to_string())?)
     }
 
     /// What the last accepted commit is filed under.

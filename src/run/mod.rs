@@ -1,6 +1,7 @@
 //! From a plan to effects. `look` sees, `step` carries one run out, `pass` takes an environment from its commit to a
 //! converged state and repeats that, `operate` does what people ask for beside it, `doctor` examines.
 
+pub mod accepted;
 pub mod ahead;
 pub mod commit;
 pub mod controller;

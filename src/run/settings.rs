@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::ids::HostName;
 use crate::run::secrets;
-use crate::state_repo::{Author, GitSettings};
+use crate::state_repo::{Author, CommitId, GitSettings};
 
 /// Everything that the controller must be told.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub ssh: crate::ssh::settings::Settings,
     /// Where it is given, only commits signed by these keys are acted on (B7).
     pub allowed_signers: Option<PathBuf>,
+    /// With allowed signers: this commit of the state branch and its ancestors need no signature (law 10).
+    pub trust_since: Option<CommitId>,
     /// What signs the commits and the words of this controller.
     pub signing_key: Option<PathBuf>,
     /// The secrets, and what each of them is for.
@@ -57,6 +59,8 @@ pub struct ConfigFile {
     /// The program to put on hosts of another kind, by what `uname -m` says there.
     pub agents: BTreeMap<String, PathBuf>,
     pub allowed_signers: Option<PathBuf>,
+    /// A full commit id; every commit after it is verified. Default: all of them are.
+    pub trust_since: Option<String>,
     pub signing_key: Option<PathBuf>,
     pub secrets_dir: Option<PathBuf>,
     /// What each secret is for.

@@ -37,6 +37,12 @@ pub enum RepoError {
     TooMany { commit: CommitId, glob: String, limit: usize },
     #[error("{place} is a shallow clone, so that its history cannot be checked: run `git fetch --unshallow` in it")]
     Shallow { place: String },
+    /// Nobody can say which commits need a signature.
+    #[error(
+        "trust_since = {since} is not among the commits of `{branch}` of {place} ({} and its ancestors), so that nothing says which of them must be signed: name one of them (`git log --format=%H {branch}`), or leave it out to have all of them verified",
+        head.short()
+    )]
+    TrustSince { place: String, branch: String, since: CommitId, head: CommitId },
     /// Nothing was changed.
     #[error("{} has changes of its own in {tree}: commit or stash them first, then try again (nothing was changed)", paths.join(", "))]
     Dirty { tree: String, paths: Vec<String> },

@@ -29,7 +29,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use advance::{Advance, NotAccepted};
+pub use advance::{AcceptedCommit, Advance, NotAccepted, Trust};
 pub use application::{AppRepo, CommitSummary, RemoteRef};
 pub use command::GitSettings;
 pub use commit::{Author, Edits};

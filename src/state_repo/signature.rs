@@ -9,7 +9,7 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use super::error::{RepoError, Result};
 use super::repo::StateRepo;
-use super::signers::AllowedSigners;
+use super::signers::{AllowedSigners, Times};
 use super::{CommitId, location};
 
 const NAMESPACE: &str = "git";
@@ -47,8 +47,23 @@ impl StateRepo {
     ) -> Result<Result<Verified, Unverified>> {
         let info = self.info(repo, id)?;
         let raw = self.raw(repo, id, ObjectType::Commit)?;
-        Ok(split_commit(&raw)
-            .and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, info.time, signers)))
+        let times = Times { signed: info.time, accepted: None };
+        Ok(split_commit(&raw).and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, times, signers)))
+    }
+
+    /// The same for a commit that is to be accepted at `accepted`: its key must still be valid then. A date that a commit
+    /// claims proves nothing, so an expired key could go on signing commits of the past.
+    pub(super) fn verify_new(
+        &self,
+        repo: &Repository,
+        id: Oid,
+        signers: &AllowedSigners,
+        accepted: Timestamp,
+    ) -> Result<Result<Verified, Unverified>> {
+        let info = self.info(repo, id)?;
+        let raw = self.raw(repo, id, ObjectType::Commit)?;
+        let times = Times { signed: info.time, accepted: Some(accepted) };
+        Ok(split_commit(&raw).and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, times, signers)))
     }
 
     /// Whose valid signature the annotated tag carries. A lightweight tag has none.
@@ -72,7 +87,9 @@ impl StateRepo {
             // The signature ends the tag's message.
             let begin = raw.windows(BEGIN_SSH.len()).rposition(|w| w == BEGIN_SSH.as_bytes());
             Ok(match begin.filter(|&at| raw[..at].ends_with(b"\n")) {
-                Some(begin) => verify(&raw[..begin], &raw[begin..], &email, at, signers),
+                Some(begin) => {
+                    verify(&raw[..begin], &raw[begin..], &email, Times { signed: at, accepted: None }, signers)
+                }
                 None => Err(unsigned(&raw)),
             })
         })
@@ -172,7 +189,7 @@ fn verify(
     payload: &[u8],
     armor: &[u8],
     email: &str,
-    at: Timestamp,
+    times: Times,
     signers: &AllowedSigners,
 ) -> Result<Verified, Unverified> {
     if !armor.starts_with(BEGIN_SSH.as_bytes()) {
@@ -190,7 +207,7 @@ fn verify(
     key.verify(NAMESPACE, payload, &signature).map_err(|_| {
         Unverified(format!("its signature by {fingerprint} is wrong: something was changed after it was signed"))
     })?;
-    let principal = signers.principal(key.key_data(), email, at);
+    let principal = signers.principal(key.key_data(), email, times);
     principal
         .map(|principal| Verified { principal, fingerprint: fingerprint.clone() })
         .map_err(|why| Unverified(format!("it is signed by {fingerprint}, but {why}")))

@@ -10,6 +10,7 @@ use ssh_key::PublicKey;
 use ssh_key::public::KeyData;
 
 use super::error::{RepoError, Result};
+use crate::model::ids::Digest;
 
 /// The namespace of Git's signatures.
 const NAMESPACE: &str = "git";
@@ -18,6 +19,7 @@ const NAMESPACE: &str = "git";
 #[derive(Debug, Clone)]
 pub struct AllowedSigners {
     entries: Vec<Entry>,
+    digest: Digest,
 }
 
 #[derive(Debug, Clone)]
@@ -27,6 +29,15 @@ struct Entry {
     valid_after: Option<Timestamp>,
     valid_before: Option<Timestamp>,
     key: KeyData,
+}
+
+/// When a key must be valid.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// What the commit or tag claims.
+    pub signed: Timestamp,
+    /// When it is accepted, where that is asked.
+    pub accepted: Option<Timestamp>,
 }
 
 impl AllowedSigners {
@@ -60,16 +71,21 @@ impl AllowedSigners {
             let why = "there is no signer in this file, so that no commit could ever be accepted".to_owned();
             return Err(RepoError::Signers { file: path.to_owned(), line: 1, why });
         }
-        Ok(AllowedSigners { entries })
+        Ok(AllowedSigners { entries, digest: Digest::of(text.as_bytes()) })
+    }
+
+    /// Of the text: what was verified by another file must be verified anew.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The principal that `key` speaks for at the time of the commit, as `git verify-commit` decides it: any line with
-    /// this key, the namespace `git` and a validity that covers `at` will do. Where the line allows `email`, that is the
+    /// this key, the namespace `git` and a validity that covers the times will do. Where the line allows `email`, that is the
     /// principal; else its first name. A wildcard line lets its key speak for everyone whom it matches.
-    pub(super) fn principal(&self, key: &KeyData, email: &str, at: Timestamp) -> Result<String, String> {
+    pub(super) fn principal(&self, key: &KeyData, email: &str, times: Times) -> Result<String, String> {
         let mut why = "the key is not among the allowed signers".to_owned();
         for entry in self.entries.iter().filter(|entry| entry.key == *key) {
-            match entry.check(at) {
+            match entry.check(times) {
                 Ok(()) if matches_list(&entry.principals, email) => return Ok(email.to_owned()),
                 Ok(()) => {
                     let first = entry.principals.split(',').find(|pattern| !pattern.starts_with('!'));
@@ -83,15 +99,19 @@ impl AllowedSigners {
 }
 
 impl Entry {
-    fn check(&self, at: Timestamp) -> Result<(), String> {
+    fn check(&self, times: Times) -> Result<(), String> {
         if let Some(namespaces) = &self.namespaces
             && !matches_list(namespaces, NAMESPACE)
         {
             return Err(format!("is allowed for {namespaces} only, not for {NAMESPACE}"));
         }
+        let signed = times.signed;
         match (self.valid_after, self.valid_before) {
-            (Some(after), _) if at < after => Err(format!("is valid from {after} on, the commit is of {at}")),
-            (_, Some(before)) if at > before => Err(format!("was valid until {before}, the commit is of {at}")),
+            (Some(after), _) if signed < after => Err(format!("is valid from {after} on, the commit is of {signed}")),
+            (_, Some(before)) if signed > before => Err(format!("was valid until {before}, the commit is of {signed}")),
+            (_, Some(before)) if times.accepted.is_some_and(|now| now > before) => Err(format!(
+                "was valid until {before}, which is over: a commit that was not accepted by then may claim any date"
+            )),
             _ => Ok(()),
         }
     }

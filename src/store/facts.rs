@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::ledger::{at, parsed};
 use super::{Backoff, Store, StoreError};
-use crate::model::ids::{EnvName, Sha};
+use crate::model::ids::{Digest, EnvName, Sha};
 
 impl Store {
     /// What `reference` of an application's repository came to when the state repository was at `commit` (B6): a tag
@@ -47,6 +47,25 @@ impl Store {
             let sql = "INSERT INTO accepted (branch, state_commit) VALUES (?1, ?2) \
                        ON CONFLICT DO UPDATE SET state_commit = excluded.state_commit";
             t.execute(sql, [key, commit])?;
+            Ok(())
+        })
+    }
+
+    /// The commit of a state branch up to which every signature was verified, by these signers (law 10). `key`: repository
+    /// and branch.
+    pub fn verified(&self, key: &str, signers: &Digest) -> Result<Option<String>, StoreError> {
+        self.read("read which commits were verified", |connection| {
+            let sql = "SELECT state_commit FROM verified WHERE branch = ?1 AND signers = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement.query_row(params![key, signers.to_string()], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Remembers it, and forgets what other signers had verified.
+    pub fn set_verified(&self, key: &str, signers: &Digest, commit: &str) -> Result<(), StoreError> {
+        self.write("record which commits were verified", |t| {
+            let sql = "INSERT OR REPLACE INTO verified (branch, signers, state_commit) VALUES (?1, ?2, ?3)";
+            t.execute(sql, params![key, signers.to_string(), commit])?;
             Ok(())
         })
     }

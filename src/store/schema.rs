@@ -7,7 +7,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each entry leads from the version of its index to the next one.
-const VERSIONS: [&str; 1] = ["
+const VERSIONS: [&str; 2] = [
+    "
 CREATE TABLE runs (
     run          TEXT PRIMARY KEY,
     environment  TEXT NOT NULL,
@@ -57,7 +58,15 @@ CREATE TABLE backoff (
     fingerprint TEXT NOT NULL,
     reason      TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE verified (
+    branch       TEXT PRIMARY KEY,
+    signers      TEXT NOT NULL,
+    state_commit TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The version that this program writes.
 pub const CURRENT: i64 = VERSIONS.len() as i64;

@@ -48,9 +48,10 @@ pub async fn serve(address: &str, controller: Arc<Controller>, nudge: Arc<Notify
 /// What `plan --observation` reads.
 async fn observation(State(shared): State<Shared>) -> Response {
     let controller = shared.controller.clone();
-    let read = tokio::task::spawn_blocking(move || controller.snapshot(controller.repo.head()?)).await;
+    // Whoever asks makes this controller look at its hosts: only as an accepted commit names them (law 11).
+    let read = tokio::task::spawn_blocking(move || controller.standing()).await;
     let snapshot = match read {
-        Ok(Ok(snapshot)) => Arc::new(snapshot),
+        Ok(Ok(standing)) => standing.accepted,
         Ok(Err(error)) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
         Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     };

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use jiff::Timestamp;
 use soll::model::ids::Digest;
-use soll::state_repo::{Advance, AllowedSigners, CommitId, NotAccepted, Publish, RepoError, StateRepo};
+use soll::state_repo::{AllowedSigners, CommitId, NotAccepted, Publish, RepoError, StateRepo, Trust};
 
 use super::state_repo::{FILE, Sandbox, author, commit_all, edits, git, git_command, head, write};
 
@@ -246,17 +247,30 @@ fn what_we_sign_git_accepts() {
 }
 
 #[test]
-fn every_new_commit_must_be_signed() {
+fn every_commit_must_be_signed_that_was_not_accepted_before() {
     let lab = Lab::new();
     let signers = lab.signers(&format!("anna@example.com {}", lab.public("anna"))).unwrap();
-    let check = |old: Option<&CommitId>, new: &CommitId| lab.repo.check_advance(old, new, Some(&signers));
+    let trust = |since: Option<CommitId>| Trust { signers: &signers, since, verified: None, at: Timestamp::now() };
+    let check = |old: Option<&CommitId>, new: &CommitId| lab.repo.check_advance(old, new, Some(&trust(None)));
     let unsigned = head(&lab.seed);
     assert!(matches!(check(None, &unsigned), Err(NotAccepted::Unsigned { commit, .. }) if commit == unsigned));
-    // At first contact the commit itself, not all of its history.
+    // One signature vouches for nothing below it, at first contact either.
     let first = lab.signed("anna", &[]);
-    assert!(check(None, &first).is_ok());
+    let error = check(None, &first).unwrap_err();
+    assert!(matches!(&error, NotAccepted::Unsigned { commit, before: None, .. } if *commit == unsigned), "{error}");
+    assert!(error.to_string().contains("SOLL_TRUST_SINCE"), "{error}");
+    // What came before the branch was signed is taken as it is where the settings name its last commit.
+    let since = |since: CommitId, new: &CommitId| lab.repo.check_advance(None, new, Some(&trust(Some(since))));
+    assert_eq!(since(unsigned, &first).unwrap().verified, 1);
+    assert_eq!(since(first, &first).unwrap().verified, 0);
     let second = lab.signed("anna", &[]);
-    assert!(matches!(check(Some(&first), &second), Ok(Advance::Forward { commits }) if commits.len() == 1));
+    assert_eq!(check(Some(&first), &second).unwrap().verified, 1);
+    assert!(matches!(since(second, &first), Err(NotAccepted::Repo(RepoError::TrustSince { .. }))));
+    let elsewhere = "1234567890123456789012345678901234567890".parse().unwrap();
+    assert!(since(elsewhere, &second).unwrap_err().to_string().contains("git log --format=%H main"));
+    // What was verified once by the same signers is not verified again.
+    let verified = Trust { verified: Some(first), ..trust(None) };
+    assert_eq!(lab.repo.check_advance(None, &second, Some(&verified)).unwrap().verified, 1);
 
     // A signed merge that brings in a commit that nobody signed.
     git(&lab.seed, &["checkout", "-q", "-b", "side"]);
@@ -264,11 +278,73 @@ fn every_new_commit_must_be_signed() {
     git(&lab.seed, &["checkout", "-q", "main"]);
     let merge = lab.signed("anna", &["merge", "-q", "-S", "--no-ff", "-m", "merge", "side"]);
     let error = check(Some(&second), &merge).unwrap_err();
-    assert!(matches!(&error, NotAccepted::Unsigned { subject, .. } if subject == "smuggled"), "{error}");
+    assert!(
+        matches!(&error, NotAccepted::Unsigned { subject, before, .. }
+            if subject == "smuggled" && before.is_some_and(|before| before.id() == second)),
+        "{error}"
+    );
     assert!(error.to_string().contains("by Anna <anna@example.com>) is not accepted: it is not signed"), "{error}");
-    // A signed commit on top of it heals nothing.
-    assert!(check(Some(&second), &lab.signed("anna", &[])).is_err());
+    // A signed commit on top of it heals nothing, and the newest good one is the one before the merge.
+    let top = lab.signed("anna", &[]);
+    for last in [None, Some(first)] {
+        let known = Trust { verified: Some(first), ..trust(None) };
+        let error = lab.repo.check_advance(last.as_ref(), &top, Some(&known)).unwrap_err();
+        let NotAccepted::Unsigned { before, .. } = &error else { panic!("{error}") };
+        assert_eq!(before.map(|before| before.id()), Some(second));
+    }
     assert!(lab.repo.check_advance(Some(&second), &merge, None).is_ok());
+}
+
+#[test]
+fn a_key_that_has_expired_signs_no_new_commit_whatever_its_date() {
+    let lab = Lab::new();
+    let [a, b] = ["anna", "bob"].map(|name| lab.public(name));
+    let signers = lab.signers(&format!("anna@x valid-before=\"20200101Z\" {a}\nbob@x {b}\n")).unwrap();
+    let first = head(&lab.seed);
+    let key = format!("user.signingKey={}", lab.key("anna", &["-t", "ed25519"]).display());
+    let mut backdated = git_command(
+        &lab.seed,
+        &["-c", "gpg.format=ssh", "-c", &key, "commit", "-q", "-S", "--allow-empty", "-m", "old"],
+    );
+    let dated = ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"];
+    assert!(backdated.envs(dated.map(|name| (name, "2019-06-01T12:00:00Z"))).status().unwrap().success());
+    let old = head(&lab.seed);
+    assert!(lab.repo.verify_commit(&old, &signers).unwrap().is_ok(), "its own date is within the key's time");
+    let check = |last: Option<CommitId>, at: &str| {
+        let trust = Trust { signers: &signers, since: Some(first), verified: None, at: at.parse().unwrap() };
+        lab.repo.check_advance(last.as_ref(), &head(&lab.seed), Some(&trust))
+    };
+    check(None, "2019-07-01T00:00:00Z").unwrap();
+    for last in [None, Some(first)] {
+        let error = check(last, "2026-01-01T00:00:00Z").unwrap_err().to_string();
+        assert!(error.contains("was valid until 2020-01-01"), "{error}");
+    }
+    // What was accepted in time stays accepted, also below what others sign later.
+    check(Some(old), "2026-01-01T00:00:00Z").unwrap();
+    lab.signed("bob", &[]);
+    check(Some(old), "2026-01-01T00:00:00Z").unwrap();
+    check(None, "2026-01-01T00:00:00Z").unwrap_err();
+}
+
+#[test]
+fn a_shallow_clone_proves_no_signature_below_its_edge() {
+    let lab = Lab::new();
+    let root = head(&lab.seed);
+    let commits = [lab.signed("anna", &[]), lab.signed("anna", &[]), lab.signed("anna", &[])];
+    let shallow = lab.sandbox.path("shallow");
+    let url = format!("file://{}", lab.seed.display());
+    git(&lab.seed, &["clone", "-q", "--depth=2", &url, shallow.to_str().unwrap()]);
+    let repo = lab.sandbox.open(shallow.to_str().unwrap()).unwrap();
+    let signers = lab.signers(&format!("anna@example.com {}", lab.public("anna"))).unwrap();
+    let check = |since: Option<CommitId>| {
+        let trust = Trust { signers: &signers, since, verified: None, at: Timestamp::now() };
+        repo.check_advance(None, &commits[2], Some(&trust))
+    };
+    for since in [None, Some(root), Some(commits[0])] {
+        let error = check(since).unwrap_err().to_string();
+        assert!(error.contains("git fetch --unshallow"), "{since:?}: {error}");
+    }
+    assert_eq!(check(Some(commits[1])).unwrap().verified, 1);
 }
 
 #[test]

@@ -193,6 +193,10 @@ fn host_line(host: &HostView, width: usize) -> String {
         (Some(confirmed), _) => format!(" (confirmed: {confirmed})"),
         (None, _) => " (nothing confirmed)".to_owned(),
     };
-    let what = if host.reachable { parts::current(host) } else { "unreachable".to_owned() };
+    let what = match (host.reachable, host.unasked) {
+        (true, _) => parts::current(host),
+        (false, true) => "not looked at".to_owned(),
+        (false, false) => "unreachable".to_owned(),
+    };
     format!("{:width$}  {what}{confirmed}: {}", host.name.as_str(), clean(&host.reason))
 }

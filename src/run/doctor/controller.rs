@@ -10,23 +10,28 @@ use crate::host::examine::which;
 use crate::model::desired::Environment;
 use crate::model::template::fill;
 use crate::plan::policy::{Refused, Secrets as _};
-use crate::run::controller::{Controller, Snapshot};
+use crate::run::accepted::Standing;
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::finding::Findings;
+use crate::state_repo::NotAccepted;
 
 /// The state repository, git, the signers, the state directory.
-pub fn controller(controller: &Controller, read: Result<&Snapshot, &str>) -> Findings {
+pub fn controller(controller: &Controller, read: &Result<Standing, ControllerError>) -> Findings {
     let mut findings = Findings::about("controller", None);
     // "." would be true and say nothing.
     let location = controller.repo.location();
     let absolute = location.as_path().and_then(|path| std::path::absolute(path).ok());
     let place = absolute.map_or_else(|| location.to_string(), |path| path.display().to_string());
     match read {
-        Ok(snapshot) => {
-            let commit = snapshot.commit.short();
-            let count = snapshot.desired.environments.len();
+        Ok(standing) => {
+            let commit = standing.accepted.commit.short();
+            let count = standing.accepted.desired.environments.len();
             findings.ok("state repository", format!("{place}, commit {commit}, {count} environment(s)"));
-            advance(controller, &mut findings);
+            if let Some(refused) = &standing.refused {
+                branch(&refused.why, &mut findings);
+            }
         }
+        Err(ControllerError::NotAccepted(why)) => branch(why, &mut findings),
         Err(why) => findings.fail(
             "state repository",
             format!("{place}: {why}"),
@@ -64,12 +69,10 @@ pub fn controller(controller: &Controller, read: Result<&Snapshot, &str>) -> Fin
     findings
 }
 
-/// Whether the newest commit may be acted on (law 10).
-fn advance(controller: &Controller, findings: &mut Findings) {
-    if let Err(error) = controller.accepted_head() {
-        let fix = "look at who changed the branch; where its history was rewritten and that is meant: soll acknowledge";
-        findings.fail("state branch", error.to_string(), fix);
-    }
+/// Why the newest commit may not be acted on (law 10).
+fn branch(why: &NotAccepted, findings: &mut Findings) {
+    let fix = "look at who changed the branch; where its history was rewritten and that is meant: soll acknowledge";
+    findings.fail("state branch", why.to_string(), fix);
 }
 
 fn secrets_dir(dir: &Path, findings: &mut Findings) {

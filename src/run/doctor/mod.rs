@@ -18,7 +18,8 @@ use crate::model::calls::{Call, calls};
 use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
 use crate::model::ids::EnvName;
 use crate::model::template::fill;
-use crate::run::controller::{Controller, Snapshot};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::Controller;
 use crate::run::finding::Findings;
 use crate::run::look::reach::{self, ask};
 use crate::ssh::settings::Accepted;
@@ -29,14 +30,19 @@ pub use controller::{controller, secrets};
 const WIDTH: usize = 32;
 
 /// Looks at every host of these environments, and at what they need of the controller.
-pub async fn doctor(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, names: &[EnvName]) -> Vec<Findings> {
+pub async fn doctor(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    names: &[EnvName],
+) -> Vec<Findings> {
     let environments = names.iter().filter_map(|name| snapshot.desired.environments.get(name));
     let mut all: Vec<_> = environments.clone().map(|env| secrets(controller, env)).collect();
     let looks: Vec<_> = environments
         .flat_map(|env| env.targets.iter().map(move |target| (env, target)))
         .map(|(env, target)| {
-            let (controller, env, target) = (controller.clone(), env.clone(), target.clone());
-            async move { look(&controller, &env, &target).await.0 }
+            let (controller, snapshot) = (controller.clone(), snapshot.clone());
+            let (env, target) = (env.clone(), target.clone());
+            async move { look(&controller, &snapshot, &env, &target).await.0 }
         })
         .collect();
     all.extend(stream::iter(looks).buffered(WIDTH).collect::<Vec<_>>().await);
@@ -58,14 +64,19 @@ fn believed(controller: &Controller) -> Findings {
 }
 
 /// One host of one environment, and what it said of itself.
-pub async fn look(controller: &Controller, env: &Environment, target: &Target) -> (Findings, Option<Box<Examined>>) {
+pub async fn look(
+    controller: &Controller,
+    word: &AcceptedSnapshot,
+    env: &Environment,
+    target: &Target,
+) -> (Findings, Option<Box<Examined>>) {
     let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
     if !connect(controller, target, &mut findings).await {
         return (findings, None);
     }
     let question = question(env, target);
     let before = crate::run::controller::now();
-    let answer = ask(controller, target, Op::Examine(Box::new(question.clone()))).await;
+    let answer = ask(controller, word, target, Op::Examine(Box::new(question.clone()))).await;
     let after = crate::run::controller::now();
     match answer {
         Ok(Reply::Examined(examined)) => {

@@ -1,6 +1,8 @@
 //! Looking at hosts, bundles, words and branches: everything that a plan is made from. Changes nothing on a host.
 
+pub mod grounds;
 pub mod observe;
+pub mod proposed;
 pub mod published;
 pub mod reach;
 pub mod sample;

@@ -17,7 +17,9 @@ use crate::model::observed::{
 use crate::model::template::fill;
 use crate::plan::intent::{Intent, intent};
 use crate::plan::{self, Context};
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::look::grounds::Grounds;
 use crate::run::look::published::{Published, merge};
 use crate::run::look::reach::ask;
 use crate::run::look::sample::attempt;
@@ -41,7 +43,7 @@ pub type Left = BTreeMap<HostName, HostState>;
 /// Observes these environments and those that they are promoted from.
 pub async fn observe(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     names: &[EnvName],
     look: Look,
 ) -> Observed {
@@ -51,7 +53,7 @@ pub async fn observe(
 /// The same, where the hosts of one environment were seen a moment ago.
 pub(in crate::run) async fn observe_after(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     names: &[EnvName],
     look: Look,
     left: Option<(&EnvName, &Left)>,
@@ -92,7 +94,7 @@ pub(in crate::run) async fn observe_after(
 }
 
 /// Pull mode: what this host cannot see for itself, the others publish. What cannot be read was not looked at.
-async fn hear(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
+async fn hear(controller: &Controller, snapshot: &AcceptedSnapshot, names: &[EnvName], observed: &mut Observed) {
     let places = &controller.settings.observation;
     let waits =
         |env: &&Environment| env.promote.is_some() || (!env.leads() && env.hooks_of(Phase::Migrate).next().is_some());
@@ -121,24 +123,24 @@ async fn hear(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], o
 
 async fn environment(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
     look: Look,
     trees: bool,
     left: Left,
 ) -> EnvObserved {
-    let resolved = resolve(controller, snapshot, env).await;
+    let resolved = resolve(controller, Grounds::Accepted(snapshot), env).await;
     let mut seen = EnvObserved { resolved, ..EnvObserved::default() };
     // One that does not answer holds up no other.
     let left = &left;
     let looks = env.targets.iter().map(|target| async move {
         let state = match left.get(&target.name) {
             Some(state) => Ok(state.clone()),
-            None => host(controller, env, target, look).await,
+            None => host(controller, snapshot, env, target, look).await,
         };
         let seen = match state {
             Ok(mut state) if look.health => {
-                let (there, here) = passive(controller, env, target, &state).await;
+                let (there, here) = passive(controller, snapshot, env, target, &state).await;
                 state.health = there;
                 (HostObserved::Reached(Box::new(state)), here)
             }
@@ -153,14 +155,14 @@ async fn environment(
         }
         seen.hosts.insert(name, host);
     }
-    about(controller, snapshot, env, &mut seen, trees).await;
+    about(controller, Grounds::Accepted(snapshot), env, &mut seen, trees).await;
     seen
 }
 
 /// What is to be known of the desired commit beside the hosts: its bundle, its tree, and the trees of what runs.
-async fn about(
+pub(super) async fn about(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    grounds: Grounds<'_>,
     env: &Environment,
     seen: &mut EnvObserved,
     trees: bool,
@@ -171,10 +173,10 @@ async fn about(
     let deploys = states().any(|state| matches!(intent(env, &sha, state), Intent::Deploy { .. }));
     let by = env.promote.as_ref().map(|p| p.by);
     if deploys || by == Some(Match::Bundle) {
-        seen.artifact = Some(artifact(controller, snapshot, env, &sha).await);
+        seen.artifact = Some(artifact(controller, grounds, env, &sha).await);
     }
     if by == Some(Match::Tree) {
-        seen.tree = tree(controller, env, &sha).await;
+        seen.tree = tree(controller, grounds, env, &sha).await;
     }
     if trees {
         let live: Vec<Sha> = seen
@@ -184,7 +186,7 @@ async fn about(
             .filter_map(|state| state.record.confirmed.as_ref()?.sha.clone())
             .collect();
         for sha in live {
-            if let Some(tree) = tree(controller, env, &sha).await {
+            if let Some(tree) = tree(controller, grounds, env, &sha).await {
                 seen.live_trees.insert(sha, tree);
             }
         }
@@ -198,25 +200,6 @@ fn reached(host: &HostObserved) -> Option<&HostState> {
     }
 }
 
-/// What somebody else saw of the hosts, completed with what this machine sees for itself without them: which commit is
-/// desired here, which may be another one than there (a pull request), and its bundle. The words of people are bound to
-/// what they were said about: those about something else do not count anyway.
-pub async fn complete(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, mut observed: Observed) -> Observed {
-    for (name, env) in &snapshot.desired.environments {
-        let Some(seen) = observed.environments.get_mut(name) else { continue };
-        let resolved = resolve(controller, snapshot, env).await;
-        if seen.resolved != resolved {
-            // What was seen of the other commit says nothing about this one.
-            (seen.artifact, seen.tree) = (None, None);
-            seen.resolved = resolved;
-            let trees = std::mem::take(&mut seen.live_trees);
-            about(controller, snapshot, env, seen, false).await;
-            seen.live_trees = trees;
-        }
-    }
-    observed
-}
-
 /// What an observation of this environment's root looks at.
 pub fn question(env: &Environment, drift: bool) -> Observe {
     Observe {
@@ -227,8 +210,14 @@ pub fn question(env: &Environment, drift: bool) -> Observe {
     }
 }
 
-async fn host(controller: &Controller, env: &Environment, target: &Target, look: Look) -> Result<HostState, HostError> {
-    match ask(controller, target, Op::Observe(question(env, look.drift))).await? {
+async fn host(
+    controller: &Controller,
+    word: &AcceptedSnapshot,
+    env: &Environment,
+    target: &Target,
+    look: Look,
+) -> Result<HostState, HostError> {
+    match ask(controller, word, target, Op::Observe(question(env, look.drift))).await? {
         Reply::State(state) => Ok(*state),
         other => Err(HostError::Io(format!("{} answered an observation with {other:?}", target.name))),
     }
@@ -237,6 +226,7 @@ async fn host(controller: &Controller, env: &Environment, target: &Target, look:
 /// One attempt of each passive check: those of the host, those of the controller.
 async fn passive(
     controller: &Controller,
+    word: &AcceptedSnapshot,
     env: &Environment,
     target: &Target,
     state: &HostState,
@@ -246,7 +236,7 @@ async fn passive(
     }
     let (mut host, mut own) = (Vec::new(), Vec::new());
     for check in env.health.checks.iter().filter(|c| c.is_passive()) {
-        let attempt = attempt(controller, env, target, state, check).await;
+        let attempt = attempt(controller, word, env, target, state, check).await;
         let result = CheckResult { check: check.name.clone(), verdict: attempt.verdict, attempts: vec![attempt] };
         if check.from == From::Host { host.push(result) } else { own.push(result) }
     }
@@ -254,7 +244,7 @@ async fn passive(
 }
 
 /// What `release = "…"` means at this commit: a tag is peeled once and then stays what it was (B6).
-async fn resolve(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &Environment) -> Resolved {
+pub(super) async fn resolve(controller: &Arc<Controller>, grounds: Grounds<'_>, env: &Environment) -> Resolved {
     let tag = match &env.release {
         ReleaseRef::Sha(sha) => return Resolved::Sha(sha.clone()),
         ReleaseRef::Tag(tag) => tag.clone(),
@@ -263,7 +253,10 @@ async fn resolve(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &E
     let Some(repository) = env.repository.clone() else {
         return Resolved::Unknown(format!("app `{}` names no `repository` to look for the tag in", env.app));
     };
-    let commit = snapshot.commit.to_string();
+    if let Err(why) = grounds.may_ask_repository(&repository) {
+        return Resolved::Unknown(why);
+    }
+    let (commit, keep) = (grounds.snapshot().commit.to_string(), grounds.is_accepted());
     match controller.store.resolution(&commit, &repository, &tag) {
         Ok(Some(sha)) => return Resolved::Sha(sha),
         Ok(None) => {}
@@ -273,7 +266,7 @@ async fn resolve(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &E
     let found = tokio::task::spawn_blocking(move || {
         let sha = AppRepo::new(&repository, controller.settings.git.clone())?.resolve_tag(&tag)?;
         // A failed write costs one more look-up at the next pass.
-        if let Err(error) = controller.store.set_resolution(&commit, &repository, &tag, &sha) {
+        if keep && let Err(error) = controller.store.set_resolution(&commit, &repository, &tag, &sha) {
             tracing::warn!(%error, "the resolution of a tag could not be kept");
         }
         Ok::<_, crate::state_repo::RepoError>(sha)
@@ -307,15 +300,22 @@ pub fn source(env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Sourc
     Source::parse(&url, &sha256, &checks).map_err(|error| error.to_string())
 }
 
-async fn artifact(controller: &Controller, snapshot: &Snapshot, env: &Environment, sha: &Sha) -> ArtifactFacts {
-    match source(env, sha, snapshot.base.as_deref()) {
+async fn artifact(controller: &Controller, grounds: Grounds<'_>, env: &Environment, sha: &Sha) -> ArtifactFacts {
+    let source = source(env, sha, grounds.snapshot().base.as_deref());
+    match source.and_then(|source| grounds.may_ask_bundle(env, &source).map(|()| source)) {
         Ok(source) => controller.artifacts.fetcher().inspect(&source, sha, !env.checks.is_empty()).await,
         Err(why) => ArtifactFacts { sha256: Fact::Unknown(why.clone()), checks: Fact::Unknown(why) },
     }
 }
 
-async fn tree(controller: &Arc<Controller>, env: &Environment, sha: &Sha) -> Option<String> {
+pub(super) async fn tree(
+    controller: &Arc<Controller>,
+    grounds: Grounds<'_>,
+    env: &Environment,
+    sha: &Sha,
+) -> Option<String> {
     let (controller, repository, sha) = (controller.clone(), env.repository.clone()?, sha.clone());
+    grounds.may_ask_repository(&repository).ok()?;
     let found = tokio::task::spawn_blocking(move || {
         let caches = controller.settings.state_dir.join("cache");
         AppRepo::new(&repository, controller.settings.git.clone())?.tree_of(&sha, &caches)
@@ -330,7 +330,7 @@ async fn tree(controller: &Arc<Controller>, env: &Environment, sha: &Sha) -> Opt
 }
 
 /// The words of people about what would be done: bound to a plan, so they are read after a first one is made.
-async fn listen(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
+pub(super) async fn listen(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
     let commit = snapshot.commit.to_string();
     let context = Context { commit: &commit, now: now(), secrets: None };
     for env in names.iter().filter_map(|name| snapshot.desired.environments.get(name)) {

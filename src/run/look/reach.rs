@@ -8,6 +8,7 @@ use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::{Address, Target};
 use crate::ssh::endpoint::Endpoint;
 
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::Controller;
 
 /// Where a host is reached by SSH; `None`: it is this machine.
@@ -23,11 +24,16 @@ pub fn endpoint(target: &Target) -> Option<Endpoint> {
     }
 }
 
-/// An operation that holds nothing.
+/// An operation that holds nothing, on the word of an accepted commit (law 11): the target is one of its own.
 ///
 /// # Errors
 /// Those of the operation; [`HostError::Connection`]: the host cannot be reached.
-pub async fn ask(controller: &Controller, target: &Target, op: Op) -> Result<Reply, HostError> {
+pub async fn ask(
+    controller: &Controller,
+    _word: &AcceptedSnapshot,
+    target: &Target,
+    op: Op,
+) -> Result<Reply, HostError> {
     if let Some(endpoint) = endpoint(target) {
         return controller.hosts.ask(&endpoint, &target.root, op).await;
     }

@@ -9,19 +9,25 @@ use crate::host::wire::{Cwd, Op, Reply};
 use crate::model::desired::{Check, Environment, From, OnFailure, Probe, Target};
 use crate::model::observed::{Attempt, HostObserved, HostState, Observed, Verdict};
 use crate::plan::intent::sha_of;
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::fill::{command, fill_probe};
 use crate::run::look::reach::ask;
 
 /// Asks every check once and lets the hosts count the answer. `None`: there was no evidence either way.
-pub async fn sample(controller: &Arc<Controller>, env: &Environment, observed: &Observed) -> Option<bool> {
+pub async fn sample(
+    controller: &Arc<Controller>,
+    word: &AcceptedSnapshot,
+    env: &Environment,
+    observed: &Observed,
+) -> Option<bool> {
     let seen = observed.environments.get(&env.name)?;
     let samples = env.targets.iter().map(async |target| {
         let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { return Some(true) };
-        let healthy = host(controller, env, target, state).await;
+        let healthy = host(controller, word, env, target, state).await;
         // No evidence is no sample: the gap rule of the soak deals with it.
         if let Some(healthy) = healthy
-            && let Err(error) = ask(controller, target, Op::Sample { healthy, every: env.health.every }).await
+            && let Err(error) = ask(controller, word, target, Op::Sample { healthy, every: env.health.every }).await
         {
             tracing::warn!(environment = %env.name, host = %target.name, %error, "a health sample was not counted");
         }
@@ -34,10 +40,16 @@ pub async fn sample(controller: &Arc<Controller>, env: &Environment, observed: &
     samples.into_iter().all(|one| one.is_some()).then_some(true)
 }
 
-async fn host(controller: &Arc<Controller>, env: &Environment, target: &Target, state: &HostState) -> Option<bool> {
+async fn host(
+    controller: &Arc<Controller>,
+    word: &AcceptedSnapshot,
+    env: &Environment,
+    target: &Target,
+    state: &HostState,
+) -> Option<bool> {
     let mut verdicts = Vec::new();
     for check in &env.health.checks {
-        let attempt = attempt(controller, env, target, state, check).await;
+        let attempt = attempt(controller, word, env, target, state, check).await;
         if attempt.verdict != Verdict::Pass {
             let evidence = &attempt.evidence;
             tracing::warn!(environment = %env.name, host = %target.name, check = check.name, evidence, "health");
@@ -57,6 +69,7 @@ async fn host(controller: &Arc<Controller>, env: &Environment, target: &Target, 
 /// One attempt outside any run: nothing is held, nothing is changed.
 pub(in crate::run) async fn attempt(
     controller: &Controller,
+    word: &AcceptedSnapshot,
     env: &Environment,
     target: &Target,
     state: &HostState,
@@ -81,7 +94,7 @@ pub(in crate::run) async fn attempt(
         Probe::Run { command: run } => Some(command(env, target, (release, sha.as_ref()), &check.name, run, timeout)),
         _ => None,
     };
-    match ask(controller, target, Op::Probe { cwd: Cwd::Current, probe, command, secret, timeout }).await {
+    match ask(controller, word, target, Op::Probe { cwd: Cwd::Current, probe, command, secret, timeout }).await {
         Ok(Reply::Attempt(attempt)) => attempt,
         Ok(other) => unsure(format!("{} answered a probe with {other:?}", target.name)),
         Err(error) => unsure(error.to_string()),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::model::desired::{Environment, Track};
 use crate::model::ids::Sha;
 use crate::model::observed::{Fact, HostObserved};
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit};
-use crate::run::controller::{Controller, ControllerError, Snapshot};
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, observe, source};
 use crate::state_repo::{AppRepo, CommitSummary};
 
@@ -17,7 +18,10 @@ const DEPTH: usize = 50;
 const TRAILER: &str = "Soll-Track:";
 
 /// Follows every environment that tracks a branch. Gives what was committed, as sentences.
-pub async fn follow(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>) -> Vec<Result<String, ControllerError>> {
+pub async fn follow(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+) -> Vec<Result<String, ControllerError>> {
     let mut done = Vec::new();
     for env in snapshot.desired.environments.values() {
         // Of hosts that look after themselves one follows: the commits of the others would only be in its way.
@@ -34,7 +38,7 @@ pub async fn follow(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>) -> V
 
 async fn follow_one(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
     track: &Track,
 ) -> Result<Option<String>, ControllerError> {
@@ -68,7 +72,7 @@ async fn follow_one(
 /// The newest commit that is newer than the desired one and has a bundle.
 async fn newest_with_bundle(
     controller: &Controller,
-    snapshot: &Snapshot,
+    snapshot: &AcceptedSnapshot,
     env: &Environment,
     commits: Vec<CommitSummary>,
 ) -> Result<Option<CommitSummary>, ControllerError> {
@@ -92,7 +96,7 @@ async fn newest_with_bundle(
 /// What this environment was last followed to, from the messages of the state repository.
 fn last_followed(
     controller: &Controller,
-    snapshot: &Snapshot,
+    snapshot: &AcceptedSnapshot,
     env: &Environment,
 ) -> Result<Option<String>, ControllerError> {
     let prefix = format!("{TRAILER} {} ", env.name);
@@ -102,7 +106,12 @@ fn last_followed(
     Ok(found)
 }
 
-async fn failed_before(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &Environment, sha: &Sha) -> bool {
+async fn failed_before(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    sha: &Sha,
+) -> bool {
     let look = Look { health: false, drift: false };
     let observed = observe(controller, snapshot, std::slice::from_ref(&env.name), look).await;
     let hosts = observed.environments.get(&env.name).map(|seen| seen.hosts.values()).into_iter().flatten();

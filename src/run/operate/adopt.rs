@@ -8,7 +8,8 @@ use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::ids::Epoch;
 use crate::model::observed::Current;
-use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, now};
 use crate::run::doctor;
 use crate::run::finding::Findings;
 use crate::run::look::reach::ask;
@@ -28,7 +29,7 @@ const LEASE: Duration = Duration::from_secs(120);
 /// Takes over every host of an environment, or says what would be done.
 pub async fn adopt(
     controller: &Arc<Controller>,
-    snapshot: &Arc<Snapshot>,
+    snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
     wishes: &Wishes,
 ) -> Vec<Findings> {
@@ -36,7 +37,7 @@ pub async fn adopt(
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
     for target in &env.targets {
         let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
-        match ask(controller, target, Op::Survey(Box::new(wishes.survey.clone()))).await {
+        match ask(controller, snapshot, target, Op::Survey(Box::new(wishes.survey.clone()))).await {
             Ok(Reply::Surveyed(seen)) => {
                 let held = Held { site: &site, env, target, epoch: seen.epoch.next() };
                 held.one(controller, *seen, wishes, &mut findings).await;
@@ -78,7 +79,7 @@ impl Held<'_> {
             }
             Kind::Releases => {
                 releases(findings, self.env, &seen);
-                let (more, _) = doctor::look(controller, self.env, self.target).await;
+                let (more, _) = doctor::look(controller, &self.site.snapshot, self.env, self.target).await;
                 findings.unreachable |= more.unreachable;
                 findings.all.extend(more.all);
             }

@@ -14,7 +14,8 @@ use crate::model::ids::{Digest, Epoch, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
 use crate::model::record::Migration;
 use crate::plan::forward::migration_key;
-use crate::run::controller::{Controller, Snapshot};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::Controller;
 use crate::run::doctor;
 use crate::run::fill::command;
 use crate::run::finding::Findings;
@@ -28,7 +29,11 @@ use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
 const LEASE: Duration = Duration::from_secs(60);
 
 /// Tries the desired release of an environment on each of its hosts.
-pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, env: &Environment) -> Vec<Findings> {
+pub async fn preflight(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+) -> Vec<Findings> {
     let names = [env.name.clone()];
     let mut own = doctor::secrets(controller, env);
     let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
@@ -38,7 +43,7 @@ pub async fn preflight(controller: &Arc<Controller>, snapshot: &Arc<Snapshot>, e
     let epoch = next_epoch(&observed, &env.name);
     let mut all = Vec::new();
     for target in &env.targets {
-        let (mut findings, examined) = doctor::look(controller, env, target).await;
+        let (mut findings, examined) = doctor::look(controller, snapshot, env, target).await;
         if let (Some(examined), Some(HostObserved::Reached(state))) = (examined, seen.hosts.get(&target.name)) {
             links(&mut findings, env, &examined);
             if let Some((sha, artifact)) = &artifact {

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
-use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
 use crate::run::pass::lane::{CALM, Lane, waits};
@@ -27,7 +28,7 @@ const WIDTH: usize = 16;
 /// What the daemon tells whoever runs it.
 pub trait Report: Send + Sync + 'static {
     /// A commit is acted on from now on.
-    fn accepted(&self, snapshot: &Snapshot);
+    fn accepted(&self, snapshot: &AcceptedSnapshot);
     /// The newest commit is not acted on, and why. Said once per reason.
     fn refused(&self, error: &ControllerError);
     /// A pass ended.
@@ -41,7 +42,7 @@ pub struct Daemon<R> {
     controller: Arc<Controller>,
     report: Arc<R>,
     listener: Option<Listener>,
-    snapshot: Option<Arc<Snapshot>>,
+    snapshot: Option<Arc<AcceptedSnapshot>>,
     /// The last thing that kept a commit from being acted on.
     refused: Option<String>,
     lanes: BTreeMap<EnvName, Lane>,
@@ -49,7 +50,7 @@ pub struct Daemon<R> {
     /// Whose pass a task is.
     names: HashMap<Id, EnvName>,
     /// The look at the state repository, at most one, and whether another one is wanted.
-    reading: JoinSet<Result<Option<Snapshot>, ControllerError>>,
+    reading: JoinSet<Result<Option<AcceptedSnapshot>, ControllerError>>,
     read: bool,
     /// The look at the branches that are tracked, likewise.
     following: JoinSet<Vec<Result<String, ControllerError>>>,
@@ -148,7 +149,7 @@ impl<R: Report> Daemon<R> {
         self.reading.spawn_blocking(move || newest(&controller, have));
     }
 
-    fn heard(&mut self, read: Result<Result<Option<Snapshot>, ControllerError>, JoinError>) {
+    fn heard(&mut self, read: Result<Result<Option<AcceptedSnapshot>, ControllerError>, JoinError>) {
         match read.unwrap_or_else(|error| Err(ControllerError::Other(error.to_string()))) {
             Ok(None) => self.refused = None,
             Ok(Some(snapshot)) => self.take(snapshot),
@@ -170,7 +171,7 @@ impl<R: Report> Daemon<R> {
         }
     }
 
-    fn take(&mut self, snapshot: Snapshot) {
+    fn take(&mut self, snapshot: AcceptedSnapshot) {
         self.refused = None;
         self.follow = true;
         self.report.accepted(&snapshot);
@@ -258,13 +259,9 @@ impl<R: Report> Daemon<R> {
     }
 }
 
-fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Option<Snapshot>, ControllerError> {
-    let head = controller.accepted_head()?;
-    if have == Some(head) {
-        return Ok(None);
-    }
-    let snapshot = controller.snapshot(head)?;
-    controller.accept(&head)?;
+fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Option<AcceptedSnapshot>, ControllerError> {
+    let Some(snapshot) = controller.newest_after(have)? else { return Ok(None) };
+    controller.accept(&snapshot)?;
     Ok(Some(snapshot))
 }
 

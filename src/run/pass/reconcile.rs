@@ -16,7 +16,8 @@ use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::plan::intent::sha_of;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
-use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
+use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::{Left, Look, observe_after};
 use crate::run::look::sample;
 use crate::run::pass::hold::{next_epoch, release};
@@ -40,7 +41,7 @@ const RACES: usize = 5;
 #[derive(Clone)]
 pub struct Pass {
     pub controller: Arc<Controller>,
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<AcceptedSnapshot>,
     pub wish: Arc<Wish>,
     pub listener: Option<Listener>,
     /// How long to wait for a root that someone else holds.
@@ -80,7 +81,7 @@ impl Pass {
         let env = crate::run::commit::known(&self.snapshot, name)?;
         let _ahead = self.read_ahead(env);
         let mut observed = self.look(name, left).await;
-        self.follows(&observed, name)?;
+        must_follow_hosts(&self.controller, &self.snapshot, &observed, name)?;
         // A saved plan says all that is to be done: what it did not know makes it stale.
         if self.only.is_none() && self.relieve(env, &observed).await? {
             observed = self.look(name, &Left::new()).await;
@@ -240,23 +241,6 @@ impl Pass {
         plan_environment(&self.snapshot.desired, observed, env, &context)
     }
 
-    /// What the hosts last acted on must not be newer than this commit, or lost from its history (law 10).
-    fn follows(&self, observed: &Observed, name: &EnvName) -> Result<(), PassError> {
-        let hosts = observed.environments.get(name).map(|seen| seen.hosts.values()).into_iter().flatten();
-        let commits = hosts.filter_map(|host| match host {
-            HostObserved::Reached(state) => state.record.accepted.as_ref().map(|a| a.commit.clone()),
-            HostObserved::Unreachable(_) => None,
-        });
-        let distinct: std::collections::BTreeSet<String> = commits.collect();
-        for commit in distinct {
-            let last = commit.parse().map_err(ControllerError::from)?;
-            let repo = &self.controller.repo;
-            repo.check_advance(Some(&last), &self.snapshot.commit, self.controller.signers.as_ref())
-                .map_err(ControllerError::from)?;
-        }
-        Ok(())
-    }
-
     async fn settled(&self, env: &Environment, observed: &Observed, left: &Left) -> Result<Outcome, PassError> {
         if !self.samples {
             return Ok(Outcome::Converged { healthy: None });
@@ -265,7 +249,7 @@ impl Pass {
         if env.targets.iter().all(|target| left.contains_key(&target.name)) {
             return Ok(Outcome::Converged { healthy: Some(true) });
         }
-        let healthy = sample::sample(&self.controller, env, observed).await;
+        let healthy = sample::sample(&self.controller, &self.snapshot, env, observed).await;
         Ok(Outcome::Converged { healthy })
     }
 }

@@ -21,8 +21,9 @@ use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::observed::Attempt;
 use crate::plan::policy::Refused;
+use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit;
-use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::controller::{Controller, now};
 use crate::run::look::observe::source;
 use crate::run::look::reach;
 use crate::run::size::bytes;
@@ -34,7 +35,7 @@ use crate::ssh::endpoint::Endpoint;
 /// to take back (law 6).
 pub struct Site {
     pub controller: Arc<Controller>,
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<AcceptedSnapshot>,
     /// Said by the daemon, a signal, or a host that was asked to cancel.
     pub wish: Arc<Wish>,
     /// Told of every event after it is journaled.
@@ -100,7 +101,7 @@ impl Site {
     /// For one run on this snapshot.
     pub fn new(
         controller: Arc<Controller>,
-        snapshot: Arc<Snapshot>,
+        snapshot: Arc<AcceptedSnapshot>,
         wish: Arc<Wish>,
         listener: Option<Listener>,
     ) -> Self {

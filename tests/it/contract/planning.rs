@@ -182,12 +182,24 @@ fn a_pull_request_plans_from_what_a_daemon_publishes() {
     w.soll("plan --ref main --observation $DIR/observation.json --detailed-exitcode").exits(0);
     w.edit("release = \"<b>\"", "release = \"<e>\"");
     w.soll("plan --ref proposal --observation $DIR/observation.json").exits(0).says("there is no bundle of eeeeeeee");
-    // What nobody looked at is unknown.
+    // What only the proposal has is unknown: nothing was unreachable, and something would change.
     w.edit(
         "[environments.staging]",
         "[environments.other]\nrelease = \"<a>\"\nroot = \"$DIR/other\"\n[environments.staging]",
     );
-    w.soll("plan other --ref proposal --observation $DIR/observation.json").exits(6).says("it was not looked at");
+    let other = "plan other --ref proposal --observation $DIR/observation.json";
+    let plan = w.soll(&format!("{other} --output json")).exits(0).json();
+    let env = &plan["environments"][0];
+    assert_eq!((&env["sync"], &env["health"]), (&"unknown".into(), &"unknown".into()), "{env}");
+    assert_eq!((&env["verdict"], &env["blockers"][0]["code"]), (&"PENDING".into(), &"not-accepted".into()), "{env}");
+    w.soll(&format!("{other} --detailed-exitcode")).exits(2).says("the accepted commit has no such environment");
+    // What nobody publishes of the accepted commit is a hole.
+    let published: serde_json::Value = serde_json::from_str(&w.read("observation.json")).unwrap();
+    let mut holes = published.clone();
+    holes["observed"]["environments"] = serde_json::json!({});
+    w.write("holes.json", &holes.to_string());
+    w.soll("plan staging --ref main --observation $DIR/holes.json").exits(6).says("it was not looked at");
+    w.soll("plan staging --ref proposal --observation $DIR/holes.json").exits(6).says("it was not looked at");
     w.soll("plan --observation $DIR/none.json").exits(1).says("cannot read the observation");
     w.write("none.json", "{}");
     w.soll("plan --observation $DIR/none.json").exits(1).says("is no observation");
