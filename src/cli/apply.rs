@@ -11,6 +11,7 @@ use serde_json::json;
 use super::global::{Global, Output, blocking, names};
 use super::{CliError, Result, out, progress};
 use crate::journal::RunResult;
+use crate::model::format::{Form, Unreadable};
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
 use crate::run::accepted::AcceptedSnapshot;
@@ -179,13 +180,13 @@ async fn follow(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>) 
 pub fn saved(path: &std::path::Path) -> Result<plan::Plan> {
     let at = path.display();
     let bytes = std::fs::read(path).map_err(|error| CliError::plain(format!("cannot read the plan {at}: {error}")))?;
-    let plan: plan::Plan =
-        serde_json::from_slice(&bytes).map_err(|error| CliError::plain(format!("{at} is no saved plan: {error}")))?;
-    if plan.schema != plan::SCHEMA {
-        let message = format!("{at} has the form {}, this program makes and reads {}", plan.schema, plan::SCHEMA);
-        return Err(CliError::plain(message).hint("make the plan again").exit(8));
-    }
-    Ok(plan)
+    const FORM: Form = Form { known: plan::SCHEMA as u64, unsaid: None };
+    FORM.read(&bytes).map_err(|error| match error {
+        Unreadable::Newer { .. } => CliError::plain(format!("the plan {at} cannot be read here: {error}"))
+            .hint("or make the plan again")
+            .exit(8),
+        Unreadable::Damaged(error) => CliError::plain(format!("{at} is no saved plan: {error}")),
+    })
 }
 
 fn fingerprint(plan: &plan::Plan, name: &EnvName) -> Option<Digest> {

@@ -5,6 +5,7 @@ pub mod address;
 pub mod calls;
 pub mod desired;
 mod digest;
+pub mod format;
 pub mod ids;
 pub mod mask;
 pub mod observed;

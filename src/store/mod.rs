@@ -128,7 +128,8 @@ pub enum StoreError {
     )]
     Corrupt { path: PathBuf, error: rusqlite::Error },
     #[error(
-        "{path} has schema {found}, this program knows {known}: use a newer soll, or another --state-dir",
+        "{path} has schema {found}, this program knows {known}: use a newer soll, the one that wrote it or a later one. To go \
+         back to this one for good, use another --state-dir: only history is lost, what decides is on the hosts",
         path = path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },

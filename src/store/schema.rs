@@ -1,4 +1,6 @@
-//! The tables, version by version. A version that was shipped is never edited: the next one follows it.
+//! The tables, version by version. A version that was shipped is never edited: the next one follows it. An event that an
+//! older program could not read needs a new version as well, with or without another table: only by its version does that
+//! program see that the file is newer, not damaged (law 12). `fixtures/formats` keeps a database of each.
 
 use std::path::Path;
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::run::controller::{Controller, now};
 use crate::run::look::observe::{Look, observe};
-use crate::run::look::published::Published;
+use crate::run::look::published::{Published, SCHEMA};
 use crate::run::secrets::{Purpose, Use, WEBHOOK};
 
 /// The largest webhook that is read at all.
@@ -57,7 +57,7 @@ async fn observation(State(shared): State<Shared>) -> Response {
     };
     let names: Vec<_> = snapshot.desired.environments.keys().cloned().collect();
     let observed = observe(&shared.controller, &snapshot, &names, Look { health: true, drift: false }).await;
-    Json(Published { commit: snapshot.commit.to_string(), at: now(), observed }).into_response()
+    Json(Published { schema: SCHEMA, commit: snapshot.commit.to_string(), at: now(), observed }).into_response()
 }
 
 /// A push happened. The payload is not read: it only triggers a look at the repository, and only when it is signed.

@@ -1,3 +1,8 @@
 //! Formats that outlive a version (law 12): what was written once is read for ever, and decides the same.
 
 mod digests;
+mod golden;
+
+fn fixtures() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}

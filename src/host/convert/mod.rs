@@ -15,6 +15,7 @@ use crate::host::disk::beneath::at;
 use crate::host::disk::root::{Root, json, remove};
 use crate::host::wire::convert::{Convert, Kind, Step, Survey};
 use crate::host::wire::{HostError, Reply};
+use crate::model::format::{Form, Unreadable};
 use crate::model::ids::ReleaseName;
 use crate::model::record::Record;
 
@@ -32,6 +33,9 @@ struct Journal {
 }
 
 const FILE: &str = "convert.json";
+
+/// The first version says none.
+const FORM: Form = Form { known: 1, unsaid: Some(1) };
 
 /// Does it.
 ///
@@ -138,11 +142,14 @@ impl Journal {
     fn load(root: &Root) -> Result<Option<Journal>, HostError> {
         let path = root.own(FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                HostError::Io(format!(
-                    "{} cannot be understood ({error}): it says what was moved where",
-                    path.display()
-                ))
+            Ok(bytes) => FORM.read(&bytes).map(Some).map_err(|error| {
+                let path = path.display();
+                HostError::Io(match error {
+                    Unreadable::Newer { .. } => format!("{path} says what was moved where: {error}"),
+                    Unreadable::Damaged(error) => {
+                        format!("{path} cannot be understood ({error}): it says what was moved where")
+                    }
+                })
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(at("read", &path)(error)),
@@ -151,5 +158,22 @@ impl Journal {
 
     fn save(&self, root: &Root) -> Result<(), HostError> {
         root.write(FILE, &json(self)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_of_every_version_is_read() {
+        let of: [&[u8]; 2] = [
+            include_bytes!("../../../fixtures/formats/v1/convert.json"),
+            include_bytes!("../../../fixtures/formats/v2/convert.json"),
+        ];
+        for bytes in of {
+            let journal: Journal = FORM.read(bytes).unwrap();
+            assert!(journal.finished && !journal.back && journal.done == journal.steps.len() && journal.done == 6);
+        }
     }
 }

@@ -7,11 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::model::desired::Shared;
+use crate::model::format::Form;
 use crate::model::ids::Digest;
 
 /// The contents of one release, as they were last made sure of.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
+    /// The version of this form. The first one is not written; a newer one is not used, whatever it looks like.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub format: u64,
     pub manifest: Manifest,
     /// The links to `shared/`; no part of the manifest.
     #[serde(default)]
@@ -22,6 +26,25 @@ pub struct Contents {
     /// Modes that are not the canonical ones: files that hooks made, adopted directories.
     #[serde(default)]
     pub modes: BTreeMap<String, u32>,
+}
+
+/// How contents are read.
+pub const FORM: Form = Form { known: 1, unsaid: Some(1) };
+
+fn first() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_first(format: &u64) -> bool {
+    *format == first()
+}
+
+impl Default for Contents {
+    fn default() -> Self {
+        let (shared, mutable, modes) = Default::default();
+        Contents { format: first(), manifest: Manifest::default(), shared, mutable, modes }
+    }
 }
 
 /// What is kept for a release, with the digest of its manifest: both take as long as looking at many files.

@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use rustix::fs::FlockOperation;
-use serde::Deserialize;
 
 use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
@@ -20,8 +19,9 @@ use crate::host::disk::kept::Kept;
 use crate::host::disk::stamp::Stamp;
 use crate::host::lock;
 use crate::host::wire::HostError;
+use crate::model::format::{PROGRAM, Unreadable};
 use crate::model::ids::{Digest, ReleaseName};
-use crate::model::record::{FORMAT, Leased, Record, Refusal};
+use crate::model::record::{FORM, FORMAT, Leased, Record, Refusal, unknown};
 
 /// A root directory. Opening makes nothing; [`Root::prepare`] does.
 #[derive(Debug, Clone)]
@@ -165,39 +165,44 @@ impl Root {
     /// # Errors
     /// A newer format is refused; a record that cannot be understood is an error and stays as it is.
     pub fn record(&self) -> Result<Record, HostError> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
+        Ok(self.written_record()?.map(|(record, _)| record).unwrap_or_default())
+    }
+
+    /// The record with the bytes that say it; `None` where `soll` has never acted.
+    fn written_record(&self) -> Result<Option<(Record, Vec<u8>)>, HostError> {
         let path = self.own("record.json");
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at("read", &path)(error)),
         };
-        let corrupt = |error: serde_json::Error| {
-            HostError::Io(format!(
-                "{} cannot be understood ({error}). It is left as it is: restore it from a backup, or move it away and \
-                 run `soll adopt`, which takes the present `current` as the confirmed release",
-                path.display()
-            ))
-        };
-        let format = serde_json::from_slice::<Format>(&bytes).map_err(corrupt)?.format;
-        if format > FORMAT {
-            return Err(Refusal::NewerFormat(format).into());
+        match FORM.read(&bytes) {
+            Ok(record) => Ok(Some((record, bytes))),
+            Err(Unreadable::Newer { found, by, .. }) => {
+                let by = by.unwrap_or_else(|| "the one that wrote it".to_owned());
+                Err(Refusal::NewerFormat { format: found, by }.into())
+            }
+            Err(Unreadable::Damaged(error)) => Err(corrupt(&path, &error)),
         }
-        serde_json::from_slice(&bytes).map_err(corrupt)
     }
 
     /// One transition of the record: read, changed and written under a short lock of its own, so that a health sample
     /// or a wish to cancel never loses what a run writes. Nothing is written where nothing changed or it was refused.
     pub fn update<T>(&self, change: impl FnOnce(&mut Record) -> Result<T, HostError>) -> Result<T, HostError> {
         let _turn = self.turn()?;
-        let before = self.record()?;
+        let (before, bytes) = self.written_record()?.unwrap_or_default();
         let mut record = before.clone();
         let value = change(&mut record)?;
         if record != before {
-            self.write("record.json", &json(&record)?)?;
+            record.format = FORMAT;
+            let raw = match &*bytes {
+                [] => serde_json::Value::Null,
+                text => serde_json::from_slice(text).map_err(|error| corrupt(&self.own("record.json"), &error))?,
+            };
+            let mut whole =
+                unknown::keep(&raw, &before, &record).map_err(|error| corrupt(&self.own("record.json"), &error))?;
+            whole["by"] = PROGRAM.into();
+            self.write("record.json", &json(&whole)?)?;
         }
         Ok(value)
     }
@@ -309,6 +314,14 @@ impl Root {
         }
         Ok(())
     }
+}
+
+fn corrupt(path: &Path, error: &serde_json::Error) -> HostError {
+    HostError::Io(format!(
+        "{} cannot be understood ({error}). It is left as it is: restore it from a backup, or move it away and run \
+         `soll adopt`, which takes the present `current` as the confirmed release",
+        path.display()
+    ))
 }
 
 /// Holds the short lock; dropping it gives it back, also where a child was just forked with a copy of it.

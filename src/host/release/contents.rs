@@ -13,12 +13,13 @@ use rustix::fs::OFlags;
 
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::host::disk::beneath::at;
-use crate::host::disk::kept::{Contents, Kept, canonical};
+use crate::host::disk::kept::{Contents, FORM, Kept, canonical};
 use crate::host::disk::root::{Root, compact_json, list};
 use crate::host::disk::stamp::{Stamp, tick};
 use crate::host::release::stamps::{Known, Looks};
 use crate::host::wire::HostError;
 use crate::model::desired::Shared;
+use crate::model::format::Unreadable;
 use crate::model::ids::{Digest, Hasher, ReleaseName};
 use crate::model::record::Refusal;
 
@@ -44,7 +45,8 @@ impl Contents {
         walk.found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         let (entries, stamps): (_, Vec<_>) = walk.found.into_iter().unzip();
         let manifest = Manifest { entries };
-        let contents = Contents { manifest, shared: shared.to_vec(), mutable: mutable.to_vec(), modes: walk.modes };
+        let (shared, mutable, modes) = (shared.to_vec(), mutable.to_vec(), walk.modes);
+        let contents = Contents { manifest, shared, mutable, modes, ..Contents::default() };
         Ok((contents, Looks { taken, files: stamps.into_iter().flatten().collect() }))
     }
 
@@ -52,11 +54,14 @@ impl Contents {
     pub fn load(root: &Root, name: &ReleaseName) -> Result<Option<Contents>, HostError> {
         let path = root.own(&file_name(name));
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            Ok(bytes) => read(&bytes).map(Some).map_err(|error| {
                 let path = path.display();
-                HostError::Io(format!(
-                    "{path} cannot be understood ({error}): stage the release anew, then remove this one"
-                ))
+                HostError::Io(match error {
+                    Unreadable::Newer { .. } => format!("{path} says what was released: {error}"),
+                    Unreadable::Damaged(error) => {
+                        format!("{path} cannot be understood ({error}): stage the release anew, then remove this one")
+                    }
+                })
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(at("read", &path)(error)),
@@ -86,6 +91,14 @@ impl Contents {
     pub fn save(&self, root: &Root, name: &ReleaseName) -> Result<(), HostError> {
         let bytes = compact_json(&format!("the manifest of {name}"), self)?;
         root.write(&file_name(name), &bytes)
+    }
+}
+
+/// Thousands of entries: the version is looked for first only where it cannot be seen in what was read.
+fn read(bytes: &[u8]) -> Result<Contents, Unreadable> {
+    match serde_json::from_slice::<Contents>(bytes) {
+        Ok(contents) if contents.format <= FORM.known => Ok(contents),
+        _ => FORM.read(bytes),
     }
 }
 

@@ -4,6 +4,7 @@
 //! one of the law tests run the same code. No files, no clock: `now` is handed in.
 
 mod transition;
+pub mod unknown;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +12,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::format::Form;
 use super::ids::{Digest, Epoch, ReleaseName, Sha};
 
-/// The version of this format. A host with a newer one is refused, never rewritten.
-pub const FORMAT: u32 = 1;
+/// The version of this format, which every record that is written gets: from then on an older program, which would forget
+/// what it does not know, refuses it. A newer one is refused, never rewritten; an older one is read.
+///
+/// 1: the first release. 2: what is not known is kept ([`unknown`]), `by` names the program that wrote it.
+pub const FORMAT: u32 = 2;
+
+/// How a record is read.
+pub const FORM: Form = Form { known: FORMAT as u64, unsaid: None };
 
 /// The record of one root.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -273,6 +281,11 @@ pub enum Refusal {
     NotCurrent { current: String, wanted: ReleaseName },
     #[error("there is no confirmed release to go back to")]
     NowhereToGo,
-    #[error("the record of this root has format {0}, which is newer than this program: use a newer soll")]
-    NewerFormat(u32),
+    #[error(
+        "the record of this root has format {format}, which is newer than this program (it knows {FORMAT}): use a newer soll, \
+         {by} or a later one. Nothing is wrong with the root. To go back to this soll for good, end with the newer one \
+         what is under way there, then set \"format\": {FORMAT} in ROOT/.soll/record.json on the host: what only the \
+         newer one knows stays in the file and is not heeded"
+    )]
+    NewerFormat { format: u64, by: String },
 }

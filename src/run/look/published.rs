@@ -7,15 +7,28 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::format::{Form, Unreadable};
 use crate::model::observed::Observed;
 
 /// What a daemon publishes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Published {
+    /// The version of this form. The first program that published said none.
+    #[serde(default = "first")]
+    pub schema: u64,
     /// The commit that was acted on.
     pub commit: String,
     pub at: Timestamp,
     pub observed: Observed,
+}
+
+/// The version of observations that are published.
+pub const SCHEMA: u64 = 1;
+
+const FORM: Form = Form { known: SCHEMA, unsaid: Some(1) };
+
+fn first() -> u64 {
+    1
 }
 
 /// More than this is no observation of ours.
@@ -55,6 +68,9 @@ impl Published {
         if bytes.len() > LIMIT {
             return Err(format!("{place} is too large to be an observation"));
         }
-        serde_json::from_slice(&bytes).map_err(|error| format!("{place} is no observation: {error}"))
+        FORM.read(&bytes).map_err(|error| match error {
+            Unreadable::Newer { .. } => format!("the observation {place} cannot be read here: {error}"),
+            Unreadable::Damaged(error) => format!("{place} is no observation: {error}"),
+        })
     }
 }

@@ -1,16 +1,14 @@
 //! The digests that hosts remember are what they were, byte for byte.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use soll::model::desired::diagnose::SourceFile;
 use soll::model::desired::load::{load, matcher};
 use soll::model::desired::{Desired, digests};
 use soll::model::ids::{Digest, HostName};
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
+use super::fixtures;
 
 fn desired(name: &str) -> Desired {
     let folder = fixtures().join("state/good");
