@@ -55,12 +55,13 @@ async fn read(path: &Path) -> Result<String, String> {
         std::io::ErrorKind::NotFound => "does not exist in the release".to_owned(),
         _ => format!("cannot be read: {error}"),
     })?;
-    // Opening a pipe would wait for a writer that never comes.
-    if !is_file.is_file() {
-        return Err("is not a file".to_owned());
-    }
+    let regular = |meta: &std::fs::Metadata| meta.is_file().then_some(()).ok_or("is not a file".to_owned());
+    regular(&is_file)?;
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
-    let file = tokio::fs::File::open(path).await.map_err(cannot)?;
+    // Opening a pipe would wait for a writer that never comes, and it may be one by now.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = tokio::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).await.map_err(cannot)?;
+    regular(&file.metadata().await.map_err(cannot)?)?;
     let mut bytes = Vec::new();
     file.take(MANIFEST_CAP + 1).read_to_end(&mut bytes).await.map_err(cannot)?;
     if bytes.len() as u64 > MANIFEST_CAP {

@@ -104,6 +104,9 @@ pub struct HostState {
     pub releases: Vec<ReleaseName>,
     /// The shared files that the environment names: `from` → digest, or `None` where it is missing.
     pub files: BTreeMap<String, Option<Digest>>,
+    /// Those of them that are no regular file, or too large to be one: `from` → why nothing was read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unreadable: BTreeMap<String, String>,
     /// The names of `required_env` that the environment file lacks.
     pub missing_env: Vec<String>,
     pub drift: Option<DriftReport>,

@@ -383,8 +383,16 @@ fn host_preconditions(case: &Case<'_>) -> Vec<Blocker> {
             found.push(blocker(Grade::P0, Code::CurrentNotALink, message, fix));
         }
         for (file, _) in state.files.iter().filter(|(_, digest)| digest.is_none()) {
-            let message = format!("{root}/shared/{file} is missing on {name}");
-            let fix = "put the file there, with its owner and mode; an empty one is never made";
+            let (message, fix) = match state.unreadable.get(file) {
+                Some(why) => (
+                    format!("{root}/shared/{file} on {name} was not read: {why}"),
+                    "put a regular file in its place, with its owner and mode",
+                ),
+                None => (
+                    format!("{root}/shared/{file} is missing on {name}"),
+                    "put the file there, with its owner and mode; an empty one is never made",
+                ),
+            };
             found.push(blocker(Grade::P1, Code::SharedFileMissing, message, fix));
         }
         let missing_file = case.env.env_file().is_some_and(|f| state.files.get(&f.from) == Some(&None));

@@ -10,6 +10,7 @@ mod formats;
 mod agent;
 mod host;
 mod house;
+mod isolation;
 mod signatures;
 mod state_files;
 mod state_repo;

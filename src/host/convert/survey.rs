@@ -8,6 +8,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Journal;
 use crate::host::disk::beneath::check;
+use crate::host::disk::file;
 use crate::host::disk::root::{Root, list};
 use crate::host::release::link;
 use crate::host::release::observe::current;
@@ -86,7 +87,10 @@ fn names(dir: &Path) -> Result<Vec<String>, HostError> {
 /// The commit of `.git/HEAD`, or of Capistrano's `REVISION`.
 fn head(dir: &Path) -> Option<Sha> {
     let by_git = || git2::Repository::open(dir).ok()?.head().ok()?.peel_to_commit().ok()?.id().to_string().parse().ok();
-    let noted = || fs::read_to_string(dir.join("REVISION")).ok()?.trim().parse().ok();
+    let noted = || {
+        let bytes = file::read(&dir.join("REVISION"), file::CONFIGURATION).ok()?;
+        String::from_utf8(bytes).ok()?.trim().parse().ok()
+    };
     by_git().or_else(noted)
 }
 

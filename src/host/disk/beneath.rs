@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::host::disk::file;
 use crate::host::wire::HostError;
 
 /// An open directory. The path is for messages only.
@@ -89,8 +90,10 @@ impl Dir {
     pub fn read(&self, rel: &str) -> Result<File, HostError> {
         check(rel)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = resolve(self.fd.as_fd(), rel, flags).map_err(|error| at("read", &self.path.join(rel))(error))?;
-        Ok(File::from(fd))
+        let failed = |error: io::Error| at("read", &self.path.join(rel))(error);
+        let file = File::from(resolve(self.fd.as_fd(), rel, flags).map_err(|error| failed(error.into()))?);
+        file.metadata().and_then(|meta| file::regular(&meta)).map_err(failed)?;
+        Ok(file)
     }
 
     /// Makes a symbolic link.
@@ -180,6 +183,11 @@ impl<'a, 'b> Parent<'a, 'b> {
 /// Whether this is a directory.
 pub fn is_dir(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// Whether this is a regular file.
+pub fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
 }
 
 /// Whether this is a symbolic link.

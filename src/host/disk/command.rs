@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
-use crate::host::disk::envfile;
+use crate::host::disk::{envfile, file};
 use crate::host::wire::{CommandResult, Exit, HostError};
 use crate::model::record::Command;
 
@@ -58,11 +58,21 @@ pub fn run(command: &Command, dir: &Path) -> Result<CommandResult, HostError> {
     })
 }
 
-/// What a program prints of its own configuration stays on the host. A file that cannot be read hides nothing: the
-/// command could not read it either.
+/// What a program prints of its own configuration stays on the host. A file that is not there, or that the agent may not
+/// read, hides nothing: the command could not read it either. Of one that is no regular file nobody can say what the
+/// command got from it: then its output stays on the host as a whole.
 fn hidden(output: String, files: &[String]) -> String {
-    let text = |file: &String| std::fs::read(file).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    files.iter().filter_map(text).fold(output, |output, file| envfile::mask(&output, &file))
+    let mut output = output;
+    for path in files {
+        match file::read(Path::new(path), file::CONFIGURATION) {
+            Ok(bytes) => output = envfile::mask(&output, &String::from_utf8_lossy(&bytes)),
+            Err(error) if file::is_unfit(&error) => {
+                return format!("(the output is not shown, because secrets of {path} may be in it: {error})");
+            }
+            Err(_) => {}
+        }
+    }
+    output
 }
 
 struct Run {

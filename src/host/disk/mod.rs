@@ -5,6 +5,7 @@
 pub mod beneath;
 pub mod command;
 pub mod envfile;
+pub mod file;
 pub mod kept;
 pub mod lock;
 pub mod people;

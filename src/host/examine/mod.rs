@@ -14,6 +14,7 @@ use rustix::fs::{Access, Mode, OFlags};
 use crate::host::disk::beneath::check;
 use crate::host::disk::command::{self, PATH};
 use crate::host::disk::envfile;
+use crate::host::disk::file;
 use crate::host::disk::people;
 use crate::host::disk::root::{Root, now};
 use crate::host::release::observe::{current, missing_env};
@@ -152,7 +153,7 @@ fn tokens(root: &Root, what: &Examine) -> BTreeMap<String, Digest> {
     let Some(from) = what.env_file.as_ref().filter(|from| check(from).is_ok() && !what.tokens.is_empty()) else {
         return BTreeMap::new();
     };
-    let Ok(bytes) = fs::read(root.shared().join(from)) else { return BTreeMap::new() };
+    let Ok(bytes) = file::read(&root.shared().join(from), file::CONFIGURATION) else { return BTreeMap::new() };
     let bytes = zeroize::Zeroizing::new(bytes);
     let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     let digested = |name: &String| {

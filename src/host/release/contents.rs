@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::host::disk::beneath::at;
+use crate::host::disk::file;
 use crate::host::disk::kept::{Contents, FORM, Kept, canonical};
 use crate::host::disk::root::{Root, compact_json, list};
 use crate::host::disk::stamp::{Stamp, tick};
@@ -215,7 +216,9 @@ impl Walk<'_> {
         // Swapped for a link or a pipe since the look: an error or a quick end, never a read of something else.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file = File::options().read(true).custom_flags(flags).open(path)?;
-        let (sha256, size) = digest(file)?;
+        file::regular(&file.metadata()?)?;
+        // One that grows all the time must have an end here; it is another one at the next look.
+        let (sha256, size) = digest(file.take(meta.len().saturating_add(1)))?;
         Ok(Some(Node::File { sha256, size, executable }))
     }
 }

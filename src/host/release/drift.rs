@@ -30,6 +30,7 @@ pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<Drif
         Depth::Bytes => Known::default(),
         Depth::Stamps => Known::load(root, name, (&wanted.manifest, kept.tree())),
     };
+    let known = known.and_wanted(&wanted.manifest);
     let (found, _) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
     let mut entries = compare(wanted, &found);
     let broken = wanted.shared.iter().filter(|shared| !leads_home(root, name, shared));

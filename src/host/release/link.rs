@@ -1,11 +1,13 @@
 //! The links from a release to `ROOT/shared/`: what must outlive a release lies there (A1, A9).
 
 use std::fs;
+use std::path::Path;
 
 use crate::fault::fault;
-use crate::host::disk::beneath::{Dir, at, check, is_dir, is_link};
+use crate::host::disk::beneath::{Dir, at, check, is_dir, is_file, is_link};
+use crate::host::disk::file;
 use crate::host::disk::root::{Root, list, remove};
-use crate::host::release::observe::{is_file, missing_env};
+use crate::host::release::observe::missing_env;
 use crate::host::wire::HostError;
 use crate::model::desired::Shared;
 use crate::model::ids::ReleaseName;
@@ -27,7 +29,7 @@ pub fn link(
         let text = format!("release {name} is sealed: its links do not change any more, stage the release anew");
         return Err(HostError::Precondition(text));
     }
-    verify(root, shared)?;
+    verify(root, shared, env_file)?;
     verify_env(root, env_file, required_env)?;
     let tree = Dir::open(&root.releases())?.sub(name.as_str())?;
     let home = Dir::open(&root.shared())?;
@@ -84,7 +86,7 @@ fn skeleton(from: &Dir, to: &Dir) -> Result<(), HostError> {
             continue;
         } else if is_link(&stat) {
             to.link(&from.target(name)?, name)?;
-        } else {
+        } else if is_file(&stat) {
             let mut source = from.read(name)?;
             let mut copy = to.create(name, stat.st_mode & 0o777)?;
             std::io::copy(&mut source, &mut copy).map_err(at("write", &to.path().join(name)))?;
@@ -93,7 +95,7 @@ fn skeleton(from: &Dir, to: &Dir) -> Result<(), HostError> {
     Ok(())
 }
 
-fn verify(root: &Root, shared: &[Shared]) -> Result<(), HostError> {
+fn verify(root: &Root, shared: &[Shared], env_file: Option<&str>) -> Result<(), HostError> {
     for one in shared {
         check(&one.path)?;
         check(&one.from)?;
@@ -105,14 +107,25 @@ fn verify(root: &Root, shared: &[Shared]) -> Result<(), HostError> {
             )));
         }
         let home = root.shared().join(&one.from);
-        if !one.directory && !is_file(&home) {
-            return Err(HostError::Precondition(format!(
-                "the shared file {} is missing: put it there (it is never made empty), then run again",
-                home.display()
-            )));
+        if !one.directory {
+            readable(&home, env_file == Some(one.from.as_str()))?;
         }
     }
     Ok(())
+}
+
+fn readable(home: &Path, is_env: bool) -> Result<(), HostError> {
+    match file::fits(home, if is_env { file::CONFIGURATION } else { u64::MAX }) {
+        Ok(()) => Ok(()),
+        Err(error) if file::is_unfit(&error) => Err(HostError::Precondition(format!(
+            "the shared file {} cannot be used: {error}. Put a regular file in its place, then run again",
+            home.display()
+        ))),
+        Err(_) => Err(HostError::Precondition(format!(
+            "the shared file {} is missing: put it there (it is never made empty), then run again",
+            home.display()
+        ))),
+    }
 }
 
 fn verify_env(root: &Root, env_file: Option<&str>, required: &[String]) -> Result<(), HostError> {

@@ -1,12 +1,13 @@
 //! What a root is right now. Changes nothing but the cached drift scan, takes no lock for longer than a look.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io;
-use std::path::Path;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 
 use crate::host::disk::beneath::{at, check};
 use crate::host::disk::envfile;
+use crate::host::disk::file;
 use crate::host::disk::lock::Lock;
 use crate::host::disk::root::{Root, now};
 use crate::host::release::contents::digest;
@@ -20,14 +21,25 @@ use crate::model::observed::{Current, DriftReport, HostState};
 pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
     let (record, current) = consistent(root)?;
     let mut files = BTreeMap::new();
+    let mut unreadable = BTreeMap::new();
     for file in what.shared.iter().filter(|shared| !shared.directory) {
-        files.insert(file.from.clone(), shared_digest(root, file)?);
+        let is_env = what.env_file.as_deref() == Some(file.from.as_str());
+        let digest = match shared_digest(root, file, is_env)? {
+            SharedFile::Read(digest) => Some(digest),
+            SharedFile::Missing => None,
+            SharedFile::Unfit(why) => {
+                unreadable.insert(file.from.clone(), why);
+                None
+            }
+        };
+        files.insert(file.from.clone(), digest);
     }
     let holder = if root.is_managed() { Lock::holder(root)? } else { None };
     let lease_over = holder.is_none() && record.leased().is_some_and(|leased| root.lease_over(&leased));
     Ok(HostState {
         releases: root.present()?,
         files,
+        unreadable,
         missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
         drift: drift_of(root, &current, what)?,
         holder,
@@ -102,30 +114,46 @@ pub fn missing_env(root: &Root, env_file: Option<&str>, required: &[String]) -> 
     let Some(from) = env_file.filter(|_| !required.is_empty()) else { return Ok(required.to_vec()) };
     check(from)?;
     let path = root.shared().join(from);
-    match fs::read(&path) {
+    match file::read(&path, file::CONFIGURATION) {
         Ok(bytes) => {
             let text = zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
             let _bytes = zeroize::Zeroizing::new(bytes);
             Ok(envfile::missing(&text, required))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(required.to_vec()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || file::is_unfit(&error) => Ok(required.to_vec()),
         Err(error) => Err(at("read", &path)(error)),
     }
 }
 
-fn shared_digest(root: &Root, shared: &Shared) -> Result<Option<Digest>, HostError> {
-    check(&shared.from)?;
-    let path = root.shared().join(&shared.from);
-    if !is_file(&path) {
-        return Ok(None);
-    }
-    let found = File::open(&path).and_then(digest).map_err(at("read", &path))?;
-    Ok(Some(found.0))
+/// A shared file as an observation sees it.
+enum SharedFile {
+    Read(Digest),
+    Missing,
+    /// Something else is there, and why it is not read.
+    Unfit(String),
 }
 
-/// A regular file, also behind a link: where a shared file lies is the administrator's business.
-pub fn is_file(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file())
+/// Of a larger file only the looks are digested: it is data, which nobody wants to have read with every pass.
+const LARGE: u64 = 256 << 20;
+
+fn shared_digest(root: &Root, shared: &Shared, is_env: bool) -> Result<SharedFile, HostError> {
+    check(&shared.from)?;
+    let path = root.shared().join(&shared.from);
+    let read = file::fits(&path, if is_env { file::CONFIGURATION } else { u64::MAX }).and_then(|()| file::open(&path));
+    let read = read.and_then(|(file, meta)| {
+        if meta.len() > LARGE {
+            let looks = format!("{} bytes, last changed at {}.{:09}", meta.len(), meta.mtime(), meta.mtime_nsec());
+            return Ok(Digest::of(looks.as_bytes()));
+        }
+        // One that grows while it is read is another one at the next look.
+        digest(file.take(LARGE)).map(|(digest, _)| digest)
+    });
+    match read {
+        Ok(digest) => Ok(SharedFile::Read(digest)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(SharedFile::Missing),
+        Err(error) if file::is_unfit(&error) => Ok(SharedFile::Unfit(error.to_string())),
+        Err(error) => Err(at("read", &path)(error)),
+    }
 }
 
 fn drift_of(root: &Root, current: &Current, what: &Observe) -> Result<Option<DriftReport>, HostError> {

@@ -13,6 +13,8 @@ use crate::model::ids::{Digest, ReleaseName};
 /// What a file of stamps begins with.
 const MAGIC: &[u8; 8] = b"soll st1";
 const RECORD: usize = 24;
+/// Stands for contents that nobody read.
+const UNREAD: &[u8] = b"soll: not read";
 
 /// What the files of a tree looked like before they were read, or after they were written, in the order of its manifest.
 pub struct Looks {
@@ -70,11 +72,13 @@ impl Stamps {
     }
 }
 
-/// Files whose contents need not be read where they look as they did.
+/// Files whose contents need not be read: where they look as they did, or where they cannot be what is wanted.
 #[derive(Default)]
 pub struct Known<'a> {
     taken: i64,
     files: HashMap<&'a str, (Digest, u64, Stamp)>,
+    /// The size that each file of a sealed release has, where one is compared.
+    wanted: Option<HashMap<&'a str, u64>>,
 }
 
 impl<'a> Known<'a> {
@@ -84,8 +88,21 @@ impl<'a> Known<'a> {
         parse(&bytes, manifest, tree).unwrap_or_default()
     }
 
-    /// Digest and size of a file, where it looks as it did when it was read.
+    /// What has another size than it should, or should not be there, is not read either: what was put into a release can
+    /// be of any length, and differs already.
+    #[must_use]
+    pub fn and_wanted(self, manifest: &'a Manifest) -> Known<'a> {
+        Known { wanted: Some(manifest.files().map(|(path, _, size)| (path, size)).collect()), ..self }
+    }
+
+    /// Digest and size of a file, where it looks as it did when it was read; the size alone, with a digest that is no
+    /// file's, where that tells enough.
     pub fn contents(&self, path: &str, meta: &Metadata) -> Option<(Digest, u64)> {
+        if let Some(wanted) = &self.wanted
+            && wanted.get(path) != Some(&meta.len())
+        {
+            return Some((Digest::of(UNREAD), meta.len()));
+        }
         let (digest, size, stamp) = self.files.get(path)?;
         let same = meta.len() == *size && Stamp::of(meta) == *stamp && !stamp.is_racy(self.taken);
         same.then_some((*digest, *size))
@@ -109,7 +126,7 @@ fn parse<'a>(bytes: &[u8], manifest: &'a Manifest, of: Digest) -> Option<Known<'
         let stamp = Stamp { inode, modified: number(&stamp[8..16])?, changed: number(&stamp[16..])? };
         Some((path, (*digest, size, stamp)))
     });
-    Some(Known { taken: i64::from_be_bytes(*taken), files: files.collect::<Option<_>>()? })
+    Some(Known { taken: i64::from_be_bytes(*taken), files: files.collect::<Option<_>>()?, wanted: None })
 }
 
 /// Where the stamps of a release are kept, below `.soll/`.

@@ -91,6 +91,7 @@ impl SimHost {
             current: self.current.clone(),
             releases: self.dirs.keys().cloned().collect(),
             files: self.files.clone(),
+            unreadable: BTreeMap::new(),
             missing_env: Vec::new(),
             drift,
             holder: self.session.as_ref().map(|s| Holder {

@@ -132,6 +132,7 @@ impl Host {
             current: Current::Missing,
             releases: Vec::new(),
             files: BTreeMap::from([(".env".to_owned(), Some(Digest::of(b"APP_KEY=1")))]),
+            unreadable: BTreeMap::new(),
             missing_env: Vec::new(),
             drift: None,
             holder: None,
