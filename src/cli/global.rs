@@ -10,6 +10,7 @@ use super::{CliError, Result, process};
 use crate::model::ids::{EnvName, HostName};
 use crate::run::accepted::{AcceptedSnapshot, Standing};
 use crate::run::controller::{Controller, Snapshot};
+use crate::run::policies::Policies;
 use crate::run::secrets;
 use crate::run::settings::{ConfigFile, Settings};
 use crate::state_repo::{Author, CommitId, GitSettings};
@@ -129,6 +130,8 @@ impl Global {
             allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),
             trust_since: trust_since(self.trust_since.clone().filter(|text| !text.is_empty()).or(file.trust_since))?,
             signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
+            policies: file.policy,
+            local_roots: file.local_roots,
             secrets: secrets::Store {
                 given: process::secrets(),
                 dir: path("SOLL_SECRETS_DIR", file.secrets_dir),
@@ -141,6 +144,13 @@ impl Global {
             host: self.host.clone().or(file.host),
             observation: file.observation,
         })
+    }
+
+    /// The guards of the settings, and whether those name signers, for whoever needs no controller.
+    pub fn policies(&self) -> Result<(Policies, bool)> {
+        let file = ConfigFile::read(self.config.as_deref()).map_err(CliError::plain)?;
+        let named = std::env::var_os("SOLL_ALLOWED_SIGNERS").is_some_and(|path| !path.is_empty());
+        Ok((file.policy, named || file.allowed_signers.is_some()))
     }
 
     /// Opens the controller.

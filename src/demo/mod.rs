@@ -112,6 +112,8 @@ fn settings(world: &World) -> Settings {
         trust_since: None,
         signing_key: None,
         secrets: Default::default(),
+        policies: Default::default(),
+        local_roots: None,
         poll: POLL,
         push: false,
         author: None,

@@ -147,6 +147,10 @@ pub enum Code {
     VariableMissing,
     SecretMissing,
     CurrentNotALink,
+    /// The host is the controller's own machine, and the settings do not allow that.
+    LocalRoot,
+    /// A guard of the settings, which the state file does not lower.
+    Policy,
     /// Shown only: an exception is in force.
     Emergency,
     /// The commit is not accepted: what it adds or changes was not looked at (law 11).

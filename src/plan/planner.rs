@@ -10,6 +10,7 @@ use super::forward::{Host, forward};
 use super::intent::{Intent, intent, present_files};
 use super::policy::{Case, Secrets, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
+use crate::model::desired::bounds::Unmet;
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
 use crate::model::ids::{Digest, EnvName, HostName, Sha};
 use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
@@ -80,13 +81,16 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
                 hosts.push(Host { target, state, intent });
             }
             other => {
-                let unasked = seen.unasked.hosts.get(&target.name);
-                let why = match (unasked, other) {
-                    (Some(why), _) | (None, Some(HostObserved::Unreachable(why))) => why.as_str(),
+                let (barred, unasked) = (env.bounds.barred.get(&target.name), seen.unasked.hosts.get(&target.name));
+                let why = match (barred, unasked, other) {
+                    (Some(unmet), _, _) => unmet.message.as_str(),
+                    (None, Some(why), _) | (None, None, Some(HostObserved::Unreachable(why))) => why.as_str(),
                     _ => "it was not looked at",
                 };
-                if unasked.is_none() {
-                    found.push(unreachable(env, target, why));
+                match (barred, unasked) {
+                    (Some(unmet), _) => found.push(refused(Code::LocalRoot, unmet)),
+                    (None, Some(_)) => {}
+                    (None, None) => found.push(unreachable(env, target, why)),
                 }
                 views.push(HostView {
                     name: target.name.clone(),
@@ -219,6 +223,11 @@ fn listed(names: &[&str]) -> String {
         0 => first,
         more => format!("{first} and {more} more"),
     }
+}
+
+/// What the settings demand and nothing here can be done without.
+pub(super) fn refused(code: Code, unmet: &Unmet) -> Blocker {
+    Blocker { grade: Grade::P0, code, message: unmet.message.clone(), fix: unmet.fix.clone() }
 }
 
 /// Facts that people should see and that block nothing.

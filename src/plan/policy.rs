@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::forward::{Host, migration_key};
 use super::intent::{Intent, quarantine_key};
-use super::planner::elsewhere;
+use super::planner::{elsewhere, refused};
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
 use crate::model::address::redacted;
@@ -67,7 +67,7 @@ impl Secrets for BTreeSet<String> {
 
 /// Every blocker of this change.
 pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
-    let mut found = Vec::new();
+    let mut found = bounds(case);
     let is_return = case.hosts.iter().all(|h| h.intent.is_return(&h.state.record));
     found.extend(quarantined(case));
     found.extend(migrations(case));
@@ -93,6 +93,14 @@ pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
 
 fn blocker(grade: Grade, code: Code, message: impl Into<String>, fix: impl Into<String>) -> Blocker {
     Blocker { grade, code, message: message.into(), fix: fix.into() }
+}
+
+/// What the controller's settings demand (A5): what is not met, and what they raised.
+fn bounds(case: &Case<'_>) -> Vec<Blocker> {
+    let bounds = &case.env.bounds;
+    let unmet = bounds.unmet.iter().map(|unmet| refused(Code::Policy, unmet));
+    let fix = "whoever keeps the controller's settings can change the [policy] tables there";
+    unmet.chain(bounds.raised.iter().map(|raised| blocker(Grade::P2, Code::Policy, raised.as_str(), fix))).collect()
 }
 
 fn verdict<'a>(env: &Environment, sha: &Sha, seen: &EnvObserved, state: &'a HostState) -> Option<&'a Quarantine> {
@@ -252,7 +260,7 @@ fn window(case: &Case<'_>) -> Option<Blocker> {
 
 /// Production takes only what the source runs, well, and has run well for long enough (B2).
 fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
-    if case.env.skips(case.sha, "promotion").is_some() {
+    if case.env.skips(case.sha, "promotion").is_some() && !case.env.bounds.promoted {
         return None;
     }
     let from = &promote.from;
@@ -442,8 +450,12 @@ fn approvals(case: &Case<'_>) -> Vec<Blocker> {
         found.push(blocker(Grade::P0, Code::Rejected, message, fix));
     }
     let have = last.values().filter(|w| w.approve).count();
-    let needed = case.env.approvals as usize;
-    if have < needed && case.env.skips(case.sha, "approval").is_none() {
+    // An emergency skips what the state file asks for, not what the settings do.
+    let needed = match case.env.skips(case.sha, "approval") {
+        Some(_) => case.env.bounds.approvals,
+        None => case.env.approvals,
+    } as usize;
+    if have < needed {
         let message = format!("{have} of {needed} approvals for {} -> {}", case.env.name, case.sha.short());
         let fix = format!("soll approve {}", case.env.name);
         found.push(blocker(Grade::P1, Code::Approval, message, fix));

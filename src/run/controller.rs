@@ -13,6 +13,7 @@ use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
 use crate::run::ahead::Ahead;
+use crate::run::local_roots::LocalRoots;
 use crate::run::settings::Settings;
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
@@ -25,6 +26,8 @@ pub struct Controller {
     pub store: Store,
     pub artifacts: ArtifactStore,
     pub signers: Option<AllowedSigners>,
+    /// Where commits may act on this machine.
+    pub local_roots: LocalRoots,
     /// The connections to hosts, shared by all runs and passes.
     pub hosts: Arc<Pool>,
     /// This program, to be started as an agent.
@@ -97,13 +100,28 @@ impl Controller {
         let exe = std::env::current_exe()
             .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;
         let who = who();
+        let local_roots =
+            LocalRoots::of(settings.local_roots.clone(), repo.location().is_here(), settings.host.is_some());
         let hosts = Arc::new(Pool::new(settings.ssh.clone()));
-        Ok(Arc::new(Controller { settings, repo, store, artifacts, signers, hosts, exe, who, ahead: Ahead::default() }))
+        Ok(Arc::new(Controller {
+            settings,
+            repo,
+            store,
+            artifacts,
+            signers,
+            local_roots,
+            hosts,
+            exe,
+            who,
+            ahead: Ahead::default(),
+        }))
     }
 
     /// The desired state of one commit.
     pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
-        let Loaded { desired, warnings, defined_in, .. } = self.load(&commit, None)?;
+        let Loaded { mut desired, warnings, defined_in, .. } = self.load(&commit, None)?;
+        self.settings.policies.raise(&mut desired, self.signers.is_some());
+        self.local_roots.bar(&mut desired);
         let desired = match &self.settings.host {
             Some(host) if desired.hosts().contains(host) => desired.pulled(host),
             Some(host) => {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::model::ids::HostName;
+use crate::run::local_roots::RootGlob;
+use crate::run::policies::Policies;
 use crate::run::secrets;
 use crate::state_repo::{Author, CommitId, GitSettings};
 
@@ -31,6 +33,10 @@ pub struct Settings {
     pub signing_key: Option<PathBuf>,
     /// The secrets, and what each of them is for.
     pub secrets: secrets::Store,
+    /// Guards that no commit lowers.
+    pub policies: Policies,
+    /// Where commits may act on this machine; `None`: the usual.
+    pub local_roots: Option<Vec<RootGlob>>,
     /// How often a remote repository is asked; a local one is watched, and asked as often.
     pub poll: Duration,
     /// Push commits of this program to `origin` although the repository is local.
@@ -65,6 +71,9 @@ pub struct ConfigFile {
     pub secrets_dir: Option<PathBuf>,
     /// What each secret is for.
     pub secrets: BTreeMap<secrets::Name, secrets::Rule>,
+    pub policy: Policies,
+    /// Where commits of the state repository may act on this machine.
+    pub local_roots: Option<Vec<RootGlob>>,
     /// humantime
     pub poll: Option<String>,
     pub push: Option<bool>,

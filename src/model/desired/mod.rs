@@ -2,6 +2,7 @@
 //! templates still unfilled. This is what the planner reads; how it is written is `raw`'s business, how errors are
 //! shown is `diagnose`'s. Pure: nothing here reads a file or knows a commit.
 
+pub mod bounds;
 mod bundle;
 mod commands;
 pub mod diagnose;
@@ -100,6 +101,9 @@ pub struct Environment {
     /// In pull mode: what is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<pull::Pull>,
+    /// What the controller's settings say about it; nothing of it stands in the state file.
+    #[serde(default, skip_serializing_if = "bounds::Bounds::is_empty")]
+    pub bounds: bounds::Bounds,
 }
 
 /// What the line `release = "…"` names.

@@ -24,16 +24,26 @@ pub fn endpoint(target: &Target) -> Option<Endpoint> {
     }
 }
 
+/// Whether the settings let this controller act there. Asked by whoever is about to, whatever a plan said.
+///
+/// # Errors
+/// [`HostError::Precondition`]: they do not.
+pub fn permitted(controller: &Controller, target: &Target) -> Result<(), HostError> {
+    let permitted = controller.local_roots.permit(target);
+    permitted.map_err(|unmet| HostError::Precondition(format!("{}; {}", unmet.message, unmet.fix)))
+}
+
 /// An operation that holds nothing, on the word of an accepted commit (law 11): the target is one of its own.
 ///
 /// # Errors
-/// Those of the operation; [`HostError::Connection`]: the host cannot be reached.
+/// Those of [`permitted`] and of the operation; [`HostError::Connection`]: the host cannot be reached.
 pub async fn ask(
     controller: &Controller,
     _word: &AcceptedSnapshot,
     target: &Target,
     op: Op,
 ) -> Result<Reply, HostError> {
+    permitted(controller, target)?;
     if let Some(endpoint) = endpoint(target) {
         return controller.hosts.ask(&endpoint, &target.root, op).await;
     }

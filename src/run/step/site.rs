@@ -123,6 +123,7 @@ impl Site {
 
     /// One agent serves every root of a machine; each host is connected beside the others.
     async fn client(&self, target: &Target) -> Result<Client, HostError> {
+        reach::permitted(&self.controller, target)?;
         let endpoint = reach::endpoint(target);
         let cell = {
             let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);

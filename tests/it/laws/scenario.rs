@@ -289,5 +289,6 @@ fn environment(dice: &mut Dice) -> Environment {
         windows: Vec::new(),
         emergency: None,
         pull: None,
+        bounds: Default::default(),
     }
 }

@@ -106,6 +106,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
         windows: Vec::new(),
         emergency: None,
         pull: None,
+        bounds: Default::default(),
     }
 }
 

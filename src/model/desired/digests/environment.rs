@@ -89,6 +89,8 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             windows,
             emergency,
             pull,
+            // What the settings raise stands in the fields that it raises; whom they bar is no part of what is desired.
+            bounds: _,
         } = live;
         EnvironmentV1 {
             name: name.as_str(),

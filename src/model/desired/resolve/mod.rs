@@ -203,6 +203,7 @@ impl Scope<'_> {
             windows: self.windows(),
             emergency: self.emergency(&gates),
             pull: None,
+            bounds: Default::default(),
             gates,
             shared,
         };
