@@ -1,22 +1,47 @@
 //! Makes the layout of a root where it is missing: directories with their owner and mode, and the environment file that
 //! was sent along. What exists is never changed silently: what differs is told, and changed only where that was asked for.
+//!
+//! Only what the application writes is given away, `shared/` and what is in it: who owns ROOT or `releases/` decides what
+//! the agent runs. What is given away is in the hands of another user from then on, so that nothing below it is made or
+//! changed by a path, nor through a link.
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
-use crate::host::disk::beneath::{Dir, at, check};
+use crate::host::disk::beneath::{Dir, at, check, is_dir, is_link};
 use crate::host::disk::people;
 use crate::host::disk::root::Root;
+use crate::host::disk::trust;
 use crate::host::wire::provision::{Provision, Provisioned, What};
 use crate::host::wire::{HostError, Secret};
 
 const DIRECTORY: u32 = 0o755;
 /// An environment file holds secrets: the group of the application may read it, nobody else.
 const FILE: u32 = 0o640;
+
+/// Whose a directory is to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The agent's, or root's: ROOT and `releases/`.
+    Agent,
+    /// The application's.
+    Application,
+}
+
+/// What became of a directory.
+enum Place {
+    /// It is there. `trusted`: a link in it was made by the agent's user or by root, as far as its owner says.
+    There { dir: Dir, trusted: bool },
+    /// It would be made.
+    WouldBe,
+    /// It lies behind a link that another user may have made: nothing is made and nothing is changed there.
+    BehindLink,
+}
 
 struct Work {
     dry: bool,
@@ -44,9 +69,12 @@ pub fn provision(root: &Root, what: &Provision) -> Result<Vec<Provisioned>, Host
         check(&shared.path)?;
         check(&shared.from)?;
     }
-    for path in [root.path().to_owned(), root.releases(), root.shared()] {
-        work.directory(&path)?;
+    if let Some((from, _)) = &what.file {
+        check(from)?;
     }
+    let ground = work.ground(root.path())?;
+    work.within(&ground, &root.releases(), Whose::Agent)?;
+    let home = work.within(&ground, &root.shared(), Whose::Application)?;
     let sent = what.file.as_ref().map(|(from, _)| from.as_str());
     for shared in &what.shared {
         let last = if shared.directory {
@@ -55,121 +83,217 @@ pub fn provision(root: &Root, what: &Provision) -> Result<Vec<Provisioned>, Host
             shared.from.rsplit_once('/').map(|(dir, _)| dir)
         };
         // Every directory on the way is made like the last one.
-        let mut path = root.shared();
+        let (mut path, mut inner) = (root.shared(), None);
         for part in last.into_iter().flat_map(|path| path.split('/')) {
             path.push(part);
-            if !work.done.iter().any(|done| done.path == path.display().to_string()) {
-                work.directory(&path)?;
-            }
+            inner = Some(work.within(inner.as_ref().unwrap_or(&home), &path, Whose::Application)?);
         }
         let path = root.shared().join(&shared.from);
         if !shared.directory && sent != Some(shared.from.as_str()) {
             match fs::metadata(&path) {
-                Ok(meta) if meta.is_file() => work.note(&path, What::Kept(described(&meta))),
+                Ok(meta) if meta.is_file() => {
+                    work.note(&path, What::Kept(described(meta.uid(), meta.gid(), meta.mode())))
+                }
                 Ok(_) => work.note(&path, What::InTheWay("no regular file".to_owned())),
                 Err(_) => work.note(&path, What::Missing),
             }
         }
     }
     if let Some((from, contents)) = &what.file {
-        check(from)?;
-        work.file(&root.shared(), from, contents)?;
+        work.file(&home, &root.shared(), from, contents)?;
     }
     Ok(work.done)
 }
 
 impl Work {
+    /// Says it once of each path, however many shared paths lead there.
     fn note(&mut self, path: &Path, what: What) {
-        self.done.push(Provisioned { path: path.display().to_string(), what });
-    }
-
-    /// Owner and mode in words, those that are not asked for as they are or would be.
-    fn wanted(&self, mode: u32, is: Option<&fs::Metadata>) -> String {
-        let uid = self.uid.or(is.map(MetadataExt::uid)).unwrap_or_else(|| rustix::process::geteuid().as_raw());
-        let gid = self.gid.or(is.map(MetadataExt::gid)).unwrap_or_else(|| rustix::process::getegid().as_raw());
-        format!("{}:{} {mode:o}", people::user(uid), people::group(gid))
-    }
-
-    fn directory(&mut self, path: &Path) -> Result<(), HostError> {
-        match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => self.there(path, &meta, DIRECTORY),
-            Ok(_) => {
-                self.note(path, What::InTheWay("no directory".to_owned()));
-                Err(HostError::Precondition(format!("{} is there and no directory: move it away", path.display())))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.note(path, What::Made(self.wanted(DIRECTORY, None)));
-                if self.dry {
-                    return Ok(());
-                }
-                let missing: Vec<PathBuf> =
-                    path.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
-                for path in missing.iter().rev() {
-                    fs::create_dir(path).map_err(at("make the directory", path))?;
-                    fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY))
-                        .map_err(at("set the mode of", path))?;
-                }
-                // Those above ROOT are not the application's.
-                self.own(path)
-            }
-            Err(error) => Err(at("look at", path)(error)),
+        let path = path.display().to_string();
+        if !self.done.iter().any(|done| done.path == path) {
+            self.done.push(Provisioned { path, what });
         }
     }
 
-    fn there(&mut self, path: &Path, meta: &fs::Metadata, mode: u32) -> Result<(), HostError> {
-        let (is, wanted) = (described(meta), self.wanted(mode, Some(meta)));
+    /// User and group that a place should have; what nobody asked for is as it is, or as it would be.
+    fn owners(&self, whose: Whose, is: Option<&Stat>) -> (u32, u32) {
+        let (own_uid, own_gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        match whose {
+            Whose::Application => (
+                self.uid.or(is.map(|is| is.st_uid)).unwrap_or(own_uid),
+                self.gid.or(is.map(|is| is.st_gid)).unwrap_or(own_gid),
+            ),
+            Whose::Agent => {
+                let good = is.filter(|is| is.st_uid == own_uid || is.st_uid == 0);
+                (good.map_or(own_uid, |is| is.st_uid), is.map_or(own_gid, |is| is.st_gid))
+            }
+        }
+    }
+
+    fn wanted(&self, whose: Whose, mode: u32, is: Option<&Stat>) -> String {
+        let (uid, gid) = self.owners(whose, is);
+        described(uid, gid, mode)
+    }
+
+    /// ROOT. What is above it, and links to it, are the administrator's.
+    fn ground(&mut self, path: &Path) -> Result<Place, HostError> {
+        let missing: Vec<PathBuf> =
+            path.ancestors().take_while(|path| fs::symlink_metadata(path).is_err()).map(Path::to_owned).collect();
+        match fs::metadata(path) {
+            Ok(meta) if !meta.is_dir() => return Err(self.no_directory(path)),
+            Ok(_) => {
+                return self.there(Dir::open(path)?, path, Whose::Agent);
+            }
+            Err(error) if missing.is_empty() || error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(at("look at", path)(error));
+            }
+            Err(_) => self.note(path, What::Made(self.wanted(Whose::Agent, DIRECTORY, None))),
+        }
+        if self.dry {
+            return Ok(Place::WouldBe);
+        }
+        for path in missing.iter().rev() {
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+                Dir::open(parent)?.make(&name.to_string_lossy())?;
+            }
+        }
+        Ok(Place::There { dir: Dir::open(path)?, trusted: true })
+    }
+
+    /// A directory in another one, made where it is missing.
+    fn within(&mut self, outer: &Place, path: &Path, whose: Whose) -> Result<Place, HostError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let (dir, trusted) = match outer {
+            Place::There { dir, trusted } => (dir, *trusted),
+            Place::BehindLink => return Ok(Place::BehindLink),
+            Place::WouldBe => {
+                self.note(path, What::Made(self.wanted(whose, DIRECTORY, None)));
+                return Ok(Place::WouldBe);
+            }
+        };
+        match dir.stat(&name)? {
+            Some(stat) if is_dir(&stat) => self.there(dir.sub(&name)?, path, whose),
+            Some(stat) if is_link(&stat) => match dir.stat_behind(&name)?.filter(is_dir) {
+                None => Err(self.no_directory(path)),
+                Some(_) if trusted && trust::is_trusted(&stat) => self.there(Dir::open(path)?, path, whose),
+                Some(behind) => {
+                    let (is, to) = (described(behind.st_uid, behind.st_gid, behind.st_mode), dir.target(&name)?);
+                    self.note(path, What::Kept(format!("a link to {to}, which is {is}: left alone with all below it")));
+                    Ok(Place::BehindLink)
+                }
+            },
+            Some(_) => Err(self.no_directory(path)),
+            None => {
+                self.note(path, What::Made(self.wanted(whose, DIRECTORY, None)));
+                if self.dry {
+                    return Ok(Place::WouldBe);
+                }
+                let made = dir.make_as(&name, DIRECTORY)?;
+                if whose == Whose::Application && (self.uid.is_some() || self.gid.is_some()) {
+                    // Who owns the outer directory could have put another one under the name.
+                    if !made.names()?.is_empty() {
+                        let text = format!(
+                            "{} was made, and is not the one that is there now: look who put it there",
+                            path.display()
+                        );
+                        return Err(HostError::Io(text));
+                    }
+                    made.give(self.uid, self.gid).map_err(|error| self.not_given(path, DIRECTORY, error))?;
+                }
+                let trusted = trust::stands(&made.own_stat()?);
+                Ok(Place::There { dir: made, trusted })
+            }
+        }
+    }
+
+    fn no_directory(&mut self, path: &Path) -> HostError {
+        self.note(path, What::InTheWay("no directory".to_owned()));
+        HostError::Precondition(format!("{} is there and no directory: move it away", path.display()))
+    }
+
+    /// A directory that is there, on its descriptor. Links in it are judged by who could make them until now.
+    fn there(&mut self, dir: Dir, path: &Path, whose: Whose) -> Result<Place, HostError> {
+        let stat = dir.own_stat()?;
+        let trusted = trust::stands(&stat);
+        let (is, wanted) =
+            (described(stat.st_uid, stat.st_gid, stat.st_mode), self.wanted(whose, DIRECTORY, Some(&stat)));
         // A mode that gives more to the group is the administrator's choice where no mode was asked for.
         if is == wanted {
             self.note(path, What::Kept(is));
-            return Ok(());
+            return Ok(Place::There { dir, trusted });
         }
         if !self.adjust {
             self.note(path, What::Differs(is, wanted));
-            return Ok(());
+            return Ok(Place::There { dir, trusted });
         }
         self.note(path, What::Changed(is, wanted));
         if self.dry {
-            return Ok(());
+            return Ok(Place::There { dir, trusted });
         }
-        self.own(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))
+        let (uid, gid) = self.owners(whose, Some(&stat));
+        let (uid, gid) = ((uid != stat.st_uid).then_some(uid), (gid != stat.st_gid).then_some(gid));
+        if uid.is_some() || gid.is_some() {
+            dir.give(uid, gid).map_err(|error| self.not_given(path, DIRECTORY, error))?;
+        }
+        dir.set_own_mode(DIRECTORY)?;
+        Ok(Place::There { dir, trusted })
     }
 
-    fn own(&self, path: &Path) -> Result<(), HostError> {
-        if self.uid.is_none() && self.gid.is_none() {
-            return Ok(());
-        }
-        rustix::fs::chown(path, self.uid.map(Uid::from_raw), self.gid.map(Gid::from_raw)).map_err(|error| {
-            HostError::Io(format!(
-                "cannot give {} to {}: {error}; only root may: log in as root, or run this once with the owner who logs in",
-                path.display(),
-                self.wanted(DIRECTORY, None)
-            ))
-        })
+    fn not_given(&self, path: &Path, mode: u32, error: Errno) -> HostError {
+        HostError::Io(format!(
+            "cannot give {} to {}: {error}; only root may: log in as root, or run this once with the owner who logs in",
+            path.display(),
+            self.wanted(Whose::Application, mode, None)
+        ))
     }
 
-    fn file(&mut self, shared: &Path, from: &str, contents: &Secret) -> Result<(), HostError> {
+    fn file(&mut self, home: &Place, shared: &Path, from: &str, contents: &Secret) -> Result<(), HostError> {
         let path = shared.join(from);
-        if let Ok(meta) = fs::symlink_metadata(&path) {
-            let what = if path.is_file() {
-                What::Kept(described(&meta))
+        let made = What::Made(self.wanted(Whose::Application, FILE, None));
+        let (parent, name) = from.rsplit_once('/').unwrap_or(("", from));
+        let opened = match home {
+            Place::There { dir, .. } => dir.try_sub(parent),
+            Place::WouldBe => Err(Errno::NOENT),
+            Place::BehindLink => Err(Errno::LOOP),
+        };
+        let dir = match opened {
+            Ok(dir) => dir,
+            Err(Errno::NOENT) if self.dry => {
+                self.note(&path, made);
+                return Ok(());
+            }
+            Err(Errno::LOOP) if path.is_file() => {
+                self.note(&path, What::Kept("a file behind a link".to_owned()));
+                return Ok(());
+            }
+            Err(Errno::LOOP) => {
+                return Err(HostError::Io(format!(
+                    "{} lies behind a link, and no secret is written through a link: put the file there by hand",
+                    path.display()
+                )));
+            }
+            Err(error) => return Err(at("open the directory", &shared.join(parent))(error)),
+        };
+        if let Some(stat) = dir.stat(name)? {
+            let behind = dir.stat_behind(name)?.unwrap_or(stat);
+            let what = if FileType::from_raw_mode(behind.st_mode) == FileType::RegularFile {
+                What::Kept(described(behind.st_uid, behind.st_gid, behind.st_mode))
             } else {
                 What::InTheWay("no regular file".to_owned())
             };
             self.note(&path, what);
             return Ok(());
         }
-        self.note(&path, What::Made(self.wanted(FILE, None)));
+        self.note(&path, made);
         if self.dry {
             return Ok(());
         }
-        let (dir, name) = Dir::open(shared)?.parent(from)?;
         let part = format!(".{name}.tmp-{}", std::process::id());
         let written = (|| {
             let mut file = dir.create(&part, FILE)?;
             let failed = at("write", &path);
             file.write_all(contents.expose().as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-            self.own(&dir.path().join(&part))?;
+            std::os::unix::fs::fchown(&file, self.uid, self.gid)
+                .map_err(|error| self.not_given(&path, FILE, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
             dir.move_to(&part, &dir, name)?;
             dir.sync()
         })();
@@ -179,6 +303,6 @@ impl Work {
     }
 }
 
-fn described(meta: &fs::Metadata) -> String {
-    format!("{}:{} {:o}", people::user(meta.uid()), people::group(meta.gid()), meta.mode() & 0o7777)
+fn described(uid: u32, gid: u32, mode: u32) -> String {
+    format!("{}:{} {:o}", people::user(uid), people::group(gid), mode & 0o7777)
 }

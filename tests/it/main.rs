@@ -31,3 +31,4 @@ mod doctor;
 mod network;
 mod ssh;
 mod trust;
+mod untrusted;

@@ -6,13 +6,11 @@ mod steps;
 mod survey;
 
 use std::fs;
-use std::io::ErrorKind;
 
 use serde::{Deserialize, Serialize};
 
 use crate::fault::fault;
-use crate::host::disk::beneath::at;
-use crate::host::disk::root::{Root, json, remove};
+use crate::host::disk::root::{Root, json};
 use crate::host::wire::convert::{Convert, Kind, Step, Survey};
 use crate::host::wire::{HostError, Reply};
 use crate::model::format::{Form, Unreadable};
@@ -125,7 +123,7 @@ fn undo(root: &Root) -> Result<(), HostError> {
     for dir in [root.releases(), root.shared()] {
         let _ = fs::remove_dir(dir);
     }
-    remove(&root.own(FILE))
+    root.remove_own(FILE)
 }
 
 /// Whether `soll` has taken the converted root over, or deployed to it.
@@ -141,8 +139,8 @@ fn acted(record: &Record) -> Option<&'static str> {
 impl Journal {
     fn load(root: &Root) -> Result<Option<Journal>, HostError> {
         let path = root.own(FILE);
-        match fs::read(&path) {
-            Ok(bytes) => FORM.read(&bytes).map(Some).map_err(|error| {
+        match root.read_own(FILE)? {
+            Some(bytes) => FORM.read(&bytes).map(Some).map_err(|error| {
                 let path = path.display();
                 HostError::Io(match error {
                     Unreadable::Newer { .. } => format!("{path} says what was moved where: {error}"),
@@ -151,8 +149,7 @@ impl Journal {
                     }
                 })
             }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
+            None => Ok(None),
         }
     }
 

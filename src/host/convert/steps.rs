@@ -1,11 +1,9 @@
 //! One step of a conversion, forward and back. Each may be done a second time after a crash, either way.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use rustix::io::Errno;
 
 use crate::fault::fault;
-use crate::host::disk::beneath::{Dir, at};
+use crate::host::disk::beneath::{Dir, at, is_dir, is_link};
 use crate::host::disk::root::Root;
 use crate::host::wire::HostError;
 use crate::host::wire::convert::Step;
@@ -13,15 +11,14 @@ use crate::host::wire::convert::Step;
 impl Step {
     /// Does it.
     pub fn forward(&self, root: &Root) -> Result<(), HostError> {
-        let path = |rel: &str| root.path().join(rel);
         match self {
-            Step::Make { path: rel } => make(&path(rel)),
-            Step::Move { from, to } => shift(&path(from), &path(to)),
-            Step::Link { path: rel, text } => link(&path(rel), text),
-            Step::Relink { path: rel, text, .. } => relink(&path(rel), text),
+            Step::Make { path } => make(root, path),
+            Step::Move { from, to } => shift(root, from, to),
+            Step::Link { path, text } => link(root, path, text),
+            Step::Relink { path, text, .. } => relink(root, path, text),
             Step::Current { text } => {
                 fault!("host.convert.before-current");
-                relink(&root.current(), text)?;
+                relink(root, "current", text)?;
                 fault!("host.convert.after-current");
                 Ok(())
             }
@@ -30,103 +27,118 @@ impl Step {
 
     /// Undoes it, where it was done.
     pub fn back(&self, root: &Root) -> Result<(), HostError> {
-        let path = |rel: &str| root.path().join(rel);
         match self {
-            // What holds anything, or is gone, is not ours to remove.
-            Step::Make { path: rel } => {
-                let _ = fs::remove_dir(path(rel));
+            Step::Make { path } => {
+                unmake(root, path);
                 Ok(())
             }
-            Step::Move { from, to } => shift(&path(to), &path(from)),
-            Step::Link { path: rel, text } => unlink(&path(rel), text),
-            Step::Relink { path: rel, was, text } => match reads(&path(rel), text) {
-                true => relink(&path(rel), was),
-                false => Ok(()),
-            },
-            Step::Current { text } => unlink(&root.current(), text),
+            Step::Move { from, to } => shift(root, to, from),
+            Step::Link { path, text } => unlink(root, path, text),
+            Step::Relink { path, was, text } => {
+                let (dir, name) = parts(root, path)?;
+                if reads(&dir, name, text) { relink(root, path, was) } else { Ok(()) }
+            }
+            Step::Current { text } => unlink(root, "current", text),
         }
     }
 }
 
-fn there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
+/// The directory in ROOT that a path lies in, reached through no link, and its name there: what is moved may belong to
+/// the application's user, who could put a link in the way at any time.
+fn parts<'a>(root: &Root, rel: &'a str) -> Result<(Dir, &'a str), HostError> {
+    let ground = root.ground()?.ok_or_else(|| HostError::Io(format!("{} is not there", root.path().display())))?;
+    ground.parent(rel)
 }
 
-fn reads(path: &Path, text: &str) -> bool {
-    fs::read_link(path).is_ok_and(|there| there == Path::new(text))
+/// Whether anything is there.
+fn there(root: &Root, rel: &str) -> Result<bool, HostError> {
+    let ground = root.ground()?.ok_or_else(|| HostError::Io(format!("{} is not there", root.path().display())))?;
+    let (parent, name) = rel.rsplit_once('/').unwrap_or(("", rel));
+    match ground.try_sub(parent) {
+        Ok(dir) => Ok(dir.stat(name)?.is_some()),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(at("look into", &root.path().join(parent))(error)),
+    }
 }
 
-fn parts(path: &Path) -> Result<(Dir, String), HostError> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(HostError::Io(format!("{} has no directory", path.display())));
-    };
-    Ok((Dir::open(parent)?, name.to_string_lossy().into_owned()))
+fn reads(dir: &Dir, name: &str, text: &str) -> bool {
+    dir.stat(name).is_ok_and(|stat| stat.is_some_and(|stat| is_link(&stat)))
+        && dir.target(name).is_ok_and(|is| is == text)
 }
 
-fn make(path: &Path) -> Result<(), HostError> {
-    if path.is_dir() {
+fn make(root: &Root, rel: &str) -> Result<(), HostError> {
+    let (dir, name) = parts(root, rel)?;
+    if dir.stat_behind(name)?.is_some_and(|stat| is_dir(&stat)) {
         return Ok(());
     }
-    fs::create_dir(path).map_err(at("make the directory", path))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(at("set the mode of", path))?;
-    parts(path)?.0.sync()
+    dir.make(name)?;
+    dir.sync()
 }
 
-fn shift(from: &Path, to: &Path) -> Result<(), HostError> {
-    match (there(from), there(to)) {
+/// A directory that holds nothing goes; another one, or none, is not ours to remove.
+fn unmake(root: &Root, rel: &str) {
+    if let Ok((dir, name)) = parts(root, rel) {
+        let _ = dir.remove_empty(name);
+    }
+}
+
+fn shift(root: &Root, from: &str, to: &str) -> Result<(), HostError> {
+    let path = |rel: &str| root.path().join(rel);
+    match (there(root, from)?, there(root, to)?) {
         (true, false) => {
             // Not `Dir::move_to`: where the flag is not known, a check has to do, for files have no empty stand-in.
-            let ((old, _), (new, _)) = (parts(from)?, parts(to)?);
-            fs::rename(from, to).map_err(|error| {
-                HostError::Io(format!("cannot move {} to {}: {error}", from.display(), to.display()))
-            })?;
+            let ((old, name), (new, as_name)) = (parts(root, from)?, parts(root, to)?);
+            old.rename_into(name, &new, as_name)?;
             new.sync()?;
             old.sync()
         }
         (false, true) => Ok(()),
         (true, true) => Err(HostError::Precondition(format!(
             "{} is there, and so is {}: move one of them away, then run it again",
-            from.display(),
-            to.display()
+            path(from).display(),
+            path(to).display()
         ))),
         (false, false) => Err(HostError::Precondition(format!(
             "neither {} nor {} is there: somebody moved it by hand",
-            from.display(),
-            to.display()
+            path(from).display(),
+            path(to).display()
         ))),
     }
 }
 
-fn link(path: &Path, text: &str) -> Result<(), HostError> {
-    if reads(path, text) {
+fn link(root: &Root, rel: &str, text: &str) -> Result<(), HostError> {
+    let (dir, name) = parts(root, rel)?;
+    if reads(&dir, name, text) {
         return Ok(());
     }
-    let (dir, name) = parts(path)?;
-    dir.link(text, &name)?;
+    dir.link(text, name)?;
     dir.sync()
 }
 
-fn unlink(path: &Path, text: &str) -> Result<(), HostError> {
-    if !reads(path, text) {
+fn unlink(root: &Root, rel: &str, text: &str) -> Result<(), HostError> {
+    if !there(root, rel)? {
         return Ok(());
     }
-    let (dir, name) = parts(path)?;
-    dir.unlink(&name)?;
+    let (dir, name) = parts(root, rel)?;
+    if !reads(&dir, name, text) {
+        return Ok(());
+    }
+    dir.unlink(name)?;
     dir.sync()
 }
 
 /// A link with another text, in one rename.
-fn relink(path: &Path, text: &str) -> Result<(), HostError> {
-    if reads(path, text) {
+fn relink(root: &Root, rel: &str, text: &str) -> Result<(), HostError> {
+    let (dir, name) = parts(root, rel)?;
+    if reads(&dir, name, text) {
         return Ok(());
     }
-    let (dir, name) = parts(path)?;
     // A leftover of a killed process.
     let temp = format!(".{name}.tmp-soll");
-    if there(&dir.path().join(&temp)) {
+    if dir.stat(&temp)?.is_some() {
         dir.unlink(&temp)?;
     }
     dir.link(text, &temp)?;
-    fs::rename(dir.path().join(&temp), path).map_err(at("switch the link", path))?;
+    dir.rename(&temp, name)?;
     dir.sync()
 }

@@ -1,5 +1,6 @@
 //! Looks at a root that `soll` did not make, and plans its conversion. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
@@ -69,7 +70,14 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
         epoch: root.record()?.epoch,
     };
     if kind == Kind::Checkout {
-        let mut look = Look { root, ask, seen: &mut seen, mutable: globs(&ask.mutable), relinks: Vec::new() };
+        let mut look = Look {
+            root,
+            ask,
+            seen: &mut seen,
+            mutable: globs(&ask.mutable),
+            relinks: Vec::new(),
+            usual: usual(root, &entries),
+        };
         look.data(&entries)?;
         look.obstacles(&entries)?;
         let relinks = look.relinks;
@@ -111,6 +119,20 @@ struct Look<'a> {
     seen: &'a mut Surveyed,
     mutable: GlobSet,
     relinks: Vec<Step>,
+    /// The user that most of the checkout belongs to. Not that of ROOT, which is the agent's.
+    usual: Option<u32>,
+}
+
+/// Who owns the most of these.
+fn usual(root: &Root, entries: &[String]) -> Option<u32> {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for name in entries {
+        if let Ok(meta) = fs::symlink_metadata(root.path().join(name)) {
+            *counts.entry(meta.uid()).or_default() += 1;
+        }
+    }
+    let own = fs::metadata(root.path()).map(|meta| meta.uid()).ok();
+    counts.into_iter().max_by_key(|(uid, count)| (*count, Some(*uid) == own)).map(|(uid, _)| uid)
 }
 
 fn covers(outer: &str, path: &str) -> bool {
@@ -190,7 +212,7 @@ impl Look<'_> {
     /// Without Git: what looks like data by its owner, its mode or its name.
     fn suspect(&mut self, path: &str) -> Result<(), HostError> {
         let full = self.root.path().join(path);
-        let (Ok(meta), Ok(home)) = (fs::symlink_metadata(&full), fs::metadata(self.root.path())) else { return Ok(()) };
+        let Ok(meta) = fs::symlink_metadata(&full) else { return Ok(()) };
         if meta.is_symlink() {
             return Ok(());
         }
@@ -200,7 +222,7 @@ impl Look<'_> {
             .any(|end| name.ends_with(end));
         let called = ["uploads", "upload", "storage", "data", "logs", "backups", "media"].contains(&name.as_str());
         let why = match () {
-            () if meta.uid() != home.uid() => "another user owns it than ROOT",
+            () if self.usual.is_some_and(|usual| meta.uid() != usual) => "another user owns it than most of the rest",
             () if meta.mode() & 0o022 != 0 => "others than its owner may write it",
             () if ends || (meta.is_dir() && called) || name.starts_with(".env") && !name.contains("example") => {
                 "its name speaks of data"
@@ -232,6 +254,13 @@ impl Look<'_> {
         for one in &self.ask.shared {
             let path = self.root.path().join(&one.path);
             self.journals(&one.path);
+            let outer = Path::new(&one.path).ancestors().skip(1).filter(|outer| !outer.as_os_str().is_empty());
+            for outer in outer.filter(|outer| self.root.path().join(outer).is_symlink()).collect::<Vec<_>>() {
+                self.refuse(
+                    format!("the shared path `{}` lies behind the link `{}`", one.path, outer.display()),
+                    "put the directory itself in the place of the link: nothing is moved through a link",
+                );
+            }
             match fs::symlink_metadata(&path) {
                 Ok(meta) if meta.is_symlink() && fs::read_link(&path).is_ok_and(|text| text.is_relative()) => self
                     .refuse(

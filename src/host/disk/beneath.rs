@@ -2,12 +2,13 @@
 //! resolved by the kernel beneath the directory and through no link (or, where the kernel cannot, part by part).
 //! Knows nothing of releases.
 
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
 use crate::host::disk::file;
@@ -24,7 +25,12 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 impl Dir {
     /// Opens a directory of our own layout; links on the way are the administrator's and are followed.
     pub fn open(path: &Path) -> Result<Dir, HostError> {
-        let fd = rustix::fs::open(path, DIRECTORY, Mode::empty()).map_err(at("open the directory", path))?;
+        Dir::try_open(path).map_err(at("open the directory", path))
+    }
+
+    /// The same, for whoever knows what an error means there.
+    pub fn try_open(path: &Path) -> Result<Dir, Errno> {
+        let fd = rustix::fs::open(path, DIRECTORY, Mode::empty())?;
         Ok(Dir { fd, path: path.to_owned() })
     }
 
@@ -34,8 +40,51 @@ impl Dir {
         if !rel.is_empty() {
             check(rel)?;
         }
-        let fd = resolve(self.fd.as_fd(), rel, DIRECTORY).map_err(at("open the directory", &path))?;
-        Ok(Dir { fd, path })
+        self.try_sub(rel).map_err(at("open the directory", &path))
+    }
+
+    /// The same below a path of our own, for whoever knows what an error means there.
+    pub fn try_sub(&self, rel: &str) -> Result<Dir, Errno> {
+        let fd = resolve(self.fd.as_fd(), rel, DIRECTORY)?;
+        Ok(Dir { fd, path: self.path.join(rel) })
+    }
+
+    /// Opens a file in this directory with these flags, through no link and without waiting for the other end of a pipe.
+    pub fn try_file(&self, name: &str, flags: OFlags, mode: Mode) -> Result<File, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, name, flags, mode).map(File::from)
+    }
+
+    /// What this directory is itself.
+    pub fn own_stat(&self) -> Result<Stat, HostError> {
+        rustix::fs::fstat(&self.fd).map_err(at("look at", &self.path))
+    }
+
+    /// Sets the mode of this directory itself.
+    pub fn set_own_mode(&self, mode: u32) -> Result<(), HostError> {
+        rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode)).map_err(at("set the mode of", &self.path))
+    }
+
+    /// Gives this directory itself to a user and a group; `None`: as it is.
+    pub fn give(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
+        rustix::fs::fchown(&self.fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))
+    }
+
+    /// The names in this directory; what is no UTF-8 in them is replaced.
+    pub fn names(&self) -> Result<Vec<String>, HostError> {
+        let names = self.raw_names().map_err(at("list", &self.path))?;
+        Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+
+    fn raw_names(&self) -> Result<Vec<CString>, Errno> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let name = entry?.file_name().to_owned();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(name);
+            }
+        }
+        Ok(names)
     }
 
     /// The directory that holds `rel`, and the last part of it.
@@ -59,9 +108,33 @@ impl Dir {
 
     /// Makes a directory with mode 755, whatever the umask.
     pub fn make(&self, name: &str) -> Result<(), HostError> {
-        let failed = |error: Errno| at("make the directory", &self.path.join(name))(error);
-        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)).map_err(failed)?;
-        rustix::fs::chmodat(&self.fd, name, Mode::from_raw_mode(0o755), AtFlags::empty()).map_err(failed)
+        self.make_as(name, 0o755).map(drop)
+    }
+
+    /// Makes a directory with exactly this mode, and opens it. Where others may write here, one of them could put
+    /// something else under the name a moment later: the mode is given to nothing but an empty directory of ours.
+    pub fn make_as(&self, name: &str, mode: u32) -> Result<Dir, HostError> {
+        let path = self.path.join(name);
+        let failed = |error: Errno| at("make the directory", &path)(error);
+        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)).map_err(failed)?;
+        let fd = rustix::fs::openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
+        let made = Dir { fd, path: path.clone() };
+        if made.own_stat()?.st_uid == rustix::process::geteuid().as_raw() && made.names()?.is_empty() {
+            made.set_own_mode(mode)?;
+        }
+        Ok(made)
+    }
+
+    /// The same where nothing is there yet.
+    pub fn make_missing(&self, name: &str, mode: u32) -> Result<(), HostError> {
+        if self.stat(name)?.is_some() {
+            return Ok(());
+        }
+        match self.make_as(name, mode) {
+            // Somebody else was faster.
+            Err(_) if self.stat(name)?.is_some() => Ok(()),
+            made => made.map(drop),
+        }
     }
 
     /// Makes a file that was not there, with exactly this mode.
@@ -73,11 +146,16 @@ impl Dir {
         Ok(File::from(fd))
     }
 
-    /// Makes a file with the mode that most files of a release have, empty where it was there already.
+    /// Makes a file with the mode that most files of a release have, in place of what was there.
     pub fn replace(&self, name: &str) -> Result<File, HostError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644));
-        fd.map(File::from).map_err(|error| at("write", &self.path.join(name))(error))
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let make = || rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o644));
+        let made = match make() {
+            // Not emptied: under another name the same file may be somebody else's.
+            Err(Errno::EXIST) => self.remove_all(&CString::new(name).unwrap_or_default()).and_then(|()| make()),
+            made => made,
+        };
+        made.map(File::from).map_err(|error| at("write", &self.path.join(name))(error))
     }
 
     /// Sets the mode of a file that was put here by us: nothing but that can be under its name.
@@ -108,6 +186,59 @@ impl Dir {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(at("look at", &self.path.join(name))(error)),
         }
+    }
+
+    /// What a name here leads to, links followed; `None`: nothing.
+    pub fn stat_behind(&self, name: &str) -> Result<Option<Stat>, HostError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::empty()) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT | Errno::LOOP) => Ok(None),
+            Err(error) => Err(at("look at", &self.path.join(name))(error)),
+        }
+    }
+
+    /// Removes whatever has this name, and all that is below it, through no link; nothing there is fine.
+    pub fn remove(&self, name: &str) -> Result<(), HostError> {
+        let path = self.path.join(name);
+        let name = CString::new(name).map_err(|error| at("remove", &path)(io::Error::from(error)))?;
+        self.remove_all(&name).map_err(at("remove", &path))
+    }
+
+    fn remove_all(&self, name: &CStr) -> Result<(), Errno> {
+        let gone = |done: Result<(), Errno>| if done == Err(Errno::NOENT) { Ok(()) } else { done };
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            // A directory: Linux says the first, POSIX the second.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            done => return gone(done),
+        }
+        match rustix::fs::openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) => {
+                let inner = Dir { fd, path: PathBuf::new() };
+                for name in inner.raw_names()? {
+                    inner.remove_all(&name)?;
+                }
+            }
+            failed => return gone(failed.map(drop)),
+        }
+        gone(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR))
+    }
+
+    /// Gives what has a name here another one, in place of what had it.
+    pub fn rename(&self, name: &str, to: &str) -> Result<(), HostError> {
+        rustix::fs::renameat(&self.fd, name, &self.fd, to).map_err(at("write", &self.path.join(to)))
+    }
+
+    /// Removes a directory that holds nothing.
+    pub fn remove_empty(&self, name: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)
+    }
+
+    /// Moves `name` to a place in another directory, in place of what is there.
+    pub fn rename_into(&self, name: &str, other: &Dir, as_name: &str) -> Result<(), HostError> {
+        rustix::fs::renameat(&self.fd, name, &other.fd, as_name).map_err(|error| {
+            let (from, to) = (self.path.join(name), other.path.join(as_name));
+            HostError::Io(format!("cannot move {} to {}: {}", from.display(), to.display(), io::Error::from(error)))
+        })
     }
 
     /// Removes a file or a link.

@@ -1,11 +1,10 @@
 //! Who holds a root: an `flock` that the agent's process keeps, with the holder's name in the file. The kernel gives it
 //! back when the process is gone, so there is no stale lock to break.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use crate::host::disk::beneath::at;
 use crate::host::disk::root::{Root, now};
@@ -26,14 +25,8 @@ impl Lock {
         let path = root.own("lock");
         let failed = at("lock", &path);
         let _turn = root.turn()?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(&failed)?;
+        let file = root.own_file("lock", OFlags::RDWR | OFlags::CREATE)?;
+        let mut file = file.ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -52,7 +45,7 @@ impl Lock {
     /// Who holds the root now, if anyone does.
     pub fn holder(root: &Root) -> Result<Option<Holder>, HostError> {
         let path = root.own("lock");
-        let Ok(mut file) = File::open(&path) else { return Ok(None) };
+        let Ok(Some(mut file)) = root.own_file("lock", OFlags::RDONLY) else { return Ok(None) };
         // Testing means taking for a moment: the turn keeps that moment from refusing a run that wants the root.
         let _turn = root.turn()?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {

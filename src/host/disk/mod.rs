@@ -1,5 +1,5 @@
 //! What lies on the disk below a root and around it: opening files beneath a directory without following links, the
-//! record and its lock, configured commands, environment files, users and groups. Knows no release and no wire protocol
+//! record and its lock, who may change them, configured commands, environment files, users and groups. Knows no release and no wire protocol
 //! beyond the errors that it gives.
 
 pub mod beneath;
@@ -12,3 +12,4 @@ pub mod people;
 pub mod root;
 pub mod stamp;
 pub mod token;
+pub mod trust;

@@ -1,22 +1,23 @@
 //! One opened ROOT and its `.soll/`: where everything lies, and the record, read and written whole. Knows no operation.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 
 use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
-use crate::host::disk::beneath::at;
+use crate::host::disk::beneath::{Dir, at};
 use crate::host::disk::kept::Kept;
 use crate::host::disk::stamp::Stamp;
+use crate::host::disk::trust;
 use crate::host::lock;
 use crate::host::wire::HostError;
 use crate::model::format::{PROGRAM, Unreadable};
@@ -137,27 +138,98 @@ impl Root {
 
     /// Whether `soll` has ever acted here.
     pub fn is_managed(&self) -> bool {
-        self.own("").is_dir()
+        fs::symlink_metadata(self.own("")).is_ok_and(|meta| meta.is_dir())
     }
 
-    /// Makes the layout where it is missing: ROOT, `releases/` and `shared/` with 755, `.soll/` with 700.
+    /// Makes the layout where it is missing: ROOT, `releases/` and `shared/` with 755, `.soll/` with 700, whatever the
+    /// umask.
+    ///
+    /// # Errors
+    /// [`HostError::Exposed`]: what is there already could be changed by another user.
     pub fn prepare(&self) -> Result<(), HostError> {
-        let make = |path: &Path, mode: u32| {
-            DirBuilder::new().recursive(true).mode(mode).create(path).map_err(at("make the directory", path))
-        };
-        make(&self.path, 0o755)?;
-        make(&self.releases(), 0o755)?;
-        make(&self.shared(), 0o755)?;
-        let soll = self.path.join(".soll");
-        make(&soll, 0o700)?;
-        let kind = fs::symlink_metadata(&soll).map_err(at("look at", &soll))?;
-        if !kind.is_dir() {
-            return Err(HostError::Io(format!("{} is not a directory of its own: move it away", soll.display())));
+        let missing: Vec<&Path> = self.path.ancestors().take_while(|path| !path.exists()).collect();
+        for path in missing.iter().rev() {
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) {
+                Dir::open(parent)?.make_missing(name, 0o755)?;
+            }
         }
+        let ground = trust::ground(&self.path)?.ok_or_else(|| self.gone())?;
+        for name in ["releases", "shared"] {
+            ground.make_missing(name, 0o755)?;
+        }
+        ground.make_missing(trust::OWN, 0o700)?;
+        let soll = trust::own(&ground)?.ok_or_else(|| self.gone())?;
         for name in ["manifests", "incoming", "staging", "trash"] {
-            make(&self.own(name), 0o700)?;
+            soll.make_missing(name, 0o700)?;
+            trust::directory(&soll, name, &self.path)?;
         }
         Ok(())
+    }
+
+    fn gone(&self) -> HostError {
+        HostError::Io(format!("{} was moved away while it was looked at: run it again", self.path.display()))
+    }
+
+    /// ROOT, opened and found to be the agent's alone; `None`: there is nothing yet.
+    ///
+    /// # Errors
+    /// [`HostError::Exposed`]: another user could put other releases or another record there.
+    pub fn ground(&self) -> Result<Option<Dir>, HostError> {
+        trust::ground(&self.path)
+    }
+
+    /// A directory of `.soll/`, or that itself (the empty name), opened and found to be the agent's alone; `None`: it is
+    /// not there.
+    ///
+    /// # Errors
+    /// Those of [`Root::ground`].
+    pub fn own_dir_if(&self, name: &str) -> Result<Option<Dir>, HostError> {
+        let Some(ground) = self.ground()? else { return Ok(None) };
+        let Some(mut dir) = trust::own(&ground)? else { return Ok(None) };
+        for part in name.split('/').filter(|part| !part.is_empty()) {
+            let Some(inner) = trust::directory(&dir, part, &self.path)? else { return Ok(None) };
+            dir = inner;
+        }
+        Ok(Some(dir))
+    }
+
+    /// The same where it has to be there.
+    ///
+    /// # Errors
+    /// Those of [`Root::ground`]; there is none.
+    pub fn own_dir(&self, name: &str) -> Result<Dir, HostError> {
+        let missing = || at("open the directory", &self.own(name))(io::Error::from(io::ErrorKind::NotFound));
+        self.own_dir_if(name)?.ok_or_else(missing)
+    }
+
+    /// A file of `.soll/`, opened and found to be the agent's alone; `None`: it is not there.
+    ///
+    /// # Errors
+    /// Those of [`Root::ground`]; the operating system said no.
+    pub fn own_file(&self, name: &str, flags: OFlags) -> Result<Option<File>, HostError> {
+        let (dir, name) = name.rsplit_once('/').unwrap_or(("", name));
+        let Some(dir) = self.own_dir_if(dir)? else { return Ok(None) };
+        trust::file(&dir, name, flags, &self.path)
+    }
+
+    /// What a file of `.soll/` holds; `None`: it is not there.
+    ///
+    /// # Errors
+    /// Those of [`Root::own_file`].
+    pub fn read_own(&self, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let Some(mut file) = self.own_file(name, OFlags::RDONLY)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(at("read", &self.own(name)))?;
+        Ok(Some(bytes))
+    }
+
+    /// Removes what has a name in `.soll/`, and all that is below it; nothing there is fine.
+    ///
+    /// # Errors
+    /// Those of [`Root::own_file`].
+    pub fn remove_own(&self, name: &str) -> Result<(), HostError> {
+        let (dir, name) = name.rsplit_once('/').unwrap_or(("", name));
+        self.own_dir_if(dir)?.map_or(Ok(()), |dir| dir.remove(name))
     }
 
     /// The record; an empty one where `soll` has never acted.
@@ -171,11 +243,7 @@ impl Root {
     /// The record with the bytes that say it; `None` where `soll` has never acted.
     fn written_record(&self) -> Result<Option<(Record, Vec<u8>)>, HostError> {
         let path = self.own("record.json");
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at("read", &path)(error)),
-        };
+        let Some(bytes) = self.read_own("record.json")? else { return Ok(None) };
         match FORM.read(&bytes) {
             Ok(record) => Ok(Some((record, bytes))),
             Err(Unreadable::Newer { found, by, .. }) => {
@@ -210,11 +278,13 @@ impl Root {
     /// The short lock around the record and around the test of who holds the root.
     pub fn turn(&self) -> Result<Turn, HostError> {
         let path = self.own("turn");
-        let failed = at("lock", &path);
-        let file = match OpenOptions::new().create(true).append(true).mode(0o600).open(&path) {
+        let failed = |error: io::Error| at("lock", &path)(error);
+        let dir = self.own_dir("")?;
+        let open = |flags| trust::file(&dir, "turn", flags, &self.path);
+        let file = match open(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND) {
             // Looking must work where nothing can be written; a lock does not need to be.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path).map_err(&failed)?,
-            opened => opened.map_err(&failed)?,
+            Err(error) => open(OFlags::RDONLY).ok().flatten().ok_or(error)?,
+            Ok(file) => file.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?,
         };
         loop {
             match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
@@ -228,23 +298,21 @@ impl Root {
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let path = self.own(name);
-        let dir = path.parent().unwrap_or(&self.path).to_owned();
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (dir, file_name) = name.rsplit_once('/').unwrap_or(("", name));
+        let dir = self.own_dir(dir)?;
         let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temp = dir.join(format!(".{file_name}.tmp-{}-{unique}", std::process::id()));
+        let temp = format!(".{file_name}.tmp-{}-{unique}", std::process::id());
         let written = (|| {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temp)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
+            let mut file = dir.create(&temp, 0o600)?;
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at("write", &path))?;
             if name == "record.json" {
                 fault!("host.record.before-rename");
             }
-            fs::rename(&temp, &path)?;
-            File::open(&dir)?.sync_all()
+            dir.rename(&temp, file_name)?;
+            dir.sync()
         })();
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temp);
-            at("write", &path)(error)
+        written.inspect_err(|_| {
+            let _ = dir.unlink(&temp);
         })
     }
 
@@ -252,14 +320,16 @@ impl Root {
     pub fn note_heard(&self, ago: Duration) -> Result<(), HostError> {
         let path = self.own("heard");
         let when = SystemTime::now().checked_sub(ago).unwrap_or_else(SystemTime::now);
-        let open = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        open.and_then(|file| file.set_modified(when)).map_err(at("write", &path))
+        let file = self.own_file("heard", OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND)?;
+        let file = file.ok_or_else(|| at("write", &path)(io::Error::from(io::ErrorKind::NotFound)))?;
+        file.set_modified(when).map_err(at("write", &path))
     }
 
     /// Whether a lease has run out by what is noted here.
     pub fn lease_over(&self, leased: &Leased) -> bool {
         let armed = SystemTime::from(leased.since);
-        let heard = fs::metadata(self.own("heard")).and_then(|meta| meta.modified()).unwrap_or(armed).max(armed);
+        let noted = self.own_file("heard", OFlags::RDONLY).ok().flatten();
+        let heard = noted.and_then(|file| file.metadata().ok()?.modified().ok()).unwrap_or(armed).max(armed);
         // A clock that was set back says nothing: then the lease is counted from now on by whoever watches.
         SystemTime::now().duration_since(heard).is_ok_and(|silent| silent > leased.lease)
     }
@@ -283,18 +353,21 @@ impl Root {
     /// releases that are not there. Only for the holder of the root.
     pub fn tidy(&self) -> Result<(), HostError> {
         for area in ["staging", "trash"] {
-            for entry in list(&self.own(area))? {
-                remove(&entry.path())?;
+            let dir = self.own_dir(area)?;
+            for name in dir.names()? {
+                dir.remove(&name)?;
             }
         }
         let left = |name: &str| name.starts_with('.') && name.contains(".tmp-");
-        for dir in [self.own("incoming"), self.own(""), self.own("manifests"), self.path.clone()] {
-            for entry in list(&dir)? {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if left(&name) && (dir != self.path || name.starts_with(".current.tmp-")) {
-                    remove(&entry.path())?;
-                }
+        for dir in ["incoming", "", "manifests"] {
+            let dir = self.own_dir(dir)?;
+            for name in dir.names()?.iter().filter(|name| left(name)) {
+                dir.remove(name)?;
             }
+        }
+        let ground = self.ground()?.ok_or_else(|| self.gone())?;
+        for name in ground.names()?.iter().filter(|name| name.starts_with(".current.tmp-")) {
+            ground.remove(name)?;
         }
         let present = self.present()?;
         let gone = self.update(|record| {
@@ -309,7 +382,7 @@ impl Root {
         })?;
         for name in gone {
             for kind in ["json", "stamps"] {
-                let _ = fs::remove_file(self.own(&format!("manifests/{name}.{kind}")));
+                let _ = self.remove_own(&format!("manifests/{name}.{kind}"));
             }
         }
         Ok(())

@@ -17,6 +17,7 @@ use crate::host::disk::envfile;
 use crate::host::disk::file;
 use crate::host::disk::people;
 use crate::host::disk::root::{Root, now};
+use crate::host::disk::trust;
 use crate::host::release::observe::{current, missing_env};
 use crate::host::wire::HostError;
 use crate::host::wire::examine::{Examine, Examined, Found, Nginx, Place, Room, SharedFact, keyed};
@@ -34,6 +35,9 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
     let uid = rustix::process::geteuid().as_raw();
     let places = [root.path().to_owned(), root.releases(), root.shared()];
     let places = places.iter().map(|path| Place { path: path.display().to_string(), found: found(path) });
+    let exposed = trust::survey(root.path());
+    // Said once: what is exposed is not read.
+    let readable = exposed.is_empty();
     let mut examined = Examined {
         began,
         ended: began,
@@ -48,8 +52,10 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
         missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
         tokens: tokens(root, what),
         nginx: which("nginx").map(|_| configuration(root)),
-        record: root.record().err().map(|error| error.to_string()),
-        unfinished: unfinished.map(|error| error.to_string()),
+        record: root.record().err().filter(|_| readable).map(|error| error.to_string()),
+        unfinished: unfinished.filter(|_| readable).map(|error| error.to_string()),
+        exposed,
+        above: trust::above(root.path()),
     };
     examined.ended = now();
     Ok(examined)

@@ -69,17 +69,15 @@ pub struct Sought {
 impl Blobs {
     /// Looks at what is here: complete uploads, and the manifests of sealed releases.
     pub fn open(root: &Root) -> Result<Blobs, HostError> {
-        let incoming = Dir::open(&root.own("incoming"))?;
+        let incoming = root.own_dir("incoming")?;
         let mut uploaded = HashMap::new();
         for entry in crate::host::disk::root::list(incoming.path())? {
             if let (Ok(digest), Ok(meta)) = (entry.file_name().to_string_lossy().parse(), entry.metadata()) {
                 uploaded.insert(digest, Uploaded { size: meta.len(), mode: meta.mode() & 0o7777 });
             }
         }
-        let suspects: BTreeSet<Suspect> = fs::read(root.own("suspects.json"))
-            .ok()
-            .and_then(|text| serde_json::from_slice(&text).ok())
-            .unwrap_or_default();
+        let suspects: BTreeSet<Suspect> =
+            root.read_own("suspects.json")?.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let mut sources: HashMap<Digest, Vec<(ReleaseName, String, u64)>> = HashMap::new();
         let record = root.record()?;
         let present = root.present()?;
@@ -137,11 +135,11 @@ impl Blobs {
 
     /// Drops every upload and every download: what a finished release did not use was meant for one that nobody finishes.
     pub fn drop_uploads(&self) -> Result<(), HostError> {
-        for entry in crate::host::disk::root::list(self.incoming.path())? {
-            crate::host::disk::root::remove(&entry.path())?;
+        for name in self.incoming.names()? {
+            self.incoming.remove(&name)?;
         }
         // Where an earlier run fetched here and was lost.
-        crate::host::disk::root::remove(&self.root.own(crate::host::release::fetch::BUNDLES))
+        self.root.remove_own(crate::host::release::fetch::BUNDLES)
     }
 
     /// Moves an upload with these bytes into `dir`: its first use. From there on it is copied.

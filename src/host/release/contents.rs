@@ -54,8 +54,8 @@ impl Contents {
     /// What is kept for a release; `None` where nothing is.
     pub fn load(root: &Root, name: &ReleaseName) -> Result<Option<Contents>, HostError> {
         let path = root.own(&file_name(name));
-        match fs::read(&path) {
-            Ok(bytes) => read(&bytes).map(Some).map_err(|error| {
+        match root.read_own(&file_name(name))? {
+            Some(bytes) => read(&bytes).map(Some).map_err(|error| {
                 let path = path.display();
                 HostError::Io(match error {
                     Unreadable::Newer { .. } => format!("{path} says what was released: {error}"),
@@ -64,14 +64,14 @@ impl Contents {
                     }
                 })
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at("read", &path)(error)),
+            None => Ok(None),
         }
     }
 
     /// The same, read once for as long as its file looks as it did.
     pub fn recall(root: &Root, name: &ReleaseName) -> Result<Option<Arc<Kept>>, HostError> {
-        let looks = fs::metadata(root.own(&file_name(name))).ok().map(|meta| (meta.len(), Stamp::of(&meta)));
+        let file = root.own_file(&file_name(name), OFlags::RDONLY)?;
+        let looks = file.and_then(|file| file.metadata().ok()).map(|meta| (meta.len(), Stamp::of(&meta)));
         if let Some(kept) = looks.and_then(|looks| root.kept(name, looks)) {
             return Ok(Some(kept));
         }

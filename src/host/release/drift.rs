@@ -50,7 +50,7 @@ pub fn note(root: &Root, name: &ReleaseName, entries: Vec<Drift>) -> DriftReport
 
 /// The last report, of whatever release.
 pub fn last(root: &Root) -> Option<DriftReport> {
-    serde_json::from_slice(&fs::read(root.own("drift.json")).ok()?).ok()
+    serde_json::from_slice(&root.read_own("drift.json").ok()??).ok()
 }
 
 /// Whether a shared path of a release is a link that leads to its place under `shared/`, relative or absolute.

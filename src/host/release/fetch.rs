@@ -10,7 +10,7 @@ use crate::artifact::source::Source;
 use crate::artifact::store::{ArtifactError, ArtifactStore};
 use crate::fault::fault;
 use crate::host::disk::beneath::at;
-use crate::host::disk::root::{Root, remove};
+use crate::host::disk::root::Root;
 use crate::host::release::stage::{self, Feed};
 use crate::host::wire::{HostError, Reply, Secret};
 use crate::model::ids::Digest;
@@ -27,7 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// [`HostError::Io`]: it cannot be had, or is not what it should be: the place, the reason, the next move.
 pub fn fetch(root: &Root, place: &Secret, digest: Digest, asker: &dyn Feed) -> Result<Reply, HostError> {
     let source = Source::beside(place.expose()).map_err(|error| HostError::Io(error.to_string()))?;
-    let dir = root.own(BUNDLES);
+    root.own_dir("")?.make_missing(BUNDLES, 0o700)?;
+    let dir = root.own_dir(BUNDLES)?.path().to_owned();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(at("start a download into", &dir))?;
     let store = ArtifactStore::new(&dir).map_err(|error| failed(root, error))?;
@@ -58,11 +59,11 @@ pub fn fetch(root: &Root, place: &Secret, digest: Digest, asker: &dyn Feed) -> R
     };
     if let Some(error) = spoilt {
         // What cannot be read now could not be read the next time, either.
-        remove(&dir)?;
+        root.remove_own(BUNDLES)?;
         return Err(error);
     }
     let bytes = taken?;
-    remove(&dir)?;
+    root.remove_own(BUNDLES)?;
     Ok(Reply::Fetched { tree: unpacked.manifest.digest(), bytes })
 }
 

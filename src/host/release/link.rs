@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at, check, is_dir, is_file, is_link};
 use crate::host::disk::file;
-use crate::host::disk::root::{Root, list, remove};
+use crate::host::disk::root::{Root, list};
 use crate::host::release::observe::missing_env;
 use crate::host::wire::HostError;
 use crate::model::desired::Shared;
@@ -37,7 +39,7 @@ pub fn link(
         if one.directory && !fs::metadata(home.path().join(&one.from)).is_ok_and(|meta| meta.is_dir()) {
             home.make_all(&one.from)?;
         }
-        link_one(root, &tree, one)?;
+        link_one(&home, &tree, one)?;
     }
     Ok(())
 }
@@ -48,7 +50,7 @@ pub fn target(shared: &Shared) -> String {
     format!("{}shared/{}", "../".repeat(depth), shared.from)
 }
 
-fn link_one(root: &Root, tree: &Dir, shared: &Shared) -> Result<(), HostError> {
+fn link_one(home: &Dir, tree: &Dir, shared: &Shared) -> Result<(), HostError> {
     let (parent, last) = shared.path.rsplit_once('/').unwrap_or(("", &shared.path));
     let dir = tree.make_all(parent)?;
     let target = target(shared);
@@ -56,14 +58,20 @@ fn link_one(root: &Root, tree: &Dir, shared: &Shared) -> Result<(), HostError> {
         if is_link(&stat) && dir.target(last)? == target {
             return Ok(());
         }
-        let shipped = dir.path().join(last);
-        if is_dir(&stat) && shared.directory {
-            let home = root.shared().join(&shared.from);
-            if list(&home)?.is_empty() {
-                skeleton(&dir.sub(last)?, &Dir::open(&home)?)?;
-            }
+        let place = home.path().join(&shared.from);
+        if is_dir(&stat) && shared.directory && list(&place)?.is_empty() {
+            // The application's user may have made a link there since it was looked at.
+            let to = home.try_sub(&shared.from).map_err(|error| match error {
+                Errno::LOOP => HostError::Io(format!(
+                    "{} is empty and lies behind a link, through which nothing is copied: copy what the release ships \
+                     there by hand (or mount it at its place instead of the link), then run again",
+                    place.display()
+                )),
+                error => at("open the directory", &place)(error),
+            })?;
+            skeleton(&dir.sub(last)?, &to)?;
         }
-        remove(&shipped)?;
+        dir.remove(last)?;
     }
     fault!("host.link.before-link");
     dir.link(&target, last)?;
@@ -73,9 +81,8 @@ fn link_one(root: &Root, tree: &Dir, shared: &Shared) -> Result<(), HostError> {
 
 /// Copies directories and files that do not exist yet, links in it through no other.
 fn skeleton(from: &Dir, to: &Dir) -> Result<(), HostError> {
-    for entry in list(from.path())? {
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
+    for name in from.names()? {
+        let name = name.as_str();
         let Some(stat) = from.stat(name)? else { continue };
         if is_dir(&stat) {
             if to.stat(name)?.is_none() {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::fault::fault;
 use crate::host::disk::beneath::Dir;
-use crate::host::disk::root::{Root, remove};
+use crate::host::disk::root::Root;
 use crate::host::release::contents::file_name;
 use crate::host::release::observe::current;
 use crate::host::release::stamps;
@@ -26,9 +26,9 @@ pub fn prune(root: &Root, keep: u32) -> Result<Reply, HostError> {
     let in_use = if wanted.is_empty() { BTreeSet::new() } else { used(root) };
     let kept_in_use = wanted.into_iter().filter(|name| in_use.contains(name)).collect();
     let removed = record.prunable(&present, live.release(), keep, &in_use);
-    let (releases, trash) = (Dir::open(&root.releases())?, Dir::open(&root.own("trash"))?);
+    let (releases, trash) = (Dir::open(&root.releases())?, root.own_dir("trash")?);
     for name in &removed {
-        remove(&trash.path().join(name.as_str()))?;
+        trash.remove(name.as_str())?;
         releases.move_to(name.as_str(), &trash, name.as_str())?;
         releases.sync()?;
         fault!("host.prune.after-rename");
@@ -37,9 +37,10 @@ pub fn prune(root: &Root, keep: u32) -> Result<Reply, HostError> {
             Ok(())
         })?;
         fault!("host.prune.after-record");
-        remove(&root.own(&file_name(name)))?;
-        remove(&root.own(&stamps::file_name(name)))?;
-        remove(&trash.path().join(name.as_str()))?;
+        for file in [file_name(name), stamps::file_name(name)] {
+            root.remove_own(&file)?;
+        }
+        trash.remove(name.as_str())?;
         fault!("host.prune.after-removal");
     }
     Ok(Reply::Pruned { removed, kept_in_use })

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 use crate::artifact::delta::Listing;
 use crate::artifact::manifest::{Manifest, Node};
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at, check};
 use crate::host::disk::kept::Contents;
-use crate::host::disk::root::{Root, compact_json, remove};
+use crate::host::disk::root::{Root, compact_json};
 use crate::host::release::blobs::Blobs;
 use crate::host::release::build::build;
 use crate::host::release::stamps::{Looks, Stamps};
@@ -40,7 +42,9 @@ pub fn missing(root: &Root, listing: Listing) -> Result<(Vec<Digest>, u64), Host
     let free_bytes = room_for(root, bytes)?;
     let place = root.own(OFFERED);
     let bytes = compact_json("the manifest that was offered", &manifest)?;
-    std::fs::write(&place, bytes).map_err(at("write", &place))?;
+    let file = root.own_file(OFFERED, OFlags::WRONLY | OFlags::CREATE)?;
+    let mut file = file.ok_or_else(|| at("write", &place)(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+    file.set_len(0).and_then(|()| file.write_all(&bytes)).map_err(at("write", &place))?;
     root.note_offered(manifest.digest(), &Arc::new(manifest));
     Ok((wanted, free_bytes))
 }
@@ -67,7 +71,7 @@ pub fn offered(root: &Root, tree: &Digest) -> Result<Arc<Manifest>, HostError> {
         return Ok(manifest);
     }
     let place = root.own(OFFERED);
-    let read = std::fs::read(&place).ok().and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    let read = root.read_own(OFFERED)?.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
     read.filter(|manifest| manifest.digest() == *tree).map(Arc::new).ok_or_else(|| {
         HostError::Integrity(format!(
             "{} is not the manifest of tree {}: ask again what is missing",
@@ -93,7 +97,7 @@ pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Resu
     room_for(root, blobs.iter().map(|(_, size)| size).sum())?;
     let mut rest = Rest::default();
     let mut taken = 0;
-    let incoming = Dir::open(&root.own("incoming"))?;
+    let incoming = root.own_dir("incoming")?;
     for (digest, size) in blobs {
         // One that is cut short has another size, and does not count.
         let name = digest.to_string();
@@ -165,8 +169,8 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
             path.display()
         )));
     }
-    let staging = Dir::open(&root.own("staging"))?;
-    remove(&staging.path().join(name.as_str()))?;
+    let staging = root.own_dir("staging")?;
+    staging.remove(name.as_str())?;
     staging.make(name.as_str())?;
     let mut blobs = Blobs::open(root)?;
     let built = build(&mut blobs, &staging.sub(name.as_str())?, &manifest);
@@ -174,7 +178,7 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
         Ok(counts) => counts,
         Err(error) => {
             // The room that a failed tree takes is what the disk may be short of.
-            let _ = remove(&staging.path().join(name.as_str()));
+            let _ = staging.remove(name.as_str());
             let _ = blobs.remember_suspects(root);
             return Err(error);
         }

@@ -84,7 +84,7 @@ pub struct Known<'a> {
 impl<'a> Known<'a> {
     /// What is known of a release with this manifest and its digest; nothing where that cannot be trusted.
     pub fn load(root: &Root, name: &ReleaseName, (manifest, tree): (&'a Manifest, Digest)) -> Known<'a> {
-        let bytes = fs::read(root.own(&file_name(name))).unwrap_or_default();
+        let bytes = root.read_own(&file_name(name)).ok().flatten().unwrap_or_default();
         parse(&bytes, manifest, tree).unwrap_or_default()
     }
 

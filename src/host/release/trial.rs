@@ -6,9 +6,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::fault::fault;
-use crate::host::disk::beneath::{Dir, check, is_dir};
+use crate::host::disk::beneath::{check, is_dir};
 use crate::host::disk::command;
-use crate::host::disk::root::{Root, remove};
+use crate::host::disk::root::Root;
 use crate::host::release::blobs::Blobs;
 use crate::host::release::build;
 use crate::host::release::hook;
@@ -42,8 +42,8 @@ fn place(root: &Root) -> Result<PathBuf, HostError> {
 fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError> {
     let manifest = stage::offered(root, tree)?;
     stage::verify_shape(&manifest)?;
-    let staging = Dir::open(&root.own("staging"))?;
-    remove(&staging.path().join(NAME))?;
+    let staging = root.own_dir("staging")?;
+    staging.remove(NAME)?;
     staging.make(NAME)?;
     let tree = staging.sub(NAME)?;
     build::build(&mut Blobs::open(root)?, &tree, &manifest)?;
@@ -58,7 +58,7 @@ fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError>
         match dir.stat(last)? {
             // Not shared yet: what the release ships stands for it.
             Some(stat) if !there && is_dir(&stat) == one.directory => continue,
-            Some(_) => remove(&dir.path().join(last))?,
+            Some(_) => dir.remove(last)?,
             None => {}
         }
         match there {
@@ -72,6 +72,6 @@ fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError>
 }
 
 fn clear(root: &Root) -> Result<(), HostError> {
-    remove(&root.own("staging").join(NAME))?;
+    root.own_dir("staging")?.remove(NAME)?;
     Blobs::open(root)?.drop_uploads()
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use crate::host::wire::Exposed;
 use crate::model::desired::Shared;
 use crate::model::ids::Digest;
 use crate::model::observed::Current;
@@ -53,6 +54,10 @@ pub struct Examined {
     pub record: Option<String>,
     /// A conversion is half done.
     pub unfinished: Option<String>,
+    /// What of the root another user could change: nothing is done there until it is mended.
+    pub exposed: Vec<Exposed>,
+    /// Directories above ROOT in which another user could put another ROOT.
+    pub above: Vec<Exposed>,
 }
 
 /// A directory of the layout.

@@ -10,7 +10,7 @@ pub mod trial;
 
 use std::time::Duration;
 
-pub use reply::{Answer, CommandResult, Exit, GateResult, HostError, Reply};
+pub use reply::{Answer, CommandResult, Exit, Exposed, GateResult, HostError, Reply, cures};
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::delta::Listing;

@@ -11,10 +11,10 @@ pub struct Provision {
     /// Say only what would be done.
     pub dry_run: bool,
     pub shared: Vec<Shared>,
-    /// User and group of what is made; without them, those of who logs in.
+    /// User and group of `shared/` and of what is made in it; without them, those of who logs in.
     pub owner: Option<String>,
     pub group: Option<String>,
-    /// Give what exists this owner and this mode, too.
+    /// Give what exists its owner and its mode, too.
     pub adjust: bool,
     /// `from` of a shared file, and its contents: never shown, never put over a file.
     pub file: Option<(String, Secret)>,

@@ -148,6 +148,51 @@ pub enum HostError {
     /// Contents do not match their digest.
     #[error("{0}")]
     Integrity(String),
+    /// Another user of the host could change what the agent goes by, commands among it: nothing is done there.
+    #[error("{}", exposed(found))]
+    Exposed { found: Vec<Exposed> },
+}
+
+/// A place of a root that another user than the agent's could change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exposed {
+    pub path: String,
+    /// `www-data:www-data 775`.
+    pub is: String,
+    /// Who could change it, and what follows; the path is its subject.
+    pub why: String,
+    /// The commands that mend it, for a shell on the host.
+    pub cure: Vec<String>,
+}
+
+impl Exposed {
+    /// What is wrong, in one sentence without its end.
+    pub fn what(&self) -> String {
+        format!("{} ({}) {}", self.path, self.is, self.why)
+    }
+}
+
+/// The commands that mend all of this, each once, in an order that works.
+pub fn cures(found: &[Exposed]) -> String {
+    let mut all: Vec<&str> = Vec::new();
+    for cure in found.iter().flat_map(|one| &one.cure) {
+        if !all.contains(&cure.as_str()) {
+            all.push(cure);
+        }
+    }
+    all.join("; ")
+}
+
+fn exposed(found: &[Exposed]) -> String {
+    let what: Vec<_> = found.iter().map(Exposed::what).collect();
+    let own = found.iter().find_map(|one| one.path.split_once("/.soll").map(|(root, _)| root));
+    let first = match own {
+        Some(root) => format!(
+            "read {root}/.soll/record.json there first (whoever could write it may have put commands into it), then run"
+        ),
+        None => "run there".to_owned(),
+    };
+    format!("{}; nothing was done. To mend it, {first}, as root: {}", what.join("; "), cures(found))
 }
 
 impl From<Refusal> for HostError {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::sudo::{Answer, ask, parse};
 use super::{SKEW, TOO_MUCH, commands};
 use crate::host::wire::examine::{Examine, Examined, Found, Nginx, keyed};
+use crate::host::wire::{Exposed, cures};
 use crate::model::desired::{Environment, Target};
 use crate::model::observed::Current;
 use crate::run::controller::Controller;
@@ -30,6 +31,14 @@ pub fn clock(findings: &mut Findings, before: Timestamp, seen: &Examined, after:
 /// Everything else.
 pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: &Examined) {
     places(findings, env, seen);
+    ownership(findings, &seen.exposed);
+    for one in &seen.above {
+        findings.warn(
+            "above",
+            format!("{}: another root could be put in this one's place", one.what()),
+            one.cure.join("; "),
+        );
+    }
     if let Some(why) = &seen.record {
         findings.fail("record", why.as_str(), "restore .soll/record.json, or move it away and run `soll adopt`");
     }
@@ -56,6 +65,17 @@ pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: 
             ),
             "use `fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;` and DOCUMENT_ROOT $realpath_root",
         ),
+    }
+}
+
+/// What another user of the host could change, each with the commands that mend it.
+pub fn ownership(findings: &mut Findings, exposed: &[Exposed]) {
+    for one in exposed {
+        let first = match one.path.split_once("/.soll") {
+            Some((root, _)) => format!("read {root}/.soll/record.json first, whose commands are run; then, as root: "),
+            None => "as root: ".to_owned(),
+        };
+        findings.fail("ownership", one.what(), format!("{first}{}", cures(std::slice::from_ref(one))));
     }
 }
 

@@ -129,6 +129,9 @@ impl Held<'_> {
 
 fn trouble(findings: &mut Findings, env: &Environment, error: &HostError) {
     findings.unreachable |= matches!(error, HostError::Connection(_));
+    if let HostError::Exposed { found } = error {
+        return doctor::host::ownership(findings, found);
+    }
     let fix = format!(
         "correct what is named and run it again; what was begun is taken back with `soll adopt {} --undo`",
         env.name

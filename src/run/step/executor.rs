@@ -42,7 +42,9 @@ impl From<HostError> for StepTrouble {
             HostError::Connection(_) | HostError::Interrupted(_) => FailureClass::Connection,
             HostError::Refused { refusal: Refusal::Fenced { .. } } | HostError::Locked { .. } => FailureClass::Fenced,
             HostError::Integrity(_) => FailureClass::Stale,
-            HostError::Refused { .. } | HostError::Precondition(_) | HostError::Io(_) => FailureClass::Error,
+            HostError::Refused { .. } | HostError::Precondition(_) | HostError::Io(_) | HostError::Exposed { .. } => {
+                FailureClass::Error
+            }
         };
         StepTrouble { class, message: error.to_string(), output: None }
     }
