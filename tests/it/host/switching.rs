@@ -203,7 +203,7 @@ async fn a_record_that_is_not_understood_is_left_alone() {
     let world = World::new().await;
     world.acquire(1, LEASE).await.unwrap();
     world.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
-    let newer = world.read(".soll/record.json").replacen("\"format\": 1", "\"format\": 2", 1);
+    let newer = world.read(".soll/record.json").replacen("\"format\": 2", "\"format\": 99", 1);
     for (text, says) in [("{ half", "soll adopt"), (newer.as_str(), "newer")] {
         world.write(".soll/record.json", text);
         let error = world.acquire(2, LEASE).await.unwrap_err().to_string();
