@@ -21,7 +21,7 @@ impl Preflight {
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
-        let (findings, unreachable) = merged(preflight::preflight(&controller, &snapshot, env).await);
+        let (findings, unreachable) = merged(preflight::preflight(&controller, &snapshot, env).await?);
         Ok(print(global, &findings, unreachable))
     }
 }

@@ -29,6 +29,13 @@ pub fn commit(
         signing_key: controller.settings.signing_key.clone(),
         push: controller.settings.push,
     };
+    if controller.signers.is_some() && publish.signing_key.is_none() {
+        return Err(ControllerError::Other(
+            "only signed commits count here, and there is no signing key: nothing was committed; name an SSH private key \
+             with SOLL_SIGNING_KEY, or `signing_key` in the settings"
+                .to_owned(),
+        ));
+    }
     controller.repo.edit_and_push(&publish, |parent| {
         // A commit of ours vouches for everything below it.
         let snapshot = controller.accepted_parent(parent)?;

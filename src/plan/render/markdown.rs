@@ -15,17 +15,25 @@ const RESERVE: usize = 400;
 
 /// The whole comment, never longer than [`LIMIT`].
 pub fn markdown(plan: &Plan) -> String {
-    let foot = format!("commit {}, plan {}", code(&plan.commit), code(&plan.fingerprint.to_string()));
+    let seen_as =
+        plan.accepted.as_ref().map(|accepted| format!(", hosts seen as commit {} names them", code(accepted)));
+    let (seen_as, fingerprint) = (seen_as.unwrap_or_default(), code(&plan.fingerprint.to_string()));
+    let foot = format!("commit {}{seen_as}, plan {fingerprint}", code(&plan.commit));
     let acts = |env: &&EnvPlan| env.has_changes() || env.blocking().next().is_some();
     let (acting, quiet): (Vec<_>, Vec<_>) = plan.environments.iter().partition(acts);
     let mut comment = Comment { out: format!("{MARKER}\n"), full: false };
     if acting.is_empty() {
         let drift = plan.environments.iter().filter(|e| e.hosts.iter().any(|h| !h.drift.is_empty())).count();
         let drift = if drift > 0 { format!("; drift is reported in {drift}") } else { String::new() };
-        comment.out.push_str(&format!("**soll**: nothing changes{drift} ({foot}).\n"));
+        let unasked = plan.environments.iter().any(|e| e.blockers.iter().any(|b| b.code == Code::NotAccepted));
+        let unasked = if unasked { "; what this commit adds was not looked at before it is accepted" } else { "" };
+        comment.out.push_str(&format!("**soll**: nothing changes{drift}{unasked} ({foot}).\n"));
         return comment.out;
     }
     comment.push(&format!("**soll**: {} ({foot}).\n\n", parts::tally(&plan.environments)));
+    if let Some(why) = &plan.refused {
+        comment.push(&format!("This commit is not acted on: {}\n\n", code(why.lines().next().unwrap_or_default())));
+    }
     for env in &acting {
         comment.push(&headline(env));
         env.blockers.iter().filter(|b| b.blocks()).for_each(|b| comment.push(&blocker(b)));

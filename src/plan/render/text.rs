@@ -42,6 +42,15 @@ pub fn text(plan: &Plan, style: Style) -> String {
     let commit = clean(&plan.commit);
     let tally = parts::tally(&plan.environments);
     page.line(&format!("{tally}. Plan {} of commit {commit}", plan.fingerprint.short()));
+    if let Some(accepted) = &plan.accepted {
+        page.line(&format!(
+            "That commit is not accepted: hosts were looked at as commit {} names them",
+            clean(accepted)
+        ));
+    }
+    if let Some(why) = &plan.refused {
+        page.line(&format!("It is not acted on: {}", clean(why.lines().next().unwrap_or_default())));
+    }
     page.out
 }
 

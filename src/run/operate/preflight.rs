@@ -14,8 +14,8 @@ use crate::model::ids::{Digest, Epoch, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
 use crate::model::record::Migration;
 use crate::plan::forward::migration_key;
-use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::Controller;
+use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::doctor;
 use crate::run::fill::command;
 use crate::run::finding::Findings;
@@ -29,14 +29,19 @@ use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
 const LEASE: Duration = Duration::from_secs(60);
 
 /// Tries the desired release of an environment on each of its hosts.
+///
+/// # Errors
+/// The hosts have acted on a commit that this one does not follow.
 pub async fn preflight(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
-) -> Vec<Findings> {
+) -> Result<Vec<Findings>, ControllerError> {
     let names = [env.name.clone()];
     let mut own = doctor::secrets(controller, env);
     let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
+    // What an older clone, or a rewritten branch, says of its gates is not what these hosts have acted on.
+    must_follow_hosts(controller, snapshot, &observed, &env.name)?;
     let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
     let artifact = artifact(&site, env, &seen, &mut own).await;
@@ -57,7 +62,7 @@ pub async fn preflight(
         all.push(findings);
     }
     all.insert(0, own);
-    all
+    Ok(all)
 }
 
 /// The bundle: checked and unpacked here, or what the hosts will fetch.
