@@ -96,6 +96,7 @@ impl Apply {
                     patience: PATIENCE,
                     only,
                     samples: true,
+                    tends: false,
                 };
                 converge(pass, name)
             })
@@ -139,10 +140,16 @@ async fn converge(pass: Pass, name: EnvName) -> Done {
             let used = ran.is_some() && matches!(outcome, Outcome::Stale(_));
             let outcome = if used { Outcome::Converged { healthy: None } } else { outcome };
             // A daemon that shares this history need not wait any longer.
-            if matches!(outcome, Outcome::Converged { .. })
-                && let Err(error) = pass.controller.store.clear_backoff(&name)
-            {
-                tracing::warn!(%error, "the backoff could not be cleared");
+            if matches!(outcome, Outcome::Converged { .. }) {
+                let of = name.clone();
+                let cleared = pass.controller.beside(move |controller| controller.store.clear_backoff(&of));
+                if let Err(error) = cleared
+                    .await
+                    .map_err(|error| error.to_string())
+                    .and_then(|done| done.map_err(|error| error.to_string()))
+                {
+                    tracing::warn!(error, "the backoff could not be cleared");
+                }
             }
             return Done { name, outcome, ran };
         }

@@ -48,6 +48,7 @@ fn ended(step: &str, millis: u64, end: &StepEnd) -> Vec<String> {
             let first = note.lines().next().unwrap_or_default();
             vec![format!("  {step:<34} {millis:>6} ms  {first}").trim_end().to_owned()]
         }
+        StepEnd::Interrupted { note } => vec![format!("  {step:<34} {millis:>6} ms  {note}")],
         StepEnd::Warned { failure } => vec![format!("  {step:<34} {millis:>6} ms  WARNING {}", failure.message)],
         StepEnd::Failed { failure } => {
             let mut lines = vec![format!("  {step:<34} {millis:>6} ms  FAILED {}", failure.message)];

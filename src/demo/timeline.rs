@@ -181,6 +181,7 @@ impl Timeline {
                     live.words.push(word);
                 }
             }
+            StepEnd::Interrupted { note } => self.line(Tone::Wait, name, live.to.as_ref(), note),
             StepEnd::Warned { failure } => {
                 self.line(Tone::Wait, name, live.to.as_ref(), &format!("warning: {}", failure.message));
             }
@@ -315,8 +316,8 @@ fn word(action: &Action) -> Option<String> {
         Action::Health { .. } | Action::Assets { .. } => "healthy",
         Action::Watch { .. } => "watched",
         Action::Confirm { .. } => "confirmed",
-        Action::Rollback => "switched back",
-        Action::Hold => "left as it is, for people to look at",
+        Action::Rollback { .. } => "switched back",
+        Action::Hold { .. } => "left as it is, for people to look at",
         Action::RevertCommit { .. } => "reverted in the state repository",
         Action::Hook { hook, .. }
         | Action::Migrate { hook, .. }

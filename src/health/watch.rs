@@ -49,6 +49,18 @@ pub enum WatchVerdict {
 }
 
 impl WatchState {
+    /// Goes on with what an earlier watch forgave.
+    pub fn resumed(broken: &BTreeMap<String, u32>) -> Self {
+        let seen = |(name, broken): (&String, &u32)| (name.clone(), Seen { broken: *broken, ..Seen::default() });
+        WatchState { seen: broken.iter().map(seen).collect() }
+    }
+
+    /// Samples beyond their limit, by the name of the metric; those without any left out.
+    pub fn broken(&self) -> BTreeMap<String, u32> {
+        let broken = self.seen.iter().filter(|(_, seen)| seen.broken > 0);
+        broken.map(|(name, seen)| (name.clone(), seen.broken)).collect()
+    }
+
     /// Takes in one sample.
     pub fn sample(&mut self, metric: &Metric, sample: &Result<f64, String>) -> WatchVerdict {
         let seen = self.seen.entry(metric.name.clone()).or_default();

@@ -50,7 +50,7 @@ pub fn consequence(failure: &Failure, state: &RunState) -> Consequence {
     let shut = state.closed().difference(&switched).next().is_some();
     match failure.class {
         FailureClass::Verdict => Consequence::TurnBack { quarantine: true },
-        FailureClass::Fenced => Consequence::Leave,
+        FailureClass::Fenced | FailureClass::Interrupted => Consequence::Leave,
         FailureClass::Error | FailureClass::Connection | FailureClass::Stale if !switched.is_empty() && !shut => {
             Consequence::Leave
         }
@@ -78,11 +78,14 @@ pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Opti
     }
     match failure.class {
         FailureClass::Connection => (RunResult::Unreachable, format!("{what}; {again}")),
-        FailureClass::Error | FailureClass::Fenced | FailureClass::Stale => (RunResult::Error, what),
+        FailureClass::Error | FailureClass::Fenced | FailureClass::Stale | FailureClass::Interrupted => {
+            (RunResult::Error, what)
+        }
         FailureClass::Verdict => {
             let alone = state.aside.values().flat_map(|aside| &aside.steps);
             let back: Vec<_> = state.back.iter().flatten().chain(alone).map(|s| &s.action).collect();
-            let (returned, held) = (back.contains(&&Action::Rollback), back.contains(&&Action::Hold));
+            let returned = back.iter().any(|action| matches!(action, Action::Rollback { .. }));
+            let held = back.iter().any(|action| matches!(action, Action::Hold { .. }));
             match (returned, held) {
                 (true, false) => (RunResult::RolledBack, what),
                 (true, true) => (RunResult::Failed, format!("{what}; some hosts had nothing to go back to and stay")),
@@ -106,7 +109,7 @@ pub fn complete(state: &RunState, fleet: &Fleet) -> (RunResult, String) {
         .aside
         .iter()
         .map(|(host, aside)| {
-            let held = aside.steps.iter().any(|step| step.action == Action::Hold);
+            let held = aside.steps.iter().any(|step| matches!(step.action, Action::Hold { .. }));
             let became = if held { "stays as it is" } else { "went back" };
             format!("{host} {became} ({})", aside.failure.message)
         })

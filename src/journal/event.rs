@@ -95,6 +95,11 @@ pub enum StepEnd {
     Failed {
         failure: Failure,
     },
+    /// Somebody wanted the run to stop in the middle of it. Nothing is judged: what is on probation stays so, and whoever
+    /// comes next goes on with it.
+    Interrupted {
+        note: String,
+    },
 }
 
 /// A step that did not do what it should.
@@ -124,6 +129,8 @@ pub enum FailureClass {
     Fenced,
     /// What was planned with is not there any more as it was: plan again.
     Stale,
+    /// Somebody wanted the run to stop, and it did in the middle of a step: nothing is judged.
+    Interrupted,
 }
 
 impl FailureClass {

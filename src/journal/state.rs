@@ -139,6 +139,11 @@ impl RunState {
         closed.difference(&opened).cloned().collect()
     }
 
+    /// Whether a step was left in the middle because somebody wanted the run to stop.
+    pub fn is_interrupted(&self) -> bool {
+        self.steps.values().any(|step| matches!(step, StepState::Ended(StepEnd::Interrupted { .. })))
+    }
+
     /// Before the first switch a run may stop without a trace, unless a migration is under way.
     pub fn at_safe_point(&self) -> bool {
         self.switched().is_empty() && !self.forward().iter().any(|step| step.irreversible && self.touched(&step.id))

@@ -2,7 +2,7 @@
 
 use super::forward::push_hooks;
 use super::graph::Builder;
-use super::step::{Action, Place, Step};
+use super::step::{Action, Judged, Place, Step};
 use crate::model::desired::{EnvFailure, Environment, OnFailure, Phase, Probe};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 
@@ -24,6 +24,8 @@ pub struct Cause {
     /// `rollback`: rollback hooks run even where nothing was switched.
     pub on_failure: OnFailure,
     pub reason: String,
+    /// What every host that was switched records as it goes back.
+    pub verdict: Option<Judged>,
     /// The failed commit and the one to write into the state repository.
     pub revert: Option<(Sha, Sha)>,
 }
@@ -45,7 +47,7 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
         let last = match &host.confirmed {
             Some((release, sha)) if returns => {
                 let place = Place::Existing { release: release.clone(), sha: sha.clone() };
-                let action = Action::Rollback;
+                let action = Action::Rollback { verdict: cause.verdict.clone() };
                 let why = format!("back to {release}: {}", cause.reason);
                 let last = steps.push(Some(&host.name), None, action, &[], OnFailure::Abort, why);
                 let last = push_hooks(&mut steps, env, &host.name, Phase::Rollback, &place, vec![last]);
@@ -57,7 +59,8 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
                     EnvFailure::Hold => "`on_failure = \"hold\"`: it stays for people to look at",
                     EnvFailure::Rollback => "there is no confirmed release to go back to",
                 };
-                let last = vec![steps.push(Some(&host.name), None, Action::Hold, &[], OnFailure::Abort, why)];
+                let action = Action::Hold { verdict: cause.verdict.clone() };
+                let last = vec![steps.push(Some(&host.name), None, action, &[], OnFailure::Abort, why)];
                 reopen(&mut steps, env, host, last)
             }
             live => {

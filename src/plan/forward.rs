@@ -10,6 +10,7 @@ use super::step::{Action, Place, Step};
 use crate::model::desired::{Before, Check, Environment, FetchFrom, Gate, OnFailure, Phase, Probe, Strategy, Target};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
+use crate::model::record::Probation;
 
 /// One host that takes part.
 pub struct Host<'a> {
@@ -46,6 +47,22 @@ impl Host<'_> {
 
     fn switches(&self) -> bool {
         matches!(self.intent, Intent::Deploy { .. } | Intent::SwitchTo { .. })
+    }
+
+    /// The probation that an earlier run left, where this one goes on with it.
+    fn resumed(&self) -> Option<&Probation> {
+        let probation = self.state.record.probation.as_ref()?;
+        matches!(&self.intent, Intent::Resume { release, .. } if *release == probation.release).then_some(probation)
+    }
+
+    /// Whether figures are watched before it is confirmed: a release that is new here, also where an earlier run switched
+    /// to it and its watch did not come to its end.
+    fn is_watched(&self) -> bool {
+        let record = &self.state.record;
+        match &self.intent {
+            Intent::Resume { release, .. } => record.releases.get(release).is_none_or(|r| r.confirmed_at.is_none()),
+            intent => self.switches() && !intent.is_return(record),
+        }
     }
 }
 
@@ -291,8 +308,9 @@ impl Forward<'_> {
         }
         match &self.env.watch {
             // What was confirmed here before was watched then: a return takes seconds, not the length of a watch (A6).
-            Some(watch) if host.switches() && !host.intent.is_return(&host.state.record) => {
-                let action = Action::Watch { watch: watch.clone(), place };
+            Some(watch) if host.is_watched() => {
+                let watched = host.resumed().and_then(|probation| probation.watched.clone());
+                let action = Action::Watch { watch: watch.clone(), place, watched };
                 let why = "figures that go wrong only after a while still send it back";
                 vec![self.steps.push(name, None, action, &last, OnFailure::Rollback, why)]
             }
@@ -313,7 +331,8 @@ impl Forward<'_> {
                 self.steps.push(name, None, action, &all, OnFailure::Abort, why);
                 continue;
             }
-            let action = Action::Confirm { release, inputs: self.env.inputs_digest() };
+            let again = matches!(host.intent, Intent::Restart { .. });
+            let action = Action::Confirm { release, inputs: self.env.inputs_digest(), again };
             let why = "read back from the host before anything is called a success";
             let last = vec![self.steps.push(name, None, action, &all, OnFailure::Rollback, why)];
             let last = if host.switches() { self.hooks(host, Phase::After, last) } else { last };

@@ -186,7 +186,7 @@ fn settled(
 
 /// The first rung of the ladder (C6): a service that keeps failing is restarted, once. A verdict on the release says that
 /// it was, and that it did not help.
-fn ailing(env: &Environment, state: &HostState, current: &ReleaseName) -> Option<Intent> {
+pub(super) fn ailing(env: &Environment, state: &HostState, current: &ReleaseName) -> Option<Intent> {
     let ailing = state.record.ailing.as_ref().filter(|a| a.release == *current && a.samples >= env.health.failures)?;
     env.hooks_of(Phase::Restart).next()?;
     if is_failed(env, state, current) {

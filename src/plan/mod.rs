@@ -10,6 +10,7 @@ use crate::model::ids::{AppName, Digest, EnvName, HostName, ReleaseName, Sha};
 use crate::model::observed::{Current, Drift};
 
 pub mod back;
+pub mod due;
 mod fingerprint;
 pub mod forward;
 pub mod graph;
@@ -18,10 +19,11 @@ pub mod planner;
 pub mod policy;
 pub mod render;
 pub mod step;
+pub mod tend;
 pub mod window;
 
 pub use planner::{Context, plan, plan_environment};
-pub use step::{Action, Place, Step};
+pub use step::{Action, Judged, Place, Step};
 
 /// The version of the plan's JSON form.
 pub const SCHEMA: u32 = 1;

@@ -36,7 +36,7 @@ pub struct Case<'a> {
 }
 
 /// What a controller says about its secrets: never a value.
-pub trait Secrets: std::fmt::Debug {
+pub trait Secrets: std::fmt::Debug + Sync {
     /// Why a check of this environment may not send that secret to this address; `None`: it may.
     fn refused(&self, environment: &EnvName, name: &str, url: &str) -> Option<Refused>;
 }
@@ -72,9 +72,12 @@ pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
     found.extend(quarantined(case));
     found.extend(migrations(case));
     found.extend(stopped(case));
-    found.extend(frozen(case));
-    let restarts = case.hosts.iter().all(|h| matches!(h.intent, Intent::Restart { .. }));
-    if !is_return && !restarts {
+    // What runs keeps running: a restart changes no release, and a release on probation was allowed when it was switched.
+    let keeps = case.hosts.iter().all(|host| keeps(case.env, host));
+    if !keeps {
+        found.extend(frozen(case));
+    }
+    if !is_return && !keeps {
         found.extend(window(case));
         found.extend(case.env.promote.as_ref().and_then(|promote| promotion(case, promote)));
     }
@@ -83,12 +86,23 @@ pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
     }
     found.extend(host_preconditions(case));
     found.extend(secrets(case));
-    // A restart changes no release: nobody has to agree to it.
-    if !restarts {
+    if !keeps {
         found.extend(approvals(case));
     }
     found.extend(emergency(case));
     found
+}
+
+/// Whether a host keeps what it runs: a restart (C6), or the rest of a probation that was armed under this configuration.
+fn keeps(env: &Environment, host: &Host<'_>) -> bool {
+    match host.intent {
+        Intent::Restart { .. } => true,
+        Intent::Resume { .. } => {
+            let probation = host.state.record.probation.as_ref();
+            probation.is_some_and(|probation| probation.key.config == env.config_digest())
+        }
+        _ => false,
+    }
 }
 
 fn blocker(grade: Grade, code: Code, message: impl Into<String>, fix: impl Into<String>) -> Blocker {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::desired::{Check, Gate, Hook, OnFailure, Watch};
 use crate::model::ids::{Digest, HostName, ReleaseName, Sha};
+use crate::model::record::Watched;
 
 /// One node of the graph.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,23 +97,44 @@ pub enum Action {
     Watch {
         watch: Watch,
         place: Place,
+        /// What an earlier run has seen of it already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watched: Option<Watched>,
     },
     Confirm {
         release: Place,
         inputs: Digest,
+        /// It was confirmed before and only restarted: what it was made with stays what it was.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     Prune {
         keep: u32,
     },
-    /// The host goes back to its confirmed release.
-    Rollback,
+    /// The host goes back to its confirmed release. The verdict goes with it: whoever finds the host back finds the reason.
+    Rollback {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Judged>,
+    },
     /// Probation ends and the release stays: nowhere to go, or `on_failure = "hold"`.
-    Hold,
+    Hold {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verdict: Option<Judged>,
+    },
     /// The state repository gets a commit that takes the failed release back (H2).
     RevertCommit {
         from: Sha,
         to: Sha,
     },
+}
+
+/// A verdict on the release of a run, as its hosts record it (law 4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    pub reason: String,
+    /// It says nothing about the other hosts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// A directory of a host, as far as it is known before the run.
@@ -162,8 +184,8 @@ impl Action {
             Action::Watch { .. } => "watch",
             Action::Confirm { .. } => "confirm",
             Action::Prune { .. } => "prune",
-            Action::Rollback => "rollback",
-            Action::Hold => "hold",
+            Action::Rollback { .. } => "rollback",
+            Action::Hold { .. } => "hold",
             Action::RevertCommit { .. } => "revert-commit",
         }
     }

@@ -117,6 +117,20 @@ impl Controller {
         }))
     }
 
+    /// Does what waits for a disk (the store, the state repository) beside the threads that keep leases (law 6): however
+    /// slow that disk is, no host goes back by itself for it.
+    ///
+    /// # Errors
+    /// The work broke off.
+    pub async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Controller>) -> T + Send + 'static,
+    ) -> Result<T, ControllerError> {
+        let controller = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&controller)).await;
+        done.map_err(|error| ControllerError::Other(format!("a task broke off: {error}")))
+    }
+
     /// The desired state of one commit.
     pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
         let Loaded { mut desired, warnings, defined_in, .. } = self.load(&commit, None)?;

@@ -38,9 +38,24 @@ impl Backoff {
         Backoff { failures, next_at, fingerprint, reason: reason.into() }
     }
 
+    /// A person stopped it: it waits until something changes, or somebody says so.
+    pub fn stopped(fingerprint: Digest, reason: impl Into<String>) -> Self {
+        Backoff { failures: 0, next_at: Timestamp::MAX, fingerprint, reason: reason.into() }
+    }
+
+    /// What is left of the wait at `now`. Never more than so many errors can lead to: a clock that was set back since, or
+    /// was wrong when the error came, keeps nobody waiting for years.
+    pub fn left(&self, now: Timestamp) -> Duration {
+        if self.failures == 0 {
+            return Duration::MAX;
+        }
+        let left = Duration::try_from(self.next_at.duration_since(now)).unwrap_or_default();
+        left.min(delay(self.failures, 0.0))
+    }
+
     /// Whether a plan has to wait at `now`.
     pub fn holds(&self, fingerprint: &Digest, now: Timestamp) -> bool {
-        self.fingerprint == *fingerprint && now < self.next_at
+        self.fingerprint == *fingerprint && !self.left(now).is_zero()
     }
 }
 
@@ -75,5 +90,20 @@ mod tests {
         assert_eq!((second.failures, second.next_at), (2, now + SignedDuration::from_secs(6)));
         assert!(second.holds(&one, now) && !second.holds(&two, now) && !second.holds(&one, second.next_at));
         assert_eq!(Backoff::after(Some(&second), two, now, 0.0, "").failures, 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_makes_nobody_wait_longer_than_so_many_errors_can() {
+        let one = Digest::of(b"one");
+        let wrong: Timestamp = "2093-01-01T00:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let first = Backoff::after(None, one, wrong, 0.0, "no route to host");
+        assert_eq!(first.left(now), Duration::from_secs(2));
+        let third = Backoff { failures: 3, ..first };
+        assert_eq!(third.left(now), Duration::from_secs(18));
+        // The other way round: the wait is over at once.
+        let early = Backoff::after(None, one, now, 0.0, "");
+        assert_eq!(early.left(wrong), Duration::ZERO);
+        assert!(Backoff::stopped(one, "ann").holds(&one, wrong));
     }
 }

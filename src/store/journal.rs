@@ -1,6 +1,8 @@
 //! The events of runs. What is appended is on the disk before `append` returns (law 5), and the ledger's row changes in
 //! the same transaction as the event that it comes from (law 8).
 
+use std::sync::PoisonError;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -48,7 +50,8 @@ impl Store {
             if self.alive(&row.run)? {
                 continue;
             }
-            let reason = format!("the controller (pid {} on {}) died in it", row.pid, row.machine);
+            let reason =
+                format!("the controller (pid {} on {}) died in it, or could not write its end", row.pid, row.machine);
             let event = Event::Finished { at: now, result: RunResult::Interrupted, reason };
             match self.write("end an interrupted run", |t| insert(t, &row.run, &event)) {
                 Ok(_) => ended.push(self.run(row.run.as_str())?),
@@ -59,6 +62,29 @@ impl Store {
             self.forget(&row.run);
         }
         Ok(ended)
+    }
+
+    /// A run of this process broke off because its journal could not be written (a full disk): nobody works on it any more.
+    /// Its end is written as soon as that can be done, by this process or by the next one.
+    pub fn broke_off(&self, run: &RunId, now: Timestamp, reason: &str) {
+        self.give_up(run);
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), reason.to_owned());
+        self.end_broken(now);
+    }
+
+    /// Writes the ends that are still owed. What cannot be written is tried again at the next call.
+    pub fn end_broken(&self, now: Timestamp) {
+        let owed = self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (run, reason) in owed {
+            let event = Event::Finished { at: now, result: RunResult::Error, reason };
+            match self.write("end a run that broke off", |t| insert(t, &run, &event)) {
+                // Not even its first line is there, or another process has ended it.
+                Ok(_) | Err(StoreError::NoSuchRun(_) | StoreError::Over { .. }) => {
+                    self.broken.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+                }
+                Err(error) => tracing::warn!(%run, %error, "the end of a run cannot be written yet"),
+            }
+        }
     }
 
     /// Deletes the events of what is older than the newest `keep` runs of its environment. The rows stay: they are the

@@ -39,6 +39,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     /// The locks that say that this process works on a run.
     live: Mutex<BTreeMap<RunId, File>>,
+    /// Runs of this process that are over and whose end could not be written, with how they ended.
+    broken: Mutex<BTreeMap<RunId, String>>,
 }
 
 impl Store {
@@ -62,7 +64,13 @@ impl Store {
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
             .map_err(database)?;
         schema::migrate(&mut connection, &path)?;
-        Ok(Store { path, live_dir, connection: Mutex::new(connection), live: Mutex::default() })
+        Ok(Store {
+            path,
+            live_dir,
+            connection: Mutex::new(connection),
+            live: Mutex::default(),
+            broken: Mutex::default(),
+        })
     }
 
     /// The database file.

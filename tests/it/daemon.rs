@@ -5,4 +5,5 @@ mod fencing;
 mod follow;
 mod interrupt;
 mod state;
+mod tending;
 mod trouble;

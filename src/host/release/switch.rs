@@ -13,7 +13,7 @@ use crate::host::release::observe::{current, current_release, not_a_link};
 use crate::host::wire::{Cwd, HostError};
 use crate::model::ids::{Epoch, ReleaseName};
 use crate::model::observed::Current;
-use crate::model::record::{Command, Confirmed, Probation, Record, Refusal};
+use crate::model::record::{Command, Confirmed, Probation, Quarantine, Record, Refusal};
 use std::time::Duration;
 
 /// Writes the probation, then moves the link. What can fail is done before the probation is written.
@@ -44,12 +44,15 @@ pub fn confirm(root: &Root, epoch: Epoch, confirmed: Confirmed) -> Result<(), Ho
 }
 
 /// Back to the confirmed release; the rollback hooks are the controller's. Asked twice, it answers twice.
-pub fn give_back(root: &Root, epoch: Epoch) -> Result<ReleaseName, HostError> {
+pub fn give_back(root: &Root, epoch: Epoch, verdict: Option<Quarantine>) -> Result<ReleaseName, HostError> {
     let record = root.record()?;
     record.fence(epoch)?;
     let Some(probation) = &record.probation else {
         return match (&record.confirmed, current_release(root)?) {
-            (Some(confirmed), live) if confirmed.release == live => Ok(live),
+            (Some(confirmed), live) if confirmed.release == live => {
+                note(root, verdict)?;
+                Ok(live)
+            }
             (_, live) => Err(Refusal::NotOnProbation(live).into()),
         };
     };
@@ -61,15 +64,28 @@ pub fn give_back(root: &Root, epoch: Epoch) -> Result<ReleaseName, HostError> {
     fault!("host.return.after-link");
     root.update(|record| {
         record.returned(&from);
+        verdict.into_iter().for_each(|verdict| record.quarantine(verdict));
         Ok(())
     })?;
     fault!("host.return.after-record");
     Ok(to)
 }
 
+fn note(root: &Root, verdict: Option<Quarantine>) -> Result<(), HostError> {
+    let Some(verdict) = verdict else { return Ok(()) };
+    root.update(|record| {
+        record.quarantine(verdict);
+        Ok(())
+    })
+}
+
 /// Probation ends and the release stays.
-pub fn hold(root: &Root, epoch: Epoch) -> Result<(), HostError> {
-    root.update(|record| Ok(record.hold(epoch)?))?;
+pub fn hold(root: &Root, epoch: Epoch, verdict: Option<Quarantine>) -> Result<(), HostError> {
+    root.update(|record| {
+        record.hold(epoch)?;
+        verdict.into_iter().for_each(|verdict| record.quarantine(verdict));
+        Ok(())
+    })?;
     fault!("host.hold.after-record");
     Ok(())
 }

@@ -66,8 +66,12 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Verify { name, .. } => seal::verify(root, &name).map(|()| Reply::Done),
         Op::Switch { probation, .. } => switch::switch(root, probation).map(|()| Reply::Done),
         Op::Confirm { epoch, confirmed } => switch::confirm(root, epoch, confirmed).map(|()| Reply::Confirmed),
-        Op::Return { epoch } => switch::give_back(root, epoch).map(|to| Reply::Returned { to }),
-        Op::Hold { epoch } => switch::hold(root, epoch).map(|()| Reply::Done),
+        Op::Watched { epoch, watched } => root.update(|record| {
+            record.watched(epoch, watched)?;
+            Ok(Reply::Done)
+        }),
+        Op::Return { epoch, verdict } => switch::give_back(root, epoch, verdict).map(|to| Reply::Returned { to }),
+        Op::Hold { epoch, verdict } => switch::hold(root, epoch, verdict).map(|()| Reply::Done),
         Op::Prune { keep, .. } => prune::prune(root, keep),
         Op::Retry { epoch, sha, migration, done } => {
             hook::retry(root, epoch, &sha, migration, &done).map(|lifted| Reply::Retried { lifted })

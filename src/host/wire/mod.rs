@@ -20,7 +20,9 @@ use crate::host::wire::provision::Provision;
 use crate::host::wire::trial::Trial;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
-use crate::model::record::{Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped};
+use crate::model::record::{
+    Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped, Watched,
+};
 
 /// One request about one root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -150,18 +152,26 @@ pub enum Op {
         #[serde(with = "crate::model::desired::seconds")]
         timeout: Duration,
     },
+    /// The watch of the release on probation has come so far.
+    Watched {
+        epoch: Epoch,
+        watched: Watched,
+    },
     /// The release on probation is good: a request of its own (law 6).
     Confirm {
         epoch: Epoch,
         confirmed: Confirmed,
     },
-    /// Back to the confirmed release; probation ends.
+    /// Back to the confirmed release; probation ends. `verdict`: recorded by the same change of the record, so that nobody
+    /// finds a host that is back without the reason (law 4).
     Return {
         epoch: Epoch,
+        verdict: Option<Quarantine>,
     },
-    /// Probation ends, the release stays.
+    /// Probation ends, the release stays. `verdict`: likewise.
     Hold {
         epoch: Epoch,
+        verdict: Option<Quarantine>,
     },
     Prune {
         epoch: Epoch,
@@ -237,8 +247,9 @@ impl Op {
             | Op::Verify { epoch, .. }
             | Op::Switch { epoch, .. }
             | Op::Confirm { epoch, .. }
-            | Op::Return { epoch }
-            | Op::Hold { epoch }
+            | Op::Watched { epoch, .. }
+            | Op::Return { epoch, .. }
+            | Op::Hold { epoch, .. }
             | Op::Prune { epoch, .. }
             | Op::Quarantine { epoch, .. }
             | Op::Retry { epoch, .. }

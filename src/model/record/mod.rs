@@ -107,6 +107,20 @@ pub struct Probation {
     pub key: QuarantineKey,
     /// The rollback hooks, ready to run: the host needs nobody for its way back.
     pub rollback: Vec<Command>,
+    /// How far the watch after the switch has come: whoever takes over goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watched: Option<Watched>,
+}
+
+/// What was seen in the watch of a release on probation (C8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// For so long figures were asked for, gaps between controllers left out.
+    #[serde(with = "super::desired::seconds")]
+    pub time: Duration,
+    /// Samples beyond their limit that were forgiven, by the name of the metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub broken: BTreeMap<String, u32>,
 }
 
 /// A root that is closed for maintenance. Written before it is closed: whoever finds it after a crash can open it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Ailing, Closed, Confirmed, Green, Leased, Probation, Quarantine, QuarantineKey, Record, Refusal};
-use super::{Release, Returned};
+use super::{Release, Returned, Watched};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 
 impl Record {
@@ -62,6 +62,13 @@ impl Record {
         if let Some(closed) = &mut self.closed {
             closed.epoch = epoch;
         }
+        Ok(())
+    }
+
+    /// The watch of the release on probation has come so far.
+    pub fn watched(&mut self, epoch: Epoch, watched: Watched) -> Result<(), Refusal> {
+        self.fence(epoch)?;
+        self.probation.iter_mut().for_each(|probation| probation.watched = Some(watched.clone()));
         Ok(())
     }
 

@@ -77,7 +77,7 @@ fn edges(steps: &[Step]) -> Vec<(usize, usize)> {
 fn class(step: &Step) -> &'static str {
     match step.action {
         _ if step.irreversible => ":::irreversible",
-        Action::Rollback | Action::Hold | Action::RevertCommit { .. } => ":::back",
+        Action::Rollback { .. } | Action::Hold { .. } | Action::RevertCommit { .. } => ":::back",
         _ => "",
     }
 }

@@ -144,7 +144,7 @@ impl Part {
             Action::Switch { .. } | Action::Grace { .. } | Action::Health { .. } => Part::Switch,
             Action::Assets { .. } | Action::Watch { .. } => Part::Switch,
             Action::Adopt { .. } | Action::Confirm { .. } | Action::Prune { .. } => Part::Settle,
-            Action::Rollback | Action::Hold | Action::RevertCommit { .. } => Part::Back,
+            Action::Rollback { .. } | Action::Hold { .. } | Action::RevertCommit { .. } => Part::Back,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::model::template::fill;
 use crate::plan::intent::{Intent, intent};
 use crate::plan::{self, Context};
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::published::{Published, merge};
 use crate::run::look::reach::ask;
@@ -257,19 +257,17 @@ pub(super) async fn resolve(controller: &Arc<Controller>, grounds: Grounds<'_>, 
         return Resolved::Unknown(why);
     }
     let (commit, keep) = (grounds.snapshot().commit.to_string(), grounds.is_accepted());
-    match controller.store.resolution(&commit, &repository, &tag) {
-        Ok(Some(sha)) => return Resolved::Sha(sha),
-        Ok(None) => {}
-        Err(error) => return Resolved::Unknown(error.to_string()),
-    }
     let controller = controller.clone();
     let found = tokio::task::spawn_blocking(move || {
+        if let Some(sha) = controller.store.resolution(&commit, &repository, &tag)? {
+            return Ok(sha);
+        }
         let sha = AppRepo::new(&repository, controller.settings.git.clone())?.resolve_tag(&tag)?;
         // A failed write costs one more look-up at the next pass.
         if keep && let Err(error) = controller.store.set_resolution(&commit, &repository, &tag, &sha) {
             tracing::warn!(%error, "the resolution of a tag could not be kept");
         }
-        Ok::<_, crate::state_repo::RepoError>(sha)
+        Ok::<_, ControllerError>(sha)
     });
     match found.await {
         Ok(Ok(sha)) => Resolved::Sha(sha),
@@ -330,7 +328,12 @@ pub(super) async fn tree(
 }
 
 /// The words of people about what would be done: bound to a plan, so they are read after a first one is made.
-pub(super) async fn listen(controller: &Controller, snapshot: &Snapshot, names: &[EnvName], observed: &mut Observed) {
+pub(super) async fn listen(
+    controller: &Arc<Controller>,
+    snapshot: &Snapshot,
+    names: &[EnvName],
+    observed: &mut Observed,
+) {
     let commit = snapshot.commit.to_string();
     let context = Context { commit: &commit, now: now(), secrets: None };
     for env in names.iter().filter_map(|name| snapshot.desired.environments.get(name)) {
@@ -338,7 +341,11 @@ pub(super) async fn listen(controller: &Controller, snapshot: &Snapshot, names: 
         if !plan.has_changes() {
             continue;
         }
-        let words = match controller.repo.words(&env.name, &plan.binding, controller.signers.as_ref()) {
+        let (name, binding) = (env.name.clone(), plan.binding);
+        let read = controller.beside(move |controller| {
+            controller.repo.words(&name, &binding, controller.signers.as_ref()).map_err(ControllerError::from)
+        });
+        let words = match read.await.flatten() {
             Ok(words) => words,
             Err(error) => {
                 tracing::warn!(environment = %env.name, %error, "approvals could not be read: none count");

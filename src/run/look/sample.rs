@@ -24,6 +24,9 @@ pub async fn sample(
     let seen = observed.environments.get(&env.name)?;
     let samples = env.targets.iter().map(async |target| {
         let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { return Some(true) };
+        if !is_judged(state) {
+            return Some(true);
+        }
         let healthy = host(controller, word, env, target, state).await;
         // No evidence is no sample: the gap rule of the soak deals with it.
         if let Some(healthy) = healthy
@@ -38,6 +41,13 @@ pub async fn sample(
         return Some(false);
     }
     samples.into_iter().all(|one| one.is_some()).then_some(true)
+}
+
+/// Whether a sample says something about what a host runs: not while a run is at it, nor while it is stopped, or closed for
+/// maintenance, on purpose.
+fn is_judged(state: &HostState) -> bool {
+    let record = &state.record;
+    state.holder.is_none() && record.stopped.is_none() && record.closed.is_none() && record.probation.is_none()
 }
 
 async fn host(

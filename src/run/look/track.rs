@@ -52,7 +52,7 @@ async fn follow_one(
     });
     let commits = commits.await.map_err(|error| ControllerError::Other(error.to_string()))??;
     let Some(newest) = newest_with_bundle(controller, snapshot, env, commits).await? else { return Ok(None) };
-    if last_followed(controller, snapshot, env)?.as_deref() == Some(newest.sha.as_str()) {
+    if last_followed(controller, snapshot, env).await?.as_deref() == Some(newest.sha.as_str()) {
         return Ok(None);
     }
     if failed_before(controller, snapshot, env, &newest.sha).await {
@@ -94,13 +94,15 @@ async fn newest_with_bundle(
 }
 
 /// What this environment was last followed to, from the messages of the state repository.
-fn last_followed(
-    controller: &Controller,
+async fn last_followed(
+    controller: &Arc<Controller>,
     snapshot: &AcceptedSnapshot,
     env: &Environment,
 ) -> Result<Option<String>, ControllerError> {
     let prefix = format!("{TRAILER} {} ", env.name);
-    let found = controller.repo.messages(&snapshot.commit, 1000)?.into_iter().find_map(|message| {
+    let commit = snapshot.commit;
+    let messages = controller.beside(move |controller| controller.repo.messages(&commit, 1000)).await??;
+    let found = messages.into_iter().find_map(|message| {
         message.lines().find_map(|line| line.strip_prefix(&prefix).map(|sha| sha.trim().to_owned()))
     });
     Ok(found)

@@ -13,18 +13,20 @@ impl Pass {
     /// that is not allowed to roll out needs no bundle yet.
     pub(in crate::run) fn read_ahead(&self, env: &Environment) -> Option<AbortOnDropHandle<()>> {
         let ReleaseRef::Sha(sha) = &env.release else { return None };
-        // Without a history nothing is known, and most often nothing is to be done.
-        let is_new = self.controller.store.is_new(&env.name, sha).unwrap_or_default();
-        if env.bundle.fetch_from != FetchFrom::Controller || !is_new {
+        if env.bundle.fetch_from != FetchFrom::Controller {
             return None;
         }
         let source = source(env, sha, self.snapshot.base.as_deref()).ok()?;
         let (controller, environment) = (self.controller.clone(), env.name.clone());
         let address = Digest::of(source.url.address().as_bytes());
-        if !controller.ahead.is_untried(address) {
-            return None;
-        }
+        let sha = sha.clone();
         Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let name = environment.clone();
+            // Without a history nothing is known, and most often nothing is to be done.
+            let is_new = controller.beside(move |controller| controller.store.is_new(&name, &sha).unwrap_or_default());
+            if !is_new.await.unwrap_or_default() || !controller.ahead.is_untried(address) {
+                return;
+            }
             let _turn = controller.ahead.turn().await;
             if let Err(error) = controller.artifacts.ensure(&source, None, &|_| ()).await {
                 tracing::debug!(%environment, %error, "the bundle could not be fetched ahead");

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
+use crate::plan::due::{self, Job};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
-use crate::run::pass::lane::{CALM, Lane, waits};
+use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, waits};
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
 use crate::run::step::site::Listener;
@@ -37,6 +38,12 @@ pub trait Report: Send + Sync + 'static {
     fn say(&self, message: &str);
 }
 
+/// A pass that is over.
+struct Ended {
+    outcome: Outcome,
+    pause: Pause,
+}
+
 /// The loop's state.
 pub struct Daemon<R> {
     controller: Arc<Controller>,
@@ -46,7 +53,7 @@ pub struct Daemon<R> {
     /// The last thing that kept a commit from being acted on.
     refused: Option<String>,
     lanes: BTreeMap<EnvName, Lane>,
-    passes: JoinSet<Outcome>,
+    passes: JoinSet<Ended>,
     /// Whose pass a task is.
     names: HashMap<Id, EnvName>,
     /// The look at the state repository, at most one, and whether another one is wanted.
@@ -204,10 +211,14 @@ impl<R: Report> Daemon<R> {
                 continue;
             }
             let Some(env) = snapshot.desired.environments.get(name) else { continue };
-            let waits = waits(&self.controller, env);
-            let samples = waits.is_none() && lane.wants_sample(env);
+            let due = due::due(env, &lane.ago());
+            let is_due = |job| due.iter().any(|due| due.job == job);
+            let (samples, scans) = (is_due(Job::Sample), is_due(Job::Drift));
             if samples {
                 lane.sampled = Some(at);
+            }
+            if scans {
+                lane.scanned = Some(at);
             }
             lane.busy = true;
             lane.wish = Arc::default();
@@ -220,24 +231,21 @@ impl<R: Report> Daemon<R> {
                 patience: Duration::ZERO,
                 only: None,
                 samples,
+                tends: true,
             };
-            let of = name.clone();
-            let task = self.passes.spawn(async move {
-                match waits {
-                    Some(wait) => wait,
-                    None => pass.environment(&of, &Left::new()).await,
-                }
-            });
+            let (env, known) = (env.clone(), lane.wait.take());
+            let task = self.passes.spawn(async move { one(pass, env, known, samples || scans).await });
             self.names.insert(task.id(), name.clone());
         }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Outcome), JoinError>) {
-        let (id, outcome) = match ended {
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (id, Ended { outcome, pause }) = match ended {
             Ok(ended) => ended,
             Err(error) => {
                 let message = format!("a pass broke off: {error}");
-                (error.id(), Outcome::Error { unreachable: false, message })
+                let pause = Pause { again: CALM, wait: None, said: None };
+                (error.id(), Ended { outcome: Outcome::Error { unreachable: false, message }, pause })
             }
         };
         let Some(name) = self.names.remove(&id) else { return };
@@ -246,17 +254,56 @@ impl<R: Report> Daemon<R> {
         // One that left the state file meanwhile is done with; without a snapshot nobody can say.
         let gone = self.snapshot.is_some() && env.is_none();
         let Some(lane) = self.lanes.get_mut(&name) else { return };
-        let again = lane.pause(&self.controller, &name, env, &outcome, |said| self.report.say(said));
+        if let Some(said) = &pause.said {
+            self.report.say(said);
+        }
         lane.busy = false;
+        lane.wait = pause.wait;
+        // A pass that came to nothing has not asked for health: the next one does, when its time comes.
+        let nothing = matches!(outcome, Outcome::Locked { .. } | Outcome::Error { .. } | Outcome::Refused { .. });
+        if nothing {
+            (lane.sampled, lane.scanned) = (None, None);
+        }
+        let job = env.filter(|_| !nothing).map_or(Duration::MAX, |env| due::next(env, &lane.ago()));
         // A commit that arrived meanwhile has made it due already.
         lane.due = match lane.wish.get() {
             Some(_) => Instant::now(),
-            None => Instant::now() + again,
+            None => Instant::now() + pause.again.min(job),
         };
         if gone {
             self.lanes.remove(&name);
         }
     }
+}
+
+/// One pass of a lane. `jobs`: samples or scans are due, whether or not it may act.
+async fn one(pass: Pass, env: Environment, known: Option<Wait>, jobs: bool) -> Ended {
+    let (controller, name, desired) = (pass.controller.clone(), env.name.clone(), env.digest());
+    let every = env.health.every;
+    // Whoever waits for a slow disk must not hold up those who keep leases (law 6).
+    let waiting = tokio::task::spawn_blocking(move || waits(&controller, &env, known)).await.unwrap_or_default();
+    let (outcome, waiting) = match waiting {
+        Some((outcome, wait)) => {
+            if jobs {
+                pass.look_after(&name).await;
+            }
+            (outcome, Some(wait))
+        }
+        None => (pass.environment(&name, &Left::new()).await, None),
+    };
+    let controller = pass.controller.clone();
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut pause = pause(&controller, &name, desired, every, &outcome);
+        if let Some(wait) = waiting {
+            pause.again = pause.again.min(wait.left());
+            pause.wait = Some(wait);
+        }
+        Ended { outcome, pause }
+    });
+    ended.await.unwrap_or_else(|error| {
+        let outcome = Outcome::Error { unreachable: false, message: format!("a pass broke off: {error}") };
+        Ended { outcome, pause: Pause { again: CALM, wait: None, said: None } }
+    })
 }
 
 fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Option<AcceptedSnapshot>, ControllerError> {

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::journal::RunResult;
 use crate::model::desired::Environment;
 use crate::model::ids::{Digest, EnvName};
+use crate::plan::due::Ago;
 use crate::run::controller::{Controller, now};
 use crate::run::pass::outcome::Outcome;
 use crate::run::step::site::Wish;
@@ -25,86 +25,125 @@ const LOCKED: Duration = Duration::from_secs(2);
 /// One environment of the loop.
 pub struct Lane {
     pub due: Instant,
-    /// When health was sampled last.
+    /// When health was sampled last, and when drift was scanned for.
     pub sampled: Option<Instant>,
+    pub scanned: Option<Instant>,
     pub wish: Arc<Wish>,
     pub busy: bool,
     /// The desired state that the last pass was about.
     pub desired: Digest,
+    pub wait: Option<Wait>,
+}
+
+/// A wait after an error, by the clock that nobody can set. The one in the store says whether it still holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wait {
+    backoff: Backoff,
+    /// `None`: until somebody says otherwise.
+    until: Option<Instant>,
+}
+
+/// What comes after a pass.
+#[derive(Debug)]
+pub struct Pause {
+    pub again: Duration,
+    pub wait: Option<Wait>,
+    /// What people are told about it.
+    pub said: Option<String>,
 }
 
 impl Default for Lane {
     /// A lane that is due now.
     fn default() -> Self {
         let (wish, desired) = (Arc::default(), Digest::of(b"null"));
-        Lane { due: Instant::now(), sampled: None, wish, busy: false, desired }
+        Lane { due: Instant::now(), sampled: None, scanned: None, wish, busy: false, desired, wait: None }
     }
 }
 
 impl Lane {
-    /// Whether this pass asks for health.
-    pub fn wants_sample(&self, env: &Environment) -> bool {
-        self.sampled.is_none_or(|last| last.elapsed() >= env.health.every)
-    }
-
-    /// When to look again: at once while something moves, later while nothing does, and with backoff after trouble.
-    /// Whatever is to be told about it goes to `say`.
-    pub fn pause(
-        &self,
-        controller: &Controller,
-        name: &EnvName,
-        env: Option<&Environment>,
-        outcome: &Outcome,
-        say: impl FnOnce(&str),
-    ) -> Duration {
-        // A soak counts samples without gaps: whoever wants them every second gets them every second (B2).
-        let every = env.map_or(CALM, |env| env.health.every.max(OFTEN));
-        let rhythm = CALM.min(controller.settings.poll).min(every);
-        let store = &controller.store;
-        let previous = store.backoff(name).ok().flatten();
-        let backoff = match outcome {
-            Outcome::Waiting { until, .. } => {
-                return Duration::try_from(until.duration_since(now())).unwrap_or_default().min(rhythm);
-            }
-            Outcome::Ran { result: RunResult::Error | RunResult::Unreachable, reason, .. }
-            | Outcome::Error { message: reason, .. } => {
-                // Milliseconds of the clock are as good as dice here.
-                let jitter = f64::from(now().subsec_millisecond()) / 1000.0;
-                let backoff = Backoff::after(previous.as_ref(), self.desired, now(), jitter, reason);
-                let pause = Duration::try_from(backoff.next_at.duration_since(now())).unwrap_or_default();
-                say(&format!("{name}: again in {pause:.0?} (error {} in a row: {reason})", backoff.failures));
-                backoff
-            }
-            // What a person stopped does not start again behind their back.
-            Outcome::Ran { result: RunResult::Cancelled, reason, .. } => {
-                say(&format!("{name}: left alone until its desired state changes, or: soll retry {name} ({reason})"));
-                let (failures, next_at, fingerprint) = (0, Timestamp::MAX, self.desired);
-                Backoff { failures, next_at, fingerprint, reason: reason.clone() }
-            }
-            other => {
-                if previous.is_some()
-                    && let Err(error) = store.clear_backoff(name)
-                {
-                    tracing::warn!(%error, "the backoff could not be cleared");
-                }
-                return match other {
-                    Outcome::Ran { .. } => Duration::ZERO,
-                    Outcome::Locked { .. } => LOCKED,
-                    _ => rhythm,
-                };
-            }
-        };
-        if let Err(error) = store.set_backoff(name, &backoff) {
-            tracing::warn!(%error, "the backoff could not be kept");
-        }
-        // Never longer than the rhythm: a person may lift the wait meanwhile.
-        Duration::try_from(backoff.next_at.duration_since(now())).unwrap_or_default().min(rhythm)
+    /// How long ago its jobs were done.
+    pub fn ago(&self) -> Ago {
+        let ago = |at: Option<Instant>| at.map(|at| at.elapsed());
+        Ago { sample: ago(self.sampled), drift: ago(self.scanned) }
     }
 }
 
-/// A wait, perhaps of an earlier life of this daemon, that still holds for the same desired state.
-pub fn waits(controller: &Controller, env: &Environment) -> Option<Outcome> {
-    let backoff = controller.store.backoff(&env.name).ok().flatten()?;
-    let holds = backoff.holds(&env.digest(), now());
-    holds.then_some(Outcome::Waiting { until: backoff.next_at, reason: backoff.reason })
+/// When to look again: at once while something moves, later while nothing does, and with backoff after trouble. Blocks for
+/// as long as the store's disk does.
+pub fn pause(controller: &Controller, name: &EnvName, desired: Digest, every: Duration, outcome: &Outcome) -> Pause {
+    // A soak counts samples without gaps: whoever wants them every second gets them every second (B2).
+    let rhythm = CALM.min(controller.settings.poll).min(every.max(OFTEN));
+    let store = &controller.store;
+    store.end_broken(now());
+    let calm = |again| Pause { again, wait: None, said: None };
+    let (backoff, said) = match outcome {
+        // The lane knows it already.
+        Outcome::Waiting { .. } => return calm(rhythm),
+        Outcome::Ran { result: RunResult::Error | RunResult::Unreachable, reason, .. }
+        | Outcome::Error { message: reason, .. } => {
+            let previous = store.backoff(name).ok().flatten();
+            // Milliseconds of the clock are as good as dice here.
+            let jitter = f64::from(now().subsec_millisecond()) / 1000.0;
+            let backoff = Backoff::after(previous.as_ref(), desired, now(), jitter, reason);
+            let pause = backoff.left(now());
+            let said = format!("{name}: again in {pause:.0?} (error {} in a row: {reason})", backoff.failures);
+            (backoff, said)
+        }
+        // What a person stopped does not start again behind their back.
+        Outcome::Ran { result: RunResult::Cancelled, reason, .. } => {
+            let said = format!("{name}: left alone until its desired state changes, or: soll retry {name} ({reason})");
+            (Backoff::stopped(desired, reason), said)
+        }
+        other => {
+            if store.backoff(name).ok().flatten().is_some()
+                && let Err(error) = store.clear_backoff(name)
+            {
+                tracing::warn!(%error, "the backoff could not be cleared");
+            }
+            return calm(match other {
+                Outcome::Ran { .. } => Duration::ZERO,
+                Outcome::Locked { .. } => LOCKED,
+                _ => rhythm,
+            });
+        }
+    };
+    let mut wait = Wait::begun(&backoff);
+    if let Err(error) = store.set_backoff(name, &backoff) {
+        tracing::warn!(%error, "the backoff could not be kept");
+    }
+    // As it is read back: what is compared later went through the store.
+    if let Some(kept) = store.backoff(name).ok().flatten() {
+        wait.backoff = kept;
+    }
+    // Never longer than the rhythm: a person may lift the wait meanwhile.
+    Pause { again: backoff.left(now()).min(rhythm), wait: Some(wait), said: Some(said) }
+}
+
+impl Wait {
+    fn begun(backoff: &Backoff) -> Wait {
+        let left = backoff.left(now());
+        let until = (left != Duration::MAX).then(|| Instant::now() + left);
+        Wait { backoff: backoff.clone(), until }
+    }
+
+    /// What is left of it.
+    pub fn left(&self) -> Duration {
+        self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A wait, perhaps of an earlier life of this daemon, that still holds for the same desired state: its outcome, and what the
+/// lane remembers of it. Blocks for as long as the store's disk does.
+pub fn waits(controller: &Controller, env: &Environment, known: Option<Wait>) -> Option<(Outcome, Wait)> {
+    let backoff = match controller.store.backoff(&env.name) {
+        Ok(backoff) => backoff?,
+        // What this process knows holds while the store cannot be read.
+        Err(_) => known.as_ref()?.backoff.clone(),
+    };
+    if backoff.fingerprint != env.digest() {
+        return None;
+    }
+    let wait = known.filter(|known| known.backoff == backoff).unwrap_or_else(|| Wait::begun(&backoff));
+    let (until, reason) = (backoff.next_at, backoff.reason);
+    (!wait.left().is_zero()).then_some((Outcome::Waiting { until, reason }, wait))
 }

@@ -1,6 +1,7 @@
 //! One pass over one environment: observe, plan, take the roots, look again, run. What is decided, the plan decides; a
 //! pass only follows it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +16,7 @@ use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::plan::intent::sha_of;
+use crate::plan::tend::tend;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::controller::{Controller, ControllerError, now};
@@ -50,6 +52,9 @@ pub struct Pass {
     pub only: Option<crate::model::ids::Digest>,
     /// Ask for health where nothing else is to be done.
     pub samples: bool,
+    /// Ask for it, too, where nothing may be done: the loop looks after what runs, while a command that is refused leaves
+    /// everything as it was.
+    pub tends: bool,
 }
 
 impl Pass {
@@ -81,12 +86,12 @@ impl Pass {
         let env = crate::run::commit::known(&self.snapshot, name)?;
         let _ahead = self.read_ahead(env);
         let mut observed = self.look(name, left).await;
-        must_follow_hosts(&self.controller, &self.snapshot, &observed, name)?;
+        self.follows(&observed, name).await?;
         // A saved plan says all that is to be done: what it did not know makes it stale.
         if self.only.is_none() && self.relieve(env, &observed).await? {
             observed = self.look(name, &Left::new()).await;
         }
-        let plan = self.plan(env, &observed);
+        let (_, plan) = self.decide(env, &observed);
         if self.only.is_some_and(|only| only != plan.fingerprint) {
             return Ok(Outcome::Stale(Box::new(plan)));
         }
@@ -94,6 +99,9 @@ impl Pass {
         if blocked && self.verdict(&plan, &observed).is_none() {
             self.reopen(env, &observed).await?;
             self.pay(env, &plan, &observed).await;
+            if self.tends {
+                self.sampled(env, &observed).await;
+            }
             return Ok(Outcome::Blocked(Box::new(plan)));
         }
         if !plan.has_changes() {
@@ -164,7 +172,8 @@ impl Pass {
                 states.iter().map(|(name, state)| (name.clone(), HostObserved::Reached(Box::new(state.clone()))));
             seen.hosts.extend(held);
         }
-        let mut plan = self.plan(env, &observed);
+        let (aimed, mut plan) = self.decide(env, &observed);
+        let env = &*aimed;
         if self.only.is_some_and(|only| only != plan.fingerprint) {
             return Ok(Outcome::Stale(Box::new(plan)));
         }
@@ -183,8 +192,15 @@ impl Pass {
             Some(verdict) => dispatcher.carry_out(verdict).await,
             None => dispatcher.run().await,
         };
-        let (result, reason) = ended.map_err(|trouble| ControllerError::Other(trouble.message))?;
-        let stale = result == RunResult::Error && self.was_stale(&run);
+        let (result, reason) = match ended {
+            Ok(ended) => ended,
+            Err(trouble) => {
+                let reason = trouble.message.clone();
+                self.controller.beside(move |controller| controller.store.broke_off(&run, now(), &reason)).await?;
+                return Err(ControllerError::Other(trouble.message).into());
+            }
+        };
+        let stale = result == RunResult::Error && self.was_stale(&run).await;
         Ok(Outcome::Ran { run, result, reason, stale, left: Left::new() })
     }
 
@@ -228,10 +244,44 @@ impl Pass {
         })
     }
 
-    fn was_stale(&self, run: &RunId) -> bool {
-        let events = self.controller.store.events(run).unwrap_or_default();
+    async fn was_stale(&self, run: &RunId) -> bool {
+        let run = run.clone();
+        let events = self.controller.beside(move |controller| controller.store.events(&run)).await;
+        let Ok(Ok(events)) = events else { return false };
         let state = crate::journal::RunState::of(events.iter().map(|(_, event)| event));
         state.failure.is_some_and(|f| f.class == crate::journal::FailureClass::Stale)
+    }
+
+    /// The plan, and the environment that it is about: where nothing may be changed, what runs is still tended.
+    fn decide<'a>(&self, env: &'a Environment, observed: &Observed) -> (Cow<'a, Environment>, EnvPlan) {
+        let plan = self.plan(env, observed);
+        let waits = plan.blocking().next().is_some() && self.only.is_none() && self.verdict(&plan, observed).is_none();
+        let seen = observed.environments.get(&env.name).filter(|_| waits);
+        match seen.and_then(|seen| tend(env, seen, &plan)) {
+            Some((aimed, plan)) => (Cow::Owned(aimed), plan),
+            None => (Cow::Borrowed(env), plan),
+        }
+    }
+
+    /// What the hosts last acted on must not be newer than this commit, or lost from its history (law 10).
+    async fn follows(&self, observed: &Observed, name: &EnvName) -> Result<(), ControllerError> {
+        let (snapshot, name) = (self.snapshot.clone(), name.clone());
+        let seen = observed.environments.get(&name).cloned().map(|seen| (name.clone(), seen));
+        let observed = Observed { environments: seen.into_iter().collect() };
+        self.controller.beside(move |controller| must_follow_hosts(controller, &snapshot, &observed, &name)).await?
+    }
+
+    /// Looks after what runs while nothing else is done (a wait after an error): drift is scanned, health is sampled.
+    pub async fn look_after(&self, name: &EnvName) {
+        let Some(env) = self.snapshot.desired.environments.get(name) else { return };
+        let observed = self.look(name, &Left::new()).await;
+        if self.follows(&observed, name).await.is_ok() {
+            self.sampled(env, &observed).await;
+        }
+    }
+
+    async fn sampled(&self, env: &Environment, observed: &Observed) -> Option<bool> {
+        if self.samples { sample::sample(&self.controller, &self.snapshot, env, observed).await } else { None }
     }
 
     fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {
@@ -242,15 +292,11 @@ impl Pass {
     }
 
     async fn settled(&self, env: &Environment, observed: &Observed, left: &Left) -> Result<Outcome, PassError> {
-        if !self.samples {
-            return Ok(Outcome::Converged { healthy: None });
-        }
         // A run confirms what its checks found well, and a confirmation is the first sample of a soak.
         if env.targets.iter().all(|target| left.contains_key(&target.name)) {
             return Ok(Outcome::Converged { healthy: Some(true) });
         }
-        let healthy = sample::sample(&self.controller, &self.snapshot, env, observed).await;
-        Ok(Outcome::Converged { healthy })
+        Ok(Outcome::Converged { healthy: self.sampled(env, observed).await })
     }
 }
 

@@ -55,7 +55,7 @@ impl Pass {
 
     /// Writes the commit that a run was about to write when its controller died: the hosts are back already (H2).
     pub(in crate::run) async fn pay(&self, env: &Environment, plan: &EnvPlan, observed: &Observed) {
-        let Some((from, to, reason)) = self.owed(env, plan, observed) else { return };
+        let Some((from, to, reason)) = self.owed(env, plan, observed).await else { return };
         let (controller, worker) = (self.controller.clone(), env.clone());
         let done = move || commit::revert(&controller, &worker, &from, &to, &reason);
         match tokio::task::spawn_blocking(done).await {
@@ -65,13 +65,15 @@ impl Pass {
         }
     }
 
-    fn owed(&self, env: &Environment, plan: &EnvPlan, observed: &Observed) -> Option<(Sha, Sha, String)> {
-        let last = self.controller.store.last_run(&env.name).ok()??;
-        // A person who has committed since then has had the last word.
-        if last.result != Some(RunResult::Interrupted) || last.commit != self.snapshot.commit.to_string() {
-            return None;
-        }
-        let events = self.controller.store.events(&last.run).ok()?;
+    async fn owed(&self, env: &Environment, plan: &EnvPlan, observed: &Observed) -> Option<(Sha, Sha, String)> {
+        let (name, commit) = (env.name.clone(), self.snapshot.commit.to_string());
+        let events = self.controller.beside(move |controller| {
+            let last = controller.store.last_run(&name).ok()??;
+            // A person who has committed since then has had the last word.
+            let died = last.result == Some(RunResult::Interrupted) && last.commit == commit;
+            controller.store.events(&last.run).ok().filter(|_| died)
+        });
+        let events = events.await.ok()??;
         let state = RunState::of(events.iter().map(|(_, event)| event));
         let (from, to, step) = state.back.iter().flatten().find_map(|step| match &step.action {
             Action::RevertCommit { from, to } => Some((from.clone(), to.clone(), step.id.clone())),

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -12,12 +13,11 @@ use crate::fault::fault;
 use crate::host::wire::Op;
 use crate::journal::consequence::{Consequence, Fleet, complete, consequence, result};
 use crate::journal::{Event, Failure, FailureClass, RunResult, RunState, StepEnd};
-use crate::model::desired::OnFailure;
+use crate::model::desired::{OnFailure, Target};
 use crate::model::ids::HostName;
 use crate::model::observed::HostState;
-use crate::model::record::Quarantine;
-use crate::plan::{Action, Step};
-use crate::run::step::executor::{Executor, StepResult};
+use crate::plan::{Action, Judged, Step};
+use crate::run::step::executor::{Executor, StepResult, StepTrouble};
 use crate::run::step::task::Task;
 use crate::run::step::way_back::Who;
 use crate::run::step::world::{Interruption, Trouble, World};
@@ -114,12 +114,7 @@ impl<W: World> Dispatcher<W> {
         let Consequence::TurnBack { quarantine } = consequence(&failure, &self.state) else {
             return Ok(result(&self.task.env, &failure, &self.state, None));
         };
-        if quarantine {
-            fault!("run.before-quarantine");
-            self.quarantine(&failure).await?;
-            fault!("run.after-quarantine");
-        }
-        let who = if failure.class == FailureClass::Verdict { Who::All } else { Who::Unswitched };
+        let who = if quarantine { Who::All } else { Who::Unswitched };
         self.go_back(failure, who).await
     }
 
@@ -129,6 +124,11 @@ impl<W: World> Dispatcher<W> {
         self.record(Event::TurnedBack { at, failure: Some(failure.clone()), steps: steps.clone() }).await?;
         fault!("run.after-turned-back");
         let end = self.drive(&steps, false).await?;
+        if failure.class == FailureClass::Verdict {
+            fault!("run.before-quarantine");
+            self.quarantine(&failure, &who).await?;
+            fault!("run.after-quarantine");
+        }
         let back = match &end {
             End::Failed(back) => Some(back),
             End::Complete | End::Stopped(_) => None,
@@ -146,10 +146,16 @@ impl<W: World> Dispatcher<W> {
         };
         let steps = self.way_back(None, &if cancelled { Who::All } else { Who::Unswitched });
         let any = |wanted: fn(&Action) -> bool| steps.iter().any(|s| wanted(&s.action));
-        let left = match (any(|a| *a == Action::Rollback), any(|a| *a == Action::Hold)) {
-            (_, true) => "what was switched had nothing to go back to, or was to be held, and stays",
-            (true, false) => "everything is back where it was",
-            (false, false) => "`current` is untouched",
+        let back = (any(|a| matches!(a, Action::Rollback { .. })), any(|a| matches!(a, Action::Hold { .. })));
+        let left = match back {
+            (_, true) => "what was switched had nothing to go back to, or was to be held, and stays".to_owned(),
+            (true, false) => "everything is back where it was".to_owned(),
+            (false, false) if self.state.is_interrupted() => format!(
+                "what was switched stays on probation: whoever comes next goes on with its watch, and without a controller \
+                 it goes back by itself within {}",
+                humantime::format_duration(self.task.env.deadline)
+            ),
+            (false, false) => "`current` is untouched".to_owned(),
         };
         let at = self.world.now();
         self.record(Event::TurnedBack { at, failure: None, steps: steps.clone() }).await?;
@@ -159,36 +165,41 @@ impl<W: World> Dispatcher<W> {
         })
     }
 
-    /// Records the verdict on every host that can be reached; one is enough for the next decision (law 4).
-    async fn quarantine(&mut self, failure: &Failure) -> Result<(), Trouble> {
-        let executor = self.executor();
-        let mut hosts = Vec::new();
-        for target in &self.task.env.targets {
-            let (key, reason) = (executor.key(&target.name), failure.message.clone());
-            let entry = Quarantine { key, reason, at: self.world.now(), verdict: true, alone: false };
-            match self.world.call(target, Op::Quarantine { epoch: self.task.epoch, entry }).await {
-                Ok(_) => hosts.push(target.name.clone()),
-                Err(error) => tracing::warn!(host = %target.name, %error, "the verdict could not be recorded"),
-            }
+    /// Records the verdict on the hosts that this run holds and that did not take it along as they went back (law 4). By now
+    /// nobody waits for it, so that one which is gone keeps none on a bad release.
+    async fn quarantine(&mut self, failure: &Failure, who: &Who) -> Result<(), Trouble> {
+        let takes = |step: &&Step| {
+            matches!(step.action, Action::Rollback { verdict: Some(_) } | Action::Hold { verdict: Some(_) })
+                && self.state.passed(&step.id)
+        };
+        let back = || self.state.back.iter().flatten();
+        let mut hosts: Vec<HostName> = back().filter(takes).filter_map(|step| step.host.clone()).collect();
+        if *who == Who::All {
+            let executor = self.executor();
+            let judged = Judged { reason: failure.message.clone(), alone: false };
+            let open = |target: &&Target| self.task.states.contains_key(&target.name) && !hosts.contains(&target.name);
+            let tell = self.task.env.targets.iter().filter(open).map(async |target| {
+                let entry = executor.verdict(&target.name, &judged);
+                match self.world.call(target, Op::Quarantine { epoch: self.task.epoch, entry }).await {
+                    Ok(_) => Some(target.name.clone()),
+                    Err(error) => {
+                        tracing::warn!(host = %target.name, %error, "the verdict could not be recorded");
+                        None
+                    }
+                }
+            });
+            let told = join_all(tell).await;
+            hosts.extend(told.into_iter().flatten());
         }
+        hosts.sort();
         self.record(Event::Quarantined { hosts, reason: failure.message.clone() }).await
     }
 
-    /// One host goes back alone. `false`: its verdict could not be recorded there, so nobody could rely on it.
+    /// One host goes back alone, and takes its verdict along.
     async fn set_aside(&mut self, failure: &Failure) -> Result<bool, Trouble> {
-        let Some(target) = failure.host.as_ref().and_then(|host| self.task.target(host)).cloned() else {
+        let Some(host) = failure.host.clone().filter(|host| self.task.target(host).is_some()) else {
             return Ok(false);
         };
-        let (host, reason) = (target.name.clone(), failure.message.clone());
-        let key = self.executor().key(&host);
-        let entry = Quarantine { key, reason: reason.clone(), at: self.world.now(), verdict: true, alone: true };
-        fault!("run.before-quarantine");
-        if let Err(error) = self.world.call(&target, Op::Quarantine { epoch: self.task.epoch, entry }).await {
-            tracing::warn!(%host, %error, "the verdict could not be recorded");
-            return Ok(false);
-        }
-        self.record(Event::Quarantined { hosts: vec![host.clone()], reason }).await?;
-        fault!("run.after-quarantine");
         let steps = self.way_back(Some(failure), &Who::One(host.clone()));
         let at = self.world.now();
         self.record(Event::SetAside { at, host, failure: failure.clone(), steps }).await?;
@@ -260,6 +271,9 @@ impl<W: World> Dispatcher<W> {
                     if let Some(at) = step.host.as_ref().and_then(|host| busy.iter().position(|b| b == host)) {
                         busy.swap_remove(at);
                     }
+                    if matches!(&outcome, Err(trouble) if trouble.class == FailureClass::Interrupted) {
+                        stopped = stopped.or_else(|| self.world.interruption()).or(Some(Interruption::Terminating));
+                    }
                     let Some(failure) = self.ended(&step, began, outcome).await? else { continue };
                     match failure.host.clone() {
                         Some(host) if ill.contains_key(&host) && failure.class != FailureClass::Fenced => {}
@@ -319,6 +333,9 @@ impl<W: World> Dispatcher<W> {
         let millis = u64::try_from(at.duration_since(began).as_millis()).unwrap_or(0);
         let (end, failure) = match outcome {
             Ok(note) => (StepEnd::Done { note }, None),
+            Err(StepTrouble { class: FailureClass::Interrupted, message, .. }) => {
+                (StepEnd::Interrupted { note: message }, None)
+            }
             Err(trouble) => {
                 let failure = Failure {
                     step: step.id.clone(),
@@ -351,7 +368,7 @@ impl<W: World> Dispatcher<W> {
 /// Which failure speaks for the run where several steps failed at once.
 fn weight(class: FailureClass) -> u8 {
     match class {
-        FailureClass::Stale => 0,
+        FailureClass::Stale | FailureClass::Interrupted => 0,
         FailureClass::Error => 1,
         FailureClass::Connection => 2,
         FailureClass::Verdict => 3,

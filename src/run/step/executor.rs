@@ -9,9 +9,9 @@ use crate::journal::FailureClass;
 use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target, digests};
 use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::Attempt;
-use crate::model::record::{Confirmed, Migration, Probation, QuarantineKey, Refusal, Release};
+use crate::model::record::{Confirmed, Migration, Probation, Quarantine, QuarantineKey, Refusal, Release};
 use crate::plan::intent::{links_digest, present_files, quarantine_key};
-use crate::plan::{Action, Place, Step};
+use crate::plan::{Action, Judged, Place, Step};
 use crate::run::size::bytes;
 use crate::run::step::judge;
 use crate::run::step::task::{Located, Task};
@@ -81,8 +81,9 @@ impl<W: World> Executor<W> {
                 let current = Located { cwd: crate::host::wire::Cwd::Current, ..self.task.locate(host, place) };
                 judge::check(self, &step.id, target, &current, check, self.task.env.health.attempts).await
             }
-            Action::Watch { watch, place } => {
-                watch::watch(self, &step.id, target, &self.task.locate(host, place), watch).await
+            Action::Watch { watch, place, watched } => {
+                let located = self.task.locate(host, place);
+                watch::watch(self, &step.id, target, &located, watch, watched.clone().unwrap_or_default()).await
             }
             Action::Grace { seconds } => {
                 self.world.sleep(std::time::Duration::from_secs_f64(*seconds)).await;
@@ -136,7 +137,11 @@ impl<W: World> Executor<W> {
                 }
             }
             Action::Switch { to } => self.switch(target, host, to).await,
-            Action::Confirm { release, inputs } => {
+            Action::Confirm { release, again: true, .. } => {
+                let Some(name) = self.task.locate(host, release).release else { return Err(nameless(step)) };
+                self.confirm_again(target, &name).await
+            }
+            Action::Confirm { release, inputs, .. } => {
                 let located = self.task.locate(host, release);
                 let Some(name) = located.release else { return Err(nameless(step)) };
                 self.confirm(target, &name, located.sha, Some(*inputs)).await
@@ -145,11 +150,17 @@ impl<W: World> Executor<W> {
                 Reply::Pruned { removed, kept_in_use } => Ok(pruned(&removed, &kept_in_use)),
                 other => Err(unexpected(&other)),
             },
-            Action::Rollback => match self.world.call(target, Op::Return { epoch }).await? {
-                Reply::Returned { to } => Ok(format!("`current` is back at {to}")),
-                other => Err(unexpected(&other)),
-            },
-            Action::Hold => self.done(target, Op::Hold { epoch }).await,
+            Action::Rollback { verdict } => {
+                let verdict = verdict.as_ref().map(|judged| self.verdict(host, judged));
+                match self.world.call(target, Op::Return { epoch, verdict }).await? {
+                    Reply::Returned { to } => Ok(format!("`current` is back at {to}")),
+                    other => Err(unexpected(&other)),
+                }
+            }
+            Action::Hold { verdict } => {
+                let verdict = verdict.as_ref().map(|judged| self.verdict(host, judged));
+                self.done(target, Op::Hold { epoch, verdict }).await
+            }
             Action::Verify { place } => {
                 let Some(name) = self.task.locate(host, place).release else { return Err(nameless(step)) };
                 self.done(target, Op::Verify { epoch, name }).await
@@ -274,6 +285,7 @@ impl<W: World> Executor<W> {
             lease: task.env.deadline,
             key: self.key(host),
             rollback,
+            watched: None,
         };
         self.world.call(target, Op::Switch { epoch: task.epoch, probation }).await?;
         Ok(format!("current -> releases/{release}"))
@@ -290,6 +302,26 @@ impl<W: World> Executor<W> {
                 config: env.config_digest(),
                 files: digests::files(&std::collections::BTreeMap::new()),
             },
+        }
+    }
+
+    /// A verdict as one host records it.
+    pub fn verdict(&self, host: &HostName, judged: &Judged) -> Quarantine {
+        let Judged { reason, alone } = judged.clone();
+        Quarantine { key: self.key(host), reason, at: self.world.now(), verdict: true, alone }
+    }
+
+    /// A confirmed release that was restarted and is well: it is confirmed as what it was.
+    async fn confirm_again(&self, target: &Target, release: &ReleaseName) -> StepResult {
+        let state = self.task.states.get(&target.name);
+        let before = state.and_then(|state| state.record.confirmed.clone()).filter(|known| known.release == *release);
+        let Some(before) = before else {
+            return Err(Trouble::error(format!("{release} is not the confirmed release of {}", target.name)).into());
+        };
+        let confirmed = Confirmed { at: self.world.now(), ..before };
+        match self.world.call(target, Op::Confirm { epoch: self.task.epoch, confirmed }).await? {
+            Reply::Confirmed => Ok(format!("{release} is well again")),
+            other => Err(unexpected(&other)),
         }
     }
 

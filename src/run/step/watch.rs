@@ -1,25 +1,34 @@
 //! The watch after a switch (C8): figures are sampled until the time is over or one of them is broken.
 
+use std::time::Duration;
+
 use crate::health::watch::{WatchState, WatchVerdict};
 use crate::host::wire::{HostError, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{From, Metric, MetricSource, Target, Watch};
 use crate::model::observed::{Attempt, Verdict};
+use crate::model::record::Watched;
 use crate::run::fill::fill_source;
 use crate::run::step::executor::{Executor, StepResult, StepTrouble};
 use crate::run::step::task::Located;
 use crate::run::step::world::World;
 
-/// Watches one host.
+/// How far it is, is noted on the host as often.
+const NOTE: Duration = Duration::from_secs(1);
+
+/// Watches one host. `before`: what an earlier run has seen of this watch.
 pub async fn watch<W: World>(
     executor: &Executor<W>,
     step: &str,
     target: &Target,
     located: &Located,
     watch: &Watch,
+    before: Watched,
 ) -> StepResult {
-    let ends = executor.world.now() + jiff::SignedDuration::try_from(watch.duration).unwrap_or_default();
-    let mut state = WatchState::default();
+    let began = executor.world.now();
+    let time = || before.time + Duration::try_from(executor.world.now().duration_since(began)).unwrap_or_default();
+    let mut state = WatchState::resumed(&before.broken);
+    let mut noted = before.time;
     let mut warned = Vec::new();
     loop {
         for metric in &watch.metrics {
@@ -38,15 +47,40 @@ pub async fn watch<W: World>(
             let _ = executor.evidence.send((step.to_owned(), attempt));
             warned.extend(heed(verdict, target)?);
         }
-        // A newer commit does not wait for the rest: what was seen so far was good.
-        if executor.world.interruption().is_some() {
-            return Ok("ended early, something newer waits".to_owned());
-        }
-        if executor.world.now() >= ends {
+        let seen = time();
+        if seen >= watch.duration {
             warned.extend(heed(state.end(&watch.metrics), target)?);
             return Ok(warned.join("; "));
         }
-        executor.world.sleep(watch.every).await;
+        // Who comes next goes on from here, whether or not this controller can still say so by then.
+        let interrupted = executor.world.interruption().is_some();
+        if interrupted || seen - noted >= NOTE {
+            let watched = Watched { time: seen, broken: state.broken() };
+            executor.world.call(target, Op::Watched { epoch: executor.task.epoch, watched }).await?;
+            noted = seen;
+        }
+        // What was seen so far is no verdict.
+        if interrupted {
+            let (seen, of) = (whole(seen), whole(watch.duration));
+            let message = format!("interrupted after {seen} of {of}: the watch goes on with whoever comes next");
+            return Err(StepTrouble { class: FailureClass::Interrupted, message, output: None });
+        }
+        doze(executor, watch.every).await;
+    }
+}
+
+/// For people: hundredths are noise in an hour.
+fn whole(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(time.as_secs()))
+}
+
+/// Until the next sample, or until somebody wants the run to stop.
+async fn doze<W: World>(executor: &Executor<W>, every: Duration) {
+    let mut left = every;
+    while !left.is_zero() && executor.world.interruption().is_none() {
+        let nap = left.min(NOTE);
+        executor.world.sleep(nap).await;
+        left -= nap;
     }
 }
 

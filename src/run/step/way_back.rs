@@ -9,7 +9,7 @@ use crate::model::desired::{EnvFailure, Phase};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 use crate::model::record::Quarantine;
-use crate::plan::{Action, Step, back};
+use crate::plan::{Action, Judged, Step, back};
 use crate::run::step::dispatch::Dispatcher;
 use crate::run::step::world::World;
 
@@ -63,6 +63,8 @@ impl<W: World> Dispatcher<W> {
                 }
             })
             .collect();
+        let alone = matches!(who, Who::One(_))
+            || (*who == Who::Condemned && task.states.values().filter_map(|s| self.condemned(s)).all(|v| v.alone));
         let verdict = failure.is_some_and(|f| f.class == FailureClass::Verdict);
         let everybody = matches!(who, Who::All | Who::Unswitched);
         // What failed on one host says nothing of those that look after themselves: they may run it well.
@@ -71,6 +73,7 @@ impl<W: World> Dispatcher<W> {
         let cause = back::Cause {
             on_failure: back_on_failure(failure),
             reason: failure.map_or_else(|| "it was stopped".to_owned(), |f| f.message.clone()),
+            verdict: failure.filter(|_| verdict).map(|f| Judged { reason: f.message.clone(), alone }),
             revert: back::common(&hosts)
                 .or_else(|| self.restarted().then(|| earlier(&task.states, task.sha())).flatten())
                 .filter(|to| wanted && to != task.sha())

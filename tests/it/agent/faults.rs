@@ -96,7 +96,11 @@ async fn die_at(fault: &str) {
     if state.record.probation.is_some() {
         // The confirmed release may itself be on probation, after somebody moved the link by hand: then it stays.
         let epoch = Epoch(epoch);
-        let end = if state.record.way_back().is_some() { Op::Return { epoch } } else { Op::Hold { epoch } };
+        let end = if state.record.way_back().is_some() {
+            Op::Return { epoch, verdict: None }
+        } else {
+            Op::Hold { epoch, verdict: None }
+        };
         world.call(end).await.unwrap_or_else(|error| panic!("{fault}: {error}"));
         assert_eq!(world.read("current/x"), "1", "{fault}");
         world.laws();
@@ -134,9 +138,9 @@ async fn story(world: &World) -> Result<(), HostError> {
     }
     world.seal(2, "r2", &links(), &[]).await?;
     world.switch(2, "r2", 'b').await?;
-    world.call(Op::Return { epoch }).await?;
+    world.call(Op::Return { epoch, verdict: None }).await?;
     world.switch(2, "r2", 'b').await?;
-    world.call(Op::Hold { epoch }).await?;
+    world.call(Op::Hold { epoch, verdict: None }).await?;
     world.switch(2, "r1", 'a').await?;
     world.confirm(2, "r1", 'a').await?;
     let adopted = name("20200101");

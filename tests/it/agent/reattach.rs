@@ -155,7 +155,7 @@ async fn a_lease_that_ran_out_meanwhile_is_over() {
     wire.cut(false);
     until("the host goes back", async || (world.read("current/x") == "1").then_some(())).await;
     wire.mend();
-    let late = world.call(Op::Hold { epoch: Epoch(2) }).await;
+    let late = world.call(Op::Hold { epoch: Epoch(2), verdict: None }).await;
     // There is nothing left to come back for: the agent may have ended.
     assert!(refused(&late) || lost(&late), "{late:?}");
     let world = World::with(&root, in_process().await);

@@ -127,6 +127,6 @@ fn reading_needs_no_agent_and_changing_does() {
         timeout: LEASE,
     };
     assert!(soll::host::serve::local::call(temp.path().to_str().unwrap(), probe, &Fake).is_ok());
-    assert!(soll::host::serve::local::call(&root, Op::Hold { epoch: Epoch(0) }, &Fake).is_err());
+    assert!(soll::host::serve::local::call(&root, Op::Hold { epoch: Epoch(0), verdict: None }, &Fake).is_err());
     assert!(!Path::new(&root).exists(), "looking makes nothing");
 }

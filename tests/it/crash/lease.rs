@@ -72,23 +72,40 @@ fn an_agent_that_dies_going_back_is_relieved() {
     }
 }
 
-/// Nobody is left at all while the release is under a verdict: the next `apply` carries it out at once.
+/// Nobody is left at all while a release goes back. The verdict is recorded with the return, by one change of the record: a
+/// host that has not gone back is judged again, and one that has knows why, so that nothing is deployed again and again.
 #[test]
-fn a_verdict_outlives_everybody_who_gave_it() {
-    let mut chain = Chain::new();
-    let old = chain.record().confirmed.unwrap().release;
-    chain.next(Plot::Bad);
-    let first = chain.site.with(&["apply"], &[("SOLL_FAULT", "run.after-quarantine")]);
-    assert_eq!(first.signal, Some(9), "{first:?}");
-    chain.site.kill_agents();
-    assert_ne!(chain.current(), Some(old.clone()), "it died before it went back");
-    let next = chain.site.soll(&["apply"]).expect(3);
-    assert!(next.out.contains("rolled-back"), "{}", next.out);
-    assert_eq!(chain.current(), Some(old));
-    assert!(!chain.site.read("back").is_empty(), "the rollback hook ran");
-    chain.settled(Plot::Bad, "a verdict");
-    assert_eq!(chain.site.record(ROOT).quarantined.len(), 1);
-    chain.case(Plot::Good, Dies::Both, "run.after-intent@confirm");
+fn a_verdict_goes_with_the_way_back_whoever_dies_on_it() {
+    let places = [
+        "run.after-turned-back",
+        "host.return.before-link",
+        "host.return.after-link",
+        "host.return.after-record",
+        "run.before-quarantine",
+    ];
+    for place in places {
+        let mut chain = Chain::new();
+        let old = chain.record().confirmed.unwrap().release;
+        let bad = chain.next(Plot::Bad);
+        chain.site.with(&["apply"], &[("SOLL_FAULT", place)]);
+        chain.site.kill_agents();
+        let record = chain.record();
+        let knows = record.quarantined.iter().any(|q| q.verdict && q.key.sha.as_str() == bad);
+        assert_eq!(
+            knows,
+            record.probation.is_none(),
+            "{place}: back without the reason, or the reason without the way: {record:?}"
+        );
+        let next = chain.site.soll(&["apply"]).expect(if knows { 7 } else { 3 });
+        assert!(knows || next.out.contains("rolled-back"), "{place}: {}", next.out);
+        assert_eq!(chain.current(), Some(old), "{place}");
+        let releases =
+            record.releases.values().filter(|release| release.sha.as_ref().is_some_and(|sha| sha.as_str() == bad));
+        assert_eq!(releases.count(), 1, "{place}: it was deployed again");
+        chain.site.soll(&["apply"]).expect(7);
+        assert_eq!(chain.site.record(ROOT).quarantined.len(), 1, "{place}");
+        chain.case(Plot::Good, Dies::Both, "run.after-intent@confirm");
+    }
 }
 
 /// The run dies while the site is closed, before anything is switched, and its commit is taken back: there is nothing

@@ -50,7 +50,7 @@ async fn forward_back_and_held() {
     world.stage(1, "r1", 'a', &Bundle::new(&[("x", "1")]), &[]).await.unwrap();
     world.switch(1, "r1", 'a').await.unwrap();
     assert_eq!(fs::read_link(world.path("current")).unwrap().to_str(), Some("releases/r1"));
-    let error = world.call(Op::Return { epoch: Epoch(1) }).await.unwrap_err();
+    let error = world.call(Op::Return { epoch: Epoch(1), verdict: None }).await.unwrap_err();
     assert_eq!(error, Refusal::NowhereToGo.into(), "the first release has no way back");
     world.confirm(1, "r1", 'a').await.unwrap();
     world.laws();
@@ -60,7 +60,7 @@ async fn forward_back_and_held() {
     world.switch(1, "r2", 'b').await.unwrap();
     for _ in 0..2 {
         // Asked twice, because an answer may be lost.
-        let reply = world.call(Op::Return { epoch: Epoch(1) }).await.unwrap();
+        let reply = world.call(Op::Return { epoch: Epoch(1), verdict: None }).await.unwrap();
         assert!(matches!(reply, Reply::Returned { to } if to == name("r1")));
         assert_eq!(world.read("current/x"), "1");
         world.laws();
@@ -69,9 +69,9 @@ async fn forward_back_and_held() {
     assert!(state.record.probation.is_none() && state.record.releases[&name("r2")].failed);
 
     world.switch(1, "r2", 'b').await.unwrap();
-    world.call(Op::Hold { epoch: Epoch(1) }).await.unwrap();
+    world.call(Op::Hold { epoch: Epoch(1), verdict: None }).await.unwrap();
     assert_eq!(world.read("current/x"), "2");
-    assert!(world.call(Op::Return { epoch: Epoch(1) }).await.is_err(), "its probation has ended");
+    assert!(world.call(Op::Return { epoch: Epoch(1), verdict: None }).await.is_err(), "its probation has ended");
     world.laws();
 
     world.extract(1, "r3", 'c', &Bundle::new(&[("x", "3")])).await.unwrap();
@@ -118,9 +118,9 @@ async fn only_the_holder_acts_and_only_under_its_epoch() {
     assert_eq!((holder.who.as_str(), holder.epoch, holder.pid), ("test", Epoch(5), std::process::id()));
     assert_eq!(other.state().await.holder.unwrap().who, "test");
     let fenced = |error: HostError| matches!(error, HostError::Refused { refusal: Refusal::Fenced { .. } });
-    assert!(fenced(other.call(Op::Hold { epoch: Epoch(5) }).await.unwrap_err()), "it holds nothing");
-    assert!(fenced(world.call(Op::Hold { epoch: Epoch(4) }).await.unwrap_err()));
-    assert!(fenced(world.call(Op::Hold { epoch: Epoch(6) }).await.unwrap_err()));
+    assert!(fenced(other.call(Op::Hold { epoch: Epoch(5), verdict: None }).await.unwrap_err()), "it holds nothing");
+    assert!(fenced(world.call(Op::Hold { epoch: Epoch(4), verdict: None }).await.unwrap_err()));
+    assert!(fenced(world.call(Op::Hold { epoch: Epoch(6), verdict: None }).await.unwrap_err()));
     let look = Some(Observe::default());
     let Reply::Released { watched: false, state: Some(left) } =
         world.call(Op::Release { epoch: Epoch(5), look }).await.unwrap()
@@ -134,7 +134,7 @@ async fn only_the_holder_acts_and_only_under_its_epoch() {
     assert_eq!(other.state().await.record.accepted, None, "and acts on nothing");
     other.acquire_for(6, LEASE, Some("c1")).await.unwrap();
     assert_eq!(other.state().await.record.accepted.unwrap().commit, "c1");
-    assert!(fenced(world.call(Op::Hold { epoch: Epoch(5) }).await.unwrap_err()));
+    assert!(fenced(world.call(Op::Hold { epoch: Epoch(5), verdict: None }).await.unwrap_err()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

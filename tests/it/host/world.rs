@@ -247,6 +247,7 @@ impl World {
             lease,
             key: key(digit),
             rollback: if rollback.is_empty() { vec![] } else { vec![shell(rollback)] },
+            watched: None,
         }
     }
 

@@ -151,6 +151,7 @@ impl Laws {
             Op::Verify { .. } => &["verify"],
             Op::Switch { .. } => &["switch"],
             Op::Confirm { .. } => &["confirm", "adopt"],
+            Op::Watched { .. } => &["watch"],
             Op::Return { .. } => &["rollback"],
             Op::Hold { .. } => &["hold"],
             Op::Prune { .. } => &["prune"],
@@ -371,10 +372,13 @@ impl Laws {
         };
         let took_part = |h: &&SimHost| run.steps.iter().any(|s| s.host.as_ref() == Some(&h.name));
         let returned = |h: &SimHost| {
-            let mut steps = run.steps.iter().filter(|s| s.action == Action::Rollback);
+            let mut steps = run.steps.iter().filter(|s| matches!(s.action, Action::Rollback { .. }));
             steps.any(|s| s.host.as_ref() == Some(&h.name))
         };
-        let held = |h: &SimHost| run.steps.iter().any(|s| s.action == Action::Hold && s.host.as_ref() == Some(&h.name));
+        let held = |h: &SimHost| {
+            let mut steps = run.steps.iter().filter(|s| matches!(s.action, Action::Hold { .. }));
+            steps.any(|s| s.host.as_ref() == Some(&h.name))
+        };
         let moved = |(_, h): &(usize, &SimHost)| run.switched.contains(&h.name) || returned(h) || held(h);
         let switched: Vec<_> = hosts.iter().enumerate().filter(moved).collect();
         let back = |(i, h): &(usize, &SimHost)| {
@@ -406,7 +410,12 @@ impl Laws {
                 let undone = switched.iter().all(|(i, h)| returned(h) && back(&(*i, *h)) && healthy(env, h));
                 switched.is_empty() || !undone || !back_ended
             }
-            RunResult::Superseded => run.interrupted && switched.is_empty(),
+            // After the switch only a watch may be left in the middle: what it was about is not judged (C8).
+            RunResult::Superseded => {
+                let left = run.ended.values().any(|end| matches!(end, StepEnd::Interrupted { .. }));
+                let waits = |h: &SimHost| h.record.probation.is_some() || settled(h);
+                run.interrupted && (switched.is_empty() || (left && switched.iter().all(|(_, h)| waits(h))))
+            }
             RunResult::Cancelled => run.interrupted,
             RunResult::Error | RunResult::Unreachable | RunResult::Interrupted => true,
         };

@@ -212,14 +212,24 @@ impl Sim {
                 self.laws.confirmed(i, &self.hosts[i], &env, key.as_ref());
                 Ok(Reply::Confirmed)
             }
-            Op::Return { epoch } => self.give_back(i, controller, epoch),
+            Op::Watched { epoch, watched } => {
+                self.effect(i, "watched so far", |h| h.record.watched(epoch, watched))?;
+                Ok(Reply::Done)
+            }
+            Op::Return { epoch, verdict } => self.give_back(i, controller, epoch, verdict),
             Op::Reopen { .. } => {
                 self.reopen(i);
                 Ok(Reply::Done)
             }
-            Op::Hold { epoch } => {
+            Op::Hold { epoch, verdict } => {
                 self.saw("held");
-                self.effect(i, "held", |h| h.record.hold(epoch))?;
+                let kept = verdict.clone().filter(|_| !self.has(Mutation::QuarantineForgotten));
+                self.effect(i, "held", |h| {
+                    h.record.hold(epoch)?;
+                    kept.into_iter().for_each(|entry| h.record.quarantine(entry));
+                    Ok(())
+                })?;
+                verdict.iter().for_each(|entry| self.laws.quarantined(i, controller, &entry.key, entry.alone));
                 Ok(Reply::Done)
             }
             Op::Prune { keep, .. } => self.prune(i, keep as usize),
@@ -297,13 +307,27 @@ impl Sim {
         Ok(())
     }
 
-    fn give_back(&mut self, i: usize, controller: usize, epoch: Epoch) -> Result<Reply, HostError> {
+    fn give_back(
+        &mut self,
+        i: usize,
+        controller: usize,
+        epoch: Epoch,
+        verdict: Option<Quarantine>,
+    ) -> Result<Reply, HostError> {
+        let kept = verdict.clone().filter(|_| !self.has(Mutation::QuarantineForgotten));
         let host = &self.hosts[i];
         host.record.fence(epoch)?;
         let Some(probation) = &host.record.probation else {
             let live = host.live().cloned().ok_or(Refusal::NowhereToGo)?;
             return match &host.record.confirmed {
-                Some(confirmed) if confirmed.release == live => Ok(Reply::Returned { to: live }),
+                Some(confirmed) if confirmed.release == live => {
+                    self.effect(i, "quarantined", |h| {
+                        kept.into_iter().for_each(|entry| h.record.quarantine(entry));
+                        Ok(())
+                    })?;
+                    verdict.iter().for_each(|entry| self.laws.quarantined(i, controller, &entry.key, entry.alone));
+                    Ok(Reply::Returned { to: live })
+                }
                 _ => Err(Refusal::NotOnProbation(live).into()),
             };
         };
@@ -318,8 +342,10 @@ impl Sim {
         }
         self.effect(i, "probation over: returned", |h| {
             h.record.returned(&from);
+            kept.into_iter().for_each(|entry| h.record.quarantine(entry));
             Ok(())
         })?;
+        verdict.iter().for_each(|entry| self.laws.quarantined(i, controller, &entry.key, entry.alone));
         Ok(Reply::Returned { to })
     }
 

@@ -168,7 +168,10 @@ async fn calm(sim: &Shared, thorough: bool) {
         // `before = "block"`: a target that is ill is not touched, and each attempt ends in an error (contract 1.2).
         let rests = match outcome {
             Outcome::InSync | Outcome::Blocked(_) => true,
-            Outcome::Ran(RunResult::Error) => sim.lock().unwrap().kept_out_by_illness(),
+            Outcome::Ran(RunResult::Error) => {
+                let sim = sim.lock().unwrap();
+                sim.kept_out_by_illness() || sim.kept_from_its_verdict()
+            }
             _ => false,
         };
         if rests && !thorough {

@@ -158,6 +158,16 @@ impl Sim {
         self.env.health.before == Before::Block && self.hosts.iter().enumerate().any(ill)
     }
 
+    /// Whether a host runs a release that nobody can judge: its figures cannot be had, and there is nothing to go back to.
+    /// It is asked again and again, and neither confirmed nor condemned (law 4).
+    pub fn kept_from_its_verdict(&self) -> bool {
+        let opaque = |i: usize, host: &SimHost| {
+            let sha = host.live().and_then(|live| self.sha_of(i, live));
+            self.conduct_of(sha.as_ref()).feels == Feels::Opaque && host.record.confirmed.is_none()
+        };
+        self.env.watch.is_some() && self.hosts.iter().enumerate().any(|(i, host)| opaque(i, host))
+    }
+
     /// One durable change of a host. Its agent may die before it; the laws are asserted after it.
     pub fn effect<T>(
         &mut self,

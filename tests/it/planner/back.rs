@@ -13,7 +13,7 @@ fn host(name: &str, switched: bool, confirmed: Option<char>, closed: bool) -> Ho
 }
 
 fn cause(on_failure: OnFailure) -> Cause {
-    Cause { on_failure, reason: "check `health` on web1: 503".to_owned(), revert: None }
+    Cause { on_failure, reason: "check `health` on web1: 503".to_owned(), revert: None, verdict: None }
 }
 
 fn plan(environment: &soll::model::desired::Environment, hosts: &[Host], cause: &Cause) -> String {

@@ -182,6 +182,7 @@ impl Host {
             lease: env.deadline,
             key,
             rollback: Vec::new(),
+            watched: None,
         };
         state.record.arm(probation).unwrap();
         state.current = Current::Release(name);

@@ -50,6 +50,7 @@ fn forged(w: &World) -> Vec<u8> {
             timeout: Duration::from_secs(10),
             hides: vec![],
         }],
+        watched: None,
     });
     serde_json::to_vec(&record).unwrap()
 }
