@@ -11,7 +11,7 @@ use reqwest::{Client, StatusCode, Url};
 
 use crate::model::ids::{Digest, Hasher};
 
-use super::fetch::{FetchError, OnProgress, Progress};
+use super::fetch::{FetchError, Fetcher, OnProgress, Progress};
 use super::files::{FileError, at};
 use super::source::Location;
 
@@ -99,20 +99,25 @@ impl Part {
     /// One attempt over HTTP; goes on where the last one stopped if the server still has the same file.
     pub(super) async fn download(
         &mut self,
-        client: &Client,
+        fetcher: &Fetcher,
         from: &Location,
         url: &Url,
         on: OnProgress<'_>,
     ) -> Result<(), FetchError> {
-        // Compression on the way would make offsets and digest those of something else.
-        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        match &self.validator {
-            Some(validator) if self.len > 0 => {
-                request = request.header(RANGE, format!("bytes={}-", self.len)).header(IF_RANGE, validator);
-            }
-            _ => self.restart()?,
+        let validator = self.validator.clone().filter(|_| self.len > 0);
+        if validator.is_none() {
+            self.restart()?;
         }
-        let mut answer = request.send().await.map_err(|error| FetchError::http(from, error))?;
+        let len = self.len;
+        let request = |client: &Client, url| {
+            // Compression on the way would make offsets and digest those of something else.
+            let request = client.get(url).header(ACCEPT_ENCODING, "identity");
+            match &validator {
+                Some(validator) => request.header(RANGE, format!("bytes={len}-")).header(IF_RANGE, validator),
+                None => request,
+            }
+        };
+        let mut answer = fetcher.send(from, url, request).await?;
         match answer.status() {
             StatusCode::OK => {
                 self.restart()?;

@@ -5,9 +5,11 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::header::{LOCATION, RANGE};
+use reqwest::{StatusCode, Url};
 
 use crate::model::ids::Digest;
 use crate::model::observed::Fact;
@@ -15,6 +17,7 @@ use crate::model::observed::Fact;
 use super::download::{Part, check_size};
 use super::files::{FileError, at};
 use super::inspect;
+use super::origins::{PublicOnly, Rules, Way};
 use super::source::{Location, Source};
 
 /// How patient and how generous a [`Fetcher`] is.
@@ -89,7 +92,7 @@ impl FetchError {
 
     /// Sorts an error of the HTTP client.
     pub(super) fn http(place: &Location, error: reqwest::Error) -> Self {
-        let refused = error.is_redirect() || error.is_builder();
+        let refused = error.is_builder();
         // The client's text repeats the address, secrets included; ours names the place.
         let error = error.without_url();
         let mut reason = if error.is_timeout() { "the server took too long".to_owned() } else { error.to_string() };
@@ -137,34 +140,105 @@ pub struct Fetched {
 /// Fetches. Keeps connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    pub(super) client: reqwest::Client,
+    client: reqwest::Client,
+    /// For servers that are asked only at addresses of the public Internet.
+    stranger: Option<reqwest::Client>,
+    rules: Arc<Rules>,
     pub(super) settings: FetchSettings,
 }
 
+/// So many redirects are followed.
+const HOPS: usize = 5;
+
 impl Fetcher {
-    /// No cookies, no step down from https to http, at most five redirects.
+    /// No cookies, no step down from https to http, at most five redirects, each of them checked.
     pub fn new(settings: FetchSettings) -> Result<Self, FetchError> {
-        let redirects = reqwest::redirect::Policy::custom(|attempt| {
-            let downgrade = attempt.url().scheme() == "http"
-                && attempt.previous().last().is_some_and(|before| before.scheme() == "https");
-            match attempt.previous().len() {
-                _ if downgrade => attempt.error("it was redirected from https to http"),
-                0..=5 => attempt.follow(),
-                _ => attempt.error("it was redirected more than five times"),
-            }
-        });
+        let client = Self::client(&settings, |client| client)?;
+        Ok(Fetcher { client, stranger: None, rules: Arc::default(), settings })
+    }
+
+    /// The same under these rules.
+    ///
+    /// # Errors
+    /// Those of [`Fetcher::new`].
+    pub fn under(&self, rules: Rules) -> Result<Self, FetchError> {
+        // A proxy would look names up by itself, and connect to what nobody checked.
+        let public = |client: reqwest::ClientBuilder| client.no_proxy().dns_resolver(PublicOnly::shared());
+        let stranger = match &rules.known {
+            Some(_) => Some(Self::client(&self.settings, public)?),
+            None => None,
+        };
+        let (client, settings) = (self.client.clone(), self.settings.clone());
+        Ok(Fetcher { client, stranger, rules: Arc::new(rules), settings })
+    }
+
+    /// What may be asked.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn client(
+        settings: &FetchSettings,
+        more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<reqwest::Client, FetchError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirects)
+            .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout)
-            .build()
-            .map_err(|error| FetchError::Refused {
-                place: "any https:// address".to_owned(),
-                reason: format!("the TLS client of this machine does not start: {error}"),
-            })?;
-        Ok(Fetcher { client, settings })
+            .read_timeout(settings.read_timeout);
+        more(client).build().map_err(|error| FetchError::Refused {
+            place: "any https:// address".to_owned(),
+            reason: format!("the TLS client of this machine does not start: {error}"),
+        })
+    }
+
+    /// One request, and those that it is redirected to. The answer to the last one, whatever it says.
+    pub(super) async fn send(
+        &self,
+        from: &Location,
+        url: &Url,
+        request: impl Fn(&reqwest::Client, Url) -> reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, FetchError> {
+        let mut url = url.clone();
+        for hop in 0..=HOPS {
+            let led = if hop == 0 { "" } else { "it was redirected, and " };
+            let refused = |why: String| FetchError::refused(from, format!("{led}{why}"));
+            let client = match self.rules.way(&url).map_err(refused)? {
+                Way::Any => &self.client,
+                // Rules that tell strangers apart come with a client for them.
+                Way::Public => self.stranger.as_ref().unwrap_or(&self.client),
+            };
+            let answer = request(client, url.clone()).send().await.map_err(|error| FetchError::http(from, error))?;
+            let moved = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+            let next = answer.headers().get(LOCATION).filter(|_| moved);
+            let Some(next) = next else { return Ok(answer) };
+            let next = next.to_str().ok().and_then(|next| url.join(next).ok());
+            let Some(next) = next.filter(|next| matches!(next.scheme(), "http" | "https")) else {
+                return Err(FetchError::refused(from, "it was redirected to no address of a web server"));
+            };
+            if url.scheme() == "https" && next.scheme() == "http" {
+                return Err(FetchError::refused(from, "it was redirected from https to http"));
+            }
+            url = next;
+        }
+        Err(FetchError::refused(from, "it was redirected more than five times"))
+    }
+
+    /// Whether a place may be asked at all: for who has somebody else ask it.
+    ///
+    /// # Errors
+    /// [`FetchError::Refused`]: it may not.
+    pub fn permit(&self, place: &Location) -> Result<(), FetchError> {
+        let permitted = match place {
+            Location::Http(url) => self.rules.way(url).map(|_| ()),
+            Location::File(path) => self.rules.file(path).map(|_| ()),
+        };
+        permitted.map_err(|why| FetchError::refused(place, why))
+    }
+
+    fn file(&self, place: &Location, path: &Path) -> Result<PathBuf, FetchError> {
+        self.rules.file(path).map_err(|why| FetchError::refused(place, why))
     }
 
     /// The digest that is written beside the bundle.
@@ -194,7 +268,7 @@ impl Fetcher {
     ) -> Result<Fetched, FetchError> {
         let limit = self.settings.total_timeout;
         let url = match &source.url {
-            Location::File(path) => return self.local(&source.url, path, progress),
+            Location::File(path) => return self.local(&source.url, &self.file(&source.url, path)?, progress),
             Location::Http(url) => url,
         };
         match tokio::time::timeout(limit, self.whole(&source.url, url, expected, dest_dir, progress)).await {
@@ -232,7 +306,7 @@ impl Fetcher {
         let mut backoff = Backoff::new(self.settings.retries, self.settings.pause);
         let mut part = Part::open(dest_dir, &from.file_name(), self.settings.max_bytes).await?;
         let found = loop {
-            match part.download(&self.client, from, url, progress).await {
+            match part.download(self, from, url, progress).await {
                 Ok(()) if part.digest() == expected => break expected,
                 // The server may have joined two files that it took for one: once more, from the start.
                 Ok(()) if part.resumed() => part.restart()?,
@@ -260,7 +334,7 @@ impl Fetcher {
         let mut backoff = Backoff::new(1.min(self.settings.retries), self.settings.pause);
         loop {
             let result = match from {
-                Location::File(path) => small_file(from, path, MOST),
+                Location::File(path) => self.file(from, path).and_then(|path| small_file(from, &path, MOST)),
                 Location::Http(url) => self.small_body(from, url, MOST).await,
             };
             match result {
@@ -273,7 +347,7 @@ impl Fetcher {
     }
 
     async fn small_body(&self, from: &Location, url: &reqwest::Url, most: usize) -> Result<Vec<u8>, FetchError> {
-        let answer = self.client.get(url.clone()).send().await.map_err(|error| FetchError::http(from, error))?;
+        let answer = self.send(from, url, |client, url| client.get(url)).await?;
         if answer.status() != StatusCode::OK {
             return Err(FetchError::status(from, answer.status()));
         }
@@ -291,6 +365,10 @@ impl Fetcher {
     async fn probe(&self, place: &Location) -> Fact<()> {
         let url = match place {
             Location::File(path) => {
+                let path = match self.file(place, path) {
+                    Ok(path) => path,
+                    Err(error) => return missing_or_unknown(error),
+                };
                 return match std::fs::metadata(path) {
                     Ok(found) if found.is_file() => Fact::Known(()),
                     Ok(_) => Fact::Unknown(format!("{place} is not a file")),
@@ -300,18 +378,17 @@ impl Fetcher {
             }
             Location::Http(url) => url,
         };
-        let head = self.client.head(url.clone()).send().await;
-        let answer = match head {
+        let answer = match self.send(place, url, |client, url| client.head(url)).await {
             Ok(answer) if answer.status().is_success() => return Fact::Known(()),
             Ok(answer) if matches!(answer.status().as_u16(), 404 | 410) => return Fact::Missing,
             // Signed addresses are often good for GET alone.
-            Ok(_) => self.client.get(url.clone()).header(reqwest::header::RANGE, "bytes=0-0").send().await,
+            Ok(_) => self.send(place, url, |client, url| client.get(url).header(RANGE, "bytes=0-0")).await,
             Err(error) => Err(error),
         };
         match answer {
             Ok(answer) if answer.status().is_success() => Fact::Known(()),
             Ok(answer) => missing_or_unknown(FetchError::status(place, answer.status())),
-            Err(error) => missing_or_unknown(FetchError::http(place, error)),
+            Err(error) => missing_or_unknown(error),
         }
     }
 }

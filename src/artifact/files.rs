@@ -1,7 +1,7 @@
 //! Errors of this machine's file system, as sentences. Knows nothing of archives or networks.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::model::ids::{Digest, Hasher};
 
@@ -42,6 +42,30 @@ pub fn digest(path: &Path) -> Result<Digest, FileError> {
     let mut hasher = Hasher::new();
     let read = std::fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
     read.map(|_| hasher.finish()).map_err(at("reading", path))
+}
+
+/// The path without links, as far as it is there; the rest as it is written.
+///
+/// # Errors
+/// It has `..` in it, a link leads to nothing, or it may not be looked at.
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has `..` in it"));
+    }
+    let mut rest = Vec::new();
+    for ancestor in path.ancestors() {
+        match ancestor.canonicalize() {
+            Ok(mut found) => {
+                found.extend(rest.iter().rev());
+                return Ok(found);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // A link to nothing is there, and somebody may make what it leads to.
+            Err(error) if ancestor.symlink_metadata().is_ok() => return Err(error),
+            Err(_) => rest.extend(ancestor.file_name()),
+        }
+    }
+    Ok(path.to_owned())
 }
 
 /// Makes what was renamed in `dir` survive a power cut.

@@ -4,32 +4,36 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::format::fault;
 use crate::model::ids::{Digest, Sha};
 use crate::model::observed::{ArtifactFacts, Fact};
 
 use super::fetch::{FetchError, Fetcher, missing_or_unknown};
 use super::source::Source;
-use super::tree::shown;
 
 /// The name under which the build as a whole appears among its checks, where it did not succeed.
 pub const BUILD: &str = "build";
 
 impl Fetcher {
-    /// Looks at what stands beside the bundle of `sha`, without fetching the bundle. The record is read where
-    /// `checks` asks for it.
-    pub async fn inspect(&self, source: &Source, sha: &Sha, checks: bool) -> ArtifactFacts {
+    /// Looks at what stands beside the bundle of `sha`, without fetching the bundle. The record is read for these checks.
+    pub async fn inspect(&self, source: &Source, sha: &Sha, checks: &[String]) -> ArtifactFacts {
         let sha256 = self.checksum(source).await.map_or_else(missing_or_unknown, Fact::Known);
-        let checks = if checks { self.record(source, sha).await } else { Fact::NotAsked };
+        let checks = if checks.is_empty() { Fact::NotAsked } else { self.record(source, sha, checks).await };
         ArtifactFacts { sha256, checks }
     }
 
-    async fn record(&self, source: &Source, sha: &Sha) -> Fact<BTreeMap<String, String>> {
+    async fn record(&self, source: &Source, sha: &Sha, checks: &[String]) -> Fact<BTreeMap<String, String>> {
         let text = match self.small(&source.checks).await {
             Ok(text) => text,
             Err(error) => return missing_or_unknown(error),
         };
         match parse_record(&text) {
-            Ok(record) => Fact::Known(record.conclusions(sha)),
+            Ok(record) => {
+                let mut found = record.conclusions(sha);
+                // What nobody asked for is told to nobody.
+                found.retain(|name, _| name == BUILD || checks.contains(name));
+                Fact::Known(found)
+            }
             Err(reason) => missing_or_unknown(FetchError::refused(&source.checks, reason)),
         }
     }
@@ -52,15 +56,14 @@ impl BuildRecord {
     /// checks: it gives the one check [`BUILD`], which says so.
     pub fn conclusions(self, sha: &Sha) -> BTreeMap<String, String> {
         if self.sha != sha.as_str() {
-            let other = format!("recorded for another commit ({})", shown(&self.sha));
-            return BTreeMap::from([(BUILD.to_owned(), other)]);
+            return BTreeMap::from([(BUILD.to_owned(), "recorded for another commit".to_owned())]);
         }
-        let word = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+        let word = |text: Option<String>, none: &str| text.map_or(none, |text| known(&text)).to_owned();
         let mut all: BTreeMap<String, String> =
             self.checks.into_iter().map(|(name, conclusion)| (name, word(conclusion, "no conclusion"))).collect();
         let whole = match (self.status.as_deref(), self.conclusion) {
             (Some("completed"), conclusion) => word(conclusion, "no conclusion"),
-            (status, _) => status.unwrap_or("no status").to_owned(),
+            (status, _) => status.map_or("no status", known).to_owned(),
         };
         if whole != "success" {
             all.insert(BUILD.to_owned(), whole);
@@ -81,11 +84,42 @@ pub(super) fn parse_sha256(text: &str) -> Result<Digest, String> {
         _ if word.starts_with('<') => {
             Err("it is a web page, not a checksum; look at the address and at who may read it".to_owned())
         }
-        _ => word.parse().map_err(|_| {
-            let word: String = word.chars().take(80).collect();
-            format!("it starts with `{}`, which is not a SHA-256 (64 hexadecimal digits)", shown(&word))
-        }),
+        // What it says instead is not told: nobody knows whose file it is.
+        _ => word.parse().map_err(|_| "its first word is not a SHA-256 (64 hexadecimal digits)".to_owned()),
     }
+}
+
+/// What CI systems conclude or are at. Anything else is not told on: nobody knows whose file it is.
+fn known(word: &str) -> &'static str {
+    const WORDS: [&str; 26] = [
+        "action_required",
+        "canceled",
+        "cancelled",
+        "completed",
+        "created",
+        "error",
+        "failed",
+        "failure",
+        "in_progress",
+        "manual",
+        "neutral",
+        "passed",
+        "pending",
+        "preparing",
+        "queued",
+        "requested",
+        "running",
+        "scheduled",
+        "skipped",
+        "stale",
+        "startup_failure",
+        "success",
+        "timed_out",
+        "waiting",
+        "waiting_for_resource",
+        "warning",
+    ];
+    WORDS.into_iter().find(|known| *known == word).unwrap_or("another word than any that is known")
 }
 
 fn parse_record(text: &str) -> Result<BuildRecord, String> {
@@ -94,7 +128,7 @@ fn parse_record(text: &str) -> Result<BuildRecord, String> {
         "null" => return Err("it says `null`: whoever wrote it found no build, and that is an error".to_owned()),
         _ => {}
     }
-    serde_json::from_str(text).map_err(|error| format!("it is not the record of a build: {error}"))
+    serde_json::from_str(text).map_err(|error| format!("it is not the record of a build: {}", fault(&error)))
 }
 
 #[cfg(test)]

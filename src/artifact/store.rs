@@ -16,6 +16,7 @@ use crate::model::ids::Digest;
 
 use super::fetch::{FetchError, FetchSettings, Fetcher, OnProgress};
 use super::files::{self, FileError, at, inside};
+use super::origins::Rules;
 use super::pack::{self, Unpacked};
 use super::source::{Location, Source};
 use super::unpack::{Limits, UnpackError, unpack};
@@ -64,6 +65,14 @@ impl ArtifactStore {
         }
         store.sweep()?;
         Ok(store)
+    }
+
+    /// The same under these rules of where bundles may come from.
+    ///
+    /// # Errors
+    /// Those of [`Fetcher::under`].
+    pub fn under(self, rules: Rules) -> Result<Self, ArtifactError> {
+        Ok(ArtifactStore { fetcher: self.fetcher.under(rules)?, ..self })
     }
 
     /// Where it lies: the place for what is as large as bundles are.

@@ -132,6 +132,7 @@ impl Global {
             signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
             policies: file.policy,
             local_roots: file.local_roots,
+            bundle_origins: file.bundle_origins,
             secrets: secrets::Store {
                 given: process::secrets(),
                 dir: path("SOLL_SECRETS_DIR", file.secrets_dir),

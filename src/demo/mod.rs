@@ -114,6 +114,7 @@ fn settings(world: &World) -> Settings {
         secrets: Default::default(),
         policies: Default::default(),
         local_roots: None,
+        bundle_origins: None,
         poll: POLL,
         push: false,
         author: None,

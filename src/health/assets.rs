@@ -73,17 +73,18 @@ async fn read(path: &Path) -> Result<String, String> {
 /// Every asset that a manifest names, once. A manifest maps entries to chunks (`file`, `css`, `assets`), or, in
 /// Vite 1 and Mix, to plain names; a list of either is read as well.
 fn names(text: &str) -> Result<BTreeSet<String>, String> {
-    let manifest: Value = serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
+    let manifest: Value = serde_json::from_str(text)
+        .map_err(|error| format!("is not valid JSON at line {}, column {}", error.line(), error.column()))?;
     let mut found = BTreeSet::new();
     match &manifest {
         Value::Object(entries) => {
-            for (key, entry) in entries {
-                collect(entry, key, &mut found)?;
+            for (number, entry) in entries.values().enumerate() {
+                collect(entry, number + 1, &mut found)?;
             }
         }
         Value::Array(entries) => {
-            for (index, entry) in entries.iter().enumerate() {
-                collect(entry, &index.to_string(), &mut found)?;
+            for (number, entry) in entries.iter().enumerate() {
+                collect(entry, number + 1, &mut found)?;
             }
         }
         _ => return Err("is not a Vite manifest: an object of entries is expected".to_owned()),
@@ -91,14 +92,14 @@ fn names(text: &str) -> Result<BTreeSet<String>, String> {
     if found.is_empty() {
         return Err("names no asset: the frontend was not built".to_owned());
     }
-    match found.iter().find(|name| !is_below(name)) {
-        Some(name) => Err(format!("names `{}`, which is not a plain path below the base URL", name.escape_debug())),
-        None => Ok(found),
+    match found.iter().all(|name| is_below(name)) {
+        true => Ok(found),
+        false => Err("names something that is not a plain path below the base URL".to_owned()),
     }
 }
 
-fn collect(entry: &Value, key: &str, found: &mut BTreeSet<String>) -> Result<(), String> {
-    let odd = |what: &str| format!("is not a Vite manifest: {what} of `{}` is no name", key.escape_debug());
+fn collect(entry: &Value, number: usize, found: &mut BTreeSet<String>) -> Result<(), String> {
+    let odd = |what: &str| format!("is not a Vite manifest: {what} of entry {number} is no name");
     let mut add = |value: &Value, what: &str| match value {
         Value::String(name) => {
             found.insert(name.clone());
@@ -240,8 +241,8 @@ mod tests {
             ("{]", "not valid JSON"),
             ("3", "an object of entries"),
             ("{}", "names no asset"),
-            (r#"{"a":{"css":["a.css"]}}"#, "`file` of `a` is no name"),
-            (r#"{"a":{"file":"a.js","css":[1]}}"#, "css of `a` is no name"),
+            (r#"{"a":{"css":["a.css"]}}"#, "`file` of entry 1 is no name"),
+            (r#"{"a":{"file":"a.js","css":[1]}}"#, "css of entry 1 is no name"),
         ] {
             let said = listed(text).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");

@@ -33,17 +33,21 @@ pub fn sample_blocking(source: &MetricSource, ctx: &Context<'_>) -> Result<f64, 
 /// The figure of a command: the last line that it printed.
 pub fn parse_last_number(output: &str) -> Result<f64, String> {
     match output.lines().rfind(|line| !line.trim().is_empty()) {
-        Some(line) => figure(line),
+        // What a configured command printed may be told; what a server answered may not.
+        Some(line) => {
+            figure(line).ok_or_else(|| format!("`{}` is not a number", quote(line.trim(), None))).and_then(a_number)
+        }
         None => Err("the command printed nothing: its last line must be a number".to_owned()),
     }
 }
 
-fn figure(text: &str) -> Result<f64, String> {
-    let text = text.trim();
-    match text.parse::<f64>() {
-        Ok(value) => a_number(value),
-        Err(_) => Err(format!("`{}` is not a number", quote(text, None))),
-    }
+fn figure(text: &str) -> Option<f64> {
+    text.trim().parse().ok()
+}
+
+/// The figure in what a server answered.
+fn answered(text: &str, what: &str) -> Result<f64, String> {
+    figure(text).ok_or_else(|| format!("{what} is not a number")).and_then(a_number)
 }
 
 /// `NaN` is what a division by no traffic gives: the absence of a figure, which no limit can judge.
@@ -72,19 +76,22 @@ async fn fetch(
 async fn from_http(url: &str, select: Option<&str>, secret: Option<&str>, ctx: &Context<'_>) -> Result<f64, Finding> {
     let (status, body) = fetch(url, None, secret, ctx).await?;
     if status != 200 {
-        return Err(Finding::unsure(format!("{status} instead of 200: {}", quote(&body, ctx.secret))));
+        return Err(Finding::unsure(format!("{status} instead of 200")));
     }
     select_figure(&body, select).map_err(Finding::unsure)
 }
 
 fn select_figure(body: &str, select: Option<&str>) -> Result<f64, String> {
     match select {
-        None => figure(body),
+        None => answered(body, "the answer"),
         Some(pointer) if pointer.starts_with('/') => {
-            let json: Value = serde_json::from_str(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
+            let not_json = |error: serde_json::Error| {
+                format!("the answer is not JSON at line {}, column {}", error.line(), error.column())
+            };
+            let json: Value = serde_json::from_str(body).map_err(not_json)?;
             match json.pointer(pointer) {
                 Some(Value::Number(number)) => a_number(number.as_f64().unwrap_or(f64::NAN)),
-                Some(Value::String(text)) => figure(text),
+                Some(Value::String(text)) => answered(text, &format!("{pointer} in the answer")),
                 Some(_) => Err(format!("{pointer} in the answer is not a number")),
                 None => Err(format!("there is no {pointer} in the answer")),
             }
@@ -99,9 +106,8 @@ fn select_figure(body: &str, select: Option<&str>) -> Result<f64, String> {
 async fn from_prometheus(url: &str, query: &str, secret: Option<&str>, ctx: &Context<'_>) -> Result<f64, Finding> {
     let asked = Url::parse(url).map(|base| instant_query(base, query)).ok();
     let (status, body) = fetch(url, asked, secret, ctx).await?;
-    let answer: Value = serde_json::from_str(&body).map_err(|_| {
-        Finding::unsure(format!("{status}, and no answer of a Prometheus server: {}", quote(&body, ctx.secret)))
-    })?;
+    let answer: Value = serde_json::from_str(&body)
+        .map_err(|_| Finding::unsure(format!("{status}, and no answer of a Prometheus server")))?;
     read_answer(&answer).map_err(|why| Finding::unsure(quote(&why, ctx.secret)))
 }
 
@@ -128,7 +134,7 @@ fn read_answer(answer: &Value) -> Result<f64, String> {
         },
         (kind, _) => return Err(format!("the query gave a {kind}: an instant vector or a scalar is needed")),
     };
-    figure(pair[1].as_str().ok_or("the answer of Prometheus has no value")?)
+    answered(pair[1].as_str().ok_or("the answer of Prometheus has no value")?, "the value that Prometheus gives")
 }
 
 #[cfg(test)]

@@ -33,6 +33,17 @@ pub enum Unreadable {
     Damaged(#[from] serde_json::Error),
 }
 
+/// What is wrong with a JSON text, and where: never what stands there, which may be somebody else's.
+pub fn fault(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        serde_json::error::Category::Data if line == 0 => "it lacks something that belongs in it".to_owned(),
+        serde_json::error::Category::Data => format!("line {line}, column {column} has another form"),
+        serde_json::error::Category::Eof => "it ends too early".to_owned(),
+        _ => format!("line {line}, column {column} is not JSON"),
+    }
+}
+
 /// All that is read at first. Saved plans and observations say `schema`.
 #[derive(Deserialize)]
 struct Head {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::artifact::origins::Rules;
 use crate::artifact::store::ArtifactStore;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
@@ -94,8 +95,9 @@ impl Controller {
         let location = Location::parse(&settings.repo)?;
         let repo = StateRepo::open(location, &settings.branch, &caches, settings.git.clone())?;
         let store = Store::open(&settings.state_dir)?;
-        let artifacts =
-            ArtifactStore::new(caches.join("bundles")).map_err(|e| ControllerError::Other(e.to_string()))?;
+        let rules = Rules { named: settings.bundle_origins.clone(), work_tree: repo.work_tree(), known: None };
+        let artifacts = ArtifactStore::new(caches.join("bundles")).and_then(|store| store.under(rules));
+        let artifacts = artifacts.map_err(|e| ControllerError::Other(e.to_string()))?;
         let signers = settings.allowed_signers.as_deref().map(AllowedSigners::load).transpose()?;
         let exe = std::env::current_exe()
             .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use globset::GlobBuilder;
 use serde::{Deserialize, Deserializer};
 
+use crate::artifact::files::resolve;
 use crate::model::desired::bounds::Unmet;
 use crate::model::desired::{Address, Desired, Target};
 
@@ -119,27 +120,6 @@ impl LocalRoots {
             }
         }
     }
-}
-
-/// The path without links, as far as it is there; the rest as it is written.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has `..` in it"));
-    }
-    let mut rest = Vec::new();
-    for ancestor in path.ancestors() {
-        match ancestor.canonicalize() {
-            Ok(mut found) => {
-                found.extend(rest.iter().rev());
-                return Ok(found);
-            }
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            // A link to nothing is there, and somebody may make what it leads to.
-            Err(error) if ancestor.symlink_metadata().is_ok() => return Err(error),
-            Err(_) => rest.extend(ancestor.file_name()),
-        }
-    }
-    Ok(path.to_owned())
 }
 
 #[cfg(test)]

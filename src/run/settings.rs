@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::artifact::origins::BundleOrigin;
 use crate::model::ids::HostName;
 use crate::run::local_roots::RootGlob;
 use crate::run::policies::Policies;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub policies: Policies,
     /// Where commits may act on this machine; `None`: the usual.
     pub local_roots: Option<Vec<RootGlob>>,
+    /// Where bundles may come from; `None`: from anywhere.
+    pub bundle_origins: Option<Vec<BundleOrigin>>,
     /// How often a remote repository is asked; a local one is watched, and asked as often.
     pub poll: Duration,
     /// Push commits of this program to `origin` although the repository is local.
@@ -74,6 +77,8 @@ pub struct ConfigFile {
     pub policy: Policies,
     /// Where commits of the state repository may act on this machine.
     pub local_roots: Option<Vec<RootGlob>>,
+    /// Where bundles may come from: `https://host:port`, `file:///directory`, or `.` for the work tree.
+    pub bundle_origins: Option<Vec<BundleOrigin>>,
     /// humantime
     pub poll: Option<String>,
     pub push: Option<bool>,

@@ -211,6 +211,10 @@ fn sha() -> Sha {
     "f0959bafdeadbeeff0959bafdeadbeeff0959baf".parse().unwrap()
 }
 
+fn wanted() -> Vec<String> {
+    vec!["run-tests".to_owned()]
+}
+
 #[tokio::test]
 async fn what_stands_beside_a_bundle_is_seen_and_never_guessed() {
     let server = Server::start().await;
@@ -222,17 +226,17 @@ async fn what_stands_beside_a_bundle_is_seen_and_never_guessed() {
         sha()
     );
 
-    let facts = fetcher.inspect(&source, &sha(), true).await;
+    let facts = fetcher.inspect(&source, &sha(), &wanted()).await;
     assert_eq!((facts.sha256, facts.checks), (Fact::Missing, Fact::Missing));
 
     server.on("/b.tar.gz.sha256", [Reply::ok(format!("{digest}  b.tar.gz\n"))]);
     server.on("/b.tar.gz.checks.json", [Reply::new("502 Bad Gateway", ""), Reply::ok(record)]);
-    let facts = fetcher.inspect(&source, &sha(), true).await;
+    let facts = fetcher.inspect(&source, &sha(), &wanted()).await;
     assert_eq!(facts.sha256, Fact::Known(digest));
     assert_eq!(facts.checks, Fact::Known(BTreeMap::from([("run-tests".to_owned(), "success".to_owned())])));
-    assert_eq!(fetcher.inspect(&source, &sha(), false).await.checks, Fact::NotAsked);
+    assert_eq!(fetcher.inspect(&source, &sha(), &[]).await.checks, Fact::NotAsked);
     let stranger = "0123456789012345678901234567890123456789".parse().unwrap();
-    let Fact::Known(checks) = fetcher.inspect(&source, &stranger, true).await.checks else {
+    let Fact::Known(checks) = fetcher.inspect(&source, &stranger, &wanted()).await.checks else {
         panic!("a record is there")
     };
     assert!(!checks.contains_key("run-tests") && checks["build"].contains("another commit"), "{checks:?}");
@@ -250,7 +254,7 @@ async fn what_stands_beside_a_bundle_is_seen_and_never_guessed() {
         Reply::ok("x").silent_after(0),
     ] {
         server.on("/b.tar.gz.sha256", [bad.clone()]).on("/b.tar.gz.checks.json", [bad]);
-        let facts = fetcher.inspect(&source, &sha(), true).await;
+        let facts = fetcher.inspect(&source, &sha(), &wanted()).await;
         let (Fact::Unknown(sha256), Fact::Unknown(checks)) = (facts.sha256, facts.checks) else { panic!("{out}") };
         out += &format!("{sha256}\n{checks}\n");
     }

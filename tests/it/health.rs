@@ -114,5 +114,5 @@ fn the_blocking_form_finds_the_same_without_a_runtime() {
     assert_eq!(attempt.at, Timestamp::UNIX_EPOCH);
 
     let source = metrics::whole_body(&server.url("/"));
-    assert_eq!(soll::health::metric::sample_blocking(&source, &ctx), Err("`fine` is not a number".to_owned()));
+    assert_eq!(soll::health::metric::sample_blocking(&source, &ctx), Err("the answer is not a number".to_owned()));
 }

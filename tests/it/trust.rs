@@ -2,6 +2,7 @@
 
 mod line;
 mod local_roots;
+mod origins;
 mod policies;
 mod processes;
 mod proposals;

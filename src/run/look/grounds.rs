@@ -2,10 +2,13 @@
 //! one only what the accepted commit names as well is asked, so that nobody makes this controller read a file of its own,
 //! or talk to an address, by proposing a commit. Pure: what is allowed, not how it is asked.
 
+use crate::artifact::fetch::{FetchError, Fetcher};
+use crate::artifact::origins::Rules;
 use crate::artifact::source::{Location, Source};
 use crate::model::desired::Environment;
+use crate::model::origin::Origin;
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::Snapshot;
+use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::observe::source;
 
 /// The commit that asks, and what vouches for it.
@@ -56,7 +59,9 @@ impl<'a> Grounds<'a> {
         let Grounds::Proposed { proposal, accepted } = self else { return Ok(()) };
         let files = || same_files(proposal, accepted, env);
         let known = |place: &Location| match place {
-            Location::Http(url) => origins(accepted).any(|origin| origin == url.origin().ascii_serialization()),
+            Location::Http(url) => {
+                Origin::of_url(url).is_some_and(|origin| origins(accepted).any(|known| known == origin))
+            }
             Location::File(_) => files(),
         };
         if [&source.url, &source.sha256, &source.checks].into_iter().all(known) {
@@ -65,6 +70,18 @@ impl<'a> Grounds<'a> {
         Err("this commit is not accepted, and the accepted one names no bundle at that place, so it was not looked at"
             .to_owned())
     }
+
+    /// What asks for bundles on these grounds: for a commit that is not accepted it follows no redirect to a machine of ours
+    /// (A4), and no link out of the work tree.
+    ///
+    /// # Errors
+    /// Those of [`Fetcher::under`].
+    pub fn fetcher(self, controller: &Controller) -> Result<Fetcher, FetchError> {
+        let fetcher = controller.artifacts.fetcher();
+        let Grounds::Proposed { accepted, .. } = self else { return Ok(fetcher.clone()) };
+        let known = origins(accepted).collect();
+        fetcher.under(Rules { known: Some(known), ..fetcher.rules().clone() })
+    }
 }
 
 fn environments(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = &Environment> {
@@ -72,14 +89,14 @@ fn environments(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = &En
 }
 
 /// Where the accepted commit has its bundles. The commit of the release makes no difference for an origin.
-fn origins(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = String> {
+fn origins(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = Origin> {
     let any = "0".repeat(40).parse();
     let base = accepted.and_then(|snapshot| snapshot.base.as_deref());
     environments(accepted)
         .filter_map(move |env| source(env, any.as_ref().ok()?, base).ok())
         .flat_map(|source| [source.url, source.sha256, source.checks])
         .filter_map(|place| match place {
-            Location::Http(url) => Some(url.origin().ascii_serialization()),
+            Location::Http(url) => Origin::of_url(&url),
             Location::File(_) => None,
         })
 }

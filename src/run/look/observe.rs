@@ -300,10 +300,14 @@ pub fn source(env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Sourc
 
 async fn artifact(controller: &Controller, grounds: Grounds<'_>, env: &Environment, sha: &Sha) -> ArtifactFacts {
     let source = source(env, sha, grounds.snapshot().base.as_deref());
-    match source.and_then(|source| grounds.may_ask_bundle(env, &source).map(|()| source)) {
-        Ok(source) => controller.artifacts.fetcher().inspect(&source, sha, !env.checks.is_empty()).await,
-        Err(why) => ArtifactFacts { sha256: Fact::Unknown(why.clone()), checks: Fact::Unknown(why) },
-    }
+    let why = match source.and_then(|source| grounds.may_ask_bundle(env, &source).map(|()| source)) {
+        Ok(source) => match grounds.fetcher(controller) {
+            Ok(fetcher) => return fetcher.inspect(&source, sha, &env.checks).await,
+            Err(error) => error.to_string(),
+        },
+        Err(why) => why,
+    };
+    ArtifactFacts { sha256: Fact::Unknown(why.clone()), checks: Fact::Unknown(why) }
 }
 
 pub(super) async fn tree(

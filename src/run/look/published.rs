@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::format::{Form, Unreadable};
+use crate::model::format::{Form, Unreadable, fault};
 use crate::model::observed::Observed;
 
 /// What a daemon publishes.
@@ -70,7 +70,7 @@ impl Published {
         }
         FORM.read(&bytes).map_err(|error| match error {
             Unreadable::Newer { .. } => format!("the observation {place} cannot be read here: {error}"),
-            Unreadable::Damaged(error) => format!("{place} is no observation: {error}"),
+            Unreadable::Damaged(error) => format!("{place} is no observation: {}", fault(&error)),
         })
     }
 }

@@ -251,7 +251,9 @@ impl World for Site {
 
     async fn remote_bundle(&self, env: &Environment, sha: &Sha) -> Result<RemoteBundle, Trouble> {
         let source = source(env, sha, self.snapshot.base.as_deref()).map_err(Trouble::error)?;
-        let digest = self.controller.artifacts.fetcher().checksum(&source).await;
+        let fetcher = self.controller.artifacts.fetcher();
+        fetcher.permit(&source.url).map_err(|error| Trouble::error(error.to_string()))?;
+        let digest = fetcher.checksum(&source).await;
         let digest = digest.map_err(|error| Trouble::error(error.to_string()))?;
         Ok(RemoteBundle { digest, place: Secret::new(source.url.address()), tree: OnceLock::new() })
     }

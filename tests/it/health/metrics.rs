@@ -39,8 +39,8 @@ async fn a_figure_is_read_from_a_body() {
     assert_eq!(of(selected(&server.url("/json"), "/queue/size")).await, Ok(1001.0));
     assert_eq!(of(selected(&server.url("/metrics"), "jobs{state=\"failed\"}")).await, Ok(11.0));
     let error = async |source: MetricSource| of(source).await.unwrap_err();
-    assert_eq!(error(whole_body(&server.url("/down"))).await, "500 instead of 200: no database");
-    assert_eq!(error(whole_body(&server.url("/redirect"))).await, "302 instead of 200: ");
+    assert_eq!(error(whole_body(&server.url("/down"))).await, "500 instead of 200");
+    assert_eq!(error(whole_body(&server.url("/redirect"))).await, "302 instead of 200");
     assert!(error(whole_body(&server.url("/endless"))).await.ends_with("is larger than 8 MiB"));
     assert_eq!(error(selected(&server.url("/json"), "/queue/age")).await, "there is no /queue/age in the answer");
     let command = MetricSource::Run { command: "echo 1".to_owned() };
@@ -81,11 +81,11 @@ async fn a_prometheus_server_gives_exactly_one_figure() {
     assert_eq!(error("two").await, "the query found 2 series: aggregate them to one, as with sum()");
     assert_eq!(error("range").await, "the query gave a matrix: an instant vector or a scalar is needed");
     assert_eq!(error("echo").await, "Prometheus refused the query: bad token *** in query");
-    assert_eq!(error("other").await, "200, and no answer of a Prometheus server: <html>not prometheus</html>");
+    assert_eq!(error("other").await, "200, and no answer of a Prometheus server");
 
     let without = sample(&query(&server.url("/prom"), "scalar"), &context()).await.unwrap_err();
     assert!(without.contains("SOLL_SECRET_PROMETHEUS_TOKEN"), "{without}");
     let wrong = Secret::new("wrong-token-1234567".to_owned());
     let refused = sample(&query(&server.url("/prom"), "scalar"), &Context { secret: Some(&wrong), ..context() }).await;
-    assert_eq!(refused, Err("401, and no answer of a Prometheus server: Bearer ***".to_owned()));
+    assert_eq!(refused, Err("401, and no answer of a Prometheus server".to_owned()));
 }
