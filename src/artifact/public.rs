@@ -15,16 +15,20 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     // Azure's service for its machines answers at a public address.
     let azure = address == Ipv4Addr::new(168, 63, 129, 16);
-    let special = match (a, b, c) {
-        (0 | 10 | 127, ..) | (224.., ..) => true,
-        (100, 64..=127, _) => true,
-        (169, 254, _) => true,
-        (172, 16..=31, _) => true,
-        (192, 0, 0 | 2) | (192, 88, 99) | (192, 168, _) => true,
-        (198, 18 | 19, _) | (198, 51, 100) => true,
-        (203, 0, 113) => true,
-        _ => false,
-    };
+    let special = matches!(
+        (a, b, c),
+        (0 | 10 | 127, ..)
+            | (224.., ..)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (192, 168, _)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
     !special && !azure
 }
 
