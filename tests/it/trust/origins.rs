@@ -25,7 +25,7 @@ fn what_a_file_says_is_never_told() {
     let w = World::new();
     let shapes = [
         format!("root:$6${PLANTED}:19000:0:::"),
-        format!("{PLANTED}"),
+        PLANTED.to_owned(),
         format!("\"{PLANTED}\""),
         format!("[\"{PLANTED}\"]"),
         format!("{{\"{PLANTED}\": true}}"),
