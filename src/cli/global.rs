@@ -12,7 +12,7 @@ use crate::run::accepted::{AcceptedSnapshot, Standing};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::policies::Policies;
 use crate::run::secrets;
-use crate::run::settings::{ConfigFile, Settings};
+use crate::run::settings::{APPROVAL_TTL, ConfigFile, Settings};
 use crate::state_repo::{Author, CommitId, GitSettings};
 
 /// Options of every command.
@@ -87,6 +87,13 @@ impl Global {
             .ok()
             .filter(|poll| *poll >= Duration::from_millis(100))
             .ok_or_else(|| CliError::plain(format!("`poll = \"{poll}\"` is not a duration of at least 100ms")))?;
+        let approval_ttl = match text("SOLL_APPROVAL_TTL", file.approval_ttl) {
+            None => APPROVAL_TTL,
+            Some(text) => humantime::parse_duration(&text)
+                .ok()
+                .filter(|ttl| !ttl.is_zero())
+                .ok_or_else(|| CliError::plain(format!("`approval_ttl = \"{text}\"` is not a duration like 7d")))?,
+        };
         let author = match (text("SOLL_AUTHOR_NAME", file.author_name), text("SOLL_AUTHOR_EMAIL", file.author_email)) {
             (Some(name), email) => {
                 let email = email.unwrap_or_else(|| "soll@localhost".to_owned());
@@ -138,6 +145,7 @@ impl Global {
                 dir: path("SOLL_SECRETS_DIR", file.secrets_dir),
                 rules: file.secrets.into_iter().map(|(name, rule)| (name.0, rule)).collect(),
             },
+            approval_ttl,
             poll,
             push: text("SOLL_PUSH", None).map_or(file.push.unwrap_or(false), |v| v == "1" || v == "true"),
             author,

@@ -7,8 +7,13 @@ use clap::Args;
 use super::global::{Global, Output, blocking, names};
 use super::plan::make;
 use super::{CliError, Result, out};
+use crate::host::disk::token::token;
+use crate::model::approval::{About, Decision, Envelope, Reviewed, Word, over_for_a_day};
 use crate::model::ids::EnvName;
-use crate::run::look::observe::{Look, Said, observe};
+use crate::plan::{Code, EnvPlan};
+use crate::run::controller::{Controller, ControllerError, now};
+use crate::run::look::observe::{Look, observe};
+use crate::state_repo::{CommitId, Saying, sign_word};
 
 /// Approve a plan.
 #[derive(Args)]
@@ -37,18 +42,23 @@ pub struct Reject {
 impl Approve {
     /// Says yes.
     pub async fn run(self, global: &Global) -> Result {
-        say(global, self.environment, self.plan, Said { approve: true, note: self.note }).await
+        say(global, self.environment, self.plan, (Decision::Approve, self.note)).await
     }
 }
 
 impl Reject {
     /// Says no.
     pub async fn run(self, global: &Global) -> Result {
-        say(global, self.environment, self.plan, Said { approve: false, note: Some(self.reason) }).await
+        say(global, self.environment, self.plan, (Decision::Reject, Some(self.reason))).await
     }
 }
 
-async fn say(global: &Global, name: EnvName, saved: Option<PathBuf>, said: Said) -> Result {
+async fn say(
+    global: &Global,
+    name: EnvName,
+    saved: Option<PathBuf>,
+    (decision, note): (Decision, Option<String>),
+) -> Result {
     let (controller, snapshot) = global.newest(&[]).await?;
     let wanted = names(&snapshot, std::slice::from_ref(&name))?;
     let plan = match saved {
@@ -61,31 +71,104 @@ async fn say(global: &Global, name: EnvName, saved: Option<PathBuf>, said: Said)
     let Some(env) = plan.environments.into_iter().find(|env| env.name == name) else {
         return Err(CliError::plain(format!("the plan says nothing about {name}")));
     };
-    if !env.has_changes() {
-        let hint = "a word is about a change; release something first";
-        return Err(CliError::plain(format!("{name} has no change to speak about")).hint(hint));
-    }
+    let reviewed = reviewable(&env)?.clone();
     let signing = controller.settings.signing_key.clone();
     if controller.signers.is_some() && signing.is_none() {
         return Err(CliError::plain("only signed words count here, and there is no signing key")
             .hint("name an SSH private key: SOLL_SIGNING_KEY or `signing_key` in the settings"));
     }
-    let payload = serde_json::to_vec(&said).map_err(|error| CliError::plain(error.to_string()))?;
-    let (binding, author, push) = (env.binding, controller.author(), controller.settings.push);
-    let (worker, about) = (controller.clone(), name.clone());
-    let commit =
-        blocking(move || worker.repo.add_word(&about, &binding, &payload, &author, signing.as_deref(), push)).await?;
+    let worker = controller.clone();
+    let said = blocking(move || speak(&worker, &name, &reviewed, decision, note)).await?;
     let to = env.desired.as_ref().map_or("", |sha| sha.short()).to_owned();
+    let (word, commit) = said;
     if global.output == Output::Json {
         out::json(&serde_json::json!({
-            "environment": name, "approve": said.approve, "binding": binding, "commit": commit.to_string(),
+            "environment": word.environment, "approve": decision == Decision::Approve, "binding": word.binding,
+            "commit": commit.to_string(), "id": word.id, "expires": word.expires,
         }));
         return Ok(0);
     }
-    let word = if said.approve { "approved" } else { "rejected" };
-    out::text(&format!("{word}: {name} -> {to} (plan {}, word {})\n", binding.short(), commit.short()));
-    for step in env.steps.iter().filter(|step| step.irreversible) {
-        out::text(&format!("  irreversible: {}\n", step.id));
+    let did = if decision == Decision::Approve { "approved" } else { "rejected" };
+    let until = word.expires.map(|expires| format!(", until {expires:.0}")).unwrap_or_default();
+    let (name, binding) = (&word.environment, word.binding.short());
+    out::text(&format!("{did}: {name} -> {to} (plan {binding}, word {}{until})\n", commit.short()));
+    for step in &word.reviewed.irreversible {
+        out::text(&format!("  irreversible: {step}\n"));
     }
     Ok(0)
+}
+
+/// What of a plan a word can be said about.
+fn reviewable(env: &EnvPlan) -> std::result::Result<&Reviewed, CliError> {
+    let name = &env.name;
+    if !env.has_changes() {
+        let unseen: Vec<_> = env.hosts.iter().filter(|host| !host.reachable).collect();
+        if let [first, ..] = &*unseen {
+            let names: Vec<_> = unseen.iter().map(|host| host.name.as_str()).collect();
+            let message = format!(
+                "nobody can say what would be done in {name}: {} cannot be seen ({})",
+                names.join(", "),
+                first.reason
+            );
+            let hint = format!(
+                "bring it back; or speak about a plan that was made where it is seen: soll plan {name} --out FILE there, \
+                 then --plan FILE here"
+            );
+            return Err(CliError::plain(message).hint(hint).exit(6));
+        }
+        if let (None, Some(blocker)) = (&env.desired, env.blocking().next()) {
+            let message = format!("nobody can say what would be done in {name}: {}", blocker.message);
+            return Err(CliError::plain(message).hint(blocker.fix.clone()));
+        }
+        let hint = "a word is about a change; release something first";
+        return Err(CliError::plain(format!("{name} has no change to speak about")).hint(hint));
+    }
+    let Some(reviewed) = &env.reviewed else {
+        return Err(CliError::plain(format!(
+            "the plan of {name} was saved by an older soll, which bound less to a word"
+        ))
+        .hint("make the plan again: soll plan --out FILE"));
+    };
+    if reviewed.unnamed {
+        let sha = env.desired.as_ref().map_or("the release", |sha| sha.short());
+        let why = env.blockers.iter().find(|b| matches!(b.code, Code::BundleMissing | Code::Note));
+        let why = why.map(|b| format!(": {}", b.message)).unwrap_or_default();
+        return Err(CliError::plain(format!(
+            "the digest of the bundle of {sha} is not known, and what has no name cannot be approved{why}"
+        ))
+        .hint("let the bundle and its SHA-256 be where the state file says, then say it again"));
+    }
+    Ok(reviewed)
+}
+
+/// Says it. Blocks.
+fn speak(
+    controller: &Controller,
+    environment: &EnvName,
+    reviewed: &Reviewed,
+    decision: Decision,
+    note: Option<String>,
+) -> std::result::Result<(Word, CommitId), ControllerError> {
+    let other = |error: &dyn std::fmt::Display| ControllerError::Other(format!("cannot say a word: {error}"));
+    let author = controller.author();
+    let repository = controller.ear.repository(&controller.repo)?;
+    let heard = controller.ear.words(&controller.repo)?;
+    let about = About {
+        id: token().map_err(|error| other(&error))?,
+        repository: &repository,
+        environment,
+        reviewed,
+        name: &author.name,
+        email: &author.email,
+        ttl: controller.settings.approval_ttl,
+    };
+    let word = Word::new(about, decision, note, now());
+    let text = serde_json::to_string(&word).map_err(|error| other(&error))?;
+    let key = controller.settings.signing_key.as_deref();
+    let signature = key.map(|key| sign_word(key, &text)).transpose()?;
+    let bytes = serde_json::to_vec_pretty(&Envelope::new(text, signature)).map_err(|error| other(&error))?;
+    let over = over_for_a_day(&heard.changes, word.at);
+    let saying = Saying { environment, binding: &word.binding, id: &word.id, bytes: &bytes, over: &over };
+    let commit = controller.repo.add_word(&saying, &author, controller.settings.push)?;
+    Ok((word, commit))
 }

@@ -115,6 +115,7 @@ fn settings(world: &World) -> Settings {
         policies: Default::default(),
         local_roots: None,
         bundle_origins: None,
+        approval_ttl: crate::run::settings::APPROVAL_TTL,
         poll: POLL,
         push: false,
         author: None,

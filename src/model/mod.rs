@@ -2,6 +2,7 @@
 //! room imports nothing of the others.
 
 pub mod address;
+pub mod approval;
 pub mod calls;
 pub mod desired;
 mod digest;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::approval::Reviewed;
 use super::ids::{Digest, EnvName, HostName, ReleaseName, Sha};
 use super::record::{Holder, Record};
 
@@ -28,6 +29,9 @@ pub struct EnvObserved {
     /// Health of the live release from the controller's checks; the hosts carry their own.
     pub health: Vec<CheckResult>,
     pub approvals: Vec<Approval>,
+    /// What is to be told about words that do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<Remark>,
     /// The Git tree of the desired commit, where promotion matches by tree (B2).
     pub tree: Option<String>,
     /// The trees of what this environment runs, where another one is promoted from it by tree.
@@ -199,15 +203,24 @@ pub struct Attempt {
     pub millis: u64,
 }
 
-/// A person's word on one plan (B3, section 3 of the design).
+/// Something that people should hear beside a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remark {
+    pub message: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+/// A person's word on the plan that would be made here (B3). They stand in the order in which they were said, which is that
+/// of the history, whatever times they claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
     pub by: String,
     pub at: Timestamp,
     pub approve: bool,
     pub note: Option<String>,
-    /// The binding: what was reviewed.
-    pub binding: Digest,
+    /// What was reviewed. A plan that is made anew under the lock is held against it again.
+    pub reviewed: Option<Reviewed>,
     /// Its signature was made by an allowed key. Where none is required, unsigned words count.
     pub trusted: bool,
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::approval::Reviewed;
 use crate::model::desired::Grade;
 use crate::model::ids::{AppName, Digest, EnvName, HostName, ReleaseName, Sha};
 use crate::model::observed::{Current, Drift};
 
 pub mod back;
+mod binding;
 pub mod due;
 mod fingerprint;
 pub mod forward;
@@ -66,8 +68,11 @@ pub struct EnvPlan {
     pub release: String,
     /// Over the effective configuration and what decides on the hosts; no health, no disk, no times.
     pub fingerprint: Digest,
-    /// What an approval of this plan is bound to.
+    /// What an approval of this plan is bound to: the digest of `reviewed`.
     pub binding: Digest,
+    /// What there is to review of it. `None`: the plan was saved by a program that bound less.
+    #[serde(default)]
+    pub reviewed: Option<Reviewed>,
     pub sync: Sync,
     pub health: Health,
     pub verdict: Verdict,

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::binding::reviewed;
 use super::fingerprint::fingerprint;
 use super::forward::{Host, forward};
-use super::intent::{Intent, intent, present_files};
+use super::intent::{Intent, intent};
 use super::policy::{Case, Secrets, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::bounds::Unmet;
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
-use crate::model::ids::{Digest, EnvName, HostName, Sha};
+use crate::model::ids::{Digest, EnvName, HostName};
 use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
 
@@ -124,7 +125,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         Some(sha) if !changing.is_empty() => forward(env, sha, &changing, &migrated),
         _ => Vec::new(),
     };
-    let binding = binding(env, sha.as_ref(), seen, &steps);
+    let reviewed = reviewed(desired, env, sha.as_ref(), seen, &changing, &steps);
     if let Some(sha) = sha.as_ref().filter(|_| !changing.is_empty()) {
         let source = env
             .promote
@@ -132,7 +133,8 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
             .and_then(|promote| Some((desired.source(&promote.from)?, observed.environments.get(&promote.from)?)));
         let (now, secrets) = (context.now, context.secrets);
         let (hosts, reached) = (&*changing, &*reached);
-        let case = Case { env, sha, hosts, reached, aside: &aside, observed: seen, source, binding, now, secrets };
+        let case =
+            Case { env, sha, hosts, reached, aside: &aside, observed: seen, source, reviewed: &reviewed, now, secrets };
         found.extend(blockers(&case));
     }
     if let Some(sha) = &sha {
@@ -147,7 +149,8 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         desired: sha,
         release: env.release.as_str().to_owned(),
         fingerprint: fingerprint(env, seen),
-        binding,
+        binding: reviewed.binding(),
+        reviewed: Some(reviewed),
         sync,
         health: health(env, seen),
         verdict: verdict(&found),
@@ -232,7 +235,11 @@ pub(super) fn refused(code: Code, unmet: &Unmet) -> Blocker {
 
 /// Facts that people should see and that block nothing.
 fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
-    let mut found = Vec::new();
+    let remark = |remark: &observed::Remark| {
+        let (message, fix) = (remark.message.clone(), remark.fix.clone());
+        Blocker { grade: Grade::P2, code: Code::Note, message, fix }
+    };
+    let mut found: Vec<_> = seen.remarks.iter().map(remark).collect();
     if let Some(pull) = env.pull.as_ref().filter(|pull| !pull.others.is_empty()) {
         let others: Vec<_> = pull.others.iter().map(HostName::as_str).collect();
         let message = format!("left out, because each host looks after itself: {}", others.join(", "));
@@ -273,16 +280,6 @@ fn verdict(found: &[Blocker]) -> Verdict {
     } else {
         Verdict::NoGo
     }
-}
-
-/// What an approval is bound to: environment, from, to, configuration, irreversible steps.
-fn binding(env: &Environment, sha: Option<&Sha>, seen: &EnvObserved, steps: &[super::Step]) -> Digest {
-    let from: Vec<_> = states(seen)
-        .map(|(name, state)| (name, &state.current, state.record.confirmed.as_ref().map(|c| &c.release)))
-        .collect();
-    let files: Vec<_> = states(seen).map(|(name, state)| (name, present_files(state))).collect();
-    let irreversible: Vec<_> = steps.iter().filter(|s| s.irreversible).map(|s| (&s.id, &s.action)).collect();
-    Digest::of_json(&(&env.name, from, sha, env.config_digest(), files, irreversible))
 }
 
 /// Every host that was seen.

@@ -10,9 +10,10 @@ use super::planner::{elsewhere, refused};
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
 use crate::model::address::redacted;
+use crate::model::approval::Reviewed;
 use crate::model::desired::{Environment, Grade, Match, Phase, Promote, Target};
-use crate::model::ids::{Digest, EnvName, HostName, Sha};
-use crate::model::observed::{EnvObserved, Fact, HostObserved, HostState, Resolved};
+use crate::model::ids::{EnvName, HostName, Sha};
+use crate::model::observed::{Approval, EnvObserved, Fact, HostObserved, HostState, Resolved};
 use crate::model::record::{Migration, Quarantine};
 use crate::model::template::fill;
 
@@ -29,7 +30,8 @@ pub struct Case<'a> {
     pub observed: &'a EnvObserved,
     /// The environment that this one is promoted from, where there is one.
     pub source: Option<(&'a Environment, &'a EnvObserved)>,
-    pub binding: Digest,
+    /// What words are held against.
+    pub reviewed: &'a Reviewed,
     pub now: Timestamp,
     /// The secrets that the controller has; `None`: it cannot say, and nobody asks.
     pub secrets: Option<&'a dyn Secrets>,
@@ -312,6 +314,18 @@ fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
             ));
         }
         if !matches(case, promote.by, confirmed, seen) {
+            if confirmed.sha.as_ref() == Some(case.sha)
+                && let (Match::Sha, Some(theirs)) = (promote.by, confirmed.bundle)
+            {
+                let short = case.sha.short();
+                let message = format!(
+                    "{from} confirmed {short} from another bundle (sha256 {}) than the one that is there now: it was built again",
+                    theirs.short()
+                );
+                let fix =
+                    format!("put the bundle back that {from} confirmed, or release another commit through {from}");
+                return Some(blocker(Grade::P0, Code::NotPromoted, message, fix));
+            }
             let message = format!("{from} runs {}, not {}", confirmed.release, case.sha.short());
             let fix = format!("release it there first: soll release {from} {}", case.sha);
             return Some(blocker(Grade::P0, Code::NotPromoted, message, fix));
@@ -332,7 +346,12 @@ fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
 
 fn matches(case: &Case<'_>, by: Match, confirmed: &crate::model::record::Confirmed, seen: &EnvObserved) -> bool {
     match by {
-        Match::Sha => confirmed.sha.as_ref() == Some(case.sha),
+        // The same commit built twice is not the same release: where both know what they have, it must be the same.
+        Match::Sha => {
+            let ours = case.observed.artifact.as_ref().map(|artifact| &artifact.sha256);
+            let other = matches!((ours, confirmed.bundle), (Some(Fact::Known(ours)), Some(theirs)) if *ours != theirs);
+            confirmed.sha.as_ref() == Some(case.sha) && !other
+        }
         Match::Bundle => {
             let ours = case.observed.artifact.as_ref().map(|a| &a.sha256);
             matches!((ours, confirmed.bundle), (Some(Fact::Known(ours)), Some(theirs)) if *ours == theirs)
@@ -449,13 +468,16 @@ fn secrets(case: &Case<'_>) -> Vec<Blocker> {
 
 /// Approvals bind to what was reviewed; the last word of each person counts (B3).
 fn approvals(case: &Case<'_>) -> Vec<Blocker> {
-    let mut last: BTreeMap<&str, &crate::model::observed::Approval> = BTreeMap::new();
-    for word in case.observed.approvals.iter().filter(|w| w.binding == case.binding && w.trusted) {
-        let newest = last.entry(&word.by).or_insert(word);
-        if word.at >= newest.at {
-            *newest = word;
-        }
-    }
+    let about = |word: &&Approval| {
+        let held = |reviewed: &Reviewed| match word.approve {
+            true => reviewed.allows(case.reviewed),
+            false => reviewed.forbids(case.reviewed),
+        };
+        word.trusted && word.reviewed.as_ref().is_some_and(held)
+    };
+    // They stand in the order in which they were said; the times are what people claim.
+    let last: BTreeMap<&str, &Approval> =
+        case.observed.approvals.iter().filter(about).map(|word| (word.by.as_str(), word)).collect();
     let mut found = Vec::new();
     for word in last.values().filter(|w| !w.approve) {
         let note = word.note.as_deref().unwrap_or("no reason given");
@@ -470,8 +492,12 @@ fn approvals(case: &Case<'_>) -> Vec<Blocker> {
         None => case.env.approvals,
     } as usize;
     if have < needed {
-        let message = format!("{have} of {needed} approvals for {} -> {}", case.env.name, case.sha.short());
-        let fix = format!("soll approve {}", case.env.name);
+        let mut message = format!("{have} of {needed} approvals for {} -> {}", case.env.name, case.sha.short());
+        let mut fix = format!("soll approve {}", case.env.name);
+        if case.reviewed.unnamed {
+            message.push_str(", and the digest of the bundle is not known: what has no name cannot be approved");
+            fix = format!("let the bundle and its SHA-256 be there, then: {fix}");
+        }
         found.push(blocker(Grade::P1, Code::Approval, message, fix));
     }
     found

@@ -15,6 +15,7 @@ use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
 use crate::run::ahead::Ahead;
 use crate::run::local_roots::LocalRoots;
+use crate::run::look::hear::Ear;
 use crate::run::settings::Settings;
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
@@ -35,6 +36,8 @@ pub struct Controller {
     pub exe: PathBuf,
     /// `user@machine`, for locks and journals.
     pub who: String,
+    /// What people said, as it was heard last.
+    pub ear: Ear,
     /// Bundles that are fetched before anybody asks.
     pub ahead: Ahead,
 }
@@ -115,6 +118,7 @@ impl Controller {
             hosts,
             exe,
             who,
+            ear: Ear::default(),
             ahead: Ahead::default(),
         }))
     }

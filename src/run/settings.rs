@@ -40,6 +40,8 @@ pub struct Settings {
     pub local_roots: Option<Vec<RootGlob>>,
     /// Where bundles may come from; `None`: from anywhere.
     pub bundle_origins: Option<Vec<BundleOrigin>>,
+    /// An approval that is older counts no more (B3).
+    pub approval_ttl: Duration,
     /// How often a remote repository is asked; a local one is watched, and asked as often.
     pub poll: Duration,
     /// Push commits of this program to `origin` although the repository is local.
@@ -81,6 +83,8 @@ pub struct ConfigFile {
     pub bundle_origins: Option<Vec<BundleOrigin>>,
     /// humantime
     pub poll: Option<String>,
+    /// humantime
+    pub approval_ttl: Option<String>,
     pub push: Option<bool>,
     pub author_name: Option<String>,
     pub author_email: Option<String>,
@@ -88,6 +92,9 @@ pub struct ConfigFile {
     pub host: Option<HostName>,
     pub observation: Vec<String>,
 }
+
+/// How long an approval counts where nothing is said.
+pub const APPROVAL_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The usual place.
 pub const CONFIG: &str = "/etc/soll/config.toml";

@@ -11,6 +11,7 @@ use super::error::{RepoError, Result};
 use super::read::{not_a_file, parts};
 use super::repo::StateRepo;
 use super::signature::Signer;
+use super::signers::Purpose;
 use super::worktree;
 
 const FILE: i32 = 0o100_644;
@@ -114,7 +115,8 @@ impl StateRepo {
             std::str::from_utf8(&buffer).map_err(|_| objects(git2::Error::from_str("the commit is not UTF-8")))?;
         let id = match signer {
             Some(signer) => {
-                let armor = signer.sign(&buffer).map_err(|why| objects(git2::Error::from_str(&why)))?;
+                let armor =
+                    signer.sign(&buffer, Purpose::Commit).map_err(|why| objects(git2::Error::from_str(&why)))?;
                 repo.commit_signed(text, &armor, None)
             }
             None => repo.odb().and_then(|odb| odb.write(ObjectType::Commit, &buffer)),

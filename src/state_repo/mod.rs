@@ -38,10 +38,10 @@ pub use location::Location;
 pub use publish::Publish;
 pub use read::CommitInfo;
 pub use repo::StateRepo;
-pub use signature::{Unverified, Verified};
+pub use signature::{Unverified, Verified, sign_word, verify_word};
 pub use signers::AllowedSigners;
 pub use watch::Watcher;
-pub use words::{Tampering, Word, Words};
+pub use words::{Saying, Words};
 
 /// A commit of the state repository.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

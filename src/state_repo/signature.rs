@@ -9,10 +9,9 @@ use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use super::error::{RepoError, Result};
 use super::repo::StateRepo;
-use super::signers::{AllowedSigners, Times};
+use super::signers::{AllowedSigners, Purpose, Times};
 use super::{CommitId, location};
 
-const NAMESPACE: &str = "git";
 const BEGIN_SSH: &str = "-----BEGIN SSH SIGNATURE-----";
 
 /// Whose signature it is.
@@ -48,7 +47,8 @@ impl StateRepo {
         let info = self.info(repo, id)?;
         let raw = self.raw(repo, id, ObjectType::Commit)?;
         let times = Times { signed: info.time, accepted: None };
-        Ok(split_commit(&raw).and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, times, signers)))
+        let of = (Purpose::Commit, times);
+        Ok(split_commit(&raw).and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, of, signers)))
     }
 
     /// The same for a commit that is to be accepted at `accepted`: its key must still be valid then. A date that a commit
@@ -63,7 +63,8 @@ impl StateRepo {
         let info = self.info(repo, id)?;
         let raw = self.raw(repo, id, ObjectType::Commit)?;
         let times = Times { signed: info.time, accepted: Some(accepted) };
-        Ok(split_commit(&raw).and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, times, signers)))
+        let of = (Purpose::Commit, times);
+        Ok(split_commit(&raw).and_then(|(payload, armor)| verify(&payload, &armor, &info.author_email, of, signers)))
     }
 
     /// Whose valid signature the annotated tag carries. A lightweight tag has none.
@@ -88,7 +89,8 @@ impl StateRepo {
             let begin = raw.windows(BEGIN_SSH.len()).rposition(|w| w == BEGIN_SSH.as_bytes());
             Ok(match begin.filter(|&at| raw[..at].ends_with(b"\n")) {
                 Some(begin) => {
-                    verify(&raw[..begin], &raw[begin..], &email, Times { signed: at, accepted: None }, signers)
+                    let of = (Purpose::Commit, Times { signed: at, accepted: None });
+                    verify(&raw[..begin], &raw[begin..], &email, of, signers)
                 }
                 None => Err(unsigned(&raw)),
             })
@@ -126,7 +128,7 @@ impl Signer {
         let kind = key.algorithm().as_str().to_owned();
         let signer = Signer { key };
         // A key that cannot sign here (RSA, a security key) is found out before anything is written.
-        match signer.sign(b"") {
+        match signer.sign(b"", Purpose::Commit) {
             Ok(_) => Ok(signer),
             Err(why) => Err(bad(format!(
                 "signing with {kind} does not work here ({why}): make one with `ssh-keygen -t ed25519`"
@@ -135,12 +137,33 @@ impl Signer {
     }
 
     /// The armored signature, without a line end.
-    pub fn sign(&self, payload: &[u8]) -> Result<String, String> {
-        let signature = self.key.sign(NAMESPACE, HashAlg::Sha512, payload);
+    pub fn sign(&self, payload: &[u8], purpose: Purpose) -> Result<String, String> {
+        let signature = self.key.sign(purpose.namespace(), HashAlg::Sha512, payload);
         let armor =
             signature.and_then(|signature| signature.to_pem(LineEnding::LF)).map_err(|error| error.to_string())?;
         Ok(armor.trim_end().to_owned())
     }
+}
+
+/// Signs a word with an OpenSSH private key without a passphrase.
+pub fn sign_word(key: &Path, word: &str) -> Result<String> {
+    let signer = Signer::load(key)?;
+    signer.sign(word.as_bytes(), Purpose::Word).map_err(|why| RepoError::Key { path: key.to_owned(), why })
+}
+
+/// Whose signature of a word it is. The key must be valid at this moment, whatever time the word claims.
+///
+/// # Errors
+/// Nobody's whose words count.
+pub fn verify_word(
+    word: &str,
+    armor: &str,
+    email: &str,
+    now: Timestamp,
+    signers: &AllowedSigners,
+) -> Result<Verified, Unverified> {
+    let times = Times { signed: now, accepted: Some(now) };
+    verify(word.as_bytes(), armor.as_bytes(), email, (Purpose::Word, times), signers)
 }
 
 /// What was signed, and the signature. Git leaves out the signature headers and nothing else.
@@ -189,25 +212,26 @@ fn verify(
     payload: &[u8],
     armor: &[u8],
     email: &str,
-    times: Times,
+    (purpose, times): (Purpose, Times),
     signers: &AllowedSigners,
 ) -> Result<Verified, Unverified> {
+    let wanted = purpose.namespace();
     if !armor.starts_with(BEGIN_SSH.as_bytes()) {
         return Err(unsigned(armor));
     }
     let signature =
         SshSig::from_pem(armor).map_err(|error| Unverified(format!("its SSH signature cannot be read ({error})")))?;
-    if signature.namespace() != NAMESPACE {
+    if signature.namespace() != wanted {
         let namespace = signature.namespace().escape_default();
-        return Err(Unverified(format!("its signature was made for `{namespace}`, not for `{NAMESPACE}`")));
+        return Err(Unverified(format!("its signature was made for `{namespace}`, not for `{wanted}`")));
     }
     let key = PublicKey::from(signature.public_key().clone());
     let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
     // The signature first: only what it covers may be said of the commit.
-    key.verify(NAMESPACE, payload, &signature).map_err(|_| {
+    key.verify(wanted, payload, &signature).map_err(|_| {
         Unverified(format!("its signature by {fingerprint} is wrong: something was changed after it was signed"))
     })?;
-    let principal = signers.principal(key.key_data(), email, times);
+    let principal = signers.principal(key.key_data(), email, times, purpose);
     principal
         .map(|principal| Verified { principal, fingerprint: fingerprint.clone() })
         .map_err(|why| Unverified(format!("it is signed by {fingerprint}, but {why}")))

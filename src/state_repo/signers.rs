@@ -12,8 +12,24 @@ use ssh_key::public::KeyData;
 use super::error::{RepoError, Result};
 use crate::model::ids::Digest;
 
-/// The namespace of Git's signatures.
-const NAMESPACE: &str = "git";
+/// What a signature was made for. One that was made for another purpose says nothing about this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Commits and tags, as git signs them.
+    Commit,
+    /// Approvals and rejections.
+    Word,
+}
+
+impl Purpose {
+    /// The namespace of its signatures (`ssh-keygen -Y sign -n NAMESPACE`).
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Purpose::Commit => "git",
+            Purpose::Word => "soll-approval",
+        }
+    }
+}
 
 /// A parsed `allowed_signers` file.
 #[derive(Debug, Clone)]
@@ -80,12 +96,18 @@ impl AllowedSigners {
     }
 
     /// The principal that `key` speaks for at the time of the commit, as `git verify-commit` decides it: any line with
-    /// this key, the namespace `git` and a validity that covers the times will do. Where the line allows `email`, that is the
+    /// this key, the purpose's namespace and a validity that covers the times will do. Where the line allows `email`, that is the
     /// principal; else its first name. A wildcard line lets its key speak for everyone whom it matches.
-    pub(super) fn principal(&self, key: &KeyData, email: &str, times: Times) -> Result<String, String> {
+    pub(super) fn principal(
+        &self,
+        key: &KeyData,
+        email: &str,
+        times: Times,
+        purpose: Purpose,
+    ) -> Result<String, String> {
         let mut why = "the key is not among the allowed signers".to_owned();
         for entry in self.entries.iter().filter(|entry| entry.key == *key) {
-            match entry.check(times) {
+            match entry.check(times, purpose) {
                 Ok(()) if matches_list(&entry.principals, email) => return Ok(email.to_owned()),
                 Ok(()) => {
                     let first = entry.principals.split(',').find(|pattern| !pattern.starts_with('!'));
@@ -99,11 +121,12 @@ impl AllowedSigners {
 }
 
 impl Entry {
-    fn check(&self, times: Times) -> Result<(), String> {
+    fn check(&self, times: Times, purpose: Purpose) -> Result<(), String> {
+        let namespace = purpose.namespace();
         if let Some(namespaces) = &self.namespaces
-            && !matches_list(namespaces, NAMESPACE)
+            && !matches_list(namespaces, namespace)
         {
-            return Err(format!("is allowed for {namespaces} only, not for {NAMESPACE}"));
+            return Err(format!("is allowed for {namespaces} only, not for {namespace}"));
         }
         let signed = times.signed;
         match (self.valid_after, self.valid_before) {

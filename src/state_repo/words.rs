@@ -1,92 +1,74 @@
-//! What people said, approvals and rejections, as signed commits under `refs/soll/approvals`: each adds one file
-//! `ENV/BINDING/WHO-N.json`. It knows who said something and when; what it means is in the payload and not its business.
+//! What people said, approvals and rejections, under `refs/soll/approvals`: a history to which each word adds one commit with
+//! one file `ENV/BINDING/NAME.json`. It knows who committed what in which order; what a word means, and whether its
+//! signature counts, is in the file and not its business (`model::approval`).
 //!
-//! The history is what counts, not the newest tree: a word is what its commit added, and the person is who made and
-//! signed that commit, whatever the JSON says. A later commit that changes or removes a file takes nothing back; it is
-//! reported as tampering. Who withdraws an approval says a new word.
+//! The history is what counts, not the newest tree: a word is what its commit added, and its place in the history is its
+//! time, whatever a clock says. A commit that does anything else (two parents, a file changed, removed, of another form)
+//! takes nothing back and is no word; it is reported, and what was said before it stands.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use git2::{ErrorCode, Oid, Repository, Sort};
-use jiff::Timestamp;
+use git2::{Delta, ErrorCode, Oid, Repository, Sort};
 
 use super::CommitId;
 use super::commit::{Author, edit_tree};
 use super::error::{RepoError, Result};
 use super::read::FILE_LIMIT;
 use super::repo::{StateRepo, WORDS_REF};
-use super::signature::Signer;
-use super::signers::AllowedSigners;
+use crate::model::approval::{Change, Read, Said};
 use crate::model::ids::{Digest, EnvName};
 
 const ATTEMPTS: usize = 5;
 
-/// One thing that a person said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Word {
-    /// As the commit says; proven only by `signature`.
-    pub name: String,
-    pub email: String,
-    /// The committer's time.
-    pub at: Timestamp,
-    pub payload: Vec<u8>,
-    /// The verified principal, where signers were given and the signature is theirs.
-    pub signature: Option<super::Verified>,
-    /// The commit that said it.
-    pub commit: CommitId,
-}
+/// A commit that touches more is none of ours, and is not read.
+const TOUCHED: usize = 64;
 
 /// What the remote says the approvals are. Ours ([`WORDS_REF`]) follow only forward.
 const THEIRS: &str = "refs/remotes/soll/approvals";
 
-/// What was said about one thing, oldest first.
+/// All that was said, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Words {
-    pub words: Vec<Word>,
-    /// Attempts to change or remove a word. They have no effect, and somebody should ask why.
-    pub tampered: Vec<Tampering>,
+    tip: Option<Oid>,
+    theirs: Option<Oid>,
+    pub changes: Vec<Change>,
     /// The remote's approvals were force-pushed or removed. What was heard before still counts, new words cannot be
     /// said until [`StateRepo::accept_words`] takes the remote's as they are.
     pub rewritten: bool,
 }
 
-/// A commit that did more than add.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tampering {
-    pub path: String,
-    pub commit: CommitId,
-    pub name: String,
-    pub email: String,
+/// One word to be said.
+#[derive(Debug)]
+pub struct Saying<'a> {
+    pub environment: &'a EnvName,
+    pub binding: &'a Digest,
+    /// Told once; a part of the file's name.
+    pub id: &'a str,
+    /// The file.
+    pub bytes: &'a [u8],
+    /// Files of words that are over: they are cleared away, so that trees do not grow for ever.
+    pub over: &'a [String],
 }
 
 impl StateRepo {
-    /// Says something about `binding` in `environment`. Pushed for a remote repository, and for a local one with `push`
-    /// (to `origin`). Where somebody else speaks at the same time, both are heard.
-    pub fn add_word(
-        &self,
-        environment: &EnvName,
-        binding: &Digest,
-        payload: &[u8],
-        author: &Author,
-        signing_key: Option<&Path>,
-        push: bool,
-    ) -> Result<CommitId> {
-        if payload.len() > FILE_LIMIT {
-            return Err(RepoError::Grammar(format!("an approval of {} bytes is too large", payload.len())));
+    /// Says a word. Pushed for a remote repository, and for a local one with `push` (to `origin`). Where somebody else
+    /// speaks at the same time, both are heard.
+    pub fn add_word(&self, word: &Saying<'_>, author: &Author, push: bool) -> Result<CommitId> {
+        if word.bytes.len() > FILE_LIMIT {
+            return Err(RepoError::Grammar(format!("an approval of {} bytes is too large", word.bytes.len())));
         }
         let push = push || self.mirror.is_some();
         if self.mirror.is_none() && push {
             self.must_have_remote("origin")?;
         }
-        let signer = signing_key.map(Signer::load).transpose()?;
-        let directory = [environment.as_str(), &binding.to_string()].map(str::to_owned);
         for _ in 0..ATTEMPTS {
             if push {
                 self.refresh_words()?;
             }
             let repo = self.repository()?;
             let tip = self.words_tip(&repo)?;
-            let id = self.write_word(&repo, tip, &directory, payload, author, signer.as_ref())?;
+            let id = self.write_word(&repo, tip, word, author)?;
             // A fetch in between could put an older answer of the remote over ours.
             let _held = self.mirror.as_ref().map(|mirror| mirror.lock(&self.settings)).transpose()?;
             if push && !self.push_object(&id, WORDS_REF)? {
@@ -105,71 +87,140 @@ impl StateRepo {
         Err(RepoError::Moved { place: self.location.to_string(), name: WORDS_REF.to_owned() })
     }
 
-    /// What was said about `binding` in `environment`, as far as [`StateRepo::refresh`] brought it.
-    pub fn words(&self, environment: &EnvName, binding: &Digest, signers: Option<&AllowedSigners>) -> Result<Words> {
-        let directory = format!("{environment}/{binding}");
+    /// All that was said, as far as [`StateRepo::refresh`] brought it. Of what is `known`, only what follows it is read.
+    pub fn words(&self, known: Option<&Arc<Words>>) -> Result<Arc<Words>> {
         self.reading(|repo| {
-            let mut heard = Words { rewritten: self.words_rewritten(repo)?, ..Words::default() };
-            let Some(tip) = self.words_tip(repo)? else { return Ok(heard) };
-            let objects = |error| self.objects("read the approvals", &error);
-            for id in history(repo, tip).map_err(objects)? {
-                let change = Change::of(repo, id, &directory).map_err(objects)?;
-                if change.is_empty() {
-                    continue;
-                }
-                let info = self.info(repo, id)?;
-                for (name, blob) in change.added {
-                    let (size, _) = repo.odb().and_then(|odb| odb.read_header(blob)).map_err(objects)?;
-                    let path = format!("{directory}/{name}");
-                    if size > FILE_LIMIT {
-                        return Err(RepoError::TooLarge { commit: info.id, path, size, limit: FILE_LIMIT });
-                    }
-                    let signature = signers.map(|signers| self.verify_in(repo, id, signers)).transpose()?;
-                    heard.words.push(Word {
-                        name: info.author_name.clone(),
-                        email: info.author_email.clone(),
-                        at: info.time,
-                        payload: repo.find_blob(blob).map_err(objects)?.content().to_vec(),
-                        signature: signature.and_then(|verdict| verdict.ok()),
-                        commit: info.id,
-                    });
-                }
-                heard.tampered.extend(change.altered.into_iter().map(|name| Tampering {
-                    path: format!("{directory}/{name}"),
-                    commit: info.id,
-                    name: info.author_name.clone(),
-                    email: info.author_email.clone(),
-                }));
+            let (tip, theirs) = (self.words_tip(repo)?, self.tip_of(repo, THEIRS)?);
+            if let Some(known) = known.filter(|known| known.tip == tip && known.theirs == theirs) {
+                return Ok(known.clone());
             }
-            Ok(heard)
+            let rewritten = self.words_rewritten(repo)?;
+            let mut heard = Words { tip, theirs, changes: Vec::new(), rewritten };
+            let Some(tip) = tip else { return Ok(Arc::new(heard)) };
+            let before = match known.and_then(|known| Some((known, known.tip?))) {
+                Some((known, old)) if old == tip || self.descends(repo, tip, old).unwrap_or(false) => {
+                    heard.changes.clone_from(&known.changes);
+                    Some(old)
+                }
+                _ => None,
+            };
+            let objects = |error| self.objects("read the approvals", &error);
+            for id in history(repo, tip, before).map_err(objects)? {
+                heard.changes.push(self.change(repo, id)?);
+            }
+            Ok(Arc::new(heard))
         })
     }
 
-    fn write_word(
-        &self,
-        repo: &Repository,
-        tip: Option<Oid>,
-        directory: &[String; 2],
-        payload: &[u8],
-        author: &Author,
-        signer: Option<&Signer>,
-    ) -> Result<CommitId> {
+    /// What one commit did.
+    fn change(&self, repo: &Repository, id: Oid) -> Result<Change> {
+        let objects = |error| self.objects("read the approvals", &error);
+        let info = self.info(repo, id)?;
+        let commit = repo.find_commit(id).map_err(objects)?;
+        let mut change = Change {
+            commit: id.to_string(),
+            name: info.author_name,
+            email: info.author_email,
+            said: None,
+            removed: Vec::new(),
+            odd: None,
+        };
+        if commit.parent_count() > 1 {
+            change.odd = Some(format!("joins {} histories", commit.parent_count()));
+            return Ok(change);
+        }
+        let diff = || {
+            let before = commit.parents().next().map(|parent| parent.tree()).transpose()?;
+            repo.diff_tree_to_tree(before.as_ref(), Some(&commit.tree()?), None)
+        };
+        let diff = diff().map_err(objects)?;
+        let deltas = diff.deltas().len();
+        if deltas > TOUCHED {
+            change.odd = Some(format!("touches {deltas} files"));
+            return Ok(change);
+        }
+        for delta in diff.deltas() {
+            let path = |file: git2::DiffFile<'_>| file.path().map(|path| path.to_string_lossy().into_owned());
+            match delta.status() {
+                Delta::Deleted => change.removed.extend(path(delta.old_file())),
+                Delta::Added
+                    if change.said.is_none() && super::read::not_a_file(delta.new_file().mode().into()).is_none() =>
+                {
+                    let path = path(delta.new_file()).unwrap_or_default();
+                    let said = self.said(repo, &path, delta.new_file().id())?;
+                    if said.is_none() {
+                        change.odd = Some(format!("adds {path}, which is no place of a word"));
+                    }
+                    change.said = said;
+                }
+                Delta::Added => change.odd = Some("adds more than a word".to_owned()),
+                _ => {
+                    let path = path(delta.old_file()).unwrap_or_default();
+                    change.odd = Some(format!("changes {path}"));
+                }
+            }
+        }
+        if change.odd.is_none() && change.said.is_none() && change.removed.is_empty() {
+            change.odd = Some("adds no word".to_owned());
+        }
+        Ok(change)
+    }
+
+    /// The file of a word. `None`: it is in no such place, or larger than any word.
+    fn said(&self, repo: &Repository, path: &str, blob: Oid) -> Result<Option<Said>> {
+        let objects = |error| self.objects("read the approvals", &error);
+        let mut parts = path.split('/');
+        let (Some(environment), Some(binding), Some(name), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Ok(None);
+        };
+        let placed =
+            environment.parse::<EnvName>().is_ok() && binding.parse::<Digest>().is_ok() && name.ends_with(".json");
+        let (size, _) = repo.odb().and_then(|odb| odb.read_header(blob)).map_err(objects)?;
+        if !placed || size > FILE_LIMIT {
+            return Ok(None);
+        }
+        let read = Read::of(repo.find_blob(blob).map_err(objects)?.content());
+        let (environment, binding) = (environment.to_owned(), binding.to_owned());
+        Ok(Some(Said { path: path.to_owned(), environment, binding, read }))
+    }
+
+    fn write_word(&self, repo: &Repository, tip: Option<Oid>, word: &Saying<'_>, author: &Author) -> Result<CommitId> {
         let objects = |error| self.objects("write an approval", &error);
-        let tree = tip.map(|tip| repo.find_commit(tip).map(|commit| commit.tree_id())).transpose().map_err(objects)?;
-        let there = tree.map(|tree| names(repo, tree, &directory.join("/"))).transpose().map_err(objects)?;
-        let there = there.unwrap_or_default();
-        let who = slug(&author.email);
-        let name =
-            (1usize..).map(|n| format!("{who}-{n}.json")).find(|name| there.iter().all(|(other, ..)| other != name));
-        let name = name.unwrap_or_default();
+        let (environment, binding) = (word.environment.as_str(), word.binding.to_string());
+        let name = format!("{}-{}.json", slug(&author.email), word.id.get(..12).unwrap_or(word.id));
         let write = || {
-            let blob = repo.blob(payload)?;
-            edit_tree(repo, tree, &[&directory[0], &directory[1], &name], Some(blob))
+            let mut tree = tip.map(|tip| repo.find_commit(tip).map(|commit| commit.tree_id())).transpose()?;
+            for path in word.over.iter().take(TOUCHED / 2) {
+                tree = edit_tree(repo, tree, &path.split('/').collect::<Vec<_>>(), None)?;
+            }
+            let blob = repo.blob(word.bytes)?;
+            edit_tree(repo, tree, &[environment, &binding, &name], Some(blob))
         };
         let tree =
             write().map_err(objects)?.ok_or_else(|| objects(git2::Error::from_str("the tree came out empty")))?;
-        let message = format!("{name} on {}", directory[0]);
-        self.write_object(repo, tree, tip.as_slice(), &message, author, signer)
+        let message = format!("{name} on {environment}");
+        // Without a signature of its own: that of the word counts, and a signed commit could be mistaken for one of the branch.
+        self.write_object(repo, tree, tip.as_slice(), &message, author, None)
+    }
+
+    /// The first commit of the state repository: the same for everybody who has it, by whatever address.
+    pub fn first_commit(&self) -> Result<CommitId> {
+        let head = self.head()?;
+        self.reading(|repo| {
+            if repo.is_shallow() {
+                return Err(RepoError::Shallow { place: self.location.to_string() });
+            }
+            let walk = || -> std::result::Result<_, git2::Error> {
+                let mut walk = repo.revwalk()?;
+                walk.simplify_first_parent()?;
+                walk.push(head.0)?;
+                walk.last().transpose()
+            };
+            let first = walk().map_err(|error| self.objects("find the first commit", &error))?;
+            Ok(first.map_or(head, CommitId))
+        })
     }
 
     /// Takes the remote's approvals as they are now, after a person has looked why they were rewritten.
@@ -243,61 +294,16 @@ impl StateRepo {
     }
 }
 
-/// What one commit did to one directory, compared with its first parent.
-#[derive(Default)]
-struct Change {
-    added: Vec<(String, Oid)>,
-    altered: Vec<String>,
-}
-
-impl Change {
-    fn of(repo: &Repository, id: Oid, directory: &str) -> std::result::Result<Change, git2::Error> {
-        let commit = repo.find_commit(id)?;
-        let after = names(repo, commit.tree_id(), directory)?;
-        let before = match commit.parents().next() {
-            Some(parent) => names(repo, parent.tree_id(), directory)?,
-            None => Vec::new(),
-        };
-        let mut change = Change::default();
-        for (name, blob) in &after {
-            match before.iter().find(|(other, _)| other == name) {
-                None => change.added.push((name.clone(), *blob)),
-                Some((_, old)) if old != blob => change.altered.push(name.clone()),
-                Some(_) => {}
-            }
-        }
-        let gone = before.iter().filter(|(name, _)| after.iter().all(|(other, _)| other != name));
-        change.altered.extend(gone.map(|(name, _)| name.clone()));
-        Ok(change)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.altered.is_empty()
-    }
-}
-
-/// The chain of first parents, oldest first. What a merge brought in counts as said by who merged.
-fn history(repo: &Repository, tip: Oid) -> std::result::Result<Vec<Oid>, git2::Error> {
+/// The commits up to `tip`, oldest first, without those that `known` ends. Of a joined history all of it: what a merge brings
+/// in was said, whoever joined it.
+fn history(repo: &Repository, tip: Oid, known: Option<Oid>) -> std::result::Result<Vec<Oid>, git2::Error> {
     let mut walk = repo.revwalk()?;
     walk.set_sorting(Sort::TOPOLOGICAL | Sort::REVERSE)?;
-    walk.simplify_first_parent()?;
     walk.push(tip)?;
-    walk.collect()
-}
-
-/// The ordinary files of a directory of a tree. Links and directories say nothing.
-fn names(repo: &Repository, tree: Oid, directory: &str) -> std::result::Result<Vec<(String, Oid)>, git2::Error> {
-    let mut tree = repo.find_tree(tree)?;
-    for part in directory.split('/') {
-        let id =
-            tree.get_name(part).filter(|entry| entry.kind() == Some(git2::ObjectType::Tree)).map(|entry| entry.id());
-        match id {
-            Some(id) => tree = repo.find_tree(id)?,
-            None => return Ok(Vec::new()),
-        }
+    if let Some(known) = known {
+        walk.hide(known)?;
     }
-    let files = tree.iter().filter(|entry| super::read::not_a_file(entry.filemode()).is_none());
-    Ok(files.filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id()))).collect())
+    walk.collect()
 }
 
 /// An address as part of a file name.

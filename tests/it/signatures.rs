@@ -1,11 +1,12 @@
 //! Signatures: our verdict against git's own (`git verify-commit`), and law 10 with signers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use jiff::Timestamp;
-use soll::model::ids::Digest;
-use soll::state_repo::{AllowedSigners, CommitId, NotAccepted, Publish, RepoError, StateRepo, Trust};
+use soll::state_repo::{
+    AllowedSigners, CommitId, NotAccepted, Publish, RepoError, StateRepo, Trust, sign_word, verify_word,
+};
 
 use super::state_repo::{FILE, Sandbox, author, commit_all, edits, git, git_command, head, write};
 
@@ -348,18 +349,36 @@ fn a_shallow_clone_proves_no_signature_below_its_edge() {
 }
 
 #[test]
-fn the_person_of_a_word_is_who_signed_it() {
+fn the_person_of_a_word_is_who_signed_it_as_a_word() {
     let lab = Lab::new();
-    let (env, binding) = ("production".parse().unwrap(), Digest::of(b"plan"));
-    let say =
-        |key: Option<&Path>| lab.repo.add_word(&env, &binding, b"{\"who\":\"anna\"}", &author(), key, false).unwrap();
-    say(Some(&lab.key("bob", &["-t", "ed25519"])));
-    say(Some(&lab.key("eve", &["-t", "ed25519"])));
-    say(None);
-    let signers = lab.signers(&format!("bob@example.com {}", lab.public("bob"))).unwrap();
-    let heard = lab.repo.words(&env, &binding, Some(&signers)).unwrap().words;
-    let who: Vec<_> =
-        heard.iter().map(|word| word.signature.as_ref().map(|signature| signature.principal.as_str())).collect();
-    assert_eq!(who, [Some("bob@example.com"), None, None]);
-    assert!(lab.git_says("refs/soll/approvals~2", "verify-commit"));
+    let [anna, bob] = ["anna", "bob"].map(|name| lab.key(name, &["-t", "ed25519"]));
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let signers = |options: &str| lab.signers(&format!("bob@example.com {options} {}", lab.public("bob"))).unwrap();
+    let verified =
+        |word: &str, armor: &str, options: &str| verify_word(word, armor, "bob@example.com", now, &signers(options));
+    let signed = sign_word(&bob, "yes").unwrap();
+    assert_eq!(verified("yes", &signed, "").unwrap().principal, "bob@example.com");
+    assert!(verified("yes", &signed, "namespaces=\"git,soll-approval\"").is_ok());
+    let refused = |word: &str, armor: &str, options: &str| verified(word, armor, options).unwrap_err().to_string();
+    assert!(refused("no", &signed, "").contains("something was changed"));
+    assert!(refused("yes", &sign_word(&anna, "yes").unwrap(), "").contains("not among the allowed signers"));
+    assert!(refused("yes", &signed, "namespaces=\"git\"").contains("allowed for git only, not for soll-approval"));
+    // At the moment of reading, whatever the word claims.
+    assert!(refused("yes", &signed, "valid-before=\"20251231\"").contains("was valid until"));
+    // The signature of a commit, by an allowed key, is none of a word; and that of a word none of a commit.
+    let commit = lab.signed("bob", &[]);
+    let raw = git(&lab.seed, &["cat-file", "commit", &commit.to_string()]);
+    let (head, rest) = raw.split_once("gpgsig ").unwrap();
+    let (armor, message) = rest.split_once("-----END SSH SIGNATURE-----").unwrap();
+    let armor = format!("{armor}-----END SSH SIGNATURE-----").replace("\n ", "\n");
+    let payload = format!("{head}{}\n", message.trim_start_matches('\n'));
+    assert!(refused(&payload, &armor, "").contains("made for `git`, not for `soll-approval`"));
+    // As people check it by hand.
+    let (signature, word) = (lab.sandbox.path("word.sig"), lab.sandbox.path("word"));
+    write(&signature, &format!("{signed}\n"));
+    write(&word, "yes");
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-Y", "check-novalidate", "-n", "soll-approval", "-s"]).arg(&signature);
+    let checked = keygen.stdin(std::fs::File::open(&word).unwrap()).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }

@@ -1,6 +1,7 @@
 //! Looking at hosts, bundles, words and branches: everything that a plan is made from. Changes nothing on a host.
 
 pub mod grounds;
+pub mod hear;
 pub mod observe;
 pub mod proposed;
 pub mod published;

@@ -12,14 +12,15 @@ use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
 use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::observed::{
-    Approval, ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
+    ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
 };
 use crate::model::template::fill;
+use crate::plan;
 use crate::plan::intent::{Intent, intent};
-use crate::plan::{self, Context};
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::grounds::Grounds;
+use crate::run::look::hear::listen;
 use crate::run::look::published::{Published, merge};
 use crate::run::look::reach::ask;
 use crate::run::look::sample::attempt;
@@ -329,63 +330,4 @@ pub(super) async fn tree(
             None
         }
     }
-}
-
-/// The words of people about what would be done: bound to a plan, so they are read after a first one is made.
-pub(super) async fn listen(
-    controller: &Arc<Controller>,
-    snapshot: &Snapshot,
-    names: &[EnvName],
-    observed: &mut Observed,
-) {
-    let commit = snapshot.commit.to_string();
-    let context = Context { commit: &commit, now: now(), secrets: None };
-    for env in names.iter().filter_map(|name| snapshot.desired.environments.get(name)) {
-        let plan = plan::plan_environment(&snapshot.desired, observed, env, &context);
-        if !plan.has_changes() {
-            continue;
-        }
-        let (name, binding) = (env.name.clone(), plan.binding);
-        let read = controller.beside(move |controller| {
-            controller.repo.words(&name, &binding, controller.signers.as_ref()).map_err(ControllerError::from)
-        });
-        let words = match read.await.flatten() {
-            Ok(words) => words,
-            Err(error) => {
-                tracing::warn!(environment = %env.name, %error, "approvals could not be read: none count");
-                continue;
-            }
-        };
-        for changed in &words.tampered {
-            tracing::warn!(path = changed.path, commit = %changed.commit.short(), "somebody tried to change a word; it stands");
-        }
-        if words.rewritten {
-            tracing::warn!(environment = %env.name, "the approvals' history was rewritten; old words still count");
-        }
-        let strict = controller.signers.is_some();
-        // One key is one person, whatever names it may sign for.
-        let mut people: BTreeMap<String, String> = BTreeMap::new();
-        let approvals = words.words.into_iter().filter_map(|word| {
-            let said: Said = serde_json::from_slice(&word.payload).ok()?;
-            let by = match &word.signature {
-                Some(verified) => {
-                    let first = people.entry(verified.fingerprint.clone());
-                    first.or_insert_with(|| verified.principal.clone()).clone()
-                }
-                None => format!("{} <{}>", word.name, word.email),
-            };
-            let trusted = !strict || word.signature.is_some();
-            Some(Approval { by, at: word.at, approve: said.approve, note: said.note, binding: plan.binding, trusted })
-        });
-        if let Some(seen) = observed.environments.get_mut(&env.name) {
-            seen.approvals = approvals.collect();
-        }
-    }
-}
-
-/// The content of a word.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-pub struct Said {
-    pub approve: bool,
-    pub note: Option<String>,
 }

@@ -11,7 +11,8 @@ use crate::plan::policy;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::grounds::Grounds;
-use crate::run::look::observe::{Look, about, listen, observe, resolve};
+use crate::run::look::hear::listen;
+use crate::run::look::observe::{Look, about, observe, resolve};
 
 /// Observes what the accepted commit knows of these environments of a proposal, and of those that they are promoted from.
 pub async fn foresee(

@@ -14,7 +14,7 @@ use crate::journal::RunResult;
 use crate::journal::event::Started;
 use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
-use crate::model::observed::{HostObserved, HostState, Observed};
+use crate::model::observed::{Fact, HostObserved, HostState, Observed};
 use crate::plan::intent::sha_of;
 use crate::plan::tend::tend;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
@@ -186,7 +186,12 @@ impl Pass {
             return Ok(Outcome::Converged { healthy: None });
         }
         let started = self.started(env, &mut plan, &states, &run)?;
-        let task = Task { started, env: env.clone(), epoch, states, artifact: std::sync::OnceLock::new() };
+        let artifact = observed.environments.get(&env.name).and_then(|seen| seen.artifact.as_ref());
+        let planned = artifact.and_then(|artifact| match artifact.sha256 {
+            Fact::Known(digest) => Some(digest),
+            _ => None,
+        });
+        let task = Task { started, env: env.clone(), epoch, states, planned, artifact: std::sync::OnceLock::new() };
         let dispatcher = Dispatcher::new(site.clone(), task);
         let ended = match verdict {
             Some(verdict) => dispatcher.carry_out(verdict).await,

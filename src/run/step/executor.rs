@@ -177,6 +177,7 @@ impl<W: World> Executor<W> {
             Action::Grace { seconds } => self.pause(*seconds).await,
             Action::Verify { .. } => {
                 let bundle = self.world.verify(env, self.task.sha()).await?;
+                self.task.must_be_planned(bundle.digest)?;
                 let files = bundle.tree.manifest.files().count();
                 let note =
                     format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.tree.manifest.bytes()));
@@ -186,6 +187,7 @@ impl<W: World> Executor<W> {
             }
             Action::Checksum { sha } => {
                 let remote = self.world.remote_bundle(env, sha).await?;
+                self.task.must_be_planned(remote.digest)?;
                 let note = format!("sha256 {}", remote.digest.short());
                 let _ = self.task.artifact.set(Artifact::Remote(remote));
                 Ok(note)

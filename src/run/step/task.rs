@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use crate::host::wire::Cwd;
+use crate::journal::FailureClass;
 use crate::journal::event::Started;
 use crate::model::desired::{Environment, Hook, Phase, Target};
 use crate::model::ids::{Digest, Epoch, HostName, ReleaseName, Sha};
@@ -12,7 +13,7 @@ use crate::model::record::Command;
 use crate::model::template::Values;
 use crate::plan::Place;
 use crate::run::fill::command;
-use crate::run::step::world::Artifact;
+use crate::run::step::world::{Artifact, Trouble};
 
 /// Everything that a run's steps share.
 pub struct Task {
@@ -21,6 +22,8 @@ pub struct Task {
     pub epoch: Epoch,
     /// As they were when this run had acquired them.
     pub states: BTreeMap<HostName, HostState>,
+    /// The bundle that was planned, where its digest was known then.
+    pub planned: Option<Digest>,
     /// Set by the verify step, or by the checksum step; the host steps after it need it.
     pub artifact: OnceLock<Artifact>,
 }
@@ -91,6 +94,22 @@ impl Task {
     pub fn reopening(&self, target: &Target, live: Option<&ReleaseName>, sha: Option<&Sha>) -> Vec<Command> {
         let fill = |hook: &Hook| command(&self.env, target, (live, sha), &hook.name, &hook.run, hook.timeout);
         self.env.hooks_of(Phase::MaintenanceOff).map(fill).collect()
+    }
+
+    /// Refuses a bundle that is not the one that was planned, and perhaps approved: it was replaced meanwhile.
+    pub fn must_be_planned(&self, bundle: Digest) -> Result<(), Trouble> {
+        match self.planned {
+            Some(planned) if planned != bundle => Err(Trouble {
+                class: FailureClass::Stale,
+                message: format!(
+                    "the bundle of {} is not the one that was planned (sha256 {}, planned {}): it was replaced meanwhile",
+                    self.sha().short(),
+                    bundle.short(),
+                    planned.short()
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The bundle's digest, once it is known.

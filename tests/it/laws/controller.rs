@@ -207,7 +207,7 @@ async fn run(world: &Arc<SimWorld>, env: &Environment, epoch: Epoch, plan: EnvPl
         reason: String::new(),
         steps,
     };
-    let task = Task { started, env: env.clone(), epoch, states, artifact: OnceLock::new() };
+    let task = Task { started, env: env.clone(), epoch, states, planned: None, artifact: OnceLock::new() };
     match Dispatcher::new(world.clone(), task).run().await {
         Ok((result, reason)) => {
             world.lock().say(|| format!("controller {}: {} ({reason})", world.id, result.as_str()));

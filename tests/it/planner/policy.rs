@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use soll::model::desired::*;
 use soll::model::ids::Digest;
 use soll::model::observed::{Approval, ArtifactFacts, Fact, Resolved};
-use soll::model::record::Stopped;
+use soll::model::record::{Confirmed, Migration, Stopped};
 use soll::plan::{Code, EnvPlan, Verdict};
 
 use super::compact;
@@ -82,36 +82,35 @@ fn a_return_asks_less_than_a_new_release() {
     assert_eq!(codes(&Case::new(&env, &[("web1", &host)]).env("production")), [Code::Frozen]);
 }
 
-fn word(by: &str, approve: bool, minutes: i64, binding: Digest) -> Approval {
+fn word(by: &str, approve: bool, plan: &EnvPlan) -> Approval {
     let note = (!approve).then(|| "the migration drops a column".to_owned());
-    Approval { by: by.to_owned(), at: ago(minutes), approve, note, binding, trusted: true }
+    // What people claim of the time decides nothing.
+    Approval { by: by.to_owned(), at: ago(7), approve, note, reviewed: plan.reviewed.clone(), trusted: true }
 }
 
 #[test]
 fn approvals_are_counted_per_person_and_bound_to_what_was_reviewed() {
-    let (_, case) = simple(|env| env.approvals = 2);
+    let (env, case) = simple(|env| env.approvals = 2);
     let pending = case.env("production");
     assert_snapshot!("approvals_pending", blockers(&pending));
     assert_eq!(pending.verdict, Verdict::Pending);
-    let binding = pending.binding;
+    let yes = |by: &str| word(by, true, &pending);
+    let no = |by: &str| word(by, false, &pending);
     let said = |words: Vec<Approval>| case.clone().seen("production", |s| s.approvals = words).env("production");
-    let go = said(vec![word("ada", true, 9, binding), word("bob", true, 8, binding)]);
+    let go = said(vec![yes("ada"), yes("bob")]);
     assert_eq!(codes(&go), [], "{}", compact(&go));
     // One person counts once, words about another plan and untrusted ones never.
-    let twice = said(vec![word("ada", true, 9, binding), word("ada", true, 8, binding)]);
+    let twice = said(vec![yes("ada"), yes("ada")]);
     assert!(twice.blockers[0].message.starts_with("1 of 2"), "{}", compact(&twice));
-    let other = said(vec![word("ada", true, 9, Digest::of(b"other")), word("bob", true, 8, binding)]);
+    let elsewhere = Case::new(&env, &[("web1", &Host::running(&env, 'c'))]).env("production");
+    let other = said(vec![word("ada", true, &elsewhere), yes("bob")]);
     assert!(other.blockers[0].message.starts_with("1 of 2"), "{}", compact(&other));
-    let untrusted = Approval { trusted: false, ..word("eve", true, 9, binding) };
+    let untrusted = Approval { trusted: false, ..yes("eve") };
     assert!(said(vec![untrusted]).blockers[0].message.starts_with("0 of 2"));
-    // A rejection outweighs approvals, until that person changes their mind; the order of the list says nothing.
-    let no = said(vec![word("ada", true, 9, binding), word("bob", true, 8, binding), word("eve", false, 7, binding)]);
-    assert_snapshot!("approvals_rejected", blockers(&no));
-    let mind = [("eve", true, 1), ("eve", false, 7), ("ada", true, 9)].map(|(by, yes, at)| word(by, yes, at, binding));
-    assert_eq!(codes(&said(mind.to_vec())), []);
-    let against = [("eve", false, 1), ("eve", true, 7), ("ada", true, 9)];
-    let against = said(against.map(|(by, yes, at)| word(by, yes, at, binding)).to_vec());
-    assert_eq!(against.verdict, Verdict::NoGo);
+    // A rejection outweighs approvals, until that person changes their mind: what they said last counts.
+    assert_snapshot!("approvals_rejected", blockers(&said(vec![yes("ada"), yes("bob"), no("eve")])));
+    assert_eq!(codes(&said(vec![yes("ada"), no("eve"), yes("eve")])), []);
+    assert_eq!(said(vec![yes("ada"), yes("eve"), no("eve")]).verdict, Verdict::NoGo);
 }
 
 #[test]
@@ -124,13 +123,152 @@ fn an_approval_does_not_outlive_what_it_was_about() {
         Case::new(&env, &[("web1", &Host::running(&env, 'a'))]).env("production").binding
     };
     assert_eq!(changed(&|_| ()), binding);
-    assert_ne!(changed(&|env| env.release = environment("production", 'c').release), binding, "to");
-    assert_ne!(changed(&|env| drop(env.variables.insert("x".into(), "y".into()))), binding, "configuration");
-    assert_ne!(changed(&|env| env.hooks.push(hook(Phase::Migrate, "migrate"))), binding, "irreversible steps");
+    let changes: [(&str, &dyn Fn(&mut Environment)); 14] = [
+        ("to", &|env| env.release = environment("production", 'c').release),
+        ("configuration", &|env| drop(env.variables.insert("x".into(), "y".into()))),
+        ("irreversible steps", &|env| env.hooks.push(hook(Phase::Migrate, "migrate"))),
+        ("bundle", &|env| env.bundle.url = "https://evil.example.com/{sha}.tar.gz".to_owned()),
+        ("checksum", &|env| env.bundle.sha256 = "https://evil.example.com/{sha}.sha256".to_owned()),
+        ("record of the build", &|env| env.bundle.checks = "https://evil.example.com/{sha}.json".to_owned()),
+        ("who fetches", &|env| env.bundle.fetch_from = FetchFrom::Host),
+        ("checks", &|env| env.checks.push("tests".to_owned())),
+        ("address", &|env| env.targets[0].address = Address::Remote("evil.example.com".to_owned())),
+        ("user", &|env| env.targets[0].user = Some("root".to_owned())),
+        ("port", &|env| env.targets[0].port = Some(2222)),
+        ("root", &|env| env.targets[0].root = "/srv/other".to_owned()),
+        ("what a failure does", &|env| env.on_failure = EnvFailure::Hold),
+        ("strategy", &|env| {
+            let (batch, pause) = (Batch::Hosts(1), Duration::ZERO);
+            env.strategy = Strategy::Rolling { batch, max_failures: 1, pause };
+        }),
+    ];
+    for (what, change) in changes {
+        assert_ne!(changed(change), binding, "{what}");
+    }
     let from = Host::running(&env, 'c');
     assert_ne!(Case::new(&env, &[("web1", &from)]).env("production").binding, binding, "from");
+    let rebuilt = case.clone().seen("production", |seen| {
+        let sha256 = Fact::Known(Digest::of(b"built again"));
+        seen.artifact = Some(ArtifactFacts { sha256, checks: Fact::NotAsked });
+    });
+    assert_ne!(rebuilt.env("production").binding, binding, "the bundle itself");
     // What nobody reviews: retention, the freeze, health between deployments.
     assert_eq!(changed(&|env| env.keep_releases = 9), binding);
+}
+
+/// `A -> B -> A -> B`: the approval of the first way counted for the second.
+#[test]
+fn an_approval_is_used_up_by_what_it_allowed_and_by_nothing_else() {
+    let (env, _) = simple(|env| env.approvals = 1);
+    let planned = |host: &Host| Case::new(&env, &[("web1", host)]).env("production");
+    let first = planned(&Host::running(&env, 'a'));
+    let approved = word("ada", true, &first);
+    let counts = |host: &Host| {
+        let case =
+            Case::new(&env, &[("web1", host)]).seen("production", |seen| seen.approvals = vec![approved.clone()]);
+        !codes(&case.env("production")).contains(&Code::Approval)
+    };
+    let running = Host::running(&env, 'a');
+    assert!(counts(&running));
+    // A failed attempt, a switch that nobody confirmed, a return by itself: the next attempt is the one that was approved.
+    let switched = running.clone().switched(&env, 'b', 5);
+    assert!(counts(&switched), "half way");
+    let mut returned = switched.clone();
+    returned.0.record.lease_ran_out(ago(1));
+    assert!(counts(&returned.at(release('a', 90).as_str())), "went back by itself");
+    assert!(counts(&running.clone().staged(&env, 'b', 5)), "staged");
+    // Confirmed, and left again.
+    let there = Host::running(&env, 'a').deployed(&env, 'b', 30);
+    let back = there.deployed(&env, 'a', 10);
+    assert!(!counts(&back), "A -> B -> A -> B");
+    assert!(!counts(&Host::running(&env, 'a').deployed(&env, 'a', 10)), "confirmed anew");
+    // What ran before anybody deployed becomes the confirmed release in the same run: that is no confirmation of it.
+    let found = Host::fresh().foreign("20251028_150000-aaaaaaaa").at("20251028_150000-aaaaaaaa");
+    let adopted = found.clone().with(|state| {
+        let confirmed = Confirmed {
+            release: "20251028_150000-aaaaaaaa".parse().unwrap(),
+            sha: Some(sha('a')),
+            bundle: None,
+            at: ago(5),
+            inputs: None,
+            files: Default::default(),
+        };
+        state.record.confirmed = Some(confirmed);
+    });
+    let [before, after] = [planned(&found), planned(&adopted)].map(|plan| plan.reviewed.unwrap());
+    assert!(before.allows(&after));
+}
+
+#[test]
+fn of_a_rollout_that_died_half_way_the_rest_is_still_approved() {
+    let mut env = environment("production", 'b');
+    (env.approvals, env.targets) = (1, vec![target("web1"), target("web2")]);
+    env.hooks.push(hook(Phase::Migrate, "migrate"));
+    let (one, two) = (Host::running(&env, 'a'), Host::running(&env, 'a'));
+    let case = |one: &Host, two: &Host| Case::new(&env, &[("web1", one), ("web2", two)]);
+    let approved = word("ada", true, &case(&one, &two).env("production"));
+    let open = |one: &Host, two: &Host, said: &Approval| {
+        let case = case(one, two).seen("production", |seen| seen.approvals = vec![said.clone()]);
+        codes(&case.env("production")).contains(&Code::Approval)
+    };
+    assert!(!open(&one, &two, &approved));
+    let done = one.clone().deployed(&env, 'b', 5).migration(&env, 'b', Migration::Done);
+    let half = two.clone().switched(&env, 'b', 5);
+    assert!(!open(&done, &half, &approved), "one is confirmed and has migrated, the other was switched");
+    // The other way round: who approved the rest did not approve a migration, nor another host.
+    let rest = word("ada", true, &case(&done, &two).env("production"));
+    assert!(!open(&done, &two, &rest));
+    assert!(open(&one, &two, &rest));
+    let again = done.clone().migration(&env, 'b', Migration::Failed);
+    assert!(open(&again, &two, &rest), "the migration came back");
+    // A rejection of a part forbids the whole.
+    let no = Approval { approve: false, ..rest };
+    let forbidden = case(&one, &two).seen("production", |seen| seen.approvals = vec![approved, no]).env("production");
+    assert_eq!(forbidden.verdict, Verdict::NoGo);
+}
+
+#[test]
+fn what_has_no_name_cannot_be_approved() {
+    let (env, case) = simple(|env| env.approvals = 1);
+    let unseen = |sha256: Fact<Digest>| {
+        case.clone().seen("production", |seen| {
+            seen.artifact = Some(ArtifactFacts { sha256, checks: Fact::NotAsked });
+        })
+    };
+    for fact in [Fact::Unknown("no route".to_owned()), Fact::Missing, Fact::NotAsked] {
+        let plan = unseen(fact.clone()).env("production");
+        assert!(plan.reviewed.as_ref().unwrap().unnamed);
+        let said = word("ada", true, &plan);
+        let plan = unseen(fact).seen("production", |seen| seen.approvals = vec![said]).env("production");
+        let blocker = plan.blockers.iter().find(|b| b.code == Code::Approval).unwrap();
+        assert!(blocker.message.contains("cannot be approved"), "{}", compact(&plan));
+    }
+    // A return fetches nothing.
+    let back = Host::running(&env, 'b').deployed(&env, 'a', 30);
+    let plan = Case::new(&env, &[("web1", &back)]).seen("production", |seen| seen.artifact = None).env("production");
+    let said = word("ada", true, &plan);
+    let case = Case::new(&env, &[("web1", &back)])
+        .seen("production", |seen| (seen.artifact, seen.approvals) = (None, vec![said]));
+    assert_eq!(codes(&case.env("production")), []);
+}
+
+#[test]
+fn a_commit_that_was_built_again_is_not_what_the_source_confirmed() {
+    let staging = environment("staging", 'b');
+    let mut env = environment("production", 'b');
+    env.promote = Some(Promote { from: staging.name.clone(), soak: Duration::ZERO, by: Match::Sha });
+    let (there, here) = (Host::running(&staging, 'b'), Host::running(&env, 'a'));
+    let case = Case::new(&env, &[("web1", &here)]).and(&staging, &[("web1", &there)]);
+    assert_eq!(codes(&case.env("production")), []);
+    let rebuilt = |sha256: Fact<Digest>| {
+        let facts = Some(ArtifactFacts { sha256, checks: Fact::NotAsked });
+        case.clone().seen("production", |seen| seen.artifact = facts).env("production")
+    };
+    let plan = rebuilt(Fact::Known(Digest::of(b"built again")));
+    assert_eq!(codes(&plan), [Code::NotPromoted]);
+    assert!(plan.blockers[0].message.contains("another bundle"), "{}", compact(&plan));
+    // Where one of them does not know, the commit decides as before.
+    assert!(!codes(&rebuilt(Fact::Unknown("no route".to_owned()))).contains(&Code::NotPromoted));
 }
 
 /// Production is promoted from staging, which runs `staged`; it wants `b` and runs `a`.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use soll::model::ids::Digest;
-use soll::state_repo::Watcher;
+use soll::state_repo::{Saying, Watcher};
 
 use super::*;
 
@@ -73,7 +73,9 @@ async fn every_way_to_move_a_ref_gives_a_hint() {
     hint(&mut watcher, &|| drop(git(&seed, &["checkout", "-q", "team/state"]))).await;
     let word = || {
         let env = "production".parse().unwrap();
-        repo.add_word(&env, &Digest::of(b"x"), b"{}", &author(), None, false).unwrap();
+        let binding = Digest::of(b"x");
+        let word = Saying { environment: &env, binding: &binding, id: "1", bytes: b"{}", over: &[] };
+        repo.add_word(&word, &author(), false).unwrap();
     };
     hint(&mut watcher, &word).await;
     assert_eq!(repo.head().unwrap().to_string(), git(&seed, &["rev-parse", "main"]));

@@ -345,3 +345,83 @@ impl<'a> From<&'a Pull> for PullV1<'a> {
         PullV1 { first: first.as_str(), others: others.iter().map(HostName::as_str).collect() }
     }
 }
+
+/// What a person approves of an environment, version 2: all that decides what is done where. Recipe, gates, hooks, shared
+/// paths, variables, health and watch stand in it as the configuration's digest.
+#[derive(Serialize)]
+pub struct ApprovedV2<'a> {
+    name: &'a str,
+    app: &'a str,
+    targets: Vec<TargetV1<'a>>,
+    repository: Option<&'a str>,
+    bundle: BundleV1<'a>,
+    checks: &'a [String],
+    config: String,
+    on_failure: &'static str,
+    revert_commit: bool,
+    strategy: StrategyV1,
+    deadline: f64,
+    unreachable: &'static str,
+    /// It may skip gates.
+    emergency: Option<EmergencyV1<'a>>,
+}
+
+impl<'a> From<&'a Environment> for ApprovedV2<'a> {
+    fn from(live: &'a Environment) -> Self {
+        let EnvironmentV1 {
+            name,
+            app,
+            recipe: _,
+            // The commit that it came to is bound beside it.
+            release: _,
+            targets,
+            repository,
+            bundle,
+            shared: _,
+            mutable: _,
+            // Nobody reviews how long old releases are kept.
+            keep_releases: _,
+            required_env: _,
+            gates: _,
+            hooks: _,
+            checks,
+            variables: _,
+            health: _,
+            watch: _,
+            // What happens between deployments.
+            drift: _,
+            drift_every: _,
+            on_failure,
+            revert_commit,
+            // What may be in the way of a change says nothing about what it does.
+            frozen: _,
+            promote: _,
+            approvals: _,
+            immutable: _,
+            track: _,
+            strategy,
+            deadline,
+            unreachable,
+            windows: _,
+            emergency,
+            // A share of one host: the whole is approved.
+            pull: _,
+        } = EnvironmentV1::from(live);
+        let config = live.config_digest().to_string();
+        ApprovedV2 {
+            name,
+            app,
+            targets,
+            repository,
+            bundle,
+            checks,
+            config,
+            on_failure,
+            revert_commit,
+            strategy,
+            deadline,
+            unreachable,
+            emergency,
+        }
+    }
+}

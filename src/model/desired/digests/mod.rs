@@ -12,7 +12,7 @@ mod environment;
 use std::collections::BTreeMap;
 
 use self::asked::{GateV1, HealthV1, HookV1, WatchV1};
-pub use self::environment::{EnvironmentV1, TargetV1};
+pub use self::environment::{ApprovedV2, EnvironmentV1};
 use self::environment::{SharedV1, all};
 use super::{Environment, Shared};
 use crate::model::ids::Digest;
