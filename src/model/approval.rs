@@ -380,5 +380,5 @@ pub fn over_for_a_day(history: &[Change], now: Timestamp) -> Vec<String> {
             there.insert(said.path.as_str(), over);
         }
     }
-    there.into_iter().filter_map(|(path, over)| over.then(|| path.to_owned())).collect()
+    there.into_iter().filter(|(_, over)| *over).map(|(path, _)| path.to_owned()).collect()
 }

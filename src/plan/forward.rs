@@ -66,6 +66,10 @@ impl Host<'_> {
     }
 }
 
+/// So many steps are named by whatever comes after them. Of more, one step waits for all, and is named in their place:
+/// else the entries grow with the square of the hosts.
+const NAMED: usize = 8;
+
 /// What a migration is remembered by: the commit and the command.
 pub fn migration_key(sha: &Sha, hook: &crate::model::desired::Hook) -> String {
     format!("{sha}/{}", crate::model::ids::Digest::of(hook.run.as_bytes()).short())
@@ -117,7 +121,15 @@ impl Forward<'_> {
             }
             seen.extend(looked);
         }
-        seen
+        self.join("seen", seen, "all hosts are looked at before anything is touched")
+    }
+
+    /// Where all of these have to be over: themselves, or a step that waits for them, once they are many.
+    fn join(&mut self, name: &str, steps: Vec<String>, why: &str) -> Vec<String> {
+        if steps.len() <= NAMED {
+            return steps;
+        }
+        vec![self.steps.push(None, Some(name), Action::Grace { seconds: 0.0 }, &steps, OnFailure::Warn, why)]
     }
 
     /// Everything that leaves `current` alone. Gives the steps after which the first host may be switched.
@@ -170,6 +182,7 @@ impl Forward<'_> {
         if gated.is_empty() {
             gated = verified;
         }
+        let gated = self.join("gated", gated, "all hosts pass their gates before anything that others would notice");
         self.commit_point(hosts, gated)
     }
 
@@ -204,7 +217,7 @@ impl Forward<'_> {
         // Hosts without such hooks give what they were given: named once, or a large fleet is planned for minutes.
         closed.sort();
         closed.dedup();
-        ready = closed;
+        ready = self.join("closed", closed, "all hosts are closed before the migration");
         let target = self.env.targets.first().map(|t| &t.name);
         let migrator = deploying.iter().find(|h| Some(h.name()) == target).unwrap_or(first);
         for hook in self.env.hooks_of(Phase::Migrate) {
@@ -224,7 +237,7 @@ impl Forward<'_> {
             let why = "from here on the contents do not change";
             sealed.push(self.steps.push(Some(host.name()), None, action, &last, OnFailure::Abort, why));
         }
-        sealed
+        self.join("sealed", sealed, "all hosts are ready before the first one is switched")
     }
 
     /// Switch and judge, batch by batch. Gives the last step of every host.
@@ -235,6 +248,7 @@ impl Forward<'_> {
         };
         let mut barrier = ready.to_vec();
         let mut judged = Vec::new();
+        let batches = hosts.len().div_ceil(size);
         for (n, batch) in hosts.chunks(size).enumerate() {
             if n > 0 && !pause.is_zero() {
                 let (detail, action) = (format!("batch-{n}"), Action::Grace { seconds: pause.as_secs_f64() });
@@ -247,6 +261,9 @@ impl Forward<'_> {
                 judged.push((host.name().clone(), self.judge(host, last)));
             }
             barrier = judged[from..].iter().flat_map(|(_, last)| last.clone()).collect();
+            if n + 1 < batches && pause.is_zero() {
+                barrier = self.join(&format!("batch-{}", n + 1), barrier, "a batch is judged before the next one");
+            }
         }
         judged
     }
@@ -321,6 +338,7 @@ impl Forward<'_> {
     /// Confirm everybody once everybody is judged; then what a failure cannot undo any more.
     fn settle(&mut self, hosts: &[Host<'_>], judged: &[(HostName, Vec<String>)]) {
         let all: Vec<String> = judged.iter().flat_map(|(_, last)| last.clone()).collect();
+        let all = self.join("judged", all, "all hosts are judged before one is confirmed");
         for host in hosts.iter().filter(|h| h.intent != Intent::Nothing) {
             let name = Some(host.name());
             let release = host.goal(self.sha);

@@ -33,6 +33,21 @@ impl Store {
         })
     }
 
+    /// Where there are more than `limit`, forgets what tags came to at commits that are not acted on any more: neither the
+    /// accepted one nor that of a run under way. A commit that comes back has its tags peeled again. Gives how many went.
+    pub fn trim_resolutions(&self, limit: usize) -> Result<usize, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.write("forget old tags", |t| {
+            let there: i64 = t.query_row("SELECT count(*) FROM resolutions", [], |row| row.get(0))?;
+            if there <= limit {
+                return Ok(0);
+            }
+            let sql = "DELETE FROM resolutions WHERE state_commit NOT IN (SELECT state_commit FROM accepted) \
+                       AND state_commit NOT IN (SELECT state_commit FROM runs WHERE result IS NULL)";
+            Ok(t.execute(sql, [])?)
+        })
+    }
+
     /// The commit of a state branch that was acted on last (law 10). `key`: repository and branch.
     pub fn accepted(&self, key: &str) -> Result<Option<String>, StoreError> {
         self.read("read the accepted commit", |connection| {

@@ -28,6 +28,9 @@ pub use ledger::RunRow;
 /// So many runs per environment keep their events (see [`Store::trim`]).
 pub const KEEP_RUNS: u32 = 500;
 
+/// So many tags that were peeled are remembered (see [`Store::trim_resolutions`]).
+pub const KEEP_RESOLUTIONS: usize = 10_000;
+
 /// How long a writer waits for another process. A write takes milliseconds; a longer wait means that someone hangs.
 const BUSY: Duration = Duration::from_secs(10);
 

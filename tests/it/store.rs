@@ -253,6 +253,23 @@ fn a_damaged_file_is_named_with_what_to_do_and_left_alone() {
 }
 
 #[test]
+fn tags_of_commits_that_are_not_acted_on_are_forgotten_once_they_are_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let sha = "a".repeat(40).parse().unwrap();
+    for commit in ["old", "running", "accepted"] {
+        store.set_resolution(commit, "repo", "v1", &sha).unwrap();
+    }
+    store.set_accepted("repo#main", "accepted").unwrap();
+    store.append(&id("r1"), &started("r1", "staging", now())).unwrap();
+    raw(dir.path()).execute("UPDATE runs SET state_commit = 'running'", []).unwrap();
+    assert_eq!(store.trim_resolutions(3).unwrap(), 0);
+    assert_eq!(store.trim_resolutions(2).unwrap(), 1);
+    let known = |commit| store.resolution(commit, "repo", "v1").unwrap().is_some();
+    assert_eq!((known("old"), known("running"), known("accepted")), (false, true, true));
+}
+
+#[test]
 fn a_line_that_nobody_wrote_is_damage_too() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();

@@ -49,7 +49,7 @@ fn plan() {
         plan["environments"].as_array().unwrap().iter().map(|env| env["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["away", "production", "staging"]);
     for env in plan["environments"].as_array().unwrap() {
-        keys(env, "name app desired release fingerprint binding sync health verdict blockers hosts steps");
+        keys(env, "name app desired release fingerprint binding reviewed sync health verdict blockers hosts steps");
         one_of(&env["sync"], "in-sync|out-of-sync|unknown");
         one_of(&env["health"], "healthy|progressing|degraded|missing|unknown");
         one_of(&env["verdict"], "GO|NO-GO|PENDING");
@@ -142,8 +142,8 @@ fn the_others() {
     let w = varied();
     keys(&w.soll("diff staging --output json").exits(0).json(), "name desired release sync hosts");
     keys(&w.soll("release staging <b> --output json").exits(0).json(), "commit changed subject");
-    keys(&w.soll("approve staging --output json").exits(0).json(), "environment approve binding commit");
-    keys(&w.soll("validate --output json").exits(0).json(), "valid environments warnings");
+    keys(&w.soll("approve staging --output json").exits(0).json(), "environment approve binding commit id expires");
+    keys(&w.soll("validate --output json").exits(0).json(), "valid environments warnings policies");
     let bundle = "bundle $DIR/build/a --sha <a> --out $DIR/out --check run-tests=success --output json";
     keys(&w.soll(bundle).exits(0).json(), "archive sha256 checks");
     w.write("state/desired-state.toml", "schema = 1\nnonsense = 2\n");

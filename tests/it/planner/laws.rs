@@ -135,7 +135,7 @@ prop_compose! {
             duration: Duration::from_secs(60), every: Duration::from_secs(10), metrics: Vec::new(),
         });
         env.strategy = batch.map_or(soll::model::desired::Strategy::AllAtOnce, |n| {
-            soll::model::desired::Strategy::Rolling { batch: Batch::Hosts(n), max_failures: 0, pause: std::time::Duration::ZERO }
+            soll::model::desired::Strategy::Rolling { batch: Batch::Hosts(n), max_failures: 0, pause: Duration::ZERO }
         });
         env.drift = drift;
         env.unreachable = if skip { Unreachable::Skip } else { Unreachable::Block };
@@ -268,11 +268,18 @@ proptest! {
                 if let Some(drift) = &mut state.drift {
                     drift.at = ago(-shift);
                 }
+            }
+        });
+        let again = later.clone().seen("production", |seen| {
+            for host in seen.hosts.values_mut() {
+                let HostObserved::Reached(state) = host else { continue };
                 if let Some(confirmed) = &mut state.record.confirmed {
                     confirmed.at = ago(shift);
                 }
             }
         });
+        // Confirmed anew it is another start for an approval, and the same plan.
+        prop_assert_eq!(again.env("production").fingerprint, plan.fingerprint);
         let later = Case { now: ago(-shift), ..later }.env("production");
         prop_assert_eq!(later.fingerprint, plan.fingerprint);
         prop_assert_eq!(later.binding, plan.binding);
@@ -298,4 +305,77 @@ fn what_decides_on_the_hosts_voids_a_plan() {
     let mut other = env.clone();
     other.keep_releases = 9;
     assert_ne!(Case::new(&other, &[("web1", &host)]).env("production").fingerprint, before, "configuration");
+}
+
+/// A fleet of a thousand with a gate, five hooks and a check: `after` entries grew with the square of it, to tens of
+/// megabytes. Counted in bytes, not in time.
+#[test]
+fn the_plan_and_the_journal_of_a_thousand_hosts_are_below_ten_megabytes() {
+    use soll::journal::event::{Event, Started, StepEnd};
+    let mut env = environment("production", 'b');
+    env.targets = (0..1000).map(|n| target(&format!("web{n:04}"))).collect();
+    let phases = [Phase::MaintenanceOn, Phase::Migrate, Phase::PreSwitch, Phase::PostSwitch, Phase::MaintenanceOff];
+    env.hooks = phases.map(|phase| hook(phase, phase.as_str())).to_vec();
+    let hosts: Vec<_> = env.targets.iter().map(|target| (target.name.to_string(), Host::running(&env, 'a'))).collect();
+    let hosts: Vec<_> = hosts.iter().map(|(name, host)| (name.as_str(), host)).collect();
+    let (batch, pause) = (Batch::Percent(10), Duration::ZERO);
+    for strategy in [Strategy::AllAtOnce, Strategy::Rolling { batch, max_failures: 0, pause }] {
+        env.strategy = strategy;
+        let plan = Case::new(&env, &hosts).plan();
+        let steps = &plan.environments[0].steps;
+        graph::check(steps).unwrap();
+        assert!(steps.len() > 13_000, "{}", steps.len());
+        let named: usize = steps.iter().map(|step| step.after.len()).sum();
+        assert!(named < 3 * steps.len(), "{named} entries for {} steps", steps.len());
+        // Every switch still comes after every seal, and every confirmation after every verdict.
+        let behind = |id: &str| before(steps, id);
+        let of = |kind: &str| steps.iter().filter(|step| step.id.starts_with(kind)).count();
+        let (switch, confirm) = (behind("switch:web0999"), behind("confirm:web0000"));
+        assert_eq!(switch.iter().filter(|id| id.starts_with("seal:")).count(), of("seal:"));
+        assert_eq!(confirm.iter().filter(|id| id.starts_with("health:")).count(), of("health:"));
+
+        let shown = serde_json::to_vec_pretty(&plan).unwrap().len();
+        let mut journal = Vec::new();
+        let started = Started {
+            run: "20251102_120000-1".parse().unwrap(),
+            environment: env.name.clone(),
+            at: noon(),
+            commit: "c".repeat(40),
+            actor: "Ann".to_owned(),
+            from: Some(release('a', 90)),
+            from_sha: Some(sha('a')),
+            to: sha('b'),
+            release: release('b', 0),
+            committed_at: Some(noon()),
+            reason: "a commit".to_owned(),
+            steps: steps.clone(),
+        };
+        journal.push(Event::Started(Box::new(started)));
+        for step in steps {
+            let note = "200 in 12 ms: what there usually is to say about a step".to_owned();
+            journal.push(Event::Intended { step: step.id.clone(), at: noon() });
+            if step.id.starts_with("health") {
+                let attempt = Attempt { at: noon(), verdict: Verdict::Pass, evidence: note.clone(), millis: 12 };
+                journal.push(Event::Attempted { step: step.id.clone(), attempt });
+            }
+            journal.push(Event::Ended { step: step.id.clone(), at: noon(), millis: 1200, end: StepEnd::Done { note } });
+        }
+        let journaled: usize = journal.iter().map(|event| serde_json::to_vec(event).unwrap().len()).sum();
+        println!("{} steps, {named} entries: plan {shown} bytes, journal {journaled} bytes", steps.len());
+        assert!(shown < 10_000_000 && journaled < 10_000_000, "plan {shown} bytes, journal {journaled} bytes");
+    }
+}
+
+/// All steps that come before this one.
+fn before(steps: &[Step], id: &str) -> BTreeSet<String> {
+    let by_id: BTreeMap<&str, &Step> = steps.iter().map(|step| (step.id.as_str(), step)).collect();
+    let (mut found, mut open) = (BTreeSet::new(), vec![id.to_owned()]);
+    while let Some(next) = open.pop() {
+        for before in &by_id[next.as_str()].after {
+            if found.insert(before.clone()) {
+                open.push(before.clone());
+            }
+        }
+    }
+    found
 }

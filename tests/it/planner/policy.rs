@@ -123,7 +123,8 @@ fn an_approval_does_not_outlive_what_it_was_about() {
         Case::new(&env, &[("web1", &Host::running(&env, 'a'))]).env("production").binding
     };
     assert_eq!(changed(&|_| ()), binding);
-    let changes: [(&str, &dyn Fn(&mut Environment)); 14] = [
+    type Change<'a> = &'a dyn Fn(&mut Environment);
+    let changes: [(&str, Change<'_>); 14] = [
         ("to", &|env| env.release = environment("production", 'c').release),
         ("configuration", &|env| drop(env.variables.insert("x".into(), "y".into()))),
         ("irreversible steps", &|env| env.hooks.push(hook(Phase::Migrate, "migrate"))),
