@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 
 use super::global::{Global, Output, blocking, names};
@@ -23,6 +22,7 @@ use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
 use crate::run::step::site::Wish;
 use crate::run::step::world::Interruption;
+use crate::run::width::Width;
 use crate::store::Store;
 
 /// An environment that is still not settled after so many runs will not be.
@@ -101,7 +101,7 @@ impl Apply {
                 converge(pass, name)
             })
             .collect();
-        let mut done: Vec<Done> = stream::iter(tasks).buffer_unordered(WIDTH).collect().await;
+        let mut done: Vec<Done> = Width::new(WIDTH).all(tasks).await;
         done.sort_by(|a, b| a.name.cmp(&b.name));
         print(global, &snapshot, &done);
         Ok(worst(done.iter().map(Done::exit)))

@@ -14,8 +14,9 @@ use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
 use crate::run::ahead::Ahead;
+use crate::run::ear::Ear;
 use crate::run::local_roots::LocalRoots;
-use crate::run::look::hear::Ear;
+use crate::run::overdue::Overdue;
 use crate::run::settings::Settings;
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
@@ -40,6 +41,8 @@ pub struct Controller {
     pub ear: Ear,
     /// Bundles that are fetched before anybody asks.
     pub ahead: Ahead,
+    /// What hosts that hang have not answered yet.
+    pub overdue: Overdue,
 }
 
 /// One commit of the state repository, read. Text and nothing more (law 11): whoever acts wants an
@@ -120,6 +123,7 @@ impl Controller {
             who,
             ear: Ear::default(),
             ahead: Ahead::default(),
+            overdue: Overdue::default(),
         }))
     }
 

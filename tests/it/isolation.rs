@@ -2,3 +2,4 @@
 //! and no number of it spoils what the others agree on.
 
 mod files;
+mod silence;

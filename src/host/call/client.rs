@@ -23,6 +23,10 @@ use crate::model::ids::{Digest, Epoch};
 
 /// How long an agent may take until it says hello.
 const HELLO: Duration = Duration::from_secs(20);
+/// An agent that takes no piece of an upload for so long hangs: of the slowest wire some 20 kB in a second are enough.
+const STALLED: Duration = Duration::from_secs(120);
+/// How long the last pieces may take, until they lie on its disk.
+const LAST: Duration = Duration::from_secs(600);
 
 /// A connection to one agent. Cheap to clone; the last one dropped closes the agent's input, which lets go of everything
 /// but a probation.
@@ -159,6 +163,10 @@ impl Client {
             sent = self.pump(id, &window, total, pieces) => sent,
         };
         if let Err(error) = &sent {
+            // Its disk hangs, or whoever reads there does: it would not answer either.
+            if error.kind() == io::ErrorKind::TimedOut {
+                return Err(lost(&error.to_string()));
+            }
             if let Ok(end) = (Frame::Data { call: id, bytes: Vec::new() }).encode() {
                 let _ = self.frames.send(Outgoing::Data(end)).await;
             }
@@ -169,7 +177,10 @@ impl Client {
                 Err(_) => self.pending.why(),
             });
         }
-        answer.await.unwrap_or_else(|_| Err(self.pending.why()))
+        match tokio::time::timeout(LAST, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(self.pending.why())),
+            Err(_) => Err(lost(&format!("the agent did not say within {} s that the upload arrived", LAST.as_secs()))),
+        }
     }
 
     async fn pump(&self, id: u64, window: &Semaphore, total: u64, pieces: &mut impl Pieces) -> io::Result<()> {
@@ -182,11 +193,18 @@ impl Client {
             };
             left = left.saturating_sub(piece.length as u64);
             // Never closed: a connection that dies ends the select around this.
-            if let Ok(room) = window.acquire_many(u32::try_from(piece.length).unwrap_or(u32::MAX)).await {
-                room.forget();
-            }
-            let frame = Outgoing::Data(piece.into_frame(id)?);
-            self.frames.send(frame).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+            let send = async {
+                if let Ok(room) = window.acquire_many(u32::try_from(piece.length).unwrap_or(u32::MAX)).await {
+                    room.forget();
+                }
+                let frame = Outgoing::Data(piece.into_frame(id)?);
+                self.frames.send(frame).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+            };
+            let late = || {
+                let text = format!("the agent took nothing more of the upload for {} s", STALLED.as_secs());
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            };
+            tokio::time::timeout(STALLED, send).await.map_err(|_| late())??;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 pub mod convert;
 pub mod examine;
 pub mod frame;
+mod patience;
 pub mod provision;
 mod reply;
 pub mod trial;

@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
-
 use crate::host::disk::token::token;
 use crate::host::wire::examine::{Examine, Examined};
 use crate::host::wire::{HostError, Op, Reply};
@@ -22,11 +20,12 @@ use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::Controller;
 use crate::run::finding::Findings;
 use crate::run::look::reach::{self, ask};
+use crate::run::width::Width;
 use crate::ssh::settings::Accepted;
 
 pub use controller::{controller, secrets};
 
-/// So many hosts are looked at at once.
+/// So many hosts are looked at at once, those aside that do not answer.
 const WIDTH: usize = 32;
 
 /// Looks at every host of these environments, and at what they need of the controller.
@@ -45,7 +44,7 @@ pub async fn doctor(
             async move { look(&controller, &snapshot, &env, &target).await.0 }
         })
         .collect();
-    all.extend(stream::iter(looks).buffered(WIDTH).collect::<Vec<_>>().await);
+    all.extend(Width::new(WIDTH).all(looks).await);
     all.push(believed(controller));
     all
 }

@@ -1,44 +1,14 @@
 //! The words of people about what would be done: bound to a plan, so they are read after a first one is made. The history of
 //! words is read once for all environments and passes, and only what was added is read anew.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::model::approval::{Judge, Reviewed, Signed, judge};
 use crate::model::ids::EnvName;
 use crate::model::observed::{Approval, Observed, Remark};
 use crate::plan::{self, Context};
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
-use crate::state_repo::{CommitId, RepoError, StateRepo, Words, verify_word};
-
-/// What was heard last.
-#[derive(Debug, Default)]
-pub struct Ear {
-    words: Mutex<Option<Arc<Words>>>,
-    /// The first commit of the repository, as seen from a head.
-    first: Mutex<Option<(CommitId, CommitId)>>,
-}
-
-impl Ear {
-    /// All that was said so far. Blocks: it reads objects.
-    pub fn words(&self, repo: &StateRepo) -> Result<Arc<Words>, RepoError> {
-        let known = self.words.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let words = repo.words(known.as_ref())?;
-        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.clone());
-        Ok(words)
-    }
-
-    /// By what words name the state repository. Blocks.
-    pub fn repository(&self, repo: &StateRepo) -> Result<String, RepoError> {
-        let head = repo.head()?;
-        let known = *self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, first)) = known.filter(|(of, _)| *of == head) {
-            return Ok(first.to_string());
-        }
-        let first = repo.first_commit()?;
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some((head, first));
-        Ok(first.to_string())
-    }
-}
+use crate::state_repo::{RepoError, verify_word};
 
 /// What was said about one environment's plan.
 type Heard = (EnvName, Vec<Approval>, Vec<Remark>);

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt};
 
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
@@ -24,9 +23,10 @@ use crate::run::look::hear::listen;
 use crate::run::look::published::{Published, merge};
 use crate::run::look::reach::ask;
 use crate::run::look::sample::attempt;
+use crate::run::width::Width;
 use crate::state_repo::AppRepo;
 
-/// So many environments are looked at at once.
+/// So many environments are looked at at once, those aside that wait for a host.
 const WIDTH: usize = 32;
 
 /// How closely to look.
@@ -85,8 +85,8 @@ pub(in crate::run) async fn observe_after(
         }
     };
     let futures: Vec<_> = wanted.into_iter().map(look_at).collect();
-    let seen = stream::iter(futures).buffer_unordered(WIDTH).collect().await;
-    let mut observed = Observed { environments: seen };
+    let seen = Width::new(WIDTH).all(futures).await;
+    let mut observed = Observed { environments: seen.into_iter().collect() };
     if controller.settings.host.is_some() {
         hear(controller, snapshot, names, &mut observed).await;
     }
@@ -218,10 +218,23 @@ async fn host(
     target: &Target,
     look: Look,
 ) -> Result<HostState, HostError> {
-    match ask(controller, word, target, Op::Observe(question(env, look.drift))).await? {
+    let observe = async |drift| match ask(controller, word, target, Op::Observe(question(env, drift))).await? {
         Reply::State(state) => Ok(*state),
         other => Err(HostError::Io(format!("{} answered an observation with {other:?}", target.name))),
-    }
+    };
+    // A host that hangs is found out by what must be quick, and not by a scan, which may take its time.
+    let state = observe(false).await?;
+    if look.drift && is_scan_due(env, &state) { observe(true).await } else { Ok(state) }
+}
+
+fn is_scan_due(env: &Environment, state: &HostState) -> bool {
+    let Some(live) = state.current.release() else { return false };
+    let sealed = state.record.releases.get(live).is_some_and(|release| release.sealed);
+    let fresh = state.drift.as_ref().filter(|report| report.release == *live).is_some_and(|report| {
+        let age = now().duration_since(report.at);
+        !age.is_negative() && age.unsigned_abs() < env.drift_every
+    });
+    sealed && !fresh
 }
 
 /// One attempt of each passive check: those of the host, those of the controller.

@@ -1,15 +1,20 @@
 //! The way to a host: this machine, or an address behind SSH. Reading needs no run: here it happens in this process,
 //! there by the agent that all passes share. What changes a root goes through an agent of the run's own (law 6).
 
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
 use crate::health::prober::HealthProber;
 use crate::host::call::client::Client;
 use crate::host::serve::local;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::{Address, Target};
-use crate::ssh::endpoint::Endpoint;
-
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::Controller;
+use crate::run::controller::{Controller, now};
+use crate::run::overdue::{Asked, Late};
+use crate::run::width;
+use crate::ssh::endpoint::Endpoint;
 
 /// Where a host is reached by SSH; `None`: it is this machine.
 pub fn endpoint(target: &Target) -> Option<Endpoint> {
@@ -44,12 +49,56 @@ pub async fn ask(
     op: Op,
 ) -> Result<Reply, HostError> {
     permitted(controller, target)?;
-    if let Some(endpoint) = endpoint(target) {
-        return controller.hosts.ask(&endpoint, &target.root, op).await;
-    }
-    let root = target.root.clone();
-    let answer = tokio::task::spawn_blocking(move || local::call(&root, op, &HealthProber)).await;
-    answer.unwrap_or_else(|error| Err(HostError::Io(error.to_string())))
+    let (endpoint, root, patience, doing) = (endpoint(target), target.root.clone(), op.patience(), op.doing());
+    let (pool, place) = (controller.hosts.clone(), place(endpoint.as_ref()));
+    let asked = Asked { place: place.clone(), root: root.clone(), doing };
+    let answer = async move {
+        match endpoint {
+            Some(endpoint) => pool.ask(&endpoint, &root, op).await,
+            None => here(root, op).await,
+        }
+    };
+    let answer = controller.overdue.within(asked, patience, now, answer);
+    width::wait(width::turn(), answer).await.unwrap_or_else(|late| {
+        Err(match late {
+            Late::Now => unanswered(target, doing, patience),
+            Late::Since(since) => HostError::Connection(format!(
+                "{} ({place}) has not answered since {since}, {doing} {}, and is not asked again before it does: {HANGS}",
+                target.name, target.root
+            )),
+        })
+    })
+}
+
+/// In this process, by a thread of its own: one that hangs in the kernel keeps nobody from going on, nor this program from
+/// ending, and takes no place from those who wait for disks.
+async fn here(root: String, op: Op) -> Result<Reply, HostError> {
+    let (tell, told) = oneshot::channel();
+    let work = move || drop(tell.send(local::call(&root, op, &HealthProber)));
+    let started = std::thread::Builder::new().name("look".to_owned()).spawn(work);
+    started.map_err(|error| HostError::Io(format!("a thread cannot be started here: {error}")))?;
+    told.await.unwrap_or_else(|_| Err(HostError::Io("the look broke off: please report this".to_owned())))
+}
+
+/// Where it is, for people.
+pub fn place(endpoint: Option<&Endpoint>) -> String {
+    endpoint.map_or_else(|| "this machine".to_owned(), ToString::to_string)
+}
+
+/// What to look for where a host is there and does not answer.
+pub const HANGS: &str = "something there hangs. Look for processes in state D or T with `ps -eo pid,stat,wchan:30,args`, \
+                         and at its disks and network file systems";
+
+/// There was no answer to an operation.
+pub fn unanswered(target: &Target, doing: &str, patience: Duration) -> HostError {
+    let place = place(endpoint(target).as_ref());
+    HostError::Connection(format!(
+        "{} ({place}) did not answer within {} s, {doing} {}: {HANGS}; whether it happened is unknown until the host is \
+         observed again",
+        target.name,
+        patience.as_secs(),
+        target.root,
+    ))
 }
 
 /// A run holds nothing any more by this agent.

@@ -21,9 +21,10 @@ use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
 use crate::run::step::site::Listener;
 use crate::run::step::world::Interruption;
+use crate::run::width::Width;
 use crate::state_repo::{CommitId, Watcher};
 
-/// So many environments make a pass at once.
+/// So many environments make a pass at once, those aside that wait for a host.
 const WIDTH: usize = 16;
 
 /// What the daemon tells whoever runs it.
@@ -53,6 +54,7 @@ pub struct Daemon<R> {
     /// The last thing that kept a commit from being acted on.
     refused: Option<String>,
     lanes: BTreeMap<EnvName, Lane>,
+    width: Arc<Width>,
     passes: JoinSet<Ended>,
     /// Whose pass a task is.
     names: HashMap<Id, EnvName>,
@@ -76,6 +78,7 @@ impl<R: Report> Daemon<R> {
             snapshot: None,
             refused: None,
             lanes: BTreeMap::new(),
+            width: Width::new(WIDTH),
             passes: JoinSet::new(),
             names: HashMap::new(),
             reading: JoinSet::new(),
@@ -205,12 +208,12 @@ impl<R: Report> Daemon<R> {
         let Some(snapshot) = self.snapshot.clone() else { return };
         let at = Instant::now();
         for (name, lane) in self.lanes.iter_mut().filter(|(_, lane)| !lane.busy && lane.due <= at) {
-            if self.passes.len() >= WIDTH {
-                // The next one to end makes room.
+            let Some(env) = snapshot.desired.environments.get(name) else { continue };
+            let Some(turn) = self.width.begin() else {
+                // The next one to end, or to wait for a host, makes room.
                 lane.due = at + Duration::from_millis(50);
                 continue;
-            }
-            let Some(env) = snapshot.desired.environments.get(name) else { continue };
+            };
             let due = due::due(env, &lane.ago());
             let is_due = |job| due.iter().any(|due| due.job == job);
             let (samples, scans) = (is_due(Job::Sample), is_due(Job::Drift));
@@ -234,7 +237,7 @@ impl<R: Report> Daemon<R> {
                 tends: true,
             };
             let (env, known) = (env.clone(), lane.wait.take());
-            let task = self.passes.spawn(async move { one(pass, env, known, samples || scans).await });
+            let task = self.passes.spawn(turn.scope(one(pass, env, known, samples || scans)));
             self.names.insert(task.id(), name.clone());
         }
     }

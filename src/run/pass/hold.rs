@@ -19,6 +19,9 @@ use crate::run::pass::reconcile::{Pass, PassError};
 use crate::run::step::site::Site;
 use crate::run::step::world::World;
 
+/// A root that has nothing to go back to is taken at once, on the slowest disk.
+const PROMPT: Duration = Duration::from_secs(120);
+
 impl Pass {
     /// Takes every root that can be reached, waiting for other holders as long as the patience goes; `accepts`: to act on
     /// this commit. Gives what they are like now that nobody else changes them.
@@ -44,7 +47,11 @@ impl Pass {
             loop {
                 let (who, lease, look) = (who.clone(), env.deadline, question(env, false));
                 let accept = accepts.then(|| self.snapshot.commit.to_string());
-                match site.call(target, Op::Acquire { epoch, who, lease, accept, look }).await {
+                let acquire = Op::Acquire { epoch, who, lease, accept, look };
+                // A host whose lease is over goes back first, with hooks of its own.
+                let hooks = before(&target.name).is_none_or(|state| state.record.leased().is_some());
+                let patience = if hooks { acquire.patience() } else { PROMPT };
+                match site.call_within(target, acquire, patience).await {
                     Ok(Reply::Acquired(state)) => {
                         site.keep(target, env.deadline).await.map_err(|e| PassError::Host(e, target.name.clone()))?;
                         return Ok((target.name.clone(), state));

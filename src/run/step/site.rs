@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::run::look::reach;
 use crate::run::size::bytes;
 use crate::run::step::parcel::{Parcel, Plain, Sending};
 use crate::run::step::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
+use crate::run::width::{self, Turn};
 use crate::ssh::endpoint::Endpoint;
 
 /// The world of one run. When it is dropped its agents hear no controller any more: what is on probation then is theirs
@@ -55,6 +57,8 @@ pub struct Site {
     heartbeats: Mutex<Vec<Heartbeat>>,
     /// Hear of people who want this run to stop.
     listeners: Mutex<JoinSet<()>>,
+    /// Whoever this run is a part of is not counted while a host does not answer.
+    turn: Option<Arc<Turn>>,
 }
 
 /// So many are kept for hosts that come later.
@@ -118,7 +122,22 @@ impl Site {
             transfers: Semaphore::new(TRANSFERS),
             heartbeats: Mutex::default(),
             listeners: Mutex::default(),
+            turn: width::turn(),
         }
+    }
+
+    /// Asks for an operation that may take so long.
+    ///
+    /// # Errors
+    /// Those of the operation; [`HostError::Connection`]: there was no answer.
+    pub async fn call_within(&self, target: &Target, op: Op, patience: Duration) -> Result<Reply, HostError> {
+        let doing = op.doing();
+        let answer = async {
+            let client = self.client(target).await?;
+            let answer = tokio::time::timeout(patience, client.call(&target.root, op)).await;
+            answer.unwrap_or_else(|_| Err(reach::unanswered(target, doing, patience)))
+        };
+        width::wait(self.turn.clone(), answer).await
     }
 
     /// One agent serves every root of a machine; each host is connected beside the others.
@@ -213,8 +232,8 @@ impl World for Site {
     }
 
     async fn call(&self, target: &Target, op: Op) -> Result<Reply, HostError> {
-        let client = self.client(target).await?;
-        client.call(&target.root, op).await
+        let patience = op.patience();
+        self.call_within(target, op, patience).await
     }
 
     async fn upload(
@@ -233,15 +252,22 @@ impl World for Site {
             _ => return Err(HostError::Io("the bundle is not open in this run".to_owned())),
         };
         let of = blobs.iter().map(|(_, size)| size).sum();
-        let sent = |bytes| self.sent(Some(&target.name), Sent { bytes, of: Some(of) });
-        let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
-        let uploaded = if client.packs() {
-            let mut pieces = Sending::new(self.parcel(unpacked.clone(), digests.clone(), of)?, sent);
-            client.upload(&target.root, epoch, blobs, &mut pieces).await
-        } else {
-            let mut pieces = Plain::begin(unpacked.clone(), digests.clone(), sent);
-            client.upload(&target.root, epoch, blobs, &mut pieces).await
+        let so_far = AtomicU64::new(0);
+        let sent = |bytes| {
+            so_far.store(bytes, Ordering::Relaxed);
+            self.sent(Some(&target.name), Sent { bytes, of: Some(of) });
         };
+        let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| *digest).collect();
+        let uploaded = async {
+            if client.packs() {
+                let mut pieces = Sending::new(self.parcel(unpacked.clone(), digests.clone(), of)?, sent);
+                client.upload(&target.root, epoch, blobs, &mut pieces).await
+            } else {
+                let mut pieces = Plain::begin(unpacked.clone(), digests.clone(), sent);
+                client.upload(&target.root, epoch, blobs, &mut pieces).await
+            }
+        };
+        let uploaded = width::wait_while_still(self.turn.clone(), &so_far, uploaded).await;
         let Err(HostError::Integrity(_)) = &uploaded else { return uploaded };
         // What arrived is not what it was called: on the way, or here already?
         let checked = tokio::task::spawn_blocking(move || unpacked.check(&digests)).await;
