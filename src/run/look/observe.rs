@@ -17,7 +17,7 @@ use crate::model::template::fill;
 use crate::plan;
 use crate::plan::intent::{Intent, intent};
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::{Controller, ControllerError};
+use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::hear::listen;
 use crate::run::look::published::{Published, merge};
