@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::global::{Global, names, standing, tell};
+use super::global::{self, Global, names, tell};
 use super::plan::make;
 use super::{CliError, Result, out};
+use crate::model::desired::{Address, Target};
 use crate::model::ids::EnvName;
 use crate::plan::{Code, Health, Sync};
 use crate::run::look::observe::{Look, observe};
+
+/// Between two looks at hosts: of this machine alone, or of others.
+const NEAR: Duration = Duration::from_millis(250);
+const FAR: Duration = Duration::from_secs(2);
 
 /// Wait for an environment.
 #[derive(Args)]
@@ -22,18 +27,25 @@ pub struct Wait {
 
 impl Wait {
     /// Polls until it is in sync and healthy, quarantined, or too late.
-    pub async fn run(self, global: &Global) -> Result {
-        let controller = global.controller()?;
+    pub async fn run(self, options: &Global) -> Result {
+        let controller = options.controller()?;
         let deadline = tokio::time::Instant::now() + self.timeout;
+        // A repository of this machine costs nothing to ask; a remote one is asked as often as the loop asks it.
+        let asks = if controller.repo.is_remote() { controller.settings.poll } else { Duration::ZERO };
         let mut told = None;
+        let mut asked = tokio::time::Instant::now();
+        let mut standing = global::standing(&controller).await?;
         loop {
-            let standing = standing(&controller).await?;
+            if asked.elapsed() >= asks {
+                asked = tokio::time::Instant::now();
+                standing = global::standing(&controller).await?;
+            }
             let refused = standing.refused.as_ref().map(|refused| refused.why.to_string());
             if refused != told {
                 tell(&standing);
                 told.clone_from(&refused);
             }
-            let snapshot = standing.accepted;
+            let snapshot = standing.accepted.clone();
             let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
             let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: false }).await;
             let plan = make(&controller, &snapshot, &wanted, &observed, true);
@@ -58,7 +70,12 @@ impl Wait {
                 let hint = format!("soll why {}", self.environment);
                 return Err(CliError::plain(message).hint(hint).exit(waited.0));
             }
-            tokio::time::sleep(Duration::from_millis(250).min(self.timeout)).await;
+            let remote = |target: &Target| !matches!(target.address, Address::Local);
+            let far =
+                snapshot.desired.environments.get(&self.environment).is_some_and(|env| env.targets.iter().any(remote));
+            // Each look at a host that is far away asks all of its checks.
+            let pause = if far { FAR } else { NEAR };
+            tokio::time::sleep(pause.min(self.timeout)).await;
         }
     }
 }

@@ -143,6 +143,11 @@ impl StateRepo {
         &self.git_dir
     }
 
+    /// Whether every look at it asks another machine.
+    pub fn is_remote(&self) -> bool {
+        self.mirror.is_some()
+    }
+
     /// The top of the work tree, where the repository is a local one with a work tree. Relative bundle paths count from
     /// there; the state itself is never read from it.
     pub fn work_tree(&self) -> Option<PathBuf> {

@@ -93,3 +93,32 @@ fn a_reader_that_goes_away_is_nobodys_mistake() {
     let output = command.output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
+
+/// A CI job that waits asks the forge as often as the loop would, however often it looks at the hosts.
+#[test]
+fn waiting_asks_a_remote_repository_no_oftener_than_the_loop() {
+    let mut w = World::staging("");
+    w.git(&["config", "receive.denyCurrentBranch", "ignore"]);
+    w.soll("release staging <b>").exits(0);
+    // Every look at the remote is a git of its own.
+    let git = String::from_utf8(std::process::Command::new("which").arg("git").output().unwrap().stdout).unwrap();
+    w.write(
+        "bin/git",
+        &format!("#!/bin/sh\ncase \"$*\" in *fetch*) echo x >> $DIR/fetched;; esac\nexec {} \"$@\"\n", git.trim()),
+    );
+    std::fs::set_permissions(w.path("bin/git"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("$DIR/bin:{}", std::env::var("PATH").unwrap());
+    w.set("PATH", &path);
+    w.set("SOLL_REPO", "file://$DIR/state");
+    w.set("SOLL_POLL", "1h");
+    let fetched = || w.read("fetched").lines().count();
+    // The first one ever also makes the mirror.
+    w.soll("wait staging --timeout 0s").exits(1);
+    w.write("fetched", "");
+    w.soll("wait staging --timeout 0s").exits(1);
+    let once = fetched();
+    assert!(once > 0, "no look was noticed");
+    w.write("fetched", "");
+    w.soll("wait staging --timeout 2s").exits(1);
+    assert_eq!(fetched(), once, "the remote is asked at every look");
+}

@@ -257,6 +257,7 @@ fn what_is_watched_is_judged_to_its_end_whatever_may_not_be_changed_now() {
         yard.commit();
         daemon.until("its verdict", || yard.runs("web", 2));
         assert!(yard.site.record("web").returned.is_none(), "{more}: {}", daemon.text());
+        assert!(watched(&yard) > 3.0, "{more}: {} s of 4 were watched", watched(&yard));
         assert_eq!(daemon.stop().0, Some(0));
     }
 }
