@@ -9,10 +9,10 @@
 //! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
 //!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
 //! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`).
-//! 6. [`run`]: `world` (all that a run may ask of the world), `dispatch` (the only writer of run state), `way_back`
-//!    (who goes back), `executor` (a match on the step), `reconcile` (one pass), `hold` (taking roots and giving them
-//!    back), `daemon` (passes, again and again), `site` (the real world), `ahead` (what will be needed, while hosts are
-//!    reached).
+//! 6. [`run`]: `accepted` (which commit may be acted on), `world` (all that a run may ask of the world), `dispatch`
+//!    (the only writer of run state), `way_back` (who goes back), `executor` (a match on the step), `reconcile` (one
+//!    pass), `hold` (taking roots and giving them back), `daemon` (passes, again and again), `site` (the real world),
+//!    `ahead` (what will be needed, while hosts are reached).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
 //!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
 //!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host
@@ -68,6 +68,9 @@
 //!    only shell text for a host is fixed: `ssh::script`.
 //! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is
 //!     read.
+//! 11. What is not accepted is text: whatever touches a host, runs a command or sends a secret takes a
+//!     `run::accepted::AcceptedSnapshot`. Another commit is planned by `run::look::proposed`, and asks for bundles and
+//!     tags only on `run::look::grounds`.
 
 pub mod artifact;
 pub mod cli;

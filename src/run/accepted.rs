@@ -134,6 +134,9 @@ impl Controller {
             Ok(advance) => {
                 let whole = last.is_none() && advance.verified > 1;
                 let verified = whole.then(|| Verified { commits: advance.verified, took: began.elapsed() });
+                if let Some(Verified { commits, took }) = verified {
+                    tracing::info!(commits, ?took, "the signatures of the whole history were verified");
+                }
                 return Ok(Judged { accepted: advance.accepted(), refused: None, verified });
             }
             Err(why) => why,

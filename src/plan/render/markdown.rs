@@ -15,10 +15,7 @@ const RESERVE: usize = 400;
 
 /// The whole comment, never longer than [`LIMIT`].
 pub fn markdown(plan: &Plan) -> String {
-    let seen_as =
-        plan.accepted.as_ref().map(|accepted| format!(", hosts seen as commit {} names them", code(accepted)));
-    let (seen_as, fingerprint) = (seen_as.unwrap_or_default(), code(&plan.fingerprint.to_string()));
-    let foot = format!("commit {}{seen_as}, plan {fingerprint}", code(&plan.commit));
+    let foot = format!("commit {}, plan {}", code(&plan.commit), code(&plan.fingerprint.to_string()));
     let acts = |env: &&EnvPlan| env.has_changes() || env.blocking().next().is_some();
     let (acting, quiet): (Vec<_>, Vec<_>) = plan.environments.iter().partition(acts);
     let mut comment = Comment { out: format!("{MARKER}\n"), full: false };
@@ -33,6 +30,9 @@ pub fn markdown(plan: &Plan) -> String {
     comment.push(&format!("**soll**: {} ({foot}).\n\n", parts::tally(&plan.environments)));
     if let Some(why) = &plan.refused {
         comment.push(&format!("This commit is not acted on: {}\n\n", code(why.lines().next().unwrap_or_default())));
+    }
+    if let Some(accepted) = &plan.accepted {
+        comment.push(&format!("It is not accepted: hosts were looked at as commit {} names them.\n\n", code(accepted)));
     }
     for env in &acting {
         comment.push(&headline(env));
