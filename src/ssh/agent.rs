@@ -106,6 +106,7 @@ async fn begin(
             program.map(Started::Missing).ok_or_else(|| foreign(&talk, machine, programs))
         }
         "noexec" => Err(noexec(&talk, rest)),
+        "unsafe" => Err(exchangeable(&talk, rest)),
         _ => Err(foreign(&talk, rest, programs)),
     }
 }
@@ -161,6 +162,7 @@ async fn put_as(connection: &Arc<Connection>, program: &Program, dir: &str, pack
             Err(failed(format!("the agent ({} bytes) cannot be written to {rest}{why}", program.size), elsewhere))
         }
         "noexec" => Err(noexec(&talk, rest)),
+        "unsafe" => Err(exchangeable(&talk, rest)),
         "nosha" => Err(failed(
             "the host has no program that checks a SHA-256, so the agent is not trusted".to_owned(),
             "install coreutils (sha256sum), busybox or openssl there",
@@ -192,6 +194,25 @@ fn noexec(talk: &Talk, dir: &str) -> SshError {
         what,
         "name a directory where programs may lie with `agent_dir` of the host",
     )
+}
+
+/// Others than the user who logs in, and root, could put another program in the place of the agent's.
+fn exchangeable(talk: &Talk, rest: &str) -> SshError {
+    let mut words = rest.rsplitn(3, ' ');
+    let (owner, mode) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let path = words.next().unwrap_or_default();
+    let writable = mode.get(5..6) == Some("w") || mode.get(8..9) == Some("w");
+    let mend = match () {
+        () if mode.starts_with('l') => format!("rm {path}"),
+        () if writable => format!("chmod go-w {path}"),
+        () => format!("chown root {path}"),
+    };
+    let what = format!(
+        "another user of the host could put another program in the place of the agent: {path} is {mode} and belongs to the \
+         user {owner}; nothing is started from there"
+    );
+    let cure = format!("`{mend}` on the host, or name another directory with `agent_dir` of the host");
+    SshError::new(&talk.connection.place, Phase::Agent, what, cure)
 }
 
 fn foreign(talk: &Talk, machine: &str, programs: &Programs) -> SshError {

@@ -4,14 +4,31 @@
 
 use crate::host::disk::token::token;
 
+/// What both scripts begin with. `walk` says `unsafe PATH MODE UID` and ends, where another user than this one and root
+/// could put another program in the place of one in this directory: it, and all above it, must belong to these two and be
+/// writable by nobody else, unless it is sticky; a program must be a file of theirs. A host without `ls` or `id` is taken as
+/// it is: who could take them away is root.
+macro_rules! safe {
+    ($script:literal) => {
+        concat!(
+            r#"bad() { echo "$m unsafe $1 $2 $3"; exit; }; own() { set -- "$1" $(ls -ldn "$1"); case $2 in l*) bad "$1" $2 $4;; d????????[tT]*) ;; ?????w*|????????w*) bad "$1" $2 $4;; esac; case $4 in 0|$u) ;; *) bad "$1" $2 $4;; esac; }; walk() { if command -v ls >/dev/null 2>&1 && u=$(id -u 2>/dev/null); then q=$(cd -P "$1" && pwd -P) || return; while test -n "$q"; do own "$q"; q=${q%/*}; done; if test -n "$2"; then own "$2"; fi; fi; }; set -f; "#,
+            $script
+        )
+    };
+}
+
 /// Starts the agent whose digest is given for this kind of machine, or says what is in the way. Arguments: the marker in
 /// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each program. A file of another
 /// size is what a crash has left of one.
-const START: &str = r#"m=$1$2; d=$3; x=$4; shift 4; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f" && test $(wc -c <"$f") -eq ${h#*,}; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent $x; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#;
+const START: &str = safe!(
+    r#"m=$1$2; d=$3; x=$4; shift 4; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f" && test $(wc -c <"$f") -eq ${h#*,}; then if test -x "$f"; then walk "$d" "$f"; echo "$m agent"; exec "$f" host-agent $x; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#
+);
 
 /// Takes a binary from the standard input. Arguments: the marker in two halves; the directory; digest; size; `gzip` or
 /// `plain`; a name for the temporary file.
-const PUT: &str = r#"m=$1$2; d=$3; umask 077; case $d in "~/"*) d=$HOME/${d#??};; esac; say() { echo "$m $*"; exit; }; mkdir -p "$d" || say nodir $d; t=$d/.soll-$7; clean() { rm -f "$t"; }; trap clean EXIT; : >"$t" || say nowrite $d; chmod 700 "$t"; test -x "$t" || say noexec $d; if test $6 = gzip; then command -v gzip >/dev/null 2>&1 || say nogzip; echo "$m send"; gzip -dc >"$t" || say nowrite $d; else echo "$m send"; cat >"$t" || say nowrite $d; fi; test $(wc -c <"$t") -eq $5 || say nowrite $d; s=$(sha256sum <"$t" || busybox sha256sum <"$t" || shasum -a 256 <"$t" || openssl dgst -sha256 -r <"$t"); case $s in $4*) ;; "") say nosha;; *) say differs;; esac; sync "$t" || sync; mv -f "$t" "$d/soll-$4" || say nowrite $d; say done"#;
+const PUT: &str = safe!(
+    r#"m=$1$2; d=$3; umask 077; case $d in "~/"*) d=$HOME/${d#??};; esac; say() { echo "$m $*"; exit; }; mkdir -p "$d" || say nodir $d; walk "$d" ""; t=$d/.soll-$7; clean() { rm -f "$t"; }; trap clean EXIT; : >"$t" || say nowrite $d; chmod 700 "$t"; test -x "$t" || say noexec $d; if test $6 = gzip; then command -v gzip >/dev/null 2>&1 || say nogzip; echo "$m send"; gzip -dc >"$t" || say nowrite $d; else echo "$m send"; cat >"$t" || say nowrite $d; fi; test $(wc -c <"$t") -eq $5 || say nowrite $d; s=$(sha256sum <"$t" || busybox sha256sum <"$t" || shasum -a 256 <"$t" || openssl dgst -sha256 -r <"$t"); case $s in $4*) ;; "") say nosha;; *) say differs;; esac; sync "$t" || sync; mv -f "$t" "$d/soll-$4" || say nowrite $d; say done"#
+);
 
 /// A command line that starts the agent, or leads to one that runs: `how` is its argument.
 pub fn start(marker: &Marker, dir: &str, how: &str, programs: &[String]) -> String {
@@ -84,6 +101,54 @@ mod tests {
         let line = start(&marker, "/opt/soll", "--linger=40", &["x86_64=00,1".to_owned()]);
         assert!(!line.contains(&marker.whole()));
         assert_ne!(marker.whole(), Marker::new().unwrap().whole());
+    }
+
+    /// The answer of a start whose program lies in this directory.
+    fn started(dir: &std::path::Path, digest: &str) -> String {
+        let marker = Marker::new().unwrap();
+        let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+        let program = format!("{machine}={digest},{}", "#!/bin/sh\n".len());
+        let line = start(&marker, dir.to_str().unwrap(), "--linger=40", &[program]);
+        let said = Command::new("/bin/sh").args(["-c", &line]).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.trim().strip_prefix(&marker.whole()).unwrap_or_default().trim().to_owned()
+    }
+
+    #[test]
+    fn a_program_that_others_could_exchange_is_not_started() {
+        use std::fs::{self, Permissions};
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path().canonicalize().unwrap().join("top");
+        let (dir, digest) = (top.join("agents"), "11");
+        fs::create_dir_all(&dir).unwrap();
+        let file = dir.join(format!("soll-{digest}"));
+        fs::write(&file, "#!/bin/sh\n").unwrap();
+        let mode = |path: &std::path::Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        mode(&file, 0o700);
+        assert_eq!(started(&dir, digest), "agent");
+        let is_root = rustix::process::geteuid().is_root();
+        for path in [&file, &dir, &top] {
+            let before = fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            for more in [0o020, 0o002] {
+                mode(path, before | more);
+                assert!(started(&dir, digest).starts_with(&format!("unsafe {} ", path.display())), "{path:?} {more:o}");
+            }
+            mode(path, before);
+            if is_root {
+                chown(path, Some(33), None).unwrap();
+                let said = started(&dir, digest);
+                assert!(said.starts_with(&format!("unsafe {} ", path.display())) && said.ends_with(" 33"), "{said}");
+                chown(path, Some(0), None).unwrap();
+            }
+            assert_eq!(started(&dir, digest), "agent", "{path:?}");
+        }
+        // Nobody exchanges what belongs to another in a sticky directory.
+        mode(&top, 0o1777);
+        assert_eq!(started(&dir, digest), "agent");
+        fs::rename(&file, top.join("elsewhere")).unwrap();
+        symlink(top.join("elsewhere"), &file).unwrap();
+        assert!(started(&dir, digest).starts_with(&format!("unsafe {} l", file.display())));
     }
 
     #[test]

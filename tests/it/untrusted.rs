@@ -2,7 +2,9 @@
 //! Each test plays the exploit; the control beside it shows that the same words do work where they may.
 
 mod ownership;
+mod peer;
 mod provision;
+mod words;
 
 use std::os::unix::fs::chown;
 use std::path::Path;

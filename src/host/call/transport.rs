@@ -11,9 +11,11 @@ use tokio::sync::mpsc;
 
 use crate::host::call::pending::Pending;
 use crate::host::call::stream::{Reconnect, Stream, put, read, send};
+use crate::host::disk::token::token;
 use crate::host::lock;
-use crate::host::wire::HostError;
-use crate::host::wire::frame::Frame;
+use crate::host::wire::challenge::{self, Side};
+use crate::host::wire::frame::{Frame, Resumable};
+use crate::host::wire::{HostError, Secret};
 
 /// An agent that is asked every second and says nothing for so long is lost, whatever its connection says.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -60,13 +62,13 @@ pub(in crate::host) async fn keep(
     mut queue: mpsc::Receiver<Outgoing>,
     pending: Arc<Pending>,
     packed: bool,
-    session: Option<String>,
+    session: Option<Resumable>,
 ) {
     loop {
         match exchange(&mut stream, &mut queue, &pending, packed).await {
             End::Done => return farewell(stream).await,
             End::Lost { why, silent } => {
-                let resume = lock(&pending.reconnect).clone().zip(session.as_deref());
+                let resume = lock(&pending.reconnect).clone().zip(session.as_ref());
                 if let Some((reconnect, _)) = &resume {
                     tracing::warn!(
                         place = reconnect.place(),
@@ -168,7 +170,7 @@ async fn exchange(stream: &mut Stream, queue: &mut mpsc::Receiver<Outgoing>, pen
 /// Another stream on which the session goes on; the reason where there is none.
 async fn reattach(
     how: &dyn Reconnect,
-    session: &str,
+    session: &Resumable,
     mut silent: bool,
     pending: &Pending,
     packed: bool,
@@ -176,8 +178,8 @@ async fn reattach(
     let (until, mut pause) = (Instant::now() + how.patience(), PAUSE.0);
     loop {
         let attempt = async {
-            let mut stream = how.reconnect(session, silent).await.map_err(|error| Some(error.to_string()))?;
-            let greeted = tokio::time::timeout(GREETING, resume(&mut stream, pending, packed)).await;
+            let mut stream = how.reconnect(&session.name, silent).await.map_err(|error| Some(error.to_string()))?;
+            let greeted = tokio::time::timeout(GREETING, resume(&mut stream, &session.key, pending, packed)).await;
             let silence = || Some(format!("it did not answer within {} s", GREETING.as_secs()));
             greeted.map_err(|_| silence())??;
             Ok(stream)
@@ -199,12 +201,25 @@ async fn reattach(
     }
 }
 
-/// Says what is waited for, and sends again what never arrived. `Err(None)`: the agent is not there any more.
-async fn resume(stream: &mut Stream, pending: &Pending, packed: bool) -> Result<(), Option<String>> {
+/// Makes sure that it is the agent, says what is waited for, and sends again what never arrived. `Err(None)`: the agent
+/// is not there any more.
+async fn resume(stream: &mut Stream, key: &Secret, pending: &Pending, packed: bool) -> Result<(), Option<String>> {
     let broken = |error: io::Error| Some(error.to_string());
+    let asked = token().map_err(broken)?;
+    stream.send(&Frame::Challenge(asked.clone()), false).await.map_err(broken)?;
+    let number = match stream.read(&mut || ()).await.map_err(broken)? {
+        Some(Frame::Proof { number, proof }) if challenge::holds(key, Side::Agent, &asked, &number, &proof) => number,
+        Some(Frame::Bye) => return Err(None),
+        None => return Err(Some("the stream ended at once".to_owned())),
+        Some(_) => return Err(Some("somebody answered there who is not the agent of this session".to_owned())),
+    };
+    let Some(proof) = challenge::proof(key, Side::Controller, &asked, &number) else {
+        return Err(Some("the agent of this session gave no number".to_owned()));
+    };
     pending.interrupt_uploads();
     let waiting = pending.unanswered();
-    stream.send(&Frame::Resume(waiting.keys().copied().collect()), false).await.map_err(broken)?;
+    let resume = Frame::Resume { proof, waiting: waiting.keys().copied().collect() };
+    stream.send(&resume, false).await.map_err(broken)?;
     let known = match stream.read(&mut || ()).await.map_err(broken)? {
         Some(Frame::Resumed(known)) => known,
         Some(Frame::Bye) => return Err(None),

@@ -9,7 +9,9 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 
 use crate::host::disk::token::token;
-use crate::host::wire::frame::Frame;
+use crate::host::wire::Secret;
+use crate::host::wire::challenge::{self, Side};
+use crate::host::wire::frame::{Frame, Resumable};
 
 /// Who connects and says nothing is sent away.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct ResumeListener {
     listener: UnixListener,
     /// What the controller has to know.
-    pub session: String,
+    pub session: Resumable,
     /// How long the agent waits for it.
     pub lingers: Duration,
 }
@@ -29,15 +31,16 @@ impl ResumeListener {
     /// # Errors
     /// There is no randomness, or no socket.
     pub fn bind(lingers: Duration) -> io::Result<ResumeListener> {
-        let session = token()?;
-        let listener = UnixListener::bind_addr(&address(&session)?)?;
+        let session = Resumable { name: token()?, key: Secret::new(token()? + &token()?) };
+        let listener = UnixListener::bind_addr(&address(&session.name)?)?;
         Ok(ResumeListener { listener, session, lingers })
     }
 
-    /// Waits for somebody of the same user who asks for the calls of this session: the stream, and what it waits for.
+    /// Waits for the controller of this session: the stream, and what it waits for. Anybody on the host may connect; who
+    /// is another user, or does not know the key, is sent away.
     pub fn next(&self) -> (UnixStream, Vec<u64>) {
         loop {
-            match self.listener.accept().and_then(|(stream, _)| greet(stream)) {
+            match self.listener.accept().and_then(|(stream, _)| greet(stream, &self.session.key)) {
                 Ok(Some(guest)) => return guest,
                 Ok(None) => {}
                 // No descriptors are left, for example.
@@ -47,13 +50,26 @@ impl ResumeListener {
     }
 }
 
-fn greet(mut stream: UnixStream) -> io::Result<Option<(UnixStream, Vec<u64>)>> {
-    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-    if peer.uid != rustix::process::geteuid() {
+/// Whether the other end is a process of our own user.
+fn is_own(stream: &UnixStream) -> io::Result<bool> {
+    Ok(rustix::net::sockopt::socket_peercred(stream)?.uid == rustix::process::geteuid())
+}
+
+fn greet(mut stream: UnixStream, key: &Secret) -> io::Result<Option<(UnixStream, Vec<u64>)>> {
+    if !is_own(&stream)? {
         return Ok(None);
     }
     stream.set_read_timeout(Some(PATIENCE))?;
-    let Ok(Some((Frame::Resume(waiting), _))) = Frame::read(&mut stream) else { return Ok(None) };
+    let Ok(Some((Frame::Challenge(asked), _))) = Frame::read(&mut stream) else { return Ok(None) };
+    let number = token()?;
+    let Some(proof) = challenge::proof(key, Side::Agent, &asked, &number) else { return Ok(None) };
+    if (Frame::Proof { number: number.clone(), proof }).write(&mut stream).is_err() {
+        return Ok(None);
+    }
+    let Ok(Some((Frame::Resume { proof, waiting }, _))) = Frame::read(&mut stream) else { return Ok(None) };
+    if !challenge::holds(key, Side::Controller, &asked, &number, &proof) {
+        return Ok(None);
+    }
     stream.set_read_timeout(None)?;
     Ok(Some((stream, waiting)))
 }
@@ -66,7 +82,9 @@ pub fn bridge(session: &str) -> io::Result<()> {
     // Not through a buffer of ours: an answer would wait in it.
     let mut input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
     let mut output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
-    let Ok(mut agent) = UnixStream::connect_addr(&address(session)?) else {
+    let agent = UnixStream::connect_addr(&address(session)?);
+    // The name is free again when the agent is gone, and everybody on the host could see it.
+    let Some(mut agent) = agent.ok().filter(|agent| is_own(agent).unwrap_or(false)) else {
         return Frame::Bye.write(&mut output);
     };
     let mut to_agent = agent.try_clone()?;

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::wire::{Answer, Call};
+use crate::host::wire::{Answer, Call, Secret, tame};
+use crate::model::ids::Digest;
 
 /// No frame is longer than this.
 pub const MAX: usize = 16 * 1024 * 1024;
@@ -27,19 +28,28 @@ const PACKED: u8 = 6;
 /// The same as [`DATA`] with compressed bytes: the call stands before them, so that they are the same for every host.
 pub const PACKED_DATA: u8 = 11;
 /// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// The first frame of an agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Hello {
     pub protocol: u32,
     /// `soll 0.1.0`.
     pub version: String,
     /// The path of the agent's own binary: where it was put by digest, the name says which one it is.
     pub binary: String,
-    /// The name under which this agent can be reached again when the stream is lost; `None`: it ends with it.
+    /// How this agent can be reached again when the stream is lost; `None`: it ends with it.
     #[serde(default)]
-    pub session: Option<String>,
+    pub session: Option<Resumable>,
+}
+
+/// A session that outlives its stream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resumable {
+    /// Where it is found. Every user of the host can see it.
+    pub name: String,
+    /// By this the two know each other there ([`super::challenge`]). It goes over the first stream and nowhere else.
+    pub key: Secret,
 }
 
 /// One frame.
@@ -58,8 +68,18 @@ pub enum Frame {
         call: u64,
         bytes: u64,
     },
-    /// The first frame on a new stream to an agent whose old one was lost: the calls that wait for an answer.
-    Resume(Vec<u64>),
+    /// The first frame on a new stream to an agent whose old one was lost: a number that nobody could foresee.
+    Challenge(String),
+    /// The agent's answer: its proof that it is the one, and a number of its own.
+    Proof {
+        number: String,
+        proof: Digest,
+    },
+    /// The controller's answer to that: its proof, and the calls that wait for an answer.
+    Resume {
+        proof: Digest,
+        waiting: Vec<u64>,
+    },
     /// Its answer: those of them that the agent knows. Answers that are ready follow; the others have to be sent again.
     Resumed(Vec<u64>),
     /// These answers arrived: nobody will ask for them again.
@@ -87,7 +107,9 @@ impl Frame {
                 out.extend(bytes.to_be_bytes());
                 5
             }
-            Frame::Resume(calls) => json(&mut out, calls, 7)?,
+            Frame::Challenge(number) => json(&mut out, number, 12)?,
+            Frame::Proof { number, proof } => json(&mut out, &(number, proof), 13)?,
+            Frame::Resume { proof, waiting } => json(&mut out, &(proof, waiting), 7)?,
             Frame::Resumed(calls) => json(&mut out, calls, 8)?,
             Frame::Got(calls) => json(&mut out, calls, 9)?,
             Frame::Bye => 10,
@@ -140,17 +162,25 @@ impl Frame {
                 let (call, bytes) = number(payload)?;
                 Ok(Frame::Data { call, bytes: bytes.to_vec() })
             }
-            3 => Ok(Frame::Answer(serde_json::from_slice(payload)?)),
-            4 => Ok(Frame::Hello(serde_json::from_slice(payload)?)),
+            3 => Ok(Frame::Answer(tamed(payload)?)),
+            4 => Ok(Frame::Hello(tamed(payload)?)),
             5 => {
                 let (call, rest) = number(payload)?;
                 let (bytes, _) = number(rest)?;
                 Ok(Frame::Credit { call, bytes })
             }
-            7 => Ok(Frame::Resume(serde_json::from_slice(payload)?)),
+            7 => {
+                let (proof, waiting) = serde_json::from_slice(payload)?;
+                Ok(Frame::Resume { proof, waiting })
+            }
             8 => Ok(Frame::Resumed(serde_json::from_slice(payload)?)),
             9 => Ok(Frame::Got(serde_json::from_slice(payload)?)),
             10 => Ok(Frame::Bye),
+            12 => Ok(Frame::Challenge(serde_json::from_slice(payload)?)),
+            13 => {
+                let (number, proof) = serde_json::from_slice(payload)?;
+                Ok(Frame::Proof { number, proof })
+            }
             other => Err(bad(&format!("a frame of the unknown kind {other}"))),
         }
     }
@@ -228,6 +258,13 @@ fn json<T: Serialize>(out: &mut Vec<u8>, value: &T, kind: u8) -> io::Result<u8> 
     Ok(kind)
 }
 
+/// What an agent says: its texts are for the eyes of people.
+fn tamed<T: serde::de::DeserializeOwned>(payload: &[u8]) -> io::Result<T> {
+    let mut value = serde_json::from_slice(payload)?;
+    tame::answer(&mut value);
+    Ok(serde_json::from_value(value)?)
+}
+
 fn number(payload: &[u8]) -> io::Result<(u64, &[u8])> {
     let (head, rest) = payload.split_first_chunk::<8>().ok_or_else(|| bad("a frame that ends too early"))?;
     Ok((u64::from_be_bytes(*head), rest))
@@ -249,7 +286,10 @@ mod tests {
         Frame::Call(Box::new(call)).write(&mut wire).unwrap();
         Frame::Data { call: 7, bytes: vec![1, 2, 3] }.write(&mut wire).unwrap();
         Frame::Credit { call: 7, bytes: 3 }.write(&mut wire).unwrap();
-        Frame::Resume(vec![7, 9]).write(&mut wire).unwrap();
+        let proof = Digest::of(b"proof");
+        Frame::Challenge("0a".to_owned()).write(&mut wire).unwrap();
+        Frame::Proof { number: "0b".to_owned(), proof }.write(&mut wire).unwrap();
+        Frame::Resume { proof, waiting: vec![7, 9] }.write(&mut wire).unwrap();
         Frame::Resumed(vec![9]).write(&mut wire).unwrap();
         Frame::Got(vec![7]).write(&mut wire).unwrap();
         Frame::Bye.write(&mut wire).unwrap();
@@ -258,7 +298,13 @@ mod tests {
         assert!(matches!(next(), Some((Frame::Call(call), false)) if call.id == 7 && call.root == "/srv/app"));
         assert!(matches!(next(), Some((Frame::Data { call: 7, bytes }, false)) if bytes == [1, 2, 3]));
         assert!(matches!(next(), Some((Frame::Credit { call: 7, bytes: 3 }, false))));
-        assert!(matches!(next(), Some((Frame::Resume(calls), false)) if calls == [7, 9]));
+        assert!(matches!(next(), Some((Frame::Challenge(number), false)) if number == "0a"));
+        assert!(
+            matches!(next(), Some((Frame::Proof { number, proof: same }, false)) if number == "0b" && same == proof)
+        );
+        assert!(
+            matches!(next(), Some((Frame::Resume { proof: same, waiting }, false)) if same == proof && waiting == [7, 9])
+        );
         assert!(matches!(next(), Some((Frame::Resumed(calls), false)) if calls == [9]));
         assert!(matches!(next(), Some((Frame::Got(calls), false)) if calls == [7]));
         assert!(matches!(next(), Some((Frame::Bye, false))));

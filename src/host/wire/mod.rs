@@ -1,12 +1,14 @@
 //! The typed operations of one host; [`reply`]: what they give. The same operations serve this machine and,
 //! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
 
+pub mod challenge;
 pub mod convert;
 pub mod examine;
 pub mod frame;
 mod patience;
 pub mod provision;
 mod reply;
+pub mod tame;
 pub mod trial;
 
 use std::time::Duration;
