@@ -2,6 +2,7 @@
 
 mod digests;
 mod golden;
+mod upgrade;
 
 fn fixtures() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
