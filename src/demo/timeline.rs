@@ -62,6 +62,8 @@ struct Run {
     environment: EnvName,
     /// What is being switched to right now; after the turn, what is gone back to.
     to: Option<Sha>,
+    /// What the run was to switch to.
+    tried: Option<Sha>,
     from: Option<Sha>,
     began: Instant,
     actions: HashMap<String, Action>,
@@ -137,7 +139,8 @@ impl Timeline {
             self.line(Tone::Plain, environment.as_str(), to.as_ref(), &format!("begins: {}", started.reason));
             told.last.remove(&environment);
             let began = Instant::now();
-            let live = Run { environment, to, from, began, actions, words: Vec::new(), prepared: 0 };
+            let (words, prepared, tried) = (Vec::new(), 0, to.clone());
+            let live = Run { environment, to, tried, from, began, actions, words, prepared };
             told.runs.insert(run.clone(), live);
             return;
         }
@@ -157,7 +160,7 @@ impl Timeline {
             }
             Event::Quarantined { .. } => {
                 let text = "quarantined: not tried again until something about it changes";
-                self.line(Tone::Bad, live.environment.as_str(), live.to.as_ref(), text);
+                self.line(Tone::Bad, live.environment.as_str(), live.tried.as_ref(), text);
             }
             Event::Finished { result, reason, .. } => {
                 self.finished(live, *result, reason);

@@ -43,11 +43,13 @@ pub async fn sample(
     samples.into_iter().all(|one| one.is_some()).then_some(true)
 }
 
-/// Whether a sample says something about what a host runs: not while a run is at it, nor while it is stopped, or closed for
-/// maintenance, on purpose.
+/// Whether a sample says something about what a host runs: not where nothing runs yet, nor while a run is at it, nor while it
+/// is stopped, or closed for maintenance, on purpose.
 fn is_judged(state: &HostState) -> bool {
     let record = &state.record;
-    state.holder.is_none() && record.stopped.is_none() && record.closed.is_none() && record.probation.is_none()
+    let runs = state.current.release().is_some();
+    let is_free = state.holder.is_none() && record.stopped.is_none() && record.closed.is_none();
+    runs && is_free && record.probation.is_none()
 }
 
 async fn host(
