@@ -1,13 +1,17 @@
 //! What a daemon answers: is it alive, what does it see, and a webhook that only makes it look sooner (H1). No page yet.
 
+mod listen;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use futures_util::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::Notify;
@@ -19,6 +23,9 @@ use crate::run::secrets::{Purpose, Use, WEBHOOK};
 
 /// The largest webhook that is read at all.
 const BODY: usize = 1 << 20;
+
+/// A webhook has arrived within this time, or does not count.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 struct Shared {
@@ -35,13 +42,8 @@ pub async fn serve(address: &str, controller: Arc<Controller>, nudge: Arc<Notify
         .route("/healthz", get(async || "ok\n"))
         .route("/observation", get(observation))
         .route("/webhook", post(webhook))
-        .layer(DefaultBodyLimit::max(BODY))
         .with_state(Shared { controller, nudge });
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            tracing::error!(%error, "the listener ended");
-        }
-    });
+    tokio::spawn(listen::listen(listener, app, listen::Limits::DAEMON));
     Ok(())
 }
 
@@ -61,9 +63,10 @@ async fn observation(State(shared): State<Shared>) -> Response {
 }
 
 /// A push happened. The payload is not read: it only triggers a look at the repository, and only when it is signed.
-async fn webhook(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn webhook(State(shared): State<Shared>, request: Request) -> StatusCode {
     let purpose = Purpose { wanted: Use::Webhook, environment: None, url: None };
     let Ok(secret) = shared.controller.settings.secrets.get(WEBHOOK, &purpose) else { return StatusCode::NOT_FOUND };
+    let headers = request.headers();
     let signature = headers.get("x-hub-signature-256").or_else(|| headers.get("x-gitea-signature"));
     let Some(claimed) = signature.and_then(|value| value.to_str().ok()).and_then(unhex) else {
         return StatusCode::UNAUTHORIZED;
@@ -71,12 +74,30 @@ async fn webhook(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) 
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
         return StatusCode::INTERNAL_SERVER_ERROR;
     };
-    mac.update(&body);
+    match tokio::time::timeout(ARRIVAL, arrive(request.into_body(), &mut mac)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(status)) => return status,
+        Err(_) => return StatusCode::REQUEST_TIMEOUT,
+    }
     if mac.verify_slice(&claimed).is_err() {
         return StatusCode::UNAUTHORIZED;
     }
     shared.nudge.notify_one();
     StatusCode::ACCEPTED
+}
+
+/// Hears the bytes as they come, and keeps none: who is not known to be a friend yet costs no memory.
+async fn arrive(body: Body, mac: &mut Hmac<Sha256>) -> Result<(), StatusCode> {
+    let (mut body, mut length) = (body.into_data_stream(), 0);
+    while let Some(bytes) = body.next().await {
+        let bytes = bytes.map_err(|_| StatusCode::BAD_REQUEST)?;
+        length += bytes.len();
+        if length > BODY {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        mac.update(&bytes);
+    }
+    Ok(())
 }
 
 /// `sha256=…` or bare digits.

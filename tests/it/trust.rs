@@ -1,6 +1,7 @@
 //! Who may make whom do what: each test plays somebody who tries what they may not.
 
 mod line;
+mod listener;
 mod local_roots;
 mod origins;
 mod policies;
