@@ -24,9 +24,10 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Those of a daemon: far fewer connections than it may have files open, since its agents need them, too.
+    /// Those of a daemon: far fewer connections than it may have files open, since its agents need them, too. An observation
+    /// of hosts one of which hangs is answered after half a minute, and has to get to its reader still.
     pub const DAEMON: Limits =
-        Limits { connections: 256, header: Duration::from_secs(5), whole: Duration::from_secs(30) };
+        Limits { connections: 256, header: Duration::from_secs(5), whole: Duration::from_secs(60) };
 }
 
 /// The longest header that is read.

@@ -9,7 +9,7 @@ use crate::support::web::{free_port, get};
 use crate::support::world::{Running, World, until};
 
 /// Longer than any limit of the listener.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// What they send, before they wait for ever.
 const STALLS: [&str; 4] = [
