@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::global::{Global, Output, blocking, names};
-use super::{CliError, Result, out, progress};
+use super::{CliError, Result, out, progress, screen};
 use crate::journal::RunResult;
 use crate::model::format::{Form, Unreadable};
 use crate::model::ids::{Digest, EnvName};
@@ -175,9 +175,9 @@ async fn follow(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>) 
         match said {
             Ok(said) => {
                 moved = true;
-                eprintln!("{said}");
+                screen::line(&said);
             }
-            Err(error) => eprintln!("soll: cannot follow: {error}"),
+            Err(error) => screen::line(&format!("soll: cannot follow: {error}")),
         }
     }
     Ok(moved)

@@ -38,9 +38,9 @@ impl Run {
                 .map_err(super::CliError::plain)?;
         }
         let alone = controller.settings.host.as_ref().map_or_else(String::new, |host| format!(", for {host} alone"));
-        eprintln!("soll follows {} ({}){alone}", controller.repo.location(), controller.repo.branch());
+        screen::line(&format!("soll follows {} ({}){alone}", controller.repo.location(), controller.repo.branch()));
         daemon.run(stop).await?;
-        eprintln!("soll has stopped");
+        screen::line("soll has stopped");
         Ok(0)
     }
 }

@@ -8,6 +8,7 @@ use super::{Result, out};
 use crate::host::wire::{Observe, Op, Reply};
 use crate::model::ids::EnvName;
 use crate::model::observed::{DriftKind, HostObserved};
+use crate::model::shown::clean;
 use crate::run::look::observe::{Look, observe, question};
 use crate::run::look::reach::ask;
 
@@ -43,7 +44,7 @@ impl Diff {
         out::text(&format!("{}: soll {}\n", plan.name, plan.release));
         for host in &plan.hosts {
             let current = host.current.as_deref().unwrap_or("nothing");
-            out::text(&format!("  {}: ist {current}: {}\n", host.name, host.reason));
+            out::text(&format!("  {}: ist {}: {}\n", host.name, clean(current), clean(&host.reason)));
             for drift in &host.drift {
                 let sign = match drift.kind {
                     DriftKind::Added => '+',
@@ -52,7 +53,7 @@ impl Diff {
                     DriftKind::Mode => 'm',
                     DriftKind::Link => 'l',
                 };
-                out::text(&format!("    {sign} {}\n", drift.path));
+                out::text(&format!("    {sign} {}\n", clean(&drift.path)));
             }
         }
         Ok(0)

@@ -1,5 +1,6 @@
 //! Errors at the edge: what happened, the next move, the exit code.
 
+use super::screen;
 use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::render::Style;
 use crate::run::controller::ControllerError;
@@ -46,11 +47,11 @@ impl CliError {
     /// To standard error.
     pub fn print(&self) {
         if let Some(found) = &self.diagnostics {
-            eprint!("{}", found.render(Style { colour: super::out::colour_stderr(), ..Style::default() }));
+            screen::block(&found.render(Style { colour: super::out::colour_stderr(), ..Style::default() }));
         }
-        eprintln!("soll: {}", self.message);
+        screen::line(&format!("soll: {}", self.message));
         if let Some(hint) = &self.hint {
-            eprintln!("  next: {hint}");
+            screen::line(&format!("  next: {hint}"));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::global::{Global, Output};
 use super::out;
+use crate::model::shown::clean;
 use crate::run::finding::{Finding, Opinion};
 
 /// Prints them. 6: a host did not answer; 1: something fails.
@@ -18,10 +19,9 @@ pub fn print(global: &Global, findings: &[Finding], unreachable: bool) -> u8 {
                 about = Some(whom);
             }
             let word = word(finding.verdict);
-            let message: String = finding.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            out::text(&format!("  {word} {}: {message}\n", finding.check));
+            out::text(&format!("  {word} {}: {}\n", clean(&finding.check), clean(&finding.message)));
             if !finding.fix.is_empty() {
-                out::text(&format!("          fix: {}\n", finding.fix));
+                out::text(&format!("          fix: {}\n", clean(&finding.fix)));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{CliError, Result, process};
+use super::{CliError, Result, process, screen};
 use crate::model::ids::{EnvName, HostName};
 use crate::run::accepted::{AcceptedSnapshot, Standing};
 use crate::run::controller::{Controller, Snapshot};
@@ -212,8 +212,8 @@ pub fn tell(standing: &Standing) {
     tell_verified(standing);
     if let Some(refused) = &standing.refused {
         let (head, accepted) = (refused.commit.short(), standing.accepted.commit.short());
-        eprintln!("soll: the newest commit {head} is not acted on: {}", refused.why);
-        eprintln!("  this is about commit {accepted}, the last one that may be acted on");
+        screen::line(&format!("soll: the newest commit {head} is not acted on: {}", refused.why));
+        screen::line(&format!("  this is about commit {accepted}, the last one that may be acted on"));
     }
 }
 
@@ -221,7 +221,9 @@ pub fn tell(standing: &Standing) {
 pub fn tell_verified(standing: &Standing) {
     if let Some(verified) = standing.verified {
         let (commits, took) = (verified.commits, verified.took.as_secs_f64());
-        eprintln!("soll: {commits} commits are signed by allowed keys (verified in {took:.2} s, and remembered)");
+        screen::line(&format!(
+            "soll: {commits} commits are signed by allowed keys (verified in {took:.2} s, and remembered)"
+        ));
     }
 }
 

@@ -9,6 +9,7 @@ use super::screen::plain;
 use super::{Result, apply, out, timeline};
 use crate::journal::Event;
 use crate::model::ids::EnvName;
+use crate::model::shown::clean;
 use crate::store::{RunRow, Store};
 
 /// List the runs.
@@ -56,14 +57,14 @@ fn line(row: &RunRow) -> String {
     let result = row.result.map_or("unfinished", |r| r.as_str());
     let from = row.from.as_deref().map_or("-", |from| from.get(..8).unwrap_or(from));
     let took = row.finished.map(|end| format!("{:.1}s", end.duration_since(row.started).as_secs_f64()));
-    let reason = row.reason.lines().next().unwrap_or_default();
+    let reason = clean(row.reason.lines().next().unwrap_or_default());
     let to = row.to.get(..8).unwrap_or(&row.to);
     let took = took.unwrap_or_default();
     format!(
         "{}  {:<16} {from} -> {to}  {result:<11} {took:>7}  {}  {reason}",
         row.run,
         row.environment.as_str(),
-        row.actor
+        clean(&row.actor)
     )
     .trim_end()
     .to_owned()
@@ -82,7 +83,7 @@ impl Show {
             return Ok(0);
         }
         out::text(&format!("{}\n", line(&row)));
-        out::text(&format!("  commit {} of the state repository, by {}\n", row.commit, row.actor));
+        out::text(&format!("  commit {} of the state repository, by {}\n", row.commit, clean(&row.actor)));
         let mut evidence: BTreeMap<String, Vec<String>> = BTreeMap::new();
         loop {
             for (_, event) in &events {

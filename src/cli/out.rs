@@ -4,8 +4,15 @@ use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
-/// Prints a text as it is.
+use super::screen;
+use crate::model::shown;
+
+/// Prints a text for people, without what could steer their terminal.
 pub fn text(text: &str) {
+    write(&shown::page(text, colour()));
+}
+
+fn write(text: &str) {
     // `soll … | head` closes the pipe: that is no error.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
@@ -13,8 +20,8 @@ pub fn text(text: &str) {
 /// Prints a value as indented JSON.
 pub fn json<T: Serialize>(value: &T) {
     match serde_json::to_string_pretty(value) {
-        Ok(out) => text(&format!("{out}\n")),
-        Err(error) => eprintln!("soll: cannot print as JSON: {error}"),
+        Ok(out) => write(&format!("{}\n", shown::json(&out))),
+        Err(error) => screen::line(&format!("soll: cannot print as JSON: {error}")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::global::{Global, Output, blocking, names, tell_verified};
-use super::{CliError, Result, out};
+use super::{CliError, Result, out, screen};
 use crate::model::ids::EnvName;
 use crate::model::observed::Observed;
 use crate::plan::policy::Secrets;
@@ -133,9 +133,9 @@ impl Subject {
             }
             // In a pull request's clone the branch itself may be missing, or cut off: then nothing is known of it.
             (Err(error), Some(_)) => {
-                eprintln!(
+                screen::line(&format!(
                     "soll: no host is looked at, because no commit of the branch is known to be accepted: {error}"
-                );
+                ));
                 (None, None)
             }
             (
@@ -155,7 +155,7 @@ impl Subject {
                 Some(accepted) => format!("hosts are looked at as commit {} names them", accepted.commit.short()),
                 None => "no commit before it is accepted either, so no host is looked at".to_owned(),
             };
-            eprintln!("soll: the newest commit {} is not acted on: {why}\n  {seen}", commit.short());
+            screen::line(&format!("soll: the newest commit {} is not acted on: {why}\n  {seen}", commit.short()));
         }
         Ok(Subject::Proposed { proposal: Arc::new(controller.snapshot(commit)?), accepted, refused })
     }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::plan::render::clean;
+use crate::model::shown;
 
 /// `None`: nobody looks on, or it is no terminal that can move a cursor.
 static LIVE: LazyLock<Option<MultiProgress>> = LazyLock::new(|| {
@@ -19,6 +19,11 @@ static LIVE: LazyLock<Option<MultiProgress>> = LazyLock::new(|| {
 /// Whether there are lines that are redrawn.
 pub fn live() -> bool {
     LIVE.is_some()
+}
+
+/// Several lines that stay, with their ends.
+pub fn block(text: &str) {
+    write(text.as_bytes());
 }
 
 /// One line that stays.
@@ -38,7 +43,7 @@ pub fn bar(name: &str) -> Option<ProgressBar> {
 
 /// What a command printed, without what would move a cursor or colour what follows.
 pub fn plain(text: &str) -> String {
-    clean(&anstream::adapter::strip_str(text).to_string()).into_owned()
+    shown::clean(&anstream::adapter::strip_str(text).to_string()).into_owned()
 }
 
 /// For those who write by themselves: the log.
@@ -56,8 +61,11 @@ impl Write for Screen {
 }
 
 fn write(bytes: &[u8]) {
+    // What is told comes from commits, hosts and commands as well.
+    let text = String::from_utf8_lossy(bytes);
+    let text = shown::page(&text, super::out::colour_stderr());
     // Nobody reads any more: the run goes on all the same.
-    let out = || drop(std::io::stderr().write_all(bytes));
+    let out = || drop(std::io::stderr().write_all(text.as_bytes()));
     match LIVE.as_ref() {
         Some(live) => live.suspend(out),
         None => out(),

@@ -60,7 +60,7 @@ impl Status {
         }
         for row in &rows {
             let current: Vec<_> = row.hosts.iter().map(|h| h.current.as_deref().unwrap_or("nothing")).collect();
-            let desired = row.desired.as_deref().map_or("unknown", |sha| &sha[..8]);
+            let desired = row.desired.as_deref().map_or("unknown", |sha| sha.get(..8).unwrap_or(sha));
             out::text(&format!(
                 "{:<20} {:<12} {:<12} {:<12} soll {desired}  ist {}\n",
                 row.name.as_str(),

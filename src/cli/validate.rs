@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::global::{Global, Output};
-use super::{CliError, Result, out};
+use super::{CliError, Result, out, screen};
 use crate::model::desired::render::Style;
 use crate::run::controller::{Checked, ControllerError, Snapshot};
 use crate::run::files;
@@ -57,10 +57,10 @@ impl Validate {
             return Ok(0);
         }
         if !found.warnings.is_empty() {
-            eprint!("{}", found.warnings.render(Style { colour: out::colour_stderr(), ..Style::default() }));
+            screen::block(&found.warnings.render(Style { colour: out::colour_stderr(), ..Style::default() }));
         }
         for told in told(&found) {
-            eprintln!("policy: {told}");
+            screen::line(&format!("policy: {told}"));
         }
         let n = found.desired.environments.len();
         out::text(&format!("valid: {n} environment{}\n", if n == 1 { "" } else { "s" }));

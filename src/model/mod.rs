@@ -12,4 +12,5 @@ pub mod mask;
 pub mod observed;
 pub mod origin;
 pub mod record;
+pub mod shown;
 pub mod template;

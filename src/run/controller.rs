@@ -13,6 +13,7 @@ use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
+use crate::model::shown::{clean, is_odd};
 use crate::run::ahead::Ahead;
 use crate::run::ear::Ear;
 use crate::run::local_roots::LocalRoots;
@@ -97,6 +98,8 @@ pub enum ControllerError {
 impl Controller {
     /// Opens everything. Nothing is fetched yet.
     pub fn open(settings: Settings) -> Result<Arc<Controller>, ControllerError> {
+        // Before anything is put into it: what is fetched and what commands print is nobody else's.
+        Store::make_private(&settings.state_dir)?;
         let caches = settings.state_dir.join("cache");
         let location = Location::parse(&settings.repo)?;
         let repo = StateRepo::open(location, &settings.branch, &caches, settings.git.clone())?;
@@ -181,7 +184,16 @@ impl Controller {
         })?;
         let includes = |pattern: &str| {
             let paths = self.repo.list(commit, pattern).map_err(|e| e.to_string())?;
-            let source = |path: String| Ok(SourceFile { text: read(&path)?.unwrap_or_default(), path });
+            let source = |path: String| {
+                // Git allows any name; it would be told in every error of that file.
+                if path.contains(is_odd) {
+                    return Err(format!(
+                        "the name of the included file {} has a control character in it",
+                        clean(&path)
+                    ));
+                }
+                Ok(SourceFile { text: read(&path)?.unwrap_or_default(), path })
+            };
             paths.into_iter().map(source).collect()
         };
         let main = SourceFile { path: file.clone(), text };

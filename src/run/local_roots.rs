@@ -44,6 +44,10 @@ impl RootGlob {
         let rest: PathBuf = parts[fixed..].iter().collect();
         let prefix = resolve(&prefix)?;
         let Ok(below) = resolved.strip_prefix(&prefix) else { return Ok(false) };
+        // `*` would match nothing at all, too: the directory above is not one of those in it.
+        if below.as_os_str().is_empty() {
+            return Ok(false);
+        }
         // It was good when it was read.
         let glob = GlobBuilder::new(&rest.to_string_lossy()).literal_separator(true).build();
         Ok(glob.is_ok_and(|glob| glob.compile_matcher().is_match(below)))

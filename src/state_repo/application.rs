@@ -11,6 +11,7 @@ use super::error::{RepoError, Result};
 use super::location::{self, Location};
 use super::mirror::Mirror;
 use crate::model::ids::Sha;
+use crate::model::shown::clean;
 
 /// The repository of an application.
 #[derive(Debug, Clone)]
@@ -172,5 +173,5 @@ fn summary(line: &str) -> Option<CommitSummary> {
     let mut fields = line.splitn(3, '\0');
     let sha = fields.next()?.parse().ok()?;
     let time = Timestamp::from_second(fields.next()?.parse().ok()?).ok()?;
-    Some(CommitSummary { sha, time, subject: fields.next()?.to_owned() })
+    Some(CommitSummary { sha, time, subject: clean(fields.next()?).into_owned() })
 }

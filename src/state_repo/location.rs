@@ -306,7 +306,9 @@ fn host_and_port(text: &str) -> Result<(), &'static str> {
     };
     let good = host.starts_with(|c: char| c.is_ascii_alphanumeric())
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
-    let port = port.is_empty() || port[1..].parse::<u16>().is_ok_and(|port| port > 0) && port.starts_with(':');
+    let is_port =
+        |digits: &str| digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|n| n > 0);
+    let port = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     if good && port { Ok(()) } else { Err("the host is not a plain host name with an optional port") }
 }
 
@@ -396,6 +398,42 @@ mod tests {
         for bad in ["", "-x", "a..b", "a b", "a:b", "a*", "a.lock", "/a", "a^{}", "@{u}", "a\nb"] {
             assert!(branch_ref(bad).is_err(), "{bad}");
             assert!(tag_ref(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+        /// Whatever stands in a state file, reading it ends with an answer, and shows no login.
+        #[test]
+        fn any_text_is_read_without_a_panic(
+            scheme in "(https?://|ssh://|file://|git@|ext::|)",
+            login in "(|u@|u:hunter2@|\\PC{0,3}@)",
+            host in "(\\[[0-9a-f:]{0,6}\\]|\\PC{0,8}|[a-z.é\u{301}]{0,6})",
+            rest in "(:\\PC{0,4}|)(/\\PC{0,8}|\\PC{0,4})",
+        ) {
+            let text = format!("{scheme}{login}{host}{rest}");
+            let said = match Location::parse(&text) {
+                Ok(location) => format!("{location} {:?}", location.operand()),
+                Err(error) => error.to_string(),
+            };
+            let _ = (branch_ref(&text), tag_ref(&text), scrub(&text), masked(&text));
+            if login == "u:hunter2@" && scheme.ends_with("://") && !rest.contains('@') && !host.contains(['/', '@', '?', '#']) {
+                proptest::prop_assert!(!said.contains("hunter2"), "{}", said);
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_an_address_of_version_6_is_a_port_or_nothing() {
+        for bad in [
+            "https://[fe80:1]é/x",
+            "https://[::1]x/x",
+            "https://[::1]:/x",
+            "https://[::1]:+80/x",
+            "ssh://[::1]é/x",
+            "git@[::1]é:x",
+        ] {
+            assert!(Location::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading a commit: files as blobs, names by pattern, who made it and when. Nothing is ever followed: a symlink or a
 //! submodule in the tree is an error (six advisories of this field began with one that was followed).
 
+use crate::model::shown::clean;
 use git2::{ObjectType, Oid, Repository, Sort, Tree};
 use jiff::Timestamp;
 
@@ -154,7 +155,8 @@ impl StateRepo {
 
     pub(super) fn info(&self, repo: &Repository, id: Oid) -> Result<CommitInfo> {
         let commit = repo.find_commit(id).map_err(|error| self.objects(&format!("read commit {id}"), &error))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        // Whoever commits chooses these, and they are told in many places.
+        let text = |bytes: &[u8]| clean(&String::from_utf8_lossy(bytes)).into_owned();
         let author = commit.author();
         Ok(CommitInfo {
             id: CommitId(id),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,12 +47,42 @@ pub struct Store {
 }
 
 impl Store {
+    /// Makes the directory that everything is kept in, for this user alone. One that is there already and others may look
+    /// into is closed to them where it is ours; else that is told.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_private(dir: &Path) -> Result<(), StoreError> {
+        let io = |error| StoreError::Io { path: dir.to_owned(), error };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)?;
+        let found = std::fs::metadata(dir).map_err(io)?;
+        let mode = found.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        // A directory that many share is not ours to close.
+        let empty = || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        let ours = found.uid() == rustix::process::geteuid().as_raw()
+            && mode & 0o1000 == 0
+            && (dir.join("soll.db").exists() || dir.join("cache").exists() || empty());
+        let closed = ours && std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).is_ok();
+        if !closed {
+            tracing::warn!(
+                "others may look into the state directory {0} (mode {1:o}); close it: chmod 700 {0}, or name another one with --state-dir",
+                dir.display(),
+                mode & 0o7777
+            );
+        }
+        Ok(())
+    }
+
     /// Opens `DIR/soll.db` and brings it to this program's schema. A directory that is made gets mode 0700, the file
     /// 0600: the journal holds what commands printed.
     pub fn open(dir: &Path) -> Result<Store, StoreError> {
         let path = dir.join("soll.db");
         let live_dir = dir.join("live");
         let io = |path: &Path, error| StoreError::Io { path: path.to_owned(), error };
+        Store::make_private(dir)?;
         DirBuilder::new().recursive(true).mode(0o700).create(&live_dir).map_err(|e| io(&live_dir, e))?;
         // The first opener changes the journal mode and migrates; SQLite's own busy handler does not cover that.
         let opening = dir.join("soll.opening");

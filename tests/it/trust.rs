@@ -4,6 +4,7 @@ mod line;
 mod listener;
 mod local_roots;
 mod origins;
+mod output;
 mod policies;
 mod processes;
 mod proposals;

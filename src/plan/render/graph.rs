@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::parts::{clean, what};
+use super::parts::what;
 use crate::model::ids::HostName;
+use crate::model::shown::clean;
 use crate::plan::{Action, Step};
 
 /// Mermaid's `flowchart TD`: a box per host.

@@ -1,7 +1,8 @@
 //! A plan as a pull-request comment: one comment, found again by its marker and edited in place. Summary first, blockers
 //! next, details folded; one line where nothing changes. Nothing from outside can mention, link or format.
 
-use super::parts::{self, clean, count};
+use super::parts::{self, count};
+use crate::model::shown::clean;
 use crate::plan::{Blocker, Code, EnvPlan, Plan, Step, Verdict};
 
 /// By this line the comment is found again.

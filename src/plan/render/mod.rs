@@ -10,6 +10,5 @@ pub mod text;
 pub mod why;
 
 pub use markdown::markdown;
-pub use parts::clean;
 pub use text::{Style, text};
 pub use why::why;

@@ -1,6 +1,8 @@
 //! What all renderers say in the same words, and the cleaning of what comes from outside.
 
 use std::borrow::Cow;
+
+use crate::model::shown::clean;
 use std::collections::BTreeSet;
 
 use crate::model::desired::{Grade, Phase};
@@ -9,19 +11,6 @@ use crate::plan::{Action, Blocker, EnvPlan, Health, HostView, Step, Sync};
 
 /// Drifted paths that are named one by one.
 pub const DRIFT_LINES: usize = 20;
-
-/// Text without line breaks, escape sequences and characters that turn its direction: it cannot move a cursor, forge a
-/// line or show another order than it has.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    if !text.contains(odd) {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(text.chars().map(|c| if odd(c) { ' ' } else { c }).collect())
-}
 
 /// `in sync`.
 pub fn sync(sync: Sync) -> &'static str {

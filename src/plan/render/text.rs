@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::parts::{self, clean, count};
+use super::parts::{self, count};
+use crate::model::shown::clean;
 use crate::plan::{EnvPlan, Health, HostView, Plan, Step, Sync, Verdict};
 
 /// Whether colours may be used. Off a terminal they may not.

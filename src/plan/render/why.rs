@@ -1,6 +1,7 @@
 //! Why an environment changes, or does not, in words: the first reason first, and the next move.
 
-use super::parts::{clean, count, current, grade};
+use super::parts::{count, current, grade};
+use crate::model::shown::clean;
 use crate::plan::{Blocker, EnvPlan, Health, Sync, Verdict};
 
 /// The answer to `soll why ENV`: a few lines, ending with a line break.
