@@ -142,7 +142,7 @@ proptest! {
         let _ = soll::model::origin::Origin::parse(&text);
         let _ = soll::model::template::fill(&text, &Default::default());
         let _ = soll::model::template::names(&text);
-        let _ = soll::model::calls::calls(&text).iter().map(|call| call.behind_sudo().is_some()).count();
+        let _: Vec<_> = soll::model::calls::calls(&text).iter().map(|call| call.behind_sudo().is_some()).collect();
         let _ = soll::model::desired::release::check(&text);
         let _ = soll::run::local_roots::RootGlob::new(&text);
         let _ = (text.parse::<soll::model::ids::EnvName>(), text.parse::<soll::model::ids::Digest>());
