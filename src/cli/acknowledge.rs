@@ -9,23 +9,27 @@ use super::global::{Global, blocking};
 use super::{CliError, Result, out};
 use crate::host::wire::{Observe, Op};
 use crate::model::desired::{Environment, Target};
-use crate::model::ids::{EnvName, Epoch};
+use crate::model::ids::{EnvName, Epoch, HostName};
 use crate::model::observed::{HostObserved, Observed};
 use crate::run::accepted::{self, AcceptedSnapshot};
 use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, observe};
+use crate::run::operate;
 use crate::run::pass::hold::next_epoch;
 use crate::run::step::site::{Site, Wish};
 use crate::run::step::world::World;
 use crate::state_repo::{CommitId, NotAccepted};
 
-/// Accept a rewritten history.
+/// Accept a rewritten history; with --host NAME: take that host as it is, with an epoch that cannot be true set back.
 #[derive(Args)]
 pub struct Acknowledge {}
 
 impl Acknowledge {
     /// Shows what was lost, as this controller and as the hosts remember it, then accepts the newest commit here and there.
     pub async fn run(self, global: &Global) -> Result {
+        if let Some(host) = &global.host {
+            return accept_host(global, host).await;
+        }
         let controller = global.controller()?;
         let worker = controller.clone();
         let (snapshot, last) = blocking(move || {
@@ -55,6 +59,17 @@ impl Acknowledge {
     }
 }
 
+/// A host as it is. Here its name is no word about this machine, as it is elsewhere.
+async fn accept_host(global: &Global, host: &HostName) -> Result {
+    let (controller, snapshot) = Global { host: None, ..global.clone() }.accepted().await?;
+    let done = operate::acknowledge::host(&controller, &snapshot, host).await?;
+    done.iter().for_each(|said| out::text(&format!("{said}\n")));
+    if done.is_empty() {
+        out::text(&format!("{host} is as it should be: there was nothing to accept\n"));
+    }
+    Ok(0)
+}
+
 /// What is not in the history of `head` any more, in words.
 fn lost(
     controller: &Controller,
@@ -80,7 +95,7 @@ async fn accept(
     name: &EnvName,
     env: &Environment,
 ) -> Result<usize> {
-    let epoch = next_epoch(observed, name);
+    let epoch = next_epoch(observed, name)?;
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
     let seen = observed.environments.get(name);
     let remembers = |target: &&Target| {

@@ -181,7 +181,7 @@ impl Held {
             HostObserved::Unreachable(_) => None,
         });
         let site = Site::new(controller.clone(), snapshot, Arc::new(Wish::default()), None);
-        let epoch = next_epoch(&observed, name);
+        let epoch = next_epoch(&observed, name)?;
         let held = Held { controller, site, env, epoch, desired, live: live.collect() };
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         for target in &held.env.targets {

@@ -80,13 +80,6 @@ impl FromStr for ReleaseName {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-impl Epoch {
-    /// The next one: the highest of the hosts plus one.
-    pub fn next(self) -> Self {
-        Epoch(self.0 + 1)
-    }
-}
-
 macro_rules! text_id {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {

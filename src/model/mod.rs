@@ -6,6 +6,7 @@ pub mod approval;
 pub mod calls;
 pub mod desired;
 mod digest;
+pub mod epochs;
 pub mod format;
 pub mod ids;
 pub mod mask;

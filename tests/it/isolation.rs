@@ -2,4 +2,5 @@
 //! and no number of it spoils what the others agree on.
 
 mod files;
+mod numbers;
 mod silence;

@@ -52,6 +52,7 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
         missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
         tokens: tokens(root, what),
         nginx: which("nginx").map(|_| configuration(root)),
+        epoch: root.record().ok().map(|record| record.epoch),
         record: root.record().err().filter(|_| readable).map(|error| error.to_string()),
         unfinished: unfinished.filter(|_| readable).map(|error| error.to_string()),
         exposed,

@@ -10,6 +10,7 @@ pub mod hook;
 pub mod link;
 pub mod observe;
 pub mod prune;
+pub mod recount;
 pub mod seal;
 pub mod siblings;
 pub mod stage;

@@ -15,6 +15,7 @@ use crate::host::release::hook::{self, directory};
 use crate::host::release::link;
 use crate::host::release::observe::{current, observe};
 use crate::host::release::prune;
+use crate::host::release::recount;
 use crate::host::release::seal;
 use crate::host::release::stage::{self, Feed};
 use crate::host::release::switch;
@@ -98,6 +99,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what, convert::guard(root).err())?))),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),
+        Op::Recount { who, have, to } => recount::recount(root, who, have, to).map(|()| Reply::Done),
         Op::Cancel { by } => managed_note(root, |record| {
             record.cancel = Some(Cancel { epoch: record.epoch, by, at: now() });
         }),

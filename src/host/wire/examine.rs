@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use crate::host::wire::Exposed;
 use crate::model::desired::Shared;
-use crate::model::ids::Digest;
+use crate::model::ids::{Digest, Epoch};
 use crate::model::observed::Current;
 
 /// What is asked.
@@ -50,6 +50,9 @@ pub struct Examined {
     /// Of each variable that the environment file sets.
     pub tokens: BTreeMap<String, Digest>,
     pub nginx: Option<Nginx>,
+    /// The highest that ever acted there, where the record can be read.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
     /// The record cannot be read, and why.
     pub record: Option<String>,
     /// A conversion is half done.

@@ -203,6 +203,13 @@ pub enum Op {
         epoch: Epoch,
         stopped: Option<Stopped>,
     },
+    /// A person's word: the epoch, which no number of runs explains, is set back. Not under an epoch, because there may be
+    /// no higher one; refused where it is another one by now, or somebody holds the root.
+    Recount {
+        who: String,
+        have: Epoch,
+        to: Epoch,
+    },
     /// Asks the run of the current epoch to stop at its next safe point.
     Cancel {
         by: String,
@@ -263,6 +270,7 @@ impl Op {
             | Op::Probe { .. }
             | Op::Measure { .. }
             | Op::Sample { .. }
+            | Op::Recount { .. }
             | Op::Cancel { .. }
             | Op::Manifest { .. }
             | Op::Examine(_)

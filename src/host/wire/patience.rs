@@ -30,6 +30,7 @@ impl Op {
             | Op::Confirm { .. }
             | Op::Return { .. }
             | Op::Hold { .. }
+            | Op::Recount { .. }
             | Op::Watched { .. }
             | Op::Quarantine { .. }
             | Op::Retry { .. }
@@ -91,6 +92,7 @@ impl Op {
             Op::Retry { .. } => "lifting a verdict in",
             Op::Sample { .. } => "noting a health sample in",
             Op::SetStopped { .. } => "noting in",
+            Op::Recount { .. } => "setting back the epoch of",
             Op::Cancel { .. } => "asking to cancel in",
             Op::Manifest { .. } => "reading a manifest of",
             Op::Examine(_) => "examining",

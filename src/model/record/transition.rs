@@ -25,6 +25,15 @@ impl Record {
         Ok(())
     }
 
+    /// A person's word about an epoch that cannot be true: it is counted from another one on. Whoever acted under the old one
+    /// is fenced.
+    pub fn recount(&mut self, have: Epoch, to: Epoch) -> Result<(), Refusal> {
+        self.fence(have)?;
+        self.epoch = to;
+        self.cancel = None;
+        self.take_over(to)
+    }
+
     /// A release directory is complete under `releases/`, not sealed yet.
     pub fn staged(&mut self, name: ReleaseName, release: Release) {
         self.releases.insert(name, release);
@@ -221,7 +230,7 @@ impl Record {
         let fresh = Green { release: current.clone(), since: now, last: now, samples: 1 };
         self.green = Some(match self.green.take() {
             Some(green) if green.release == *current && !green.stale(every, now) => {
-                Green { last: now, samples: green.samples + 1, ..green }
+                Green { last: now, samples: green.samples.saturating_add(1), ..green }
             }
             _ => fresh,
         });
@@ -263,6 +272,6 @@ impl Green {
     /// Whether the last sample is too old for the count to go on.
     pub fn stale(&self, every: Duration, now: Timestamp) -> bool {
         let gap = now.duration_since(self.last);
-        gap > jiff::SignedDuration::try_from(every * 2).unwrap_or(jiff::SignedDuration::MAX)
+        gap > jiff::SignedDuration::try_from(every.saturating_mul(2)).unwrap_or(jiff::SignedDuration::MAX)
     }
 }

@@ -14,7 +14,8 @@ use crate::host::wire::examine::{Examine, Examined};
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::calls::{Call, calls};
 use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
-use crate::model::ids::EnvName;
+use crate::model::epochs::{self, Exhausted};
+use crate::model::ids::{EnvName, Epoch, HostName};
 use crate::model::template::fill;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::Controller;
@@ -41,12 +42,35 @@ pub async fn doctor(
         .map(|(env, target)| {
             let (controller, snapshot) = (controller.clone(), snapshot.clone());
             let (env, target) = (env.clone(), target.clone());
-            async move { look(&controller, &snapshot, &env, &target).await.0 }
+            async move {
+                let (findings, examined) = look(&controller, &snapshot, &env, &target).await;
+                (env.name, target.name, findings, examined.and_then(|examined| examined.epoch))
+            }
         })
         .collect();
-    all.extend(Width::new(WIDTH).all(looks).await);
+    let mut epochs: BTreeMap<EnvName, Vec<(HostName, Epoch)>> = BTreeMap::new();
+    for (env, host, findings, epoch) in Width::new(WIDTH).all(looks).await {
+        all.push(findings);
+        epochs.entry(env).or_default().extend(epoch.map(|epoch| (host, epoch)));
+    }
+    all.extend(epochs.iter().flat_map(|(env, epochs)| counted(env, epochs)));
     all.push(believed(controller));
     all
+}
+
+/// The hosts of an environment whose epoch cannot be true.
+fn counted(env: &EnvName, epochs: &[(HostName, Epoch)]) -> Vec<Findings> {
+    let fail = |host: &HostName, why: String| {
+        let mut findings = Findings::about(host.as_str(), Some(env));
+        findings.fail("epoch", why, format!("soll acknowledge --host {host}"));
+        findings
+    };
+    let above = epochs::implausible(epochs.iter().map(|(host, epoch)| (host, *epoch)));
+    let (highest, above) = above.unwrap_or_default();
+    let far = above.iter().map(|(host, epoch)| fail(host, epochs::disbelieved(host, *epoch, highest)));
+    let ended = epochs.iter().filter(|(host, epoch)| epoch.next().is_none() && !above.iter().any(|(a, _)| a == &host));
+    let ended = ended.map(|(host, epoch)| fail(host, Exhausted { host: host.clone(), epoch: epoch.0 }.to_string()));
+    far.chain(ended).collect()
 }
 
 /// The hosts that were not known before, jump hosts among them.

@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
+use crate::model::epochs;
 use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::observed::{
     ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
@@ -156,8 +157,20 @@ async fn environment(
         }
         seen.hosts.insert(name, host);
     }
+    disbelieve(&mut seen);
     about(controller, Grounds::Accepted(snapshot), env, &mut seen, trees).await;
     seen
+}
+
+/// Of a host whose epoch cannot be true nothing is known (law 13). The others go on, as far as `unreachable` lets them.
+fn disbelieve(seen: &mut EnvObserved) {
+    let epochs = seen.hosts.iter().filter_map(|(name, host)| Some((name, reached(host)?.record.epoch)));
+    let Some((highest, hosts)) = epochs::implausible(epochs) else { return };
+    let hosts: Vec<_> = hosts.into_iter().map(|(name, epoch)| (name.clone(), epoch)).collect();
+    for (name, epoch) in hosts {
+        let why = epochs::disbelieved(&name, epoch, highest);
+        seen.hosts.insert(name, HostObserved::Unreachable(why));
+    }
 }
 
 /// What is to be known of the desired commit beside the hosts: its bundle, its tree, and the trees of what runs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::host::wire::convert::{Convert, Kind, Survey, Surveyed};
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, ReleaseRef, Target};
+use crate::model::epochs::Exhausted;
 use crate::model::ids::Epoch;
 use crate::model::observed::Current;
 use crate::run::accepted::AcceptedSnapshot;
@@ -38,10 +39,17 @@ pub async fn adopt(
     for target in &env.targets {
         let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
         match ask(controller, snapshot, target, Op::Survey(Box::new(wishes.survey.clone()))).await {
-            Ok(Reply::Surveyed(seen)) => {
-                let held = Held { site: &site, env, target, epoch: seen.epoch.next() };
-                held.one(controller, *seen, wishes, &mut findings).await;
-            }
+            Ok(Reply::Surveyed(seen)) => match seen.epoch.next() {
+                Some(epoch) => {
+                    let held = Held { site: &site, env, target, epoch };
+                    held.one(controller, *seen, wishes, &mut findings).await;
+                }
+                None => {
+                    let (host, epoch) = (target.name.clone(), seen.epoch.0);
+                    let fix = format!("soll acknowledge --host {host}");
+                    findings.fail("epoch", Exhausted { host, epoch }.to_string(), fix);
+                }
+            },
             Ok(other) => findings.fail("root", format!("the host answered {other:?}"), "report this"),
             Err(error) => trouble(&mut findings, env, &error),
         }

@@ -45,7 +45,7 @@ pub async fn preflight(
     let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
     let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
     let artifact = artifact(&site, env, &seen, &mut own).await;
-    let epoch = next_epoch(&observed, &env.name);
+    let epoch = next_epoch(&observed, &env.name)?;
     let mut all = Vec::new();
     for target in &env.targets {
         let (mut findings, examined) = doctor::look(controller, snapshot, env, target).await;

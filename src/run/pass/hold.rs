@@ -13,7 +13,7 @@ use crate::model::desired::{Environment, Target};
 use crate::model::ids::{EnvName, Epoch, HostName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::model::record::Refusal;
-use crate::run::controller::now;
+use crate::run::controller::{ControllerError, now};
 use crate::run::look::observe::{Left, question};
 use crate::run::pass::reconcile::{Pass, PassError};
 use crate::run::step::site::Site;
@@ -131,11 +131,9 @@ pub async fn release(
 }
 
 /// The highest epoch of the hosts plus one (contract 1.4).
-pub fn next_epoch(observed: &Observed, name: &EnvName) -> Epoch {
-    let hosts = observed.environments.get(name).map(|seen| seen.hosts.values()).into_iter().flatten();
-    let epochs = hosts.filter_map(|host| match host {
-        HostObserved::Reached(state) => Some(state.record.epoch),
-        HostObserved::Unreachable(_) => None,
-    });
-    epochs.max().unwrap_or_default().next()
+///
+/// # Errors
+/// There is none, and which host is the cause.
+pub fn next_epoch(observed: &Observed, name: &EnvName) -> Result<Epoch, ControllerError> {
+    observed.next_epoch(name).map_err(|error| ControllerError::Other(error.to_string()))
 }

@@ -115,7 +115,7 @@ impl Pass {
             self.listener.clone(),
         ));
         let run = run_id();
-        let epoch = next_epoch(&observed, name);
+        let epoch = next_epoch(&observed, name)?;
         let held = self.acquire(&site, env, &observed, (&run, epoch), true).await?;
         let mut outcome = self.locked(&site, env, observed, held.clone(), run, epoch).await;
         if matches!(outcome, Ok(Outcome::Ran { .. })) {
@@ -324,13 +324,16 @@ impl From<ControllerError> for PassError {
 
 /// A release name that no host has: two deployments within one second get seconds of their own.
 fn free_name(at: jiff::Timestamp, sha: &crate::model::ids::Sha, states: &BTreeMap<HostName, HostState>) -> ReleaseName {
+    // Looked up, for a host may name any number of them.
+    let taken: std::collections::BTreeSet<_> =
+        states.values().flat_map(|state| state.releases.iter().chain(state.record.releases.keys())).collect();
     let mut at = at;
     loop {
         let name = ReleaseName::new(at, sha);
-        if !states.values().any(|state| state.releases.contains(&name) || state.record.releases.contains_key(&name)) {
-            return name;
+        match at.checked_add(SignedDuration::from_secs(1)) {
+            Ok(next) if taken.contains(&name) => at = next,
+            _ => return name,
         }
-        at += SignedDuration::from_secs(1);
     }
 }
 

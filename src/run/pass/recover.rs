@@ -25,7 +25,7 @@ impl Pass {
         }
         let (controller, snapshot) = (self.controller.clone(), self.snapshot.clone());
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
-        let epoch = next_epoch(observed, &env.name);
+        let epoch = next_epoch(observed, &env.name)?;
         let held = self.acquire(&site, env, observed, (&run_id(), epoch), false).await?;
         release(&site, env, &held, epoch, false).await;
         Ok(true)
@@ -42,7 +42,7 @@ impl Pass {
         }
         let (controller, snapshot) = (self.controller.clone(), self.snapshot.clone());
         let site = Arc::new(Site::new(controller, snapshot, self.wish.clone(), None));
-        let epoch = next_epoch(observed, &env.name);
+        let epoch = next_epoch(observed, &env.name)?;
         let held = self.acquire(&site, env, observed, (&run_id(), epoch), false).await?;
         for target in env.targets.iter().filter(|target| held.contains_key(&target.name)) {
             if let Err(error) = site.call(target, Op::Reopen { epoch }).await {

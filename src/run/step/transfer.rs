@@ -1,6 +1,6 @@
 //! From a checked bundle to a complete directory on one host: what is missing there, sending it, building the release.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::artifact::delta::Listing;
 use crate::host::wire::{HostError, Op, Reply};
@@ -70,7 +70,9 @@ async fn missing<W: World>(
         other => return Err(unexpected(&other)),
     };
     let sizes: HashMap<_, _> = bundle.tree.manifest.files().map(|(_, digest, size)| (*digest, size)).collect();
-    Ok(wanted.iter().filter_map(|digest| Some((*digest, *sizes.get(digest)?))).collect())
+    // Each once, however often it is asked for.
+    let mut seen = HashSet::new();
+    Ok(wanted.iter().filter(|digest| seen.insert(**digest)).filter_map(|d| Some((*d, *sizes.get(d)?))).collect())
 }
 
 /// The manifest as this host needs it: against a release there whose bundle this controller had, what it runs first.

@@ -84,7 +84,7 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
     }
     let reached: Vec<_> = env.targets.iter().filter(|t| state(&seen, &t.name).is_some()).cloned().collect();
     let epoch = reached.iter().filter_map(|t| state(&seen, &t.name)).map(|s| s.record.epoch).max().unwrap_or_default();
-    let epoch = epoch.next();
+    let epoch = epoch.next().unwrap();
     let mut held = Vec::new();
     for target in &reached {
         let acquire = Op::Acquire {

@@ -171,7 +171,7 @@ impl Host {
         let mut host = self.staged(env, digit, minutes);
         let (state, name) = (&mut host.0, release(digit, minutes));
         let key = quarantine_key(env, state, &sha(digit), Some(bundle(digit)));
-        let epoch = state.record.epoch.next();
+        let epoch = state.record.epoch.next().unwrap();
         state.record.acquire(epoch).unwrap();
         let probation = Probation {
             release: name.clone(),
