@@ -7,13 +7,16 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::{CliError, Result, process, screen};
+use crate::host::wire::Secret;
 use crate::model::ids::{EnvName, HostName};
+use crate::model::key_text::{KeySource, may_be_a_name};
 use crate::run::accepted::{AcceptedSnapshot, Standing};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::policies::Policies;
 use crate::run::secrets;
 use crate::run::settings::{APPROVAL_TTL, ConfigFile, Settings};
-use crate::state_repo::{Author, CommitId, GitSettings};
+use crate::ssh::lend::{Lent, lend};
+use crate::state_repo::{Author, CommitId, GitKey, GitSettings, KeyUse};
 
 /// Options of every command.
 #[derive(Args, Clone)]
@@ -78,21 +81,49 @@ impl Global {
 
     /// Everything together.
     pub fn settings(&self) -> Result<Settings> {
-        let file = ConfigFile::read(self.config.as_deref()).map_err(CliError::plain)?;
+        let config = self.config.as_deref();
+        config.and_then(|path| path.to_str()).map_or(Ok(()), |path| a_name("--config or SOLL_CONFIG", path))?;
+        let file = ConfigFile::read(config).map_err(CliError::plain)?;
         let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
-        let path = |name: &str, other: Option<PathBuf>| env(name).map(PathBuf::from).or(other);
+        let given = |name: &str, key: &str, other: Option<PathBuf>| match env(name) {
+            Some(value) => Some((name.to_owned(), value)),
+            None => other.map(|path| (format!("`{key}` in the settings file"), path.into_os_string())),
+        };
+        // A value that may be the text of a key is never shown (law 9).
+        let path = |name: &str, key: &str, other: Option<PathBuf>| match given(name, key, other) {
+            Some((setting, value)) => a_name(&setting, &value.to_string_lossy()).map(|()| Some(PathBuf::from(value))),
+            None => Ok(None),
+        };
+        let key = |name: &str, key: &str, other: Option<String>| {
+            if let Some(text) = process::taken(name) {
+                return Some(KeySource::from_setting(name, text.expose()));
+            }
+            let (setting, value) = given(name, key, other.map(PathBuf::from))?;
+            // A name need not be UTF-8; the text of a key is.
+            Some(match value.to_str() {
+                Some(text) => KeySource::from_setting(&setting, text),
+                None => KeySource::File(PathBuf::from(value)),
+            })
+        };
+        for (setting, value) in [
+            ("--repo or SOLL_REPO", self.repo.as_deref()),
+            ("--branch or SOLL_BRANCH", self.branch.as_deref()),
+            ("--file", self.file.as_deref()),
+            ("--state-dir or SOLL_STATE_DIR", self.state_dir.as_deref().and_then(|path| path.to_str())),
+        ] {
+            value.map_or(Ok(()), |value| a_name(setting, value))?;
+        }
         let text = |name: &str, other: Option<String>| env(name).and_then(|v| v.into_string().ok()).or(other);
         let poll = text("SOLL_POLL", file.poll).unwrap_or_else(|| "15s".to_owned());
-        let poll = humantime::parse_duration(&poll)
-            .ok()
-            .filter(|poll| *poll >= Duration::from_millis(100))
-            .ok_or_else(|| CliError::plain(format!("`poll = \"{poll}\"` is not a duration of at least 100ms")))?;
+        let poll =
+            humantime::parse_duration(&poll).ok().filter(|poll| *poll >= Duration::from_millis(100)).ok_or_else(
+                || CliError::plain(format!("`poll = \"{}\"` is not a duration of at least 100ms", shown(&poll))),
+            )?;
         let approval_ttl = match text("SOLL_APPROVAL_TTL", file.approval_ttl) {
             None => APPROVAL_TTL,
-            Some(text) => humantime::parse_duration(&text)
-                .ok()
-                .filter(|ttl| !ttl.is_zero())
-                .ok_or_else(|| CliError::plain(format!("`approval_ttl = \"{text}\"` is not a duration like 7d")))?,
+            Some(text) => humantime::parse_duration(&text).ok().filter(|ttl| !ttl.is_zero()).ok_or_else(|| {
+                CliError::plain(format!("`approval_ttl = \"{}\"` is not a duration like 7d", shown(&text)))
+            })?,
         };
         let author = match (text("SOLL_AUTHOR_NAME", file.author_name), text("SOLL_AUTHOR_EMAIL", file.author_email)) {
             (Some(name), email) => {
@@ -101,10 +132,12 @@ impl Global {
             }
             _ => None,
         };
+        let ssh_key = key("SOLL_SSH_KEY", "ssh_key", file.ssh_key);
+        let passphrase = process::taken(process::PASSPHRASE).filter(|given| !given.expose().is_empty());
         let git = GitSettings {
-            ssh_key: path("SOLL_SSH_KEY", file.ssh_key),
-            known_hosts: path("SOLL_KNOWN_HOSTS", file.known_hosts),
-            ssh_config: path("SOLL_SSH_CONFIG", file.ssh_config),
+            ssh_key: ssh_key.clone().map(|key| git_key(key, passphrase.clone())),
+            known_hosts: path("SOLL_KNOWN_HOSTS", "known_hosts", file.known_hosts)?,
+            ssh_config: path("SOLL_SSH_CONFIG", "ssh_config", file.ssh_config)?,
             ..GitSettings::default()
         };
         let agents = std::env::vars_os().filter_map(|(name, path)| {
@@ -113,13 +146,14 @@ impl Global {
         });
         let reattach = match text("SOLL_REATTACH", file.reattach) {
             None => crate::ssh::settings::REATTACH,
-            Some(text) => humantime::parse_duration(&text)
-                .map_err(|_| CliError::plain(format!("`reattach = \"{text}\"` is not a duration like 30s, or 0s")))?,
+            Some(text) => humantime::parse_duration(&text).map_err(|_| {
+                CliError::plain(format!("`reattach = \"{}\"` is not a duration like 30s, or 0s", shown(&text)))
+            })?,
         };
         let state_dir = self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?;
         let ssh = crate::ssh::settings::Settings {
-            key: git.ssh_key.clone(),
-            passphrase: process::taken(process::PASSPHRASE).filter(|given| !given.expose().is_empty()),
+            key: ssh_key,
+            passphrase,
             known_hosts: git.known_hosts.clone(),
             config: git.ssh_config.clone(),
             agents: file.agents.into_iter().chain(agents).collect(),
@@ -134,15 +168,15 @@ impl Global {
             state_dir,
             git,
             ssh,
-            allowed_signers: path("SOLL_ALLOWED_SIGNERS", file.allowed_signers),
+            allowed_signers: path("SOLL_ALLOWED_SIGNERS", "allowed_signers", file.allowed_signers)?,
             trust_since: trust_since(self.trust_since.clone().filter(|text| !text.is_empty()).or(file.trust_since))?,
-            signing_key: path("SOLL_SIGNING_KEY", file.signing_key),
+            signing_key: key("SOLL_SIGNING_KEY", "signing_key", file.signing_key),
             policies: file.policy,
             local_roots: file.local_roots,
             bundle_origins: file.bundle_origins,
             secrets: secrets::Store {
                 given: process::secrets(),
-                dir: path("SOLL_SECRETS_DIR", file.secrets_dir),
+                dir: path("SOLL_SECRETS_DIR", "secrets_dir", file.secrets_dir)?,
                 rules: file.secrets.into_iter().map(|(name, rule)| (name.0, rule)).collect(),
             },
             approval_ttl,
@@ -245,6 +279,32 @@ where
         Ok(done) => done.map_err(Into::into),
         Err(error) => Err(CliError::plain(format!("a task broke off: {error}"))),
     }
+}
+
+/// How git's ssh gets the key, decided when it is needed.
+fn git_key(key: KeySource, passphrase: Option<Secret>) -> GitKey {
+    GitKey::new(move || {
+        Ok(match lend(&key, passphrase.as_ref())? {
+            Lent::File(path) => KeyUse::File(path),
+            Lent::Agent(agent) => KeyUse::Agent { socket: agent.socket().to_owned(), until: Box::new(agent) },
+        })
+    })
+}
+
+/// A value for a message, unless it may be the text of a key.
+fn shown(value: &str) -> &str {
+    if may_be_a_name(value) { value } else { "…" }
+}
+
+/// A value that is meant as a name, and is something else, is not shown: it may be the text of a key.
+fn a_name(setting: &str, value: &str) -> Result<()> {
+    if value.is_empty() || may_be_a_name(value) {
+        return Ok(());
+    }
+    let keys = "SOLL_SSH_KEY and SOLL_SIGNING_KEY take the text of a private key; every other setting takes the name of \
+                a file: write the lines into one, and give its name";
+    let what = format!("{setting} holds what is no name (it is not shown, since it may be a secret)");
+    Err(CliError::plain(what).hint(keys))
 }
 
 fn default_state_dir() -> Result<PathBuf> {

@@ -8,11 +8,14 @@ use std::sync::OnceLock;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use crate::host::wire::Secret;
+use crate::model::key_text::may_be_a_name;
 
 /// What names a secret of the controller in its environment.
 const SECRET: &str = "SOLL_SECRET_";
 /// The variables with a value of one secret.
 const OTHERS: [&str; 1] = [PASSPHRASE];
+/// The variables that name the file of a key, or are its text.
+const KEYS: [&str; 2] = ["SOLL_SSH_KEY", "SOLL_SIGNING_KEY"];
 /// The passphrase of the SSH key.
 pub const PASSPHRASE: &str = "SOLL_SSH_PASSPHRASE";
 
@@ -45,7 +48,8 @@ fn take() -> BTreeMap<String, Secret> {
     let mut taken = BTreeMap::new();
     for (name, value) in std::env::vars_os() {
         let Some(name) = name.to_str() else { continue };
-        let is_secret = name.starts_with(SECRET) || OTHERS.contains(&name);
+        let is_key = KEYS.contains(&name) && !value.is_empty() && !may_be_a_name(&value.to_string_lossy());
+        let is_secret = name.starts_with(SECRET) || OTHERS.contains(&name) || is_key;
         // An address may carry a password, and others still ask for it by its name.
         let carries = name == "SOLL_REPO" && value.to_string_lossy().contains('@');
         if !is_secret && !carries {

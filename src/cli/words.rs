@@ -164,7 +164,7 @@ fn speak(
     };
     let word = Word::new(about, decision, note, now());
     let text = serde_json::to_string(&word).map_err(|error| other(&error))?;
-    let key = controller.settings.signing_key.as_deref();
+    let key = controller.settings.signing_key.as_ref();
     let signature = key.map(|key| sign_word(key, &text)).transpose()?;
     let bytes = serde_json::to_vec_pretty(&Envelope::new(text, signature)).map_err(|error| other(&error))?;
     let over = over_for_a_day(&heard.changes, word.at);

@@ -9,6 +9,7 @@ mod digest;
 pub mod epochs;
 pub mod format;
 pub mod ids;
+pub mod key_text;
 pub mod mask;
 pub mod observed;
 pub mod origin;

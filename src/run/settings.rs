@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::artifact::origins::BundleOrigin;
 use crate::model::ids::HostName;
+use crate::model::key_text::{KeySource, may_be_a_name};
 use crate::run::local_roots::RootGlob;
 use crate::run::policies::Policies;
 use crate::run::secrets;
@@ -31,7 +32,7 @@ pub struct Settings {
     /// With allowed signers: this commit of the state branch and its ancestors need no signature (law 10).
     pub trust_since: Option<CommitId>,
     /// What signs the commits and the words of this controller.
-    pub signing_key: Option<PathBuf>,
+    pub signing_key: Option<KeySource>,
     /// The secrets, and what each of them is for.
     pub secrets: secrets::Store,
     /// Guards that no commit lowers.
@@ -62,7 +63,7 @@ pub struct ConfigFile {
     pub branch: Option<String>,
     pub file: Option<String>,
     pub state_dir: Option<PathBuf>,
-    pub ssh_key: Option<PathBuf>,
+    pub ssh_key: Option<String>,
     pub known_hosts: Option<PathBuf>,
     pub ssh_config: Option<PathBuf>,
     /// How long a run tries to reach an agent again whose connection was lost.
@@ -72,7 +73,7 @@ pub struct ConfigFile {
     pub allowed_signers: Option<PathBuf>,
     /// A full commit id; every commit after it is verified. Default: all of them are.
     pub trust_since: Option<String>,
-    pub signing_key: Option<PathBuf>,
+    pub signing_key: Option<String>,
     pub secrets_dir: Option<PathBuf>,
     /// What each secret is for.
     pub secrets: BTreeMap<secrets::Name, secrets::Rule>,
@@ -107,9 +108,25 @@ impl ConfigFile {
     pub fn read(named: Option<&Path>) -> Result<Self, String> {
         let path = named.unwrap_or(Path::new(CONFIG));
         match std::fs::read_to_string(path) {
-            Ok(text) => toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display())),
+            Ok(text) => toml::from_str(&text).map_err(|error: toml::de::Error| match error.span() {
+                // The text of the error shows the line, which may be a key's.
+                Some(span) if !text.lines().all(may_be_shown) => {
+                    let line = text.get(..span.start).unwrap_or_default().lines().count().max(1);
+                    format!(
+                        "{}:{line}: {} (the line may hold a secret and is not shown)",
+                        path.display(),
+                        error.message()
+                    )
+                }
+                _ => format!("{}: {error}", path.display()),
+            }),
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
             Err(error) => Err(format!("cannot read the settings file {}: {error}", path.display())),
         }
     }
+}
+
+/// No part of the line looks like a key.
+fn may_be_shown(line: &str) -> bool {
+    line.split(['=', '"', '\'', ' ']).all(may_be_a_name) && !line.contains("-----")
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::error::{Phase, SshError, quote};
 use crate::host::wire::Secret;
+use crate::model::key_text::KeySource;
 
 /// `ssh -G` runs what a `Match exec` says: it must end.
 const CONFIGURATION: Duration = Duration::from_secs(10);
@@ -26,7 +27,7 @@ const UNANSWERED: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The key to log in with; without it the agent's and the usual ones.
-    pub key: Option<PathBuf>,
+    pub key: Option<KeySource>,
     /// Opens the keys that are encrypted.
     pub passphrase: Option<Secret>,
     /// The only file that host keys are read from; without it those of the user and of the machine.
@@ -82,7 +83,9 @@ pub struct Place {
     /// How `known_hosts` calls it.
     pub known_as: String,
     pub known_hosts: Vec<PathBuf>,
-    pub identities: Vec<PathBuf>,
+    pub identities: Vec<KeySource>,
+    /// Certificates that are named beside those that lie beside their keys.
+    pub certificates: Vec<PathBuf>,
     /// No key of the agent that is not among the identities.
     pub identities_only: bool,
     pub agent: Option<PathBuf>,
@@ -129,7 +132,10 @@ impl Settings {
         let jumps = jumps.collect::<Result<_, _>>()?;
         let identities = match &self.key {
             Some(key) => vec![key.clone()],
-            None => said.all("identityfile").map(fill).collect(),
+            None => {
+                let files = said.all("identityfile").filter(|file| *file != "none");
+                files.map(|file| KeySource::File(fill(file))).collect()
+            }
         };
         let known_hosts = match &self.known_hosts {
             Some(file) => vec![file.clone()],
@@ -158,6 +164,7 @@ impl Settings {
             known_hosts,
             identities_only: self.key.is_some() || said.one("identitiesonly") == Some("yes"),
             identities,
+            certificates: said.all("certificatefile").filter(|file| *file != "none").map(fill).collect(),
             agent,
             jumps,
             connect: seconds("connecttimeout").unwrap_or(CONNECT),

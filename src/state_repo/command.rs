@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -14,11 +14,42 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use super::error::{RepoError, Result};
 use super::location::Location;
 
+/// The private key of git's `ssh`. How it is to be had is decided anew for each command.
+#[derive(Clone)]
+pub struct GitKey(Arc<dyn Fn() -> std::result::Result<KeyUse, String> + Send + Sync>);
+
+/// How one command gets the key.
+pub enum KeyUse {
+    /// `ssh -i` reads it.
+    File(PathBuf),
+    /// An agent at this socket has it, and nothing else, for as long as `until` lives.
+    Agent { socket: PathBuf, until: Box<dyn Send> },
+}
+
+impl GitKey {
+    /// Asked before each command that crosses an SSH connection. Its error is a whole sentence without any of the key.
+    pub fn new(lend: impl Fn() -> std::result::Result<KeyUse, String> + Send + Sync + 'static) -> GitKey {
+        GitKey(Arc::new(lend))
+    }
+}
+
+impl From<PathBuf> for GitKey {
+    fn from(path: PathBuf) -> GitKey {
+        GitKey::new(move || Ok(KeyUse::File(path.clone())))
+    }
+}
+
+impl std::fmt::Debug for GitKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GitKey(…)")
+    }
+}
+
 /// The controller's settings for git (`SOLL_SSH_KEY`, `SOLL_KNOWN_HOSTS`, `SOLL_SSH_CONFIG`).
 #[derive(Debug, Clone)]
 pub struct GitSettings {
     /// The private key for `ssh` addresses; without it ssh chooses by itself (agent, default keys).
-    pub ssh_key: Option<PathBuf>,
+    pub ssh_key: Option<GitKey>,
     /// The pinned host keys; without it the user's `known_hosts`. An unknown host is refused either way.
     pub known_hosts: Option<PathBuf>,
     /// Another `ssh_config`.
@@ -74,13 +105,18 @@ impl<'a> Git<'a> {
     /// # Errors
     /// Only where there is no answer: git is missing, timed out, or said too much. A refusal is an [`Output`].
     pub fn run(&self, what: &str, command: &str, options: &[&str], operands: &[&str]) -> Result<Output> {
-        let mut git = self.command();
-        git.arg(command).args(options).arg("--end-of-options").args(operands);
         let failed = |detail: String| RepoError::Command {
             what: what.to_owned(),
             place: self.location.to_string(),
             detail: self.location.redact(&detail),
         };
+        // An agent that lends the key lives until git has ended.
+        let key = match &self.settings.ssh_key {
+            Some(key) if self.location.may_be_ssh() => Some((key.0)().map_err(&failed)?),
+            _ => None,
+        };
+        let mut git = self.command(key.as_ref());
+        git.arg(command).args(options).arg("--end-of-options").args(operands);
         let mut child =
             git.spawn().map_err(|error| failed(format!("`git` cannot be started ({error}): is it installed?")))?;
         let stdout = collect(child.stdout.take(), STDOUT_LIMIT, Keep::Start);
@@ -124,7 +160,7 @@ impl<'a> Git<'a> {
         RepoError::Command { what: what.to_owned(), place: self.location.to_string(), detail }
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, key: Option<&KeyUse>) -> Command {
         let mut git = Command::new("git");
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
@@ -142,7 +178,11 @@ impl<'a> Git<'a> {
         git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "").env("SSH_ASKPASS_REQUIRE", "never");
         git.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
         git.env("GIT_ALLOW_PROTOCOL", "https:http:ssh:file");
-        git.env("GIT_SSH_COMMAND", self.ssh()).env("GIT_SSH_VARIANT", "ssh");
+        git.env("GIT_SSH_COMMAND", self.ssh(key)).env("GIT_SSH_VARIANT", "ssh");
+        if let Some(KeyUse::Agent { socket, .. }) = key {
+            // Also for a jump host, whose ssh hears nothing of the options.
+            git.env("SSH_AUTH_SOCK", socket);
+        }
         for setting in [
             "core.hooksPath=/dev/null",
             "core.fsmonitor=false",
@@ -182,7 +222,7 @@ impl<'a> Git<'a> {
         }
     }
 
-    fn ssh(&self) -> String {
+    fn ssh(&self, key: Option<&KeyUse>) -> String {
         let mut words = vec!["ssh".to_owned()];
         if let Some(config) = &self.settings.ssh_config {
             words.extend(["-F".to_owned(), quoted(&config.to_string_lossy())]);
@@ -190,8 +230,15 @@ impl<'a> Git<'a> {
         for option in ["BatchMode=yes", "ConnectTimeout=15", "StrictHostKeyChecking=yes"] {
             words.extend(["-o".to_owned(), option.to_owned()]);
         }
-        if let Some(key) = &self.settings.ssh_key {
-            words.extend(["-o IdentitiesOnly=yes -i".to_owned(), quoted(&key.to_string_lossy())]);
+        match key {
+            Some(KeyUse::File(path)) => {
+                words.extend(["-o IdentitiesOnly=yes -i".to_owned(), quoted(&path.to_string_lossy())]);
+            }
+            Some(KeyUse::Agent { socket, .. }) => {
+                words.push("-o IdentitiesOnly=no -o IdentityFile=none -o ForwardAgent=no -o".to_owned());
+                words.push(quoted(&format!("IdentityAgent=\"{}\"", socket.display())));
+            }
+            None => {}
         }
         if let Some(hosts) = &self.settings.known_hosts {
             let option = format!("UserKnownHostsFile=\"{}\"", hosts.display());
@@ -269,14 +316,13 @@ mod tests {
     #[test]
     fn settings_reach_ssh_as_quoted_words() {
         let settings = GitSettings {
-            ssh_key: Some("/keys/it's".into()),
             known_hosts: Some("/a b/known".into()),
             ssh_config: Some("/c".into()),
             ..GitSettings::default()
         };
         let location = Location::parse("git@host:x").unwrap();
         assert_eq!(
-            Git::new(&settings, &location).ssh(),
+            Git::new(&settings, &location).ssh(Some(&KeyUse::File("/keys/it's".into()))),
             "ssh -F '/c' -o BatchMode=yes -o ConnectTimeout=15 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -i \
              '/keys/it'\\''s' -o GlobalKnownHostsFile=/dev/null -o 'UserKnownHostsFile=\"/a b/known\"'"
         );
@@ -286,7 +332,7 @@ mod tests {
     fn a_password_is_in_the_environment_and_in_no_argument() {
         let location = Location::parse("https://bob:hunter2@host/x").unwrap();
         let settings = GitSettings::default();
-        let command = Git::new(&settings, &location).command();
+        let command = Git::new(&settings, &location).command(None);
         assert!(command.get_args().all(|arg| !arg.to_string_lossy().contains("hunter2")));
         assert!(
             command

@@ -1,8 +1,6 @@
 //! Making a commit from objects alone: no work tree, no hooks, no editor. The branch moves by compare-and-swap, so that
 //! nobody's commit is lost. Where the branch is checked out, the edited files move along ([`super::worktree`]).
 
-use std::path::Path;
-
 use git2::{ErrorCode, ObjectType, Oid, Repository, Signature, Time};
 use jiff::Timestamp;
 
@@ -13,6 +11,7 @@ use super::repo::StateRepo;
 use super::signature::Signer;
 use super::signers::Purpose;
 use super::worktree;
+use crate::model::key_text::KeySource;
 
 const FILE: i32 = 0o100_644;
 const DIRECTORY: i32 = 0o040_000;
@@ -44,7 +43,7 @@ impl StateRepo {
         &self,
         edits: &Edits,
         author: &Author,
-        signing_key: Option<&Path>,
+        signing_key: Option<&KeySource>,
         expected_parent: &CommitId,
     ) -> Result<CommitId> {
         if self.mirror.is_some() {
@@ -66,7 +65,7 @@ impl StateRepo {
         &self,
         edits: &Edits,
         author: &Author,
-        signing_key: Option<&Path>,
+        signing_key: Option<&KeySource>,
         parent: &CommitId,
     ) -> Result<CommitId> {
         let signer = signing_key.map(Signer::load).transpose()?;

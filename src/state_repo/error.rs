@@ -60,8 +60,8 @@ pub enum RepoError {
     Command { what: String, place: String, detail: String },
     #[error("git could not {what} {place} within {after:?} and was stopped: is the server reachable?")]
     TimedOut { what: String, place: String, after: Duration },
-    #[error("the signing key {path} cannot be used: {why}")]
-    Key { path: PathBuf, why: String },
+    #[error("the signing key {key} cannot be used: {why}")]
+    Key { key: String, why: String },
     #[error("{}:{line}: {why}", file.display())]
     Signers { file: PathBuf, line: usize, why: String },
     #[error("cannot {what} {}: {source}", path.display())]

@@ -109,6 +109,14 @@ impl Location {
         }
     }
 
+    /// Whether git may start `ssh` for it; a repository on this machine may have an `origin` that wants one.
+    pub(super) fn may_be_ssh(&self) -> bool {
+        match self {
+            Location::Remote(address) => !["http://", "https://", "file://"].iter().any(|s| address.url.starts_with(s)),
+            Location::Local(_) => true,
+        }
+    }
+
     pub(super) fn login(&self) -> Option<&Login> {
         match self {
             Location::Remote(address) => address.login.as_ref(),

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use advance::{AcceptedCommit, Advance, NotAccepted, Trust};
 pub use application::{AppRepo, CommitSummary, RemoteRef};
-pub use command::GitSettings;
+pub use command::{GitKey, GitSettings, KeyUse};
 pub use commit::{Author, Edits};
 pub use error::{RepoError, Result};
 pub use location::Location;

@@ -1,13 +1,14 @@
 //! Making a commit the truth: pushing it, or trying again on top of what someone else pushed first. What is shown of a
 //! remote repository is only what it has: its mirror's branch moves after the push, never before.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::CommitId;
 use super::commit::{Author, Edits};
 use super::error::{RepoError, Result};
 use super::repo::StateRepo;
 use super::worktree;
+use crate::model::key_text::KeySource;
 
 /// So often an edit is made again on top of a newer commit.
 const ATTEMPTS: usize = 5;
@@ -16,8 +17,8 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug, Clone)]
 pub struct Publish {
     pub author: Author,
-    /// An OpenSSH private key without a passphrase.
-    pub signing_key: Option<PathBuf>,
+    /// A private key without a passphrase.
+    pub signing_key: Option<KeySource>,
     /// For a local repository: push to the branch's upstream, else to `origin`. A remote one is always pushed.
     pub push: bool,
 }
@@ -58,7 +59,7 @@ impl StateRepo {
 
     /// `None`: somebody was faster.
     fn publish(&self, publish: &Publish, edits: &Edits, parent: &CommitId) -> Result<Option<CommitId>> {
-        let key = publish.signing_key.as_deref();
+        let key = publish.signing_key.as_ref();
         if self.mirror.is_none() && !publish.push {
             return self.commit(edits, &publish.author, key, parent).map(Some);
         }
@@ -86,7 +87,7 @@ impl StateRepo {
         for tree in worktree::with_branch(&repo, &self.refname) {
             worktree::must_be_clean(&tree, &paths)?;
         }
-        let id = self.write_commit(edits, &publish.author, publish.signing_key.as_deref(), parent)?;
+        let id = self.write_commit(edits, &publish.author, publish.signing_key.as_ref(), parent)?;
         if id == *parent {
             return Ok(id);
         }

@@ -1,8 +1,6 @@
 //! SSH signatures of commits and tags: checking them as `git verify-commit` does, and making them. It knows whose key
 //! it was, not what that person may do.
 
-use std::path::Path;
-
 use git2::{ObjectType, Oid, Repository};
 use jiff::Timestamp;
 use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
@@ -11,6 +9,7 @@ use super::error::{RepoError, Result};
 use super::repo::StateRepo;
 use super::signers::{AllowedSigners, Purpose, Times};
 use super::{CommitId, location};
+use crate::model::key_text::{KeySource, tidy};
 
 const BEGIN_SSH: &str = "-----BEGIN SSH SIGNATURE-----";
 
@@ -113,12 +112,30 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    /// Reads an OpenSSH private key without a passphrase.
-    pub fn load(path: &Path) -> Result<Signer> {
-        let bad = |why: String| RepoError::Key { path: path.to_owned(), why };
-        let text = std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| bad(error.to_string()))?;
-        let key = PrivateKey::from_openssh(&*text).map_err(|error| {
-            bad(format!("it is not an OpenSSH private key ({error}); name the private file, not `.pub`"))
+    /// Opens a private key without a passphrase.
+    ///
+    /// # Errors
+    /// Why it cannot sign, with the next move; never with any of its text.
+    pub fn load(source: &KeySource) -> Result<Signer> {
+        let bad = |why: String| RepoError::Key { key: source.shown(), why };
+        let text = match source {
+            KeySource::Text { text, .. } => text.clone(),
+            KeySource::File(path) => {
+                let bytes = std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|error| bad(error.to_string()))?;
+                zeroize::Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned())
+            }
+        };
+        let text = tidy(&text).map_err(|unfit| bad(format!("it {unfit}")))?;
+        if !text.starts_with("-----BEGIN OPENSSH PRIVATE KEY-----") {
+            let cure = if text.starts_with("PuTTY") {
+                "`puttygen KEY.ppk -O private-openssh-new -o KEY`"
+            } else {
+                "`ssh-keygen -p -N '' -f KEY`"
+            };
+            return Err(bad(format!("it is not in OpenSSH's own form, which alone can sign: rewrite it with {cure}")));
+        }
+        let key = PrivateKey::from_openssh(text.as_bytes()).map_err(|error| {
+            bad(format!("it is damaged ({error}): copy it anew, or make one with `ssh-keygen -t ed25519`"))
         })?;
         if key.is_encrypted() {
             return Err(bad(
@@ -146,9 +163,9 @@ impl Signer {
 }
 
 /// Signs a word with an OpenSSH private key without a passphrase.
-pub fn sign_word(key: &Path, word: &str) -> Result<String> {
+pub fn sign_word(key: &KeySource, word: &str) -> Result<String> {
     let signer = Signer::load(key)?;
-    signer.sign(word.as_bytes(), Purpose::Word).map_err(|why| RepoError::Key { path: key.to_owned(), why })
+    signer.sign(word.as_bytes(), Purpose::Word).map_err(|why| RepoError::Key { key: key.shown(), why })
 }
 
 /// Whose signature of a word it is. The key must be valid at this moment, whatever time the word claims.

@@ -28,6 +28,7 @@ mod laws;
 mod crash;
 mod daemon;
 mod doctor;
+mod field;
 mod network;
 mod ssh;
 mod trust;

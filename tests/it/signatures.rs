@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use jiff::Timestamp;
+use soll::model::key_text::KeySource;
 use soll::state_repo::{
     AllowedSigners, CommitId, NotAccepted, Publish, RepoError, StateRepo, Trust, sign_word, verify_word,
 };
@@ -224,7 +225,7 @@ fn what_we_sign_git_accepts() {
     for (name, kind) in [("anna", ["-t", "ed25519"]), ("p256", ["-t", "ecdsa"])] {
         let key = lab.key(name, &kind);
         let signers = lab.signers(&format!("bob@example.com {}", lab.public(name))).unwrap();
-        let publish = Publish { author: author(), signing_key: Some(key), push: false };
+        let publish = Publish { author: author(), signing_key: Some(key.into()), push: false };
         let commit = lab.repo.edit_and_push::<RepoError>(&publish, |_| Ok(edits(FILE, name))).unwrap();
         assert!(lab.git_says(&commit.to_string(), "verify-commit"), "{name}");
         assert_eq!(lab.repo.verify_commit(&commit, &signers).unwrap().unwrap().principal, "bob@example.com");
@@ -238,9 +239,10 @@ fn what_we_sign_git_accepts() {
     for (key, why) in [
         (locked, "passphrase"),
         (lab.key("rsa", &["-t", "rsa"]), "make one with `ssh-keygen -t ed25519`"),
-        (lab.key("anna", &[]).with_extension("pub"), "name the private file"),
+        (lab.key("anna", &[]).with_extension("pub"), "name the private one"),
         (lab.sandbox.path("nothing"), "No such file"),
     ] {
+        let key = key.into();
         let error = lab.repo.commit(&edits(FILE, "x"), &author(), Some(&key), &before).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
@@ -351,7 +353,7 @@ fn a_shallow_clone_proves_no_signature_below_its_edge() {
 #[test]
 fn the_person_of_a_word_is_who_signed_it_as_a_word() {
     let lab = Lab::new();
-    let [anna, bob] = ["anna", "bob"].map(|name| lab.key(name, &["-t", "ed25519"]));
+    let [anna, bob] = ["anna", "bob"].map(|name| KeySource::from(lab.key(name, &["-t", "ed25519"])));
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let signers = |options: &str| lab.signers(&format!("bob@example.com {options} {}", lab.public("bob"))).unwrap();
     let verified =

@@ -1,0 +1,3 @@
+//! What real roots, real archives, real CI and real people did to it: a case each, named after what happened.
+
+mod keys;
