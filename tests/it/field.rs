@@ -1,3 +1,4 @@
 //! What real roots, real archives, real CI and real people did to it: a case each, named after what happened.
 
 mod keys;
+mod program;
