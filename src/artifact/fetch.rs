@@ -14,9 +14,9 @@ use reqwest::{StatusCode, Url};
 use crate::model::ids::Digest;
 use crate::model::observed::Fact;
 
+use super::checksum;
 use super::download::{Part, check_size};
 use super::files::{FileError, at};
-use super::inspect;
 use super::origins::{PublicOnly, Rules, Way};
 use super::source::{Location, Source};
 
@@ -243,8 +243,8 @@ impl Fetcher {
 
     /// The digest that is written beside the bundle.
     pub async fn checksum(&self, source: &Source) -> Result<Digest, FetchError> {
-        let text = self.small(&source.sha256).await?;
-        inspect::parse_sha256(&text).map_err(|reason| FetchError::refused(&source.sha256, reason))
+        let bytes = self.small_bytes(&source.sha256).await?;
+        checksum::parse(&bytes, &source.url.name()).map_err(|reason| FetchError::refused(&source.sha256, reason))
     }
 
     /// Whether the bundle and its checksum are there, for those who follow a branch (B1).
@@ -330,6 +330,11 @@ impl Fetcher {
 
     /// A file of a few lines, as text. Tried twice: whoever plans is waiting.
     pub(super) async fn small(&self, from: &Location) -> Result<String, FetchError> {
+        let bytes = self.small_bytes(from).await?;
+        String::from_utf8(bytes).map_err(|_| FetchError::refused(from, "it is not a text"))
+    }
+
+    async fn small_bytes(&self, from: &Location) -> Result<Vec<u8>, FetchError> {
         const MOST: usize = 1 << 20;
         let mut backoff = Backoff::new(1.min(self.settings.retries), self.settings.pause);
         loop {
@@ -338,9 +343,7 @@ impl Fetcher {
                 Location::Http(url) => self.small_body(from, url, MOST).await,
             };
             match result {
-                Ok(bytes) => {
-                    return String::from_utf8(bytes).map_err(|_| FetchError::refused(from, "it is not a text"));
-                }
+                Ok(bytes) => return Ok(bytes),
                 Err(error) => backoff.pause(error).await?,
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::format::fault;
-use crate::model::ids::{Digest, Sha};
+use crate::model::ids::Sha;
 use crate::model::observed::{ArtifactFacts, Fact};
 
 use super::fetch::{FetchError, Fetcher, missing_or_unknown};
@@ -72,23 +72,6 @@ impl BuildRecord {
     }
 }
 
-/// The digest in what `sha256sum` writes. The error says what the text is instead.
-pub(super) fn parse_sha256(text: &str) -> Result<Digest, String> {
-    let first = text.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let word = first.split_whitespace().next().unwrap_or_default();
-    // `sha256sum` starts a line with a backslash where the name of the file needed one.
-    let word = word.strip_prefix('\\').unwrap_or(word);
-    match word {
-        "" => Err("it is empty; a SHA-256 as `sha256sum` writes it was expected".to_owned()),
-        "null" => Err("it says `null`: whoever wrote it found no bundle, and that is an error".to_owned()),
-        _ if word.starts_with('<') => {
-            Err("it is a web page, not a checksum; look at the address and at who may read it".to_owned())
-        }
-        // What it says instead is not told: nobody knows whose file it is.
-        _ => word.parse().map_err(|_| "its first word is not a SHA-256 (64 hexadecimal digits)".to_owned()),
-    }
-}
-
 /// What CI systems conclude or are at. Anything else is not told on: nobody knows whose file it is.
 fn known(word: &str) -> &'static str {
     const WORDS: [&str; 26] = [
@@ -136,34 +119,6 @@ mod tests {
     use super::*;
 
     const SHA: &str = "f0959bafdeadbeeff0959bafdeadbeeff0959baf";
-
-    #[test]
-    fn checksums_as_they_are_found_in_the_wild() {
-        let hex = "ab".repeat(32);
-        for good in [
-            hex.clone(),
-            format!("{hex}\n"),
-            format!("{hex}  bundle.tar.gz\n"),
-            format!("{hex} *bundle.tar.gz\r\n"),
-            format!("\u{feff}\n\\{}  odd\\nname\n", hex.to_uppercase()),
-        ] {
-            assert_eq!(parse_sha256(&good).map(|d| d.to_string()), Ok(hex.clone()), "{good:?}");
-        }
-        let mut refused = String::new();
-        for bad in [
-            "",
-            "\n \n",
-            "null\n",
-            "<!doctype html><title>Sign in</title>",
-            "d41d8cd98f00b204e9800998ecf8427e  md5",
-            &format!("{hex}ff"),
-            &format!("+{}", &hex[1..]),
-            "SHA256 (x) = 00",
-        ] {
-            refused += &format!("{}\n", parse_sha256(bad).unwrap_err());
-        }
-        insta::assert_snapshot!(refused);
-    }
 
     #[test]
     fn a_record_counts_for_its_own_commit_only() {

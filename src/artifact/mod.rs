@@ -20,5 +20,6 @@ pub mod tarball;
 pub mod tree;
 pub mod unpack;
 
+mod checksum;
 mod download;
 pub mod files;

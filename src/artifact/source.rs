@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::model::address::redacted;
+use crate::model::address::{beside, redacted};
 
 /// The three places of one bundle, with every template filled in (A2, B8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,15 +24,12 @@ impl Source {
 
     /// The bundle, with the checksum and the record under their usual names beside it.
     pub fn beside(url: &str) -> Result<Self, BadLocation> {
-        let (path, query) = match url.split_once('?') {
-            Some((path, query)) if url.contains("://") => (path, format!("?{query}")),
-            _ => (url, String::new()),
-        };
-        Self::parse(url, &format!("{path}.sha256{query}"), &format!("{path}.checks.json{query}"))
+        Self::parse(url, &beside(url, ".sha256"), &beside(url, ".checks.json"))
     }
 }
 
-/// One place that can be read. Shown without user, password and query: signed addresses carry secrets there (law 9).
+/// One place that can be read. Shown without user and password, and with no value of its query: signed
+/// addresses carry secrets there (law 9).
 #[derive(Clone, PartialEq, Eq)]
 pub enum Location {
     /// `http://` or `https://`.
@@ -52,6 +49,17 @@ impl Location {
         match self {
             Location::Http(url) => url.to_string(),
             Location::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The last part of the path, as whoever made the file knows it: for comparing, and no file name of ours.
+    pub fn name(&self) -> String {
+        match self {
+            Location::Http(url) => {
+                let last = url.path().rsplit('/').next().unwrap_or_default();
+                decode(last).unwrap_or_else(|| last.to_owned())
+            }
+            Location::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         }
     }
 

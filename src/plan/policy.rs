@@ -371,8 +371,8 @@ fn artifact(case: &Case<'_>) -> Vec<Blocker> {
     let mut found = Vec::new();
     match facts.map(|f| &f.sha256) {
         Some(Fact::Missing) => {
-            let place = redacted(&case.env.bundle.url);
-            let message = format!("there is no bundle of {} where {place} says", case.sha.short());
+            let place = redacted(&case.env.places(case.sha).sha256);
+            let message = format!("there is no bundle of {}: nothing is at {place}", case.sha.short());
             let fix = "let CI build it, or make one: soll bundle DIR --sha SHA";
             found.push(blocker(Grade::P1, Code::BundleMissing, message, fix));
         }
@@ -396,7 +396,7 @@ fn artifact(case: &Case<'_>) -> Vec<Blocker> {
     let record = match record {
         Ok(record) => record,
         Err(message) => {
-            let fix = format!("it should be at {}", case.env.bundle.checks);
+            let fix = format!("it should be at {}", redacted(&case.env.places(case.sha).checks));
             found.push(blocker(Grade::P0, Code::Checks, message, fix));
             return found;
         }

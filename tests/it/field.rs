@@ -1,4 +1,6 @@
 //! What real roots, real archives, real CI and real people did to it: a case each, named after what happened.
 
+mod addresses;
+mod checksums;
 mod keys;
 mod program;

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::bundle::{Bundle, FetchFrom};
+pub use self::bundle::{Bundle, FetchFrom, Places};
 pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
 pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};
 pub use self::secrets::is_name as secret_name;

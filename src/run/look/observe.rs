@@ -8,13 +8,12 @@ use futures_util::future::join_all;
 
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::desired::{Environment, From, Match, Phase, ReleaseRef, Target};
+use crate::model::desired::{Environment, From, Match, Phase, Places, ReleaseRef, Target};
 use crate::model::epochs;
 use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::observed::{
     ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
 };
-use crate::model::template::fill;
 use crate::plan;
 use crate::plan::intent::{Intent, intent};
 use crate::run::accepted::AcceptedSnapshot;
@@ -305,12 +304,7 @@ pub(super) async fn resolve(controller: &Arc<Controller>, grounds: Grounds<'_>, 
 
 /// The places of a commit's bundle, templates filled, relative paths joined.
 pub fn source(env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Source, String> {
-    let mut values = env.variables.clone();
-    values.insert("sha".to_owned(), sha.to_string());
-    values.insert("sha8".to_owned(), sha.short().to_owned());
-    values.insert("env".to_owned(), env.name.to_string());
-    let place = |template: &str, values: &_| -> Result<String, String> {
-        let text = fill(template, values);
+    let absolute = |text: String| -> Result<String, String> {
         if text.contains("://") || Path::new(&text).is_absolute() {
             return Ok(text);
         }
@@ -319,9 +313,8 @@ pub fn source(env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Sourc
         })?;
         Ok(base.join(text).display().to_string())
     };
-    let url = place(&env.bundle.url, &values)?;
-    values.insert("url".to_owned(), url.clone());
-    let (sha256, checks) = (place(&env.bundle.sha256, &values)?, place(&env.bundle.checks, &values)?);
+    let Places { url, sha256, checks } = env.places(sha);
+    let (url, sha256, checks) = (absolute(url)?, absolute(sha256)?, absolute(checks)?);
     Source::parse(&url, &sha256, &checks).map_err(|error| error.to_string())
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 struct Pages {
-    answers: BTreeMap<String, (u16, String)>,
+    answers: BTreeMap<String, (u16, Vec<u8>)>,
     seen: Vec<String>,
 }
 
@@ -33,7 +33,12 @@ impl Web {
 
     /// From now on this path, without its query, answers so.
     pub fn set(&self, path: &str, status: u16, body: &str) {
-        self.pages.lock().unwrap().answers.insert(path.to_owned(), (status, body.to_owned()));
+        self.set_bytes(path, status, body.as_bytes().to_owned());
+    }
+
+    /// The same with what is no text.
+    pub fn set_bytes(&self, path: &str, status: u16, body: Vec<u8>) {
+        self.pages.lock().unwrap().answers.insert(path.to_owned(), (status, body));
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -59,10 +64,11 @@ fn answer(mut stream: TcpStream, pages: &Mutex<Pages>) -> std::io::Result<()> {
     let (status, body) = {
         let mut pages = pages.lock().unwrap();
         pages.seen.push(head.clone());
-        pages.answers.get(path).cloned().unwrap_or((404, String::new()))
+        pages.answers.get(path).cloned().unwrap_or((404, Vec::new()))
     };
     let length = body.len();
-    write!(stream, "HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+    write!(stream, "HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")?;
+    stream.write_all(&body)
 }
 
 /// One request to somebody else's server; nothing where it does not answer with 200.
