@@ -64,7 +64,8 @@ fn why(stat: &Stat, kind: Kind) -> Option<String> {
         };
         return Some(format!("decides what the agent does as {agent}, and {who}"));
     }
-    if kind == Kind::File && stat.st_nlink != 1 {
+    // A file without a name was replaced since it was opened: what it says is what was true a moment ago.
+    if kind == Kind::File && stat.st_nlink > 1 {
         return Some(format!("has {} names, so that it can be changed through another one", stat.st_nlink));
     }
     None
@@ -211,7 +212,7 @@ fn exposed(path: &Path, stat: &Stat, kind: Kind, home: Option<&Path>) -> Option<
     if FileType::from_raw_mode(stat.st_mode) != wanted {
         cure.push(format!("mv {place} {place}.refused"));
     } else {
-        if kind == Kind::File && stat.st_nlink != 1 {
+        if kind == Kind::File && stat.st_nlink > 1 {
             cure.push(format!("cp -p {place} {place}.copy && mv {place}.copy {place}"));
         }
         if !(stat.st_uid == own_user() || kind == Kind::Ground && is_trusted(stat)) {
@@ -238,4 +239,25 @@ pub fn above(root: &Path) -> Vec<Exposed> {
     let outer = root.canonicalize().unwrap_or_else(|_| root.to_owned());
     let look = |dir: &Path| Dir::try_open(dir).ok()?.own_stat().ok();
     outer.ancestors().skip(1).filter_map(|dir| exposed(dir, &look(dir)?, Kind::Ground, None)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_while_it_is_read_is_nobody_elses() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::try_open(root.path()).unwrap();
+        let opened = std::fs::File::create_new(root.path().join("record.json")).unwrap();
+        let named = rustix::fs::fstat(&opened).unwrap();
+        assert_eq!(why(&named, Kind::File), None);
+        std::fs::hard_link(root.path().join("record.json"), root.path().join("another")).unwrap();
+        assert!(why(&rustix::fs::fstat(&opened).unwrap(), Kind::File).unwrap().contains("2 names"));
+        std::fs::remove_file(root.path().join("another")).unwrap();
+        std::fs::write(root.path().join("new"), "").unwrap();
+        std::fs::rename(root.path().join("new"), root.path().join("record.json")).unwrap();
+        assert_eq!(why(&rustix::fs::fstat(&opened).unwrap(), Kind::File), None);
+        assert!(file(&dir, "record.json", OFlags::RDONLY, root.path()).unwrap().is_some());
+    }
 }
