@@ -26,6 +26,14 @@ class Soll(Tool):
     agent is on the hosts already, as rsync and Python are for the others (see `bootstrap`)."""
 
     name = "soll"
+    KEEPS = True
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.binary, self.agent = self.program(setting)
+
+    def program(self, setting):
+        return setting.binary, setting.agent
 
     def begin(self, hosts, home):
         super().begin(hosts, home)
@@ -49,7 +57,7 @@ class Soll(Tool):
             "SOLL_SSH_KEY": str(self.setting.home / "key"),
             "SOLL_KNOWN_HOSTS": str(self.setting.home / "known_hosts"),
             "SOLL_SSH_CONFIG": str(self.network.config),
-            f"SOLL_AGENT_{machine}": str(self.setting.agent),
+            f"SOLL_AGENT_{machine}": str(self.agent),
         }
 
     def quiet(self, *command):
@@ -61,16 +69,27 @@ class Soll(Tool):
 
     def bootstrap(self):
         """The first contact with a host: puts the agent there, where it is not yet."""
-        return [self.setting.binary, "plan"]
+        return [self.binary, "plan"]
 
     def before(self, step):
         if step == "update":
-            self.quiet(self.setting.binary, "release", "live", self.setting.sha["B"])
+            self.quiet(self.binary, "release", "live", self.setting.sha["B"])
         if step == "back":
-            self.quiet(self.setting.binary, "rollback", "live")
+            self.quiet(self.binary, "rollback", "live")
 
     def command(self, step):
-        return [self.setting.binary, "apply"]
+        return [self.binary, "apply"]
+
+
+class Before(Soll):
+    """Another build of soll, beside this one in every turn: what a change costs."""
+
+    name = "soll-before"
+    # What its daemon says, and when, is its own affair.
+    KEEPS = False
+
+    def program(self, setting):
+        return setting.against, setting.against_agent
 
 
 class Daemon:
@@ -80,7 +99,7 @@ class Daemon:
         self.soll, self.network = soll, soll.network
         self.said = []
         port = 18_484
-        command = [soll.setting.binary, "run", "--listen", f"127.0.0.1:{port}"]
+        command = [soll.binary, "run", "--listen", f"127.0.0.1:{port}"]
         self.process = subprocess.Popen(
             command,
             cwd=soll.home / "state",
