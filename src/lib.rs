@@ -12,7 +12,8 @@
 //! 6. [`run`]: `accepted` (which commit may be acted on), `world` (all that a run may ask of the world), `dispatch`
 //!    (the only writer of run state), `way_back` (who goes back), `executor` (a match on the step), `reconcile` (one
 //!    pass), `hold` (taking roots and giving them back), `daemon` (passes, again and again), `site` (the real world),
-//!    `ahead` (what will be needed, while hosts are reached).
+//!    `ahead` (what will be needed, while hosts are reached), `board` (what passes saw last: what a daemon shows and
+//!    publishes is read from there, and touches no host).
 //! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
 //!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
 //!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host
@@ -33,7 +34,7 @@
 //!                               host  <-  ssh  <-  run
 //!
 //! host:  wire  <-  disk  <-  release  <-  convert, examine, provision  <-  serve  <-  call
-//! run:   what lies beside its floors (controller, settings, commit, files, finding, fill, ...)
+//! run:   what lies beside its floors (controller, settings, board, commit, files, finding, fill, ...)
 //!              <-  look  <-  step, doctor  <-  pass  <-  operate
 //! ```
 //! - A floor imports only floors before it, and none beside it. What lies in a room beside its floors knows none of

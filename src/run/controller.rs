@@ -15,6 +15,7 @@ use crate::model::desired::load::{Loaded, load};
 use crate::model::ids::{EnvName, HostName};
 use crate::model::shown::{clean, is_odd};
 use crate::run::ahead::Ahead;
+use crate::run::board::Board;
 use crate::run::ear::Ear;
 use crate::run::local_roots::LocalRoots;
 use crate::run::overdue::Overdue;
@@ -40,6 +41,8 @@ pub struct Controller {
     pub who: String,
     /// What people said, as it was heard last.
     pub ear: Ear,
+    /// What passes saw last.
+    pub board: Board,
     /// Bundles that are fetched before anybody asks.
     pub ahead: Ahead,
     /// What hosts that hang have not answered yet.
@@ -125,6 +128,7 @@ impl Controller {
             exe,
             who,
             ear: Ear::default(),
+            board: Board::default(),
             ahead: Ahead::default(),
             overdue: Overdue::default(),
         }))

@@ -3,6 +3,7 @@
 
 pub mod accepted;
 pub mod ahead;
+pub mod board;
 pub mod commit;
 pub mod controller;
 pub mod doctor;

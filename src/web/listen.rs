@@ -24,8 +24,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Those of a daemon: far fewer connections than it may have files open, since its agents need them, too. An observation
-    /// of hosts one of which hangs is answered after half a minute, and has to get to its reader still.
+    /// Those of a daemon: far fewer connections than it may have files open, since its agents need them, too. What it
+    /// publishes of a large fleet takes its time to a slow reader.
     pub const DAEMON: Limits =
         Limits { connections: 256, header: Duration::from_secs(5), whole: Duration::from_secs(60) };
 }

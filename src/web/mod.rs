@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
@@ -16,8 +17,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::Notify;
 
+use crate::model::observed::Observed;
 use crate::run::controller::{Controller, now};
-use crate::run::look::observe::{Look, observe};
 use crate::run::look::published::{Published, SCHEMA};
 use crate::run::secrets::{Purpose, Use, WEBHOOK};
 
@@ -47,19 +48,16 @@ pub async fn serve(address: &str, controller: Arc<Controller>, nudge: Arc<Notify
     Ok(())
 }
 
-/// What `plan --observation` reads.
+/// What `plan --observation` reads: what passes saw last. Whoever asks touches no host.
 async fn observation(State(shared): State<Shared>) -> Response {
-    let controller = shared.controller.clone();
-    // Whoever asks makes this controller look at its hosts: only as an accepted commit names them (law 11).
-    let read = tokio::task::spawn_blocking(move || controller.standing()).await;
-    let snapshot = match read {
-        Ok(Ok(standing)) => standing.accepted,
-        Ok(Err(error)) => return (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
-        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    let Some(seen) = shared.controller.board.seen() else {
+        let why = "nothing was looked at yet: ask again in a moment\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], why).into_response();
     };
-    let names: Vec<_> = snapshot.desired.environments.keys().cloned().collect();
-    let observed = observe(&shared.controller, &snapshot, &names, Look { health: true, drift: false }).await;
-    Json(Published { schema: SCHEMA, commit: snapshot.commit.to_string(), at: now(), observed }).into_response()
+    let at = seen.rows.values().map(|row| row.at).min().unwrap_or_else(now);
+    let environments = seen.rows.into_iter().map(|(name, row)| (name, row.observed)).collect();
+    let (commit, observed) = (seen.accepted.commit.to_string(), Observed { environments });
+    Json(Published { schema: SCHEMA, commit, at, observed }).into_response()
 }
 
 /// A push happened. The payload is not read: it only triggers a look at the repository, and only when it is signed.

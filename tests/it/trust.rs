@@ -3,6 +3,7 @@
 mod line;
 mod listener;
 mod local_roots;
+mod observation;
 mod origins;
 mod output;
 mod policies;

@@ -151,9 +151,7 @@ async fn environment(
         (target.name.clone(), seen)
     });
     for (name, (host, own)) in join_all(looks).await {
-        if !own.is_empty() {
-            seen.health = own;
-        }
+        seen.health.extend(own);
         seen.hosts.insert(name, host);
     }
     disbelieve(&mut seen);

@@ -1,5 +1,6 @@
 //! A health sample of an environment that is in sync: what soak counts (B2) and what is shown between deployments (C6).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -7,40 +8,52 @@ use futures_util::future::join_all;
 use crate::health::{self, verdict};
 use crate::host::wire::{Cwd, Op, Reply};
 use crate::model::desired::{Check, Environment, From, OnFailure, Probe, Target};
-use crate::model::observed::{Attempt, HostObserved, HostState, Observed, Verdict};
+use crate::model::ids::HostName;
+use crate::model::observed::{Attempt, CheckResult, HostObserved, HostState, Observed, Verdict};
 use crate::plan::intent::sha_of;
 use crate::run::accepted::AcceptedSnapshot;
+use crate::run::board::Sample;
 use crate::run::controller::{Controller, now};
 use crate::run::fill::{command, fill_probe};
 use crate::run::look::reach::ask;
 
-/// Asks every check once and lets the hosts count the answer. `None`: there was no evidence either way.
+/// What the checks of an environment said.
+#[derive(Debug, Default)]
+pub struct Sampled {
+    /// `None`: there was no evidence either way.
+    pub healthy: Option<bool>,
+    /// Of each host that was asked.
+    pub hosts: BTreeMap<HostName, Sample>,
+}
+
+/// Asks every check once and lets the hosts count the answer.
 pub async fn sample(
     controller: &Arc<Controller>,
     word: &AcceptedSnapshot,
     env: &Environment,
     observed: &Observed,
-) -> Option<bool> {
-    let seen = observed.environments.get(&env.name)?;
+) -> Sampled {
+    let Some(seen) = observed.environments.get(&env.name) else { return Sampled::default() };
     let samples = env.targets.iter().map(async |target| {
-        let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { return Some(true) };
+        let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { return (Some(true), None) };
         if !is_judged(state) {
-            return Some(true);
+            return (Some(true), None);
         }
-        let healthy = host(controller, word, env, target, state).await;
+        let (healthy, sample) = host(controller, word, env, target, state).await;
         // No evidence is no sample: the gap rule of the soak deals with it.
         if let Some(healthy) = healthy
             && let Err(error) = ask(controller, word, target, Op::Sample { healthy, every: env.health.every }).await
         {
             tracing::warn!(environment = %env.name, host = %target.name, %error, "a health sample was not counted");
         }
-        healthy
+        (healthy, sample.map(|sample| (target.name.clone(), sample)))
     });
-    let samples = join_all(samples).await;
-    if samples.contains(&Some(false)) {
-        return Some(false);
-    }
-    samples.into_iter().all(|one| one.is_some()).then_some(true)
+    let (verdicts, hosts): (Vec<Option<bool>>, Vec<_>) = join_all(samples).await.into_iter().unzip();
+    let healthy = match verdicts.contains(&Some(false)) {
+        true => Some(false),
+        false => verdicts.iter().all(Option::is_some).then_some(true),
+    };
+    Sampled { healthy, hosts: hosts.into_iter().flatten().collect() }
 }
 
 /// Whether a sample says something about what a host runs: not where nothing runs yet, nor while a run is at it, nor while it
@@ -52,30 +65,37 @@ fn is_judged(state: &HostState) -> bool {
     runs && is_free && record.probation.is_none()
 }
 
+/// The verdict of all checks that say something about the release, and what each of them said.
 async fn host(
     controller: &Arc<Controller>,
     word: &AcceptedSnapshot,
     env: &Environment,
     target: &Target,
     state: &HostState,
-) -> Option<bool> {
+) -> (Option<bool>, Option<Sample>) {
     let mut verdicts = Vec::new();
+    let (mut there, mut here) = (Vec::new(), Vec::new());
     for check in &env.health.checks {
         let attempt = attempt(controller, word, env, target, state, check).await;
-        if attempt.verdict != Verdict::Pass {
+        let verdict = attempt.verdict;
+        if verdict != Verdict::Pass {
             let evidence = &attempt.evidence;
             tracing::warn!(environment = %env.name, host = %target.name, check = check.name, evidence, "health");
         }
         // A check that only warns says nothing against the release.
         if check.on_failure != OnFailure::Warn {
-            verdicts.push(attempt.verdict);
+            verdicts.push(verdict);
         }
+        let results = if check.from == From::Host { &mut there } else { &mut here };
+        results.push(CheckResult { check: check.name.clone(), verdict, attempts: vec![attempt] });
     }
-    match verdict::worst(verdicts) {
+    let healthy = match verdict::worst(verdicts) {
         Verdict::Pass => Some(true),
         Verdict::Fail => Some(false),
         Verdict::Inconclusive => None,
-    }
+    };
+    let release = state.current.release().cloned();
+    (healthy, release.map(|release| Sample { at: now(), release, there, here }))
 }
 
 /// One attempt outside any run: nothing is held, nothing is changed.

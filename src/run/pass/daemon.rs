@@ -27,6 +27,9 @@ use crate::state_repo::{CommitId, Watcher};
 /// So many environments make a pass at once, those aside that wait for a host.
 const WIDTH: usize = 16;
 
+/// What is known of an environment that waits after an error is not older than this.
+const FRESH: Duration = Duration::from_secs(60);
+
 /// What the daemon tells whoever runs it.
 pub trait Report: Send + Sync + 'static {
     /// A commit is acted on from now on.
@@ -196,7 +199,9 @@ impl<R: Report> Daemon<R> {
             }
         }
         self.lanes.retain(|name, lane| lane.busy || environments.contains_key(name));
-        self.snapshot = Some(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.controller.board.accepted(&snapshot);
+        self.snapshot = Some(snapshot);
     }
 
     fn next_due(&self) -> Option<Instant> {
@@ -252,6 +257,7 @@ impl<R: Report> Daemon<R> {
             }
         };
         let Some(name) = self.names.remove(&id) else { return };
+        self.controller.board.has_looked(&name);
         self.report.passed(&name, &outcome);
         let env = self.snapshot.as_ref().and_then(|s| s.desired.environments.get(&name));
         // One that left the state file meanwhile is done with; without a snapshot nobody can say.
@@ -284,10 +290,12 @@ async fn one(pass: Pass, env: Environment, known: Option<Wait>, jobs: bool) -> E
     let (controller, name, desired) = (pass.controller.clone(), env.name.clone(), env.digest());
     let every = env.health.every;
     // Whoever waits for a slow disk must not hold up those who keep leases (law 6).
-    let waiting = tokio::task::spawn_blocking(move || waits(&controller, &env, known)).await.unwrap_or_default();
+    let judge = controller.clone();
+    let waiting = tokio::task::spawn_blocking(move || waits(&judge, &env, known)).await.unwrap_or_default();
     let (outcome, waiting) = match waiting {
         Some((outcome, wait)) => {
-            if jobs {
+            let is_fresh = controller.board.age(&name, now()).is_some_and(|age| age < FRESH);
+            if jobs || !is_fresh {
                 pass.look_after(&name).await;
             }
             (outcome, Some(wait))

@@ -85,13 +85,17 @@ impl Pass {
     async fn attempt(&self, name: &EnvName, left: &Left) -> Result<Outcome, PassError> {
         let env = crate::run::commit::known(&self.snapshot, name)?;
         let _ahead = self.read_ahead(env);
+        let mut at = now();
         let mut observed = self.look(name, left).await;
         self.follows(&observed, name).await?;
         // A saved plan says all that is to be done: what it did not know makes it stale.
         if self.only.is_none() && self.relieve(env, &observed).await? {
+            at = now();
             observed = self.look(name, &Left::new()).await;
         }
-        let (_, plan) = self.decide(env, &observed);
+        let plan = self.plan(env, &observed);
+        self.controller.board.looked(&self.snapshot, at, &plan, &observed);
+        let (_, plan) = self.decide(env, &observed, plan);
         if self.only.is_some_and(|only| only != plan.fingerprint) {
             return Ok(Outcome::Stale(Box::new(plan)));
         }
@@ -114,6 +118,7 @@ impl Pass {
             self.wish.clone(),
             self.listener.clone(),
         ));
+        self.controller.board.runs(name);
         let run = run_id();
         let epoch = next_epoch(&observed, name)?;
         let held = self.acquire(&site, env, &observed, (&run, epoch), true).await?;
@@ -175,7 +180,7 @@ impl Pass {
                 states.iter().map(|(name, state)| (name.clone(), HostObserved::Reached(Box::new(state.clone()))));
             seen.hosts.extend(held);
         }
-        let (aimed, mut plan) = self.decide(env, &observed);
+        let (aimed, mut plan) = self.decide(env, &observed, self.plan(env, &observed));
         let env = &*aimed;
         if self.only.is_some_and(|only| only != plan.fingerprint) {
             return Ok(Outcome::Stale(Box::new(plan)));
@@ -260,9 +265,9 @@ impl Pass {
         state.failure.is_some_and(|f| f.class == crate::journal::FailureClass::Stale)
     }
 
-    /// The plan, and the environment that it is about: where nothing may be changed, what runs is still tended.
-    fn decide<'a>(&self, env: &'a Environment, observed: &Observed) -> (Cow<'a, Environment>, EnvPlan) {
-        let plan = self.plan(env, observed);
+    /// The plan that is carried out, and the environment that it is about: where nothing may be changed, what runs is still
+    /// tended.
+    fn decide<'a>(&self, env: &'a Environment, observed: &Observed, plan: EnvPlan) -> (Cow<'a, Environment>, EnvPlan) {
         let waits = plan.blocking().next().is_some() && self.only.is_none() && self.verdict(&plan, observed).is_none();
         let seen = observed.environments.get(&env.name).filter(|_| waits);
         match seen.and_then(|seen| tend(env, seen, &plan)) {
@@ -282,14 +287,21 @@ impl Pass {
     /// Looks after what runs while nothing else is done (a wait after an error): drift is scanned, health is sampled.
     pub async fn look_after(&self, name: &EnvName) {
         let Some(env) = self.snapshot.desired.environments.get(name) else { return };
+        let at = now();
         let observed = self.look(name, &Left::new()).await;
         if self.follows(&observed, name).await.is_ok() {
+            self.controller.board.looked(&self.snapshot, at, &self.plan(env, &observed), &observed);
             self.sampled(env, &observed).await;
         }
     }
 
     async fn sampled(&self, env: &Environment, observed: &Observed) -> Option<bool> {
-        if self.samples { sample::sample(&self.controller, &self.snapshot, env, observed).await } else { None }
+        if !self.samples {
+            return None;
+        }
+        let sampled = sample::sample(&self.controller, &self.snapshot, env, observed).await;
+        self.controller.board.sampled(&env.name, sampled.hosts);
+        sampled.healthy
     }
 
     fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {

@@ -140,18 +140,19 @@ fn an_include_of_an_unsigned_commit_is_text_as_well() {
 }
 
 #[test]
-fn one_get_of_the_observation_probes_as_the_accepted_commit_says() {
+fn what_a_daemon_publishes_is_of_the_accepted_commit() {
     let mut w = guarded();
     let good = w.head();
     signs(&w, None);
     w.set("SOLL_POLL", "1h");
     for (what, lines) in VARIANTS {
         let trap = Trap::set();
-        w.commit(&tampered(&w, &trap, lines));
         let address = format!("127.0.0.1:{}", free_port());
         let daemon = w.start(&format!("run --listen {address}"), "daemon.log");
-        let seen = until("the daemon publishes", || get(&address, "/observation"));
-        untouched(&w, &trap, what);
+        until("the daemon publishes", || get(&address, "/observation"));
+        w.commit(&tampered(&w, &trap, lines));
+        until("it refuses", || w.read("daemon.log").contains("not acted on").then_some(()));
+        let seen = get(&address, "/observation").unwrap();
         assert_eq!(daemon.stop(), Some(0));
         untouched(&w, &trap, what);
         let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
