@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::global::{Global, Output};
 use super::screen::plain;
 use super::{Result, apply, out, timeline};
-use crate::journal::Event;
+use crate::journal::{Event, Subject};
 use crate::model::ids::EnvName;
 use crate::model::shown::clean;
-use crate::store::{RunRow, Store};
+use crate::store::{Details, RunRow, Store};
 
 /// List the runs.
 #[derive(Args)]
@@ -20,6 +20,20 @@ pub struct History {
     /// So many, the newest first
     #[arg(long, default_value_t = 50)]
     limit: usize,
+    /// Only these [default: all of them; with --output json: deploy, as scripts know it]
+    #[arg(long, value_enum)]
+    subject: Option<Wanted>,
+}
+
+/// The runs that are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wanted {
+    /// Deployments
+    Deploy,
+    /// What people told hosts beside deployments: stop, start, retry, adopt, acknowledge, approve, reject
+    Operate,
+    /// All of them
+    All,
 }
 
 /// Show one run.
@@ -38,7 +52,14 @@ impl History {
         // The history is this machine's own: no repository is needed to read it.
         let store = Store::open(&global.settings()?.state_dir)?;
         apply::interrupt_dead(&store);
-        let rows = store.runs(self.environment.as_ref(), self.limit)?;
+        // Scripts read the newest entry as the last deployment.
+        let usual = if global.output == Output::Json { Wanted::Deploy } else { Wanted::All };
+        let subject = match self.subject.unwrap_or(usual) {
+            Wanted::Deploy => Some(Subject::Deploy),
+            Wanted::Operate => Some(Subject::Operate),
+            Wanted::All => None,
+        };
+        let rows = store.runs(self.environment.as_ref(), subject, self.limit)?;
         if global.output == Output::Json {
             out::json(&rows);
             return Ok(0);
@@ -55,16 +76,27 @@ impl History {
 
 fn line(row: &RunRow) -> String {
     let result = row.result.map_or("unfinished", |r| r.as_str());
-    let from = row.from.as_deref().map_or("-", |from| from.get(..8).unwrap_or(from));
+    let short = |id: &str| id.get(..8).unwrap_or(id).to_owned();
+    let what = match &row.details {
+        Details::Deployment(moved) => {
+            format!("{} -> {}", moved.from.as_deref().map_or("-".to_owned(), short), short(&moved.to))
+        }
+        Details::Operation { action, .. } => format!("{action:<20}"),
+    };
+    // Of an operation people want to know what it was for; of a deployment that is the commit's to say.
+    let why = match &row.details {
+        Details::Deployment(_) => vec![&row.reason],
+        Details::Operation { .. } => vec![&row.cause, &row.reason],
+    };
+    let why: Vec<_> = why.iter().filter_map(|text| text.lines().next()).filter(|line| !line.is_empty()).collect();
     let took = row.finished.map(|end| format!("{:.1}s", end.duration_since(row.started).as_secs_f64()));
-    let reason = clean(row.reason.lines().next().unwrap_or_default());
-    let to = row.to.get(..8).unwrap_or(&row.to);
-    let took = took.unwrap_or_default();
+    let (why, took) = (why.join(": "), took.unwrap_or_default());
     format!(
-        "{}  {:<16} {from} -> {to}  {result:<11} {took:>7}  {}  {reason}",
+        "{}  {:<16} {what}  {result:<11} {took:>7}  {}  {}",
         row.run,
-        row.environment.as_str(),
-        clean(&row.actor)
+        row.environment.as_ref().map_or("-", EnvName::as_str),
+        clean(&row.actor),
+        clean(&why)
     )
     .trim_end()
     .to_owned()

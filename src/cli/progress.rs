@@ -117,6 +117,9 @@ impl Live {
                 self.environment = started.environment.to_string();
                 self.learn(&started.steps);
             }
+            Event::Operation(operation) => {
+                self.environment = operation.environment.as_ref().map_or_else(String::new, ToString::to_string);
+            }
             Event::TurnedBack { steps, .. } | Event::SetAside { steps, .. } => self.learn(steps),
             Event::Intended { step, .. } => {
                 self.running.insert(step.clone(), Instant::now());

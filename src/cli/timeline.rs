@@ -2,7 +2,7 @@
 
 use super::screen::plain;
 use crate::journal::event::Started;
-use crate::journal::{Event, RunResult, StepEnd};
+use crate::journal::{Event, Operation, RunResult, StepEnd};
 
 /// What an event says, if it says something. What commands printed is in it, without their control characters.
 pub fn lines(event: &Event) -> Vec<String> {
@@ -12,6 +12,7 @@ pub fn lines(event: &Event) -> Vec<String> {
 fn said(event: &Event) -> Vec<String> {
     match event {
         Event::Started(started) => vec![headline(started)],
+        Event::Operation(operation) => vec![asked(operation)],
         Event::Ended { step, millis, end, .. } => ended(step, *millis, end),
         Event::TurnedBack { steps, .. } if steps.is_empty() => Vec::new(),
         Event::TurnedBack { failure, .. } => {
@@ -40,6 +41,13 @@ fn said(event: &Event) -> Vec<String> {
 fn headline(started: &Started) -> String {
     let from = started.from.as_ref().map_or("nothing", |release| release.as_str());
     format!("run {}: {from} -> {} ({})", started.run, started.to.short(), started.reason)
+}
+
+fn asked(operation: &Operation) -> String {
+    let Operation { run, action, environment, actor, reason, .. } = operation;
+    let of = environment.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
+    let why = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    format!("run {run}: {action}{of}, by {actor}{why}")
 }
 
 fn ended(step: &str, millis: u64, end: &StepEnd) -> Vec<String> {

@@ -171,11 +171,12 @@ impl Play<'_> {
 
     fn ledger(&self, name: &EnvName, sha: &Sha, wanted: RunResult) -> Result<(), String> {
         let row = self.facts.last_run(name)?;
-        if row.to == sha.as_str() && row.result == Some(wanted) {
+        let to = row.deployment().map_or("", |deployment| deployment.to.as_str());
+        if to == sha.as_str() && row.result == Some(wanted) {
             return Ok(());
         }
         let result = row.result.map_or("unfinished", RunResult::as_str);
-        let to = row.to.get(..8).unwrap_or(&row.to);
+        let to = to.get(..8).unwrap_or(to);
         let (short, wanted) = (sha.short(), wanted.as_str());
         Err(format!("the last run of {name} went to {to} and is {result}, not to {short} and {wanted}: {}", row.reason))
     }

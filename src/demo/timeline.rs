@@ -168,7 +168,11 @@ impl Timeline {
                 told.runs.remove(run);
                 told.stand(environment, standing);
             }
-            Event::Started(_) | Event::Acquired { .. } | Event::Intended { .. } | Event::Attempted { .. } => {}
+            Event::Started(_)
+            | Event::Operation(_)
+            | Event::Acquired { .. }
+            | Event::Intended { .. }
+            | Event::Attempted { .. } => {}
         }
     }
 

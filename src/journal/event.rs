@@ -1,8 +1,9 @@
-//! The events of one run, in the order in which they were journaled: intent before effect (law 5).
+//! The events of runs, in the order in which they were journaled: intent before effect (law 5).
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::operation::Operation;
 use crate::model::desired::OnFailure;
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId, Sha};
 use crate::model::observed::Attempt;
@@ -12,7 +13,10 @@ use crate::plan::Step;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// The first line of a deployment.
     Started(Box<Started>),
+    /// The first line of an operation.
+    Operation(Box<Operation>),
     /// The epoch under which every effect of this run happens.
     Acquired {
         epoch: Epoch,
@@ -59,7 +63,7 @@ pub enum Event {
     },
 }
 
-/// What a run set out to do.
+/// What a deployment set out to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Started {
     pub run: RunId,
@@ -157,6 +161,13 @@ pub enum RunResult {
     Cancelled,
     /// The controller died in it.
     Interrupted,
+}
+
+impl Event {
+    /// Whether a run begins with it.
+    pub fn opens(&self) -> bool {
+        matches!(self, Event::Started(_) | Event::Operation(_))
+    }
 }
 
 impl RunResult {

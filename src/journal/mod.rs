@@ -3,7 +3,9 @@
 
 pub mod consequence;
 pub mod event;
+pub mod operation;
 pub mod state;
 
 pub use event::{Event, Failure, FailureClass, RunResult, StepEnd};
+pub use operation::{Operation, Subject};
 pub use state::{RunState, StepState};

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::{Event, Failure, RunResult, Started, StepEnd};
+use super::operation::Operation;
 use crate::model::ids::{Epoch, HostName};
 use crate::plan::{Action, Step};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunState {
+    /// What it set out to do, where it is a deployment.
     pub started: Option<Started>,
+    /// The same, where it is an operation.
+    pub operation: Option<Operation>,
     pub epoch: Option<Epoch>,
     pub steps: BTreeMap<String, StepState>,
     /// Hosts that failed and go back alone while the others go on.
@@ -50,6 +54,7 @@ impl RunState {
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Started(started) => self.started = Some((**started).clone()),
+            Event::Operation(operation) => self.operation = Some((**operation).clone()),
             Event::Acquired { epoch } => self.epoch = Some(*epoch),
             Event::Intended { step, .. } => {
                 self.steps.insert(step.clone(), StepState::Intended);

@@ -17,8 +17,8 @@ impl Store {
     pub fn estimates(&self, env: &EnvName) -> Result<BTreeMap<String, u64>, StoreError> {
         let events: Vec<(u64, Event)> = self.read("read how long steps took", |connection| {
             let sql = "
-                SELECT seq, event FROM events WHERE run IN (
-                    SELECT run FROM runs WHERE environment = ?1 AND result = 'succeeded'
+                SELECT number, event FROM events WHERE run IN (
+                    SELECT run FROM runs WHERE subject = 'deploy' AND environment = ?1 AND result = 'succeeded'
                     ORDER BY started DESC, run DESC LIMIT ?2
                 ) AND json_extract(event, '$.event') = 'ended'";
             let mut statement = connection.prepare_cached(sql)?;

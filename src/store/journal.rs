@@ -1,5 +1,5 @@
-//! The events of runs. What is appended is on the disk before `append` returns (law 5), and the ledger's row changes in
-//! the same transaction as the event that it comes from (law 8).
+//! The events of runs, in one sequence over all of them. What is appended is on the disk before `append` returns (law 5),
+//! and the ledger's row changes in the same transaction as the event that it comes from (law 8).
 
 use std::sync::PoisonError;
 
@@ -12,10 +12,11 @@ use crate::journal::{Event, RunResult};
 use crate::model::ids::RunId;
 
 impl Store {
-    /// Appends one event and gives its number, counted from 1. `Started` opens the run in this process's name, and
-    /// `Finished` closes it: after that its journal takes nothing more.
+    /// Appends one event and gives its number, which is higher than that of everything appended before, by whatever process.
+    /// A first line ([`Event::opens`]) opens the run in this process's name, and `Finished` closes it: after that its journal
+    /// takes nothing more.
     pub fn append(&self, run: &RunId, event: &Event) -> Result<u64, StoreError> {
-        let opens = matches!(event, Event::Started(_));
+        let opens = event.opens();
         if opens {
             self.claim(run)?;
         }
@@ -32,13 +33,13 @@ impl Store {
         self.events_after(run, 0)
     }
 
-    /// The events after number `seq`: for whoever follows a run.
-    pub fn events_after(&self, run: &RunId, seq: u64) -> Result<Vec<(u64, Event)>, StoreError> {
-        let seq = i64::try_from(seq).unwrap_or(i64::MAX);
+    /// The events of a run after this number: for whoever follows it.
+    pub fn events_after(&self, run: &RunId, number: u64) -> Result<Vec<(u64, Event)>, StoreError> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
         self.read("read the journal", |connection| {
-            let sql = "SELECT seq, event FROM events WHERE run = ?1 AND seq > ?2 ORDER BY seq";
+            let sql = "SELECT number, event FROM events WHERE run = ?1 AND number > ?2 ORDER BY number";
             let mut statement = connection.prepare_cached(sql)?;
-            statement.query_map(params![run.as_str(), seq], event_of)?.collect()
+            statement.query_map(params![run.as_str(), number], event_of)?.collect()
         })
     }
 
@@ -87,13 +88,15 @@ impl Store {
         }
     }
 
-    /// Deletes the events of what is older than the newest `keep` runs of its environment. The rows stay: they are the
-    /// ledger (G3). Gives how many runs lost their events.
+    /// Deletes the events of what is older than the newest `keep` runs about the same in its environment: operations take no
+    /// place away from deployments. The rows stay: they are the ledger (G3). Gives how many runs lost their events.
     pub fn trim(&self, keep: u32) -> Result<usize, StoreError> {
         self.write("trim the journal", |t| {
             let sql = "
                 SELECT run FROM (
-                    SELECT run, result, row_number() OVER (PARTITION BY environment ORDER BY started DESC, run DESC) AS age
+                    SELECT run, result, row_number() OVER (
+                        PARTITION BY subject, environment ORDER BY started DESC, run DESC
+                    ) AS age
                     FROM runs
                 ) AS old
                 WHERE age > ?1 AND result IS NOT NULL AND EXISTS (SELECT 1 FROM events WHERE events.run = old.run)";
@@ -111,24 +114,24 @@ fn insert(t: &Transaction<'_>, run: &RunId, event: &Event) -> Result<u64, Fault>
     let known: Option<Option<String>> =
         t.query_row("SELECT result FROM runs WHERE run = ?1", [run.as_str()], |row| row.get(0)).optional()?;
     match (known, event) {
-        (None, Event::Started(started)) => ledger::open(t, run, started)?,
+        (None, Event::Started(started)) => ledger::open_deployment(t, run, started)?,
+        (None, Event::Operation(operation)) => ledger::open_operation(t, run, operation)?,
         (None, _) => return Err(StoreError::NoSuchRun(run.to_string()).into()),
-        (Some(_), Event::Started(_)) => return Err(StoreError::Twice(run.clone()).into()),
+        (Some(_), event) if event.opens() => return Err(StoreError::Twice(run.clone()).into()),
         (Some(Some(result)), _) => return Err(StoreError::Over { run: run.clone(), result }.into()),
         (Some(None), Event::Finished { at, result, reason }) => ledger::close(t, run, *at, *result, reason)?,
         (Some(None), _) => {}
     }
-    let next = "SELECT COALESCE(MAX(seq), 0) + 1 FROM events WHERE run = ?1";
-    let seq: i64 = t.query_row(next, [run.as_str()], |row| row.get(0))?;
     let text = serde_json::to_string(event).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-    t.execute("INSERT INTO events (run, seq, event) VALUES (?1, ?2, ?3)", params![run.as_str(), seq, text])?;
-    Ok(u64::try_from(seq).unwrap_or(0))
+    let sql = "INSERT INTO events (run, event) VALUES (?1, ?2) RETURNING number";
+    let number: i64 = t.query_row(sql, params![run.as_str(), text], |row| row.get(0))?;
+    Ok(u64::try_from(number).unwrap_or(0))
 }
 
 /// One line of the journal.
 pub(super) fn event_of(row: &Row<'_>) -> rusqlite::Result<(u64, Event)> {
-    let (seq, text): (i64, String) = (row.get(0)?, row.get(1)?);
+    let (number, text): (i64, String) = (row.get(0)?, row.get(1)?);
     let event = serde_json::from_str(&text)
         .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(e)))?;
-    Ok((u64::try_from(seq).unwrap_or(0), event))
+    Ok((u64::try_from(number).unwrap_or(0), event))
 }

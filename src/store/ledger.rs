@@ -4,22 +4,24 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use rusqlite::{Row, Transaction, params};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Store, StoreError};
-use crate::journal::RunResult;
 use crate::journal::event::Started;
-use crate::model::ids::{EnvName, ReleaseName, RunId, Sha};
+use crate::journal::operation::Action;
+use crate::journal::{Operation, RunResult, Subject};
+use crate::model::ids::{EnvName, HostName, ReleaseName, RunId, Sha};
 
 /// One run. Serializes to the contract's `history` (1.3), with more keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunRow {
     pub run: RunId,
-    pub environment: EnvName,
-    /// What ran before: the commit, or the directory's name where nobody knows its commit.
-    pub from: Option<String>,
-    /// The commit that was desired.
-    pub to: String,
+    pub subject: Subject,
+    /// `None`: an operation that is about no single one.
+    pub environment: Option<EnvName>,
+    /// What only a run of its subject has.
+    #[serde(flatten)]
+    pub details: Details,
     /// `None`: not over yet.
     pub result: Option<RunResult>,
     /// Why it ended as it did; empty for a success.
@@ -31,41 +33,84 @@ pub struct RunRow {
     pub commit: String,
     /// Why it was started.
     pub cause: String,
-    pub from_release: Option<ReleaseName>,
-    /// The directory that a deployment makes.
-    pub release: ReleaseName,
-    /// When the desired commit was committed, for the lead time.
-    pub committed_at: Option<Timestamp>,
     /// The controller's process, for people; whether it lives is [`Store::alive`]'s to say.
     pub pid: u32,
     pub machine: String,
 }
 
+/// What only a run of its subject has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Details {
+    Deployment(Deployment),
+    Operation {
+        action: Action,
+        /// Those that were told.
+        hosts: Vec<HostName>,
+    },
+}
+
+/// From which release to which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deployment {
+    /// What ran before: the commit, or the directory's name where nobody knows its commit.
+    pub from: Option<String>,
+    /// The commit that was desired.
+    pub to: String,
+    pub from_release: Option<ReleaseName>,
+    /// The directory that a deployment makes.
+    pub release: ReleaseName,
+    /// When the desired commit was committed, for the lead time.
+    pub committed_at: Option<Timestamp>,
+}
+
+impl RunRow {
+    /// From which release to which, where it is a deployment.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        match &self.details {
+            Details::Deployment(deployment) => Some(deployment),
+            Details::Operation { .. } => None,
+        }
+    }
+}
+
 const COLUMNS: &str = "run, environment, from_release, from_sha, to_sha, release, state_commit, actor, cause, \
-                       committed_at, started, finished, result, reason, pid, machine";
+                       committed_at, started, finished, result, reason, pid, machine, subject, action, hosts";
 
 impl Store {
-    /// The newest runs, newest first, of one environment or of all.
-    pub fn runs(&self, env: Option<&EnvName>, limit: usize) -> Result<Vec<RunRow>, StoreError> {
+    /// The newest runs, newest first, of one environment or of all, about one subject or any.
+    pub fn runs(
+        &self,
+        env: Option<&EnvName>,
+        subject: Option<Subject>,
+        limit: usize,
+    ) -> Result<Vec<RunRow>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        match env {
-            Some(env) => {
-                let tail = "WHERE environment = ?1 ORDER BY started DESC, run DESC LIMIT ?2";
-                self.select(tail, params![env.as_str(), limit])
+        let (env, subject) = (env.map(EnvName::as_str), subject.map(Subject::as_str));
+        match (env, subject) {
+            // Each as SQLite finds it by an index.
+            (Some(env), Some(subject)) => {
+                let tail = "WHERE subject = ?2 AND environment = ?1 ORDER BY started DESC, run DESC LIMIT ?3";
+                self.select(tail, params![env, subject, limit])
             }
-            None => self.select("ORDER BY started DESC, run DESC LIMIT ?1", params![limit]),
+            (env, subject) => {
+                let tail = "WHERE (?1 IS NULL OR environment = ?1) AND (?2 IS NULL OR subject = ?2) \
+                            ORDER BY started DESC, run DESC LIMIT ?3";
+                self.select(tail, params![env, subject, limit])
+            }
         }
     }
 
-    /// The newest run of an environment.
+    /// The newest deployment of an environment.
     pub fn last_run(&self, env: &EnvName) -> Result<Option<RunRow>, StoreError> {
-        Ok(self.runs(Some(env), 1)?.pop())
+        Ok(self.runs(Some(env), Some(Subject::Deploy), 1)?.pop())
     }
 
-    /// Whether an environment had runs, and none of its newest ones was about this commit.
+    /// Whether an environment had deployments, and none of its newest ones was about this commit.
     pub fn is_new(&self, env: &EnvName, sha: &Sha) -> Result<bool, StoreError> {
         self.read("read the ledger", |connection| {
-            let newest = "SELECT to_sha FROM runs WHERE environment = ?1 ORDER BY started DESC LIMIT 100";
+            let newest = "SELECT to_sha FROM runs WHERE subject = 'deploy' AND environment = ?1 \
+                          ORDER BY started DESC LIMIT 100";
             let sql = format!("SELECT count(*) > 0 AND sum(to_sha = ?2) = 0 FROM ({newest})");
             connection.prepare_cached(&sql)?.query_row(params![env.as_str(), sha.as_str()], |row| {
                 Ok(row.get::<_, Option<bool>>(0)?.unwrap_or_default())
@@ -103,13 +148,14 @@ impl Store {
     }
 }
 
-/// The row of a run that begins.
-pub(super) fn open(t: &Transaction<'_>, run: &RunId, started: &Started) -> rusqlite::Result<()> {
+/// The row of a deployment that begins.
+pub(super) fn open_deployment(t: &Transaction<'_>, run: &RunId, started: &Started) -> rusqlite::Result<()> {
     t.execute(
-        "INSERT INTO runs (run, environment, from_release, from_sha, to_sha, release, state_commit, actor, cause, \
-         committed_at, started, pid, machine) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO runs (run, subject, environment, from_release, from_sha, to_sha, release, state_commit, actor, cause, \
+         committed_at, started, pid, machine) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             run.as_str(),
+            Subject::Deploy.as_str(),
             started.environment.as_str(),
             started.from.as_ref().map(ReleaseName::as_str),
             started.from_sha.as_ref().map(Sha::as_str),
@@ -120,6 +166,30 @@ pub(super) fn open(t: &Transaction<'_>, run: &RunId, started: &Started) -> rusql
             started.reason,
             started.committed_at.map(at),
             at(started.at),
+            std::process::id(),
+            machine(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The row of an operation that begins.
+pub(super) fn open_operation(t: &Transaction<'_>, run: &RunId, operation: &Operation) -> rusqlite::Result<()> {
+    let hosts = serde_json::to_string(&operation.hosts);
+    let hosts = hosts.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    t.execute(
+        "INSERT INTO runs (run, subject, action, environment, hosts, state_commit, actor, cause, started, pid, machine) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            run.as_str(),
+            Subject::Operate.as_str(),
+            operation.action.as_str(),
+            operation.environment.as_ref().map(EnvName::as_str),
+            hosts,
+            operation.commit,
+            operation.actor,
+            operation.reason,
+            at(operation.at),
             std::process::id(),
             machine(),
         ],
@@ -160,32 +230,52 @@ where
     row.get::<_, Option<String>>(column)?.map(|text| text.parse().map_err(|e| unreadable(column, e))).transpose()
 }
 
+/// A column that holds one word of a list.
+fn word<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_value(text.into()).map_err(|e| unreadable(column, e))
+}
+
 fn unreadable(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }
 
 fn row_of(row: &Row<'_>) -> rusqlite::Result<RunRow> {
-    let from_release: Option<ReleaseName> = maybe(row, 2)?;
-    let from_sha: Option<Sha> = maybe(row, 3)?;
+    let subject: Subject = word(row, 16)?;
     let result: Option<String> = row.get(12)?;
-    let result = result.map(|text| serde_json::from_value(text.into()).map_err(|e| unreadable(12, e))).transpose()?;
     Ok(RunRow {
         run: parsed(row, 0)?,
-        environment: parsed(row, 1)?,
-        from: from_sha.map(|s| s.to_string()).or_else(|| from_release.as_ref().map(|r| r.to_string())),
-        from_release,
-        to: row.get(4)?,
-        release: parsed(row, 5)?,
+        subject,
+        environment: maybe(row, 1)?,
+        details: match subject {
+            Subject::Deploy => Details::Deployment(deployment_of(row)?),
+            Subject::Operate => {
+                let hosts: String = row.get(18)?;
+                let hosts = serde_json::from_str(&hosts).map_err(|e| unreadable(18, e))?;
+                Details::Operation { action: word(row, 17)?, hosts }
+            }
+        },
         commit: row.get(6)?,
         actor: row.get(7)?,
         cause: row.get(8)?,
-        committed_at: maybe(row, 9)?,
         started: parsed(row, 10)?,
         finished: maybe(row, 11)?,
-        result,
+        result: result.map(|_| word(row, 12)).transpose()?,
         reason: row.get(13)?,
         pid: row.get(14)?,
         machine: row.get(15)?,
+    })
+}
+
+fn deployment_of(row: &Row<'_>) -> rusqlite::Result<Deployment> {
+    let from_release: Option<ReleaseName> = maybe(row, 2)?;
+    let from_sha: Option<Sha> = maybe(row, 3)?;
+    Ok(Deployment {
+        from: from_sha.map(|s| s.to_string()).or_else(|| from_release.as_ref().map(|r| r.to_string())),
+        to: row.get(4)?,
+        from_release,
+        release: parsed(row, 5)?,
+        committed_at: maybe(row, 9)?,
     })
 }
 

@@ -23,9 +23,9 @@ mod live;
 mod schema;
 
 pub use backoff::Backoff;
-pub use ledger::RunRow;
+pub use ledger::{Deployment, Details, RunRow};
 
-/// So many runs per environment keep their events (see [`Store::trim`]).
+/// So many runs of each subject keep their events in each environment (see [`Store::trim`]).
 pub const KEEP_RUNS: u32 = 500;
 
 /// So many tags that were peeled are remembered (see [`Store::trim_resolutions`]).

@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each entry leads from the version of its index to the next one.
-const VERSIONS: [&str; 2] = [
+const VERSIONS: [&str; 3] = [
     "
 CREATE TABLE runs (
     run          TEXT PRIMARY KEY,
@@ -67,6 +67,59 @@ CREATE TABLE verified (
     signers      TEXT NOT NULL,
     state_commit TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+",
+    // A run has a subject, and what only a deployment knows is null elsewhere. Events of all runs, and notices, are one
+    // sequence: `number` only grows, whatever is trimmed. A notice belongs to no run, and says what it is about: a newer one
+    // about the same takes its place. Events go before runs, because deleting a run deletes its events.
+    "
+CREATE TABLE runs_3 (
+    run          TEXT PRIMARY KEY,
+    subject      TEXT NOT NULL,
+    action       TEXT,
+    environment  TEXT,
+    hosts        TEXT NOT NULL DEFAULT '[]',
+    from_release TEXT,
+    from_sha     TEXT,
+    to_sha       TEXT,
+    release      TEXT,
+    state_commit TEXT NOT NULL,
+    actor        TEXT NOT NULL,
+    cause        TEXT NOT NULL,
+    committed_at TEXT,
+    started      TEXT NOT NULL,
+    finished     TEXT,
+    result       TEXT,
+    reason       TEXT NOT NULL DEFAULT '',
+    pid          INTEGER NOT NULL,
+    machine      TEXT NOT NULL,
+    CHECK (subject <> 'deploy'
+        OR (environment IS NOT NULL AND to_sha IS NOT NULL AND release IS NOT NULL AND action IS NULL)),
+    CHECK (subject <> 'operate' OR action IS NOT NULL)
+) STRICT;
+INSERT INTO runs_3 (run, subject, environment, from_release, from_sha, to_sha, release, state_commit, actor, cause,
+                    committed_at, started, finished, result, reason, pid, machine)
+    SELECT run, 'deploy', environment, from_release, from_sha, to_sha, release, state_commit, actor, cause,
+           committed_at, started, finished, result, reason, pid, machine FROM runs;
+
+CREATE TABLE events_3 (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    run    TEXT REFERENCES runs_3 (run) ON DELETE CASCADE,
+    about  TEXT,
+    event  TEXT NOT NULL,
+    CHECK ((run IS NULL) = (about IS NOT NULL))
+) STRICT;
+INSERT INTO events_3 (run, event)
+    SELECT run, event FROM events JOIN runs USING (run) ORDER BY started, run, seq;
+
+DROP TABLE events;
+DROP TABLE runs;
+ALTER TABLE runs_3 RENAME TO runs;
+ALTER TABLE events_3 RENAME TO events;
+CREATE INDEX runs_by_time ON runs (started);
+CREATE INDEX runs_by_environment ON runs (subject, environment, started);
+CREATE INDEX runs_unfinished ON runs (run) WHERE result IS NULL;
+CREATE INDEX events_by_run ON events (run, number) WHERE run IS NOT NULL;
+CREATE INDEX events_by_about ON events (about, number) WHERE about IS NOT NULL;
 ",
 ];
 

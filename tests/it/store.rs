@@ -6,9 +6,10 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use soll::journal::event::Started;
-use soll::journal::{Event, RunResult, StepEnd};
+use soll::journal::operation::Action;
+use soll::journal::{Event, Operation, RunResult, StepEnd, Subject};
 use soll::model::ids::{Digest, EnvName, RunId, Sha};
-use soll::store::{Backoff, Store, StoreError};
+use soll::store::{Backoff, Details, Store, StoreError};
 
 fn now() -> Timestamp {
     "2025-11-02T15:49:00Z".parse().unwrap()
@@ -44,6 +45,19 @@ fn started(run: &str, environment: &str, at: Timestamp) -> Event {
         committed_at: Some(after(-60)),
         reason: "bbbbbbbb is desired".to_owned(),
         steps: Vec::new(),
+    }))
+}
+
+fn operation(run: &str, action: Action, environment: Option<&str>, at: Timestamp) -> Event {
+    Event::Operation(Box::new(Operation {
+        run: id(run),
+        action,
+        environment: environment.map(env),
+        hosts: vec!["web1".parse().unwrap(), "web2".parse().unwrap()],
+        at,
+        commit: "c0ffee".to_owned(),
+        actor: "ada@desk".to_owned(),
+        reason: "data corruption".to_owned(),
     }))
 }
 
@@ -129,7 +143,7 @@ fn a_run_whose_process_is_gone_ends_as_interrupted_and_a_living_one_does_not() {
     assert_eq!((ended[0].run.as_str(), ended[0].result), ("r1", Some(RunResult::Interrupted)));
     assert_eq!(ended[0].finished, Some(after(5)));
     assert!(ended[0].reason.contains(&std::process::id().to_string()), "{}", ended[0].reason);
-    assert!(matches!(starts.events(&id("r1")).unwrap().last(), Some((2, Event::Finished { .. }))));
+    assert!(matches!(starts.events(&id("r1")).unwrap().last(), Some((3, Event::Finished { .. }))));
     assert_eq!(starts.unfinished().unwrap().iter().map(|r| r.run.as_str()).collect::<Vec<_>>(), ["r2"]);
     assert!(starts.interrupt_dead(after(6)).unwrap().is_empty(), "once is enough");
     lives.append(&id("r2"), &finished(after(7), RunResult::Succeeded)).unwrap();
@@ -164,7 +178,7 @@ fn history_is_newest_first_per_environment_and_over_all() {
     play(&store, "a2", "production", half, RunResult::Failed, &[]);
     play(&store, "m3", "staging", after(11), RunResult::Error, &[]);
     let names = |env: Option<&EnvName>, limit| {
-        store.runs(env, limit).unwrap().into_iter().map(|r| r.run.to_string()).collect::<Vec<_>>()
+        store.runs(env, None, limit).unwrap().into_iter().map(|r| r.run.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(None, 10), ["m3", "a2", "z1"]);
     assert_eq!(names(Some(&env("staging")), 10), ["m3", "z1"]);
@@ -202,8 +216,84 @@ fn trimming_takes_old_events_and_leaves_the_ledger_and_what_is_under_way() {
     assert_eq!(store.trim(2).unwrap(), 2);
     let kept = |run: &str| store.events(&id(run)).unwrap().len();
     assert_eq!(["open", "s1", "s2", "s3", "s4", "p1"].map(kept), [1, 0, 0, 3, 3, 3]);
-    assert_eq!(store.runs(Some(&env("staging")), 10).unwrap().len(), 5);
+    assert_eq!(store.runs(Some(&env("staging")), None, 10).unwrap().len(), 5);
     assert_eq!(store.trim(2).unwrap(), 0);
+}
+
+#[test]
+fn operations_are_runs_of_their_own_and_stand_in_for_no_deployment() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let operate = |run: &str, action, environment, at, result| {
+        store.append(&id(run), &operation(run, action, environment, at)).unwrap();
+        store.append(&id(run), &finished(at, result)).unwrap();
+    };
+    operate("o0", Action::Stop, Some("staging"), now(), RunResult::Succeeded);
+    // What only deployments say is not said of an environment that had none.
+    assert!(!store.is_new(&env("staging"), &sha('c')).unwrap());
+    assert_eq!(store.last_run(&env("staging")).unwrap(), None);
+    play(&store, "d1", "staging", after(1), RunResult::Succeeded, &[("fetch", 30)]);
+    for n in 2..=8 {
+        operate(&format!("o{n}"), Action::Retry, Some("staging"), after(n), RunResult::Failed);
+    }
+    operate("all", Action::Acknowledge, None, after(9), RunResult::Unreachable);
+
+    assert_eq!(store.last_run(&env("staging")).unwrap().unwrap().run.as_str(), "d1");
+    assert_eq!(store.estimates(&env("staging")).unwrap(), BTreeMap::from([("fetch".to_owned(), 30)]));
+    let names = |environment: Option<&str>, subject, limit| {
+        let rows = store.runs(environment.map(env).as_ref(), subject, limit).unwrap();
+        rows.into_iter().map(|row| row.run.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, Some(Subject::Deploy), 10), ["d1"]);
+    assert_eq!(names(Some("staging"), Some(Subject::Operate), 2), ["o8", "o7"]);
+    assert_eq!(names(Some("staging"), None, 10), ["o8", "o7", "o6", "o5", "o4", "o3", "o2", "d1", "o0"]);
+    assert_eq!(names(None, None, 1), ["all"]);
+
+    // Many operations push no deployment out of the journal.
+    store.trim(2).unwrap();
+    let kept = |run: &str| store.events(&id(run)).unwrap().len();
+    assert_eq!(["o0", "o6", "o7", "o8", "d1", "all"].map(kept), [0, 0, 2, 2, 3, 2]);
+
+    let row = store.run("all").unwrap();
+    assert!(matches!(&row.details, Details::Operation { action: Action::Acknowledge, hosts } if hosts.len() == 2));
+    let json = serde_json::to_value(&row).unwrap();
+    let told =
+        [&json["subject"], &json["action"], &json["environment"], &json["result"], &json["actor"], &json["cause"]];
+    let wanted: [serde_json::Value; 6] = [
+        "operate".into(),
+        "acknowledge".into(),
+        serde_json::Value::Null,
+        "unreachable".into(),
+        "ada@desk".into(),
+        "data corruption".into(),
+    ];
+    assert_eq!(told, [&wanted[0], &wanted[1], &wanted[2], &wanted[3], &wanted[4], &wanted[5]]);
+    assert_eq!(json.get("to"), None, "what only a deployment has is not there");
+}
+
+#[test]
+fn an_operation_whose_process_is_gone_ends_as_interrupted() {
+    let dir = tempfile::tempdir().unwrap();
+    let dies = Store::open(dir.path()).unwrap();
+    dies.append(&id("o1"), &operation("o1", Action::Stop, Some("staging"), now())).unwrap();
+    drop(dies);
+    let ended = Store::open(dir.path()).unwrap().interrupt_dead(after(5)).unwrap();
+    assert_eq!((ended.len(), ended[0].subject, ended[0].result), (1, Subject::Operate, Some(RunResult::Interrupted)));
+}
+
+#[test]
+fn numbers_only_grow_whatever_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    for n in 1..=3 {
+        play(&store, &format!("s{n}"), "staging", after(n), RunResult::Succeeded, &[]);
+    }
+    let last = store.events(&id("s3")).unwrap().last().unwrap().0;
+    store.trim(0).unwrap();
+    assert_eq!(store.events(&id("s3")).unwrap(), []);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.append(&id("s4"), &started("s4", "staging", after(4))).unwrap(), last + 1);
 }
 
 #[test]
@@ -285,7 +375,7 @@ fn a_newer_schema_is_refused_and_not_touched() {
     drop(Store::open(dir.path()).unwrap());
     raw(dir.path()).pragma_update(None, "user_version", 7).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 2, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 3, .. }), "{error:?}");
     assert!(error.to_string().contains("use a newer soll"), "{error}");
     let version: i64 = raw(dir.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 7);
@@ -316,19 +406,27 @@ fn several_writers_at_once_lose_no_line() {
                 let store = Store::open(dir).unwrap();
                 let run = format!("w{writer}");
                 store.append(&id(&run), &started(&run, "staging", now())).unwrap();
+                let mut last = 0;
                 for n in 0..10 {
-                    let seq = store.append(&id(&run), &ended("fetch", n)).unwrap();
-                    assert_eq!(seq, n + 2);
+                    let number = store.append(&id(&run), &ended("fetch", n)).unwrap();
+                    assert!(number > last, "{number} after {last}");
+                    last = number;
                 }
                 store.append(&id(&run), &finished(after(1), RunResult::Succeeded)).unwrap();
             });
         }
     });
     let store = Store::open(dir.path()).unwrap();
-    for row in store.runs(None, 10).unwrap() {
+    for row in store.runs(None, None, 10).unwrap() {
         assert_eq!(store.events(&row.run).unwrap().len(), 12, "{}", row.run);
     }
-    assert_eq!(store.runs(None, 10).unwrap().len(), writers);
+    let rows = store.runs(None, None, 10).unwrap();
+    assert_eq!(rows.len(), writers);
+    // Over all of them every number was given once.
+    let mut numbers: Vec<_> =
+        rows.iter().flat_map(|row| store.events(&row.run).unwrap()).map(|(number, _)| number).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=12 * writers as u64).collect::<Vec<_>>());
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn keys(value: &Value, wanted: &str) {
 }
 
 const HOST: &str = "name reachable current confirmed releases drift reason";
-const RUN: &str = "run environment from to result reason started finished actor commit cause from_release release committed_at pid machine";
+const RUN: &str = "run subject environment from to result reason started finished actor commit cause from_release release committed_at pid machine";
 
 /// `staging` fell back from `c`; `production` is frozen; `away` cannot be reached.
 fn varied() -> World {

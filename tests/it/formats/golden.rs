@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use soll::journal::{RunResult, RunState};
+use soll::journal::{Event, RunResult, RunState, Subject};
 use soll::model::desired::diagnose::SourceFile;
 use soll::model::desired::load::load;
 use soll::model::observed::Observed;
 use soll::plan::{Context, Plan, plan_environment};
-use soll::store::Store;
+use soll::store::{RunRow, Store};
 
 use super::fixtures;
 use crate::support::world::{World, sha};
@@ -138,16 +138,23 @@ fn the_history_of_every_version_is_read() {
         fs::copy(fixtures().join("formats").join(version).join("soll.db"), dir.path().join("soll.db")).unwrap();
         let store = Store::open(dir.path()).unwrap();
         let env = "production".parse().unwrap();
-        let runs = store.runs(Some(&env), 10).unwrap();
-        let ended: Vec<_> = runs.iter().map(|run| (&run.to[..1], run.result.unwrap())).collect();
+        let runs = store.runs(Some(&env), Some(Subject::Deploy), 10).unwrap();
+        let to = |run: &RunRow| run.deployment().unwrap().to[..1].to_owned();
+        let ended: Vec<_> = runs.iter().map(|run| (to(run), run.result.unwrap())).collect();
         let expected = [("c", RunResult::RolledBack), ("b", RunResult::Succeeded), ("a", RunResult::Succeeded)];
-        assert_eq!(ended, expected, "{version}");
+        assert_eq!(ended, expected.map(|(to, result)| (to.to_owned(), result)), "{version}");
+        let mut numbers = Vec::new();
         for run in &runs {
             let events = store.events(&run.run).unwrap();
+            assert!(matches!(events.first(), Some((_, Event::Started(_)))), "{version}");
+            assert!(matches!(events.last(), Some((_, Event::Finished { .. }))), "{version}");
+            numbers.splice(0..0, events.iter().map(|(number, _)| *number));
             let state = RunState::of(events.iter().map(|(_, event)| event));
             assert_eq!(state.result.map(|(result, _)| result), run.result, "{version}");
             assert_eq!(state.quarantined, run.result == Some(RunResult::RolledBack), "{version}");
         }
+        // One sequence over all runs, in their order; what comes next goes on with it.
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "{version}");
         assert!(!store.estimates(&env).unwrap().is_empty(), "{version}");
     }
 }

@@ -347,7 +347,7 @@ impl Laws {
                 run.steps.extend(steps.iter().cloned());
             }
             Event::Finished { result, .. } => self.finished(controller, *result, env, hosts),
-            Event::Acquired { .. } | Event::Attempted { .. } | Event::Quarantined { .. } => {}
+            Event::Operation(_) | Event::Acquired { .. } | Event::Attempted { .. } | Event::Quarantined { .. } => {}
         }
     }
 
