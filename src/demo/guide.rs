@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::model::shown::shell_word;
+
 use super::world::{ENVIRONMENTS, World};
 
 /// Before the loop begins.
@@ -63,11 +65,8 @@ fn to_try(world: &World) -> String {
     )
 }
 
-/// For a shell: bare where nothing in it means something there.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    shell_word(&path.display().to_string())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::approval::Reviewed;
 use super::ids::{Digest, EnvName, HostName, ReleaseName, Sha};
 use super::record::{Holder, Record};
+use super::shown::shell_word;
 
 /// One observation of everything that was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -114,11 +115,38 @@ pub struct HostState {
     /// The names of `required_env` that the environment file lacks.
     pub missing_env: Vec<String>,
     pub drift: Option<DriftReport>,
+    /// What the last run could not remove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leftovers: Vec<Leftover>,
     /// Someone holds this root right now.
     pub holder: Option<Holder>,
     /// A probation whose lease has run out, with nobody left to act on it.
     pub lease_over: bool,
     pub health: Vec<CheckResult>,
+}
+
+/// Something in `.soll/` that was to go and that the agent's user may not remove.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// On the host: what is in the way itself, not what lies below it.
+    pub path: String,
+    /// Owner, group and mode, as `ls` says them.
+    pub is: String,
+    pub owner: String,
+    /// What the host's system said.
+    pub why: String,
+}
+
+impl Leftover {
+    /// What it is and what is wrong with it.
+    pub fn what(&self) -> String {
+        format!("{} ({}) cannot be removed: {}", self.path, self.is, self.why)
+    }
+
+    /// The command that removes it.
+    pub fn cure(&self) -> String {
+        format!("as root: rm -rf {}", shell_word(&self.path))
+    }
 }
 
 /// What `ROOT/current` is.

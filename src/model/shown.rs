@@ -21,6 +21,15 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// One word of a shell: bare where nothing in it means something there.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=%".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
 /// Several lines, at the edge: line ends and tabs stay, and, with `colour`, what colours text and nothing else.
 pub fn page(text: &str, colour: bool) -> Cow<'_, str> {
     let stays = |c: char| matches!(c, '\n' | '\t') || !is_odd(c);
@@ -74,6 +83,15 @@ pub fn json(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_survives_the_shell() {
+        for (text, word) in
+            [("/srv/app-1", "/srv/app-1"), ("/srv/it's", r"'/srv/it'\''s'"), ("a b", "'a b'"), ("", "''")]
+        {
+            assert_eq!(shell_word(text), word);
+        }
+    }
 
     #[test]
     fn nothing_that_steers_a_terminal_is_shown() {

@@ -166,6 +166,8 @@ pub enum Code {
     Drift,
     /// Shown only: the host went back by itself.
     Returned,
+    /// Shown only: part of an old release cannot be removed.
+    Leftovers,
     /// Closed for maintenance, and nobody is at it.
     Closed,
     /// Shown only: the soak or another fact could not be seen.

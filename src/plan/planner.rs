@@ -258,6 +258,13 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
             let fix = format!("the host or the next pass opens it; by hand, on the host: {}", closed.commands());
             found.push(Blocker { grade: Grade::P2, code: Code::Closed, message, fix });
         }
+        if let Some(first) = state.leftovers.first() {
+            let more = state.leftovers.len() - 1;
+            let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+            // A hint that is shown only has its command in the same line.
+            let message = format!("{name}: {}{more}; {}", first.what(), first.cure());
+            found.push(Blocker { grade: Grade::P2, code: Code::Leftovers, message, fix: first.cure() });
+        }
         let drift =
             state.drift.as_ref().filter(|d| !d.entries.is_empty() && Some(&d.release) == state.current.release());
         if let Some(report) = drift.filter(|_| env.drift == DriftPolicy::Report) {

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::error::{RepoError, Result};
 use super::location::Location;
+use crate::model::shown::shell_word;
 
 /// The private key of git's `ssh`. How it is to be had is decided anew for each command.
 #[derive(Clone)]
@@ -225,32 +226,27 @@ impl<'a> Git<'a> {
     fn ssh(&self, key: Option<&KeyUse>) -> String {
         let mut words = vec!["ssh".to_owned()];
         if let Some(config) = &self.settings.ssh_config {
-            words.extend(["-F".to_owned(), quoted(&config.to_string_lossy())]);
+            words.extend(["-F".to_owned(), shell_word(&config.to_string_lossy())]);
         }
         for option in ["BatchMode=yes", "ConnectTimeout=15", "StrictHostKeyChecking=yes"] {
             words.extend(["-o".to_owned(), option.to_owned()]);
         }
         match key {
             Some(KeyUse::File(path)) => {
-                words.extend(["-o IdentitiesOnly=yes -i".to_owned(), quoted(&path.to_string_lossy())]);
+                words.extend(["-o IdentitiesOnly=yes -i".to_owned(), shell_word(&path.to_string_lossy())]);
             }
             Some(KeyUse::Agent { socket, .. }) => {
                 words.push("-o IdentitiesOnly=no -o IdentityFile=none -o ForwardAgent=no -o".to_owned());
-                words.push(quoted(&format!("IdentityAgent=\"{}\"", socket.display())));
+                words.push(shell_word(&format!("IdentityAgent=\"{}\"", socket.display())));
             }
             None => {}
         }
         if let Some(hosts) = &self.settings.known_hosts {
             let option = format!("UserKnownHostsFile=\"{}\"", hosts.display());
-            words.extend(["-o GlobalKnownHostsFile=/dev/null -o".to_owned(), quoted(&option)]);
+            words.extend(["-o GlobalKnownHostsFile=/dev/null -o".to_owned(), shell_word(&option)]);
         }
         words.join(" ")
     }
-}
-
-/// One word for the shell that git hands GIT_SSH_COMMAND to.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 enum Keep {

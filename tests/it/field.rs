@@ -3,4 +3,5 @@
 mod addresses;
 mod checksums;
 mod keys;
+mod leftovers;
 mod program;

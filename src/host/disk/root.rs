@@ -16,6 +16,7 @@ use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at};
 use crate::host::disk::kept::Kept;
+use crate::host::disk::leftovers;
 use crate::host::disk::stamp::Stamp;
 use crate::host::disk::trust;
 use crate::host::lock;
@@ -350,14 +351,10 @@ impl Root {
     }
 
     /// Clears what a killed process left: half-built trees, half-received blobs, temporary files, and entries of
-    /// releases that are not there. Only for the holder of the root.
+    /// releases that are not there. Only for the holder of the root. What another user wrote into an old release may stay
+    /// (`leftovers`).
     pub fn tidy(&self) -> Result<(), HostError> {
-        for area in ["staging", "trash"] {
-            let dir = self.own_dir(area)?;
-            for name in dir.names()? {
-                dir.remove(&name)?;
-            }
-        }
+        leftovers::clear(self)?;
         let left = |name: &str| name.starts_with('.') && name.contains(".tmp-");
         for dir in ["incoming", "", "manifests"] {
             let dir = self.own_dir(dir)?;

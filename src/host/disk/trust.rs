@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use crate::host::disk::beneath::{Dir, at, is_dir, is_link};
 use crate::host::disk::people;
 use crate::host::wire::{Exposed, HostError};
+use crate::model::shown::shell_word;
 
 /// Where the agent keeps what it knows of a root.
 pub const OWN: &str = ".soll";
@@ -226,11 +227,8 @@ fn exposed(path: &Path, stat: &Stat, kind: Kind, home: Option<&Path>) -> Option<
     Some(Exposed { path: path.display().to_string(), is, why, cure })
 }
 
-/// As a word of a shell.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=@,:".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    shell_word(&path.display().to_string())
 }
 
 /// The directories above ROOT in which another user could put another ROOT: told, not refused, because what would stand

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use crate::host::disk::beneath::{at, check};
 use crate::host::disk::envfile;
 use crate::host::disk::file;
+use crate::host::disk::leftovers;
 use crate::host::disk::lock::Lock;
 use crate::host::disk::root::{Root, now};
 use crate::host::release::contents::digest;
@@ -41,6 +42,7 @@ pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
         files,
         unreadable,
         missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
+        leftovers: leftovers::found(root),
         drift: drift_of(root, &current, what)?,
         holder,
         lease_over,

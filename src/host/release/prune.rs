@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::fault::fault;
 use crate::host::disk::beneath::Dir;
+use crate::host::disk::leftovers;
 use crate::host::disk::root::Root;
 use crate::host::release::contents::file_name;
 use crate::host::release::observe::current;
@@ -28,8 +29,7 @@ pub fn prune(root: &Root, keep: u32) -> Result<Reply, HostError> {
     let removed = record.prunable(&present, live.release(), keep, &in_use);
     let (releases, trash) = (Dir::open(&root.releases())?, root.own_dir("trash")?);
     for name in &removed {
-        trash.remove(name.as_str())?;
-        releases.move_to(name.as_str(), &trash, name.as_str())?;
+        leftovers::throw_away(&releases, name.as_str(), &trash)?;
         releases.sync()?;
         fault!("host.prune.after-rename");
         root.update(|record| {
@@ -40,10 +40,10 @@ pub fn prune(root: &Root, keep: u32) -> Result<Reply, HostError> {
         for file in [file_name(name), stamps::file_name(name)] {
             root.remove_own(&file)?;
         }
-        trash.remove(name.as_str())?;
-        fault!("host.prune.after-removal");
     }
-    Ok(Reply::Pruned { removed, kept_in_use })
+    let left = if removed.is_empty() { Vec::new() } else { leftovers::clear(root)? };
+    fault!("host.prune.after-removal");
+    Ok(Reply::Pruned { removed, kept_in_use, left })
 }
 
 /// The releases that a process stands in, was started from, or has a file of open or mapped. A process that this user

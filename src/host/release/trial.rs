@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::fault::fault;
 use crate::host::disk::beneath::{check, is_dir};
 use crate::host::disk::command;
+use crate::host::disk::leftovers;
 use crate::host::disk::root::Root;
 use crate::host::release::blobs::Blobs;
 use crate::host::release::build;
@@ -43,7 +44,7 @@ fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError>
     let manifest = stage::offered(root, tree)?;
     stage::verify_shape(&manifest)?;
     let staging = root.own_dir("staging")?;
-    staging.remove(NAME)?;
+    put_aside(root)?;
     staging.make(NAME)?;
     let tree = staging.sub(NAME)?;
     build::build(&mut Blobs::open(root)?, &tree, &manifest)?;
@@ -72,6 +73,15 @@ fn build(root: &Root, tree: &Digest, shared: &[Shared]) -> Result<(), HostError>
 }
 
 fn clear(root: &Root) -> Result<(), HostError> {
-    root.own_dir("staging")?.remove(NAME)?;
+    put_aside(root)?;
     Blobs::open(root)?.drop_uploads()
+}
+
+/// Removes the trial. What a gate wrote into it as another user stays, out of the way.
+fn put_aside(root: &Root) -> Result<(), HostError> {
+    let staging = root.own_dir("staging")?;
+    if staging.stat(NAME)?.is_some() {
+        leftovers::throw_away(&staging, NAME, &root.own_dir("trash")?)?;
+    }
+    leftovers::clear(root).map(drop)
 }

@@ -10,7 +10,7 @@ use sha2::Sha256;
 use crate::host::wire::Exposed;
 use crate::model::desired::Shared;
 use crate::model::ids::{Digest, Epoch};
-use crate::model::observed::Current;
+use crate::model::observed::{Current, Leftover};
 
 /// What is asked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct Examined {
     pub record: Option<String>,
     /// A conversion is half done.
     pub unfinished: Option<String>,
+    /// What the last run could not remove.
+    #[serde(default)]
+    pub leftovers: Vec<Leftover>,
     /// What of the root another user could change: nothing is done there until it is mended.
     pub exposed: Vec<Exposed>,
     /// Directories above ROOT in which another user could put another ROOT.

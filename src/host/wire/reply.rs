@@ -7,7 +7,7 @@ use crate::host::wire::convert::Surveyed;
 use crate::host::wire::examine::Examined;
 use crate::host::wire::provision::Provisioned;
 use crate::model::ids::{Digest, ReleaseName};
-use crate::model::observed::{Attempt, DriftReport, HostState};
+use crate::model::observed::{Attempt, DriftReport, HostState, Leftover};
 use crate::model::record::{Holder, Refusal};
 
 /// The answer to one call.
@@ -64,6 +64,8 @@ pub enum Reply {
     Pruned {
         removed: Vec<ReleaseName>,
         kept_in_use: Vec<ReleaseName>,
+        /// Of the removed ones, what the host's user may not remove.
+        left: Vec<Leftover>,
     },
     Retried {
         lifted: u32,

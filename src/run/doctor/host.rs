@@ -39,6 +39,11 @@ pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: 
             one.cure.join("; "),
         );
     }
+    for one in &seen.leftovers {
+        let fix =
+            format!("{}; name what {} writes into a release in `mutable` or in shared_dirs", one.cure(), one.owner);
+        findings.warn("leftovers", one.what(), fix);
+    }
     if let Some(why) = &seen.record {
         findings.fail("record", why.as_str(), "restore .soll/record.json, or move it away and run `soll adopt`");
     }

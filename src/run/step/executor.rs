@@ -8,7 +8,7 @@ use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target, digests};
 use crate::model::ids::{HostName, ReleaseName};
-use crate::model::observed::Attempt;
+use crate::model::observed::{Attempt, Leftover};
 use crate::model::record::{Confirmed, Migration, Probation, Quarantine, QuarantineKey, Refusal, Release};
 use crate::plan::intent::{links_digest, present_files, quarantine_key};
 use crate::plan::{Action, Judged, Place, Step};
@@ -147,7 +147,7 @@ impl<W: World> Executor<W> {
                 self.confirm(target, &name, located.sha, Some(*inputs)).await
             }
             Action::Prune { keep } => match self.world.call(target, Op::Prune { epoch, keep: *keep }).await? {
-                Reply::Pruned { removed, kept_in_use } => Ok(pruned(&removed, &kept_in_use)),
+                Reply::Pruned { removed, kept_in_use, left } => Ok(pruned(&removed, &kept_in_use, &left)),
                 other => Err(unexpected(&other)),
             },
             Action::Rollback { verdict } => {
@@ -389,14 +389,19 @@ fn nameless(step: &Step) -> StepTrouble {
     Trouble::error(format!("step `{}` names no release", step.id)).into()
 }
 
-fn pruned(removed: &[ReleaseName], kept: &[ReleaseName]) -> String {
+fn pruned(removed: &[ReleaseName], kept: &[ReleaseName], left: &[Leftover]) -> String {
     let names = |list: &[ReleaseName]| list.iter().map(ReleaseName::as_str).collect::<Vec<_>>().join(", ");
-    match (removed.is_empty(), kept.is_empty()) {
-        (true, true) => String::new(),
-        (false, true) => format!("removed {}", names(removed)),
-        (true, false) => format!("kept, a process uses them: {}", names(kept)),
-        (false, false) => format!("removed {}; kept, a process uses them: {}", names(removed), names(kept)),
+    let mut told = Vec::new();
+    if !removed.is_empty() {
+        told.push(format!("removed {}", names(removed)));
     }
+    if !kept.is_empty() {
+        told.push(format!("kept, a process uses them: {}", names(kept)));
+    }
+    if let Some(first) = left.first() {
+        told.push(format!("{} of theirs stays: {}", left.len(), first.what()));
+    }
+    told.join("; ")
 }
 
 /// What becomes of a migration that nobody saw finish (law 5).

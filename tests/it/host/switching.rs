@@ -157,7 +157,7 @@ async fn prune_keeps_what_is_needed_and_what_is_used() {
         sleeper.wait().unwrap();
         world.call(Op::Prune { epoch: Epoch(1), keep: 1 }).await
     };
-    let Ok(Reply::Pruned { removed, kept_in_use }) = reply else { panic!("{reply:?}") };
+    let Ok(Reply::Pruned { removed, kept_in_use, .. }) = reply else { panic!("{reply:?}") };
     assert_eq!((removed, kept_in_use), (vec![name("r5"), name("20200101"), name("r1")], vec![name("r2")]));
     let Ok(Reply::Pruned { removed, .. }) = again else { panic!("{again:?}") };
     assert_eq!(removed, [name("r2"), name("r3")]);

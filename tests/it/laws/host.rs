@@ -94,6 +94,7 @@ impl SimHost {
             unreadable: BTreeMap::new(),
             missing_env: Vec::new(),
             drift,
+            leftovers: Vec::new(),
             holder: self.session.as_ref().map(|s| Holder {
                 who: format!("controller {}", s.controller),
                 since: Timestamp::UNIX_EPOCH,
@@ -367,7 +368,7 @@ impl Sim {
                 Ok(())
             })?;
         }
-        Ok(Reply::Pruned { removed, kept_in_use: Vec::new() })
+        Ok(Reply::Pruned { removed, kept_in_use: Vec::new(), left: Vec::new() })
     }
 
     /// Before a command runs: its directory, and the note that a migration was begun.

@@ -136,6 +136,7 @@ impl Host {
             unreadable: BTreeMap::new(),
             missing_env: Vec::new(),
             drift: None,
+            leftovers: Vec::new(),
             holder: None,
             lease_over: false,
             health: Vec::new(),
