@@ -52,8 +52,8 @@
 //!
 //! # The laws, one line each (proven in `tests/it/laws*` and, with `kill -9`, on the real binary)
 //! 1. `current` always leads to a complete release whose manifest matched: [`host`] seals, then switches by one rename.
-//!    A file that looks as it did when it was read (`host::release::stamps`) is not read again; the drift scan reads
-//!    every byte.
+//!    A file that looks as it did when it was read (`host::release::stamps`) is not read again, by an explicit plan
+//!    either; the drift scan reads every byte, by its period.
 //! 2. The confirmed release is never pruned: `model::record::Record::prunable`.
 //! 3. One live run per environment; every effect carries an epoch, and the host refuses an older one: `Record::fence`.
 //! 4. A verdict quarantines exactly its case; an error is retried with backoff and condemns nobody:

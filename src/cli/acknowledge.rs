@@ -13,7 +13,7 @@ use crate::model::ids::{EnvName, Epoch, HostName};
 use crate::model::observed::{HostObserved, Observed};
 use crate::run::accepted::{self, AcceptedSnapshot};
 use crate::run::controller::{Controller, ControllerError};
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate;
 use crate::run::pass::hold::next_epoch;
 use crate::run::step::site::{Site, Wish};
@@ -41,7 +41,7 @@ impl Acknowledge {
         .await?;
         let head = snapshot.commit;
         let names: Vec<EnvName> = snapshot.desired.environments.keys().cloned().collect();
-        let observed = observe(&controller, &snapshot, &names, Look { health: false, drift: false }).await;
+        let observed = observe(&controller, &snapshot, &names, Look { health: false, drift: Scan::Last }).await;
         // A controller that lost its disk remembers nothing: what the hosts acted on last is what counts.
         let hosts = names.iter().flat_map(|name| accepted::remembered(&observed, name));
         let remembered: BTreeSet<String> = last.into_iter().chain(hosts.map(|(_, commit)| commit.to_owned())).collect();

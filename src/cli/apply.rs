@@ -16,7 +16,7 @@ use crate::plan::{self, render::why};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::observe::Left;
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::track;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
@@ -215,7 +215,7 @@ async fn stale(
         return Ok(Some(format!("commit {} of the saved plan is not on the accepted branch {branch}", saved.commit)));
     }
     let wanted: Vec<_> = saved.environments.iter().map(|env| env.name.clone()).collect();
-    let observed = observe(controller, snapshot, &wanted, Look { health: false, drift: false }).await;
+    let observed = observe(controller, snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
     let fresh = super::plan::make(controller, snapshot, &wanted, &observed, true);
     for env in &saved.environments {
         if fingerprint(&fresh, &env.name) != Some(env.fingerprint) {

@@ -5,34 +5,27 @@ use clap::Args;
 use super::global::{Global, Output, names};
 use super::plan::make;
 use super::{Result, out};
-use crate::host::wire::{Observe, Op, Reply};
 use crate::model::ids::EnvName;
-use crate::model::observed::{DriftKind, HostObserved};
+use crate::model::observed::DriftKind;
 use crate::model::shown::clean;
-use crate::run::look::observe::{Look, observe, question};
-use crate::run::look::reach::ask;
+use crate::run::look::observe::{Look, Scan, observe};
 
 /// Show the differences.
 #[derive(Args)]
 pub struct Diff {
     environment: EnvName,
+    /// Read every byte, also of files that look as they did when they were read last
+    #[arg(long)]
+    bytes: bool,
 }
 
 impl Diff {
-    /// Scans now and prints.
+    /// Compares now and prints.
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
-        let mut observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: false }).await;
-        let env = crate::run::commit::known(&snapshot, &self.environment)?;
-        if let Some(seen) = observed.environments.get_mut(&self.environment) {
-            for target in &env.targets {
-                let op = Op::Observe(Observe { scan_older_than: Some(0), ..question(env, false) });
-                if let Ok(Reply::State(state)) = ask(&controller, &snapshot, target, op).await {
-                    seen.hosts.insert(target.name.clone(), HostObserved::Reached(state));
-                }
-            }
-        }
+        let drift = if self.bytes { Scan::Bytes } else { Scan::Now };
+        let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift }).await;
         let plan = make(&controller, &snapshot, &wanted, &observed, true);
         let Some(plan) = plan.environments.first() else { return Ok(1) };
         if global.output == Output::Json {

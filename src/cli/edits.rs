@@ -12,7 +12,7 @@ use crate::model::observed::{HostObserved, HostState, Resolved};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit, known};
 use crate::run::controller::Controller;
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 
 /// Commit a release.
 #[derive(Args)]
@@ -151,7 +151,7 @@ async fn states(
     name: &EnvName,
 ) -> Result<(Vec<HostState>, Option<Sha>)> {
     known(snapshot, name)?;
-    let look = Look { health: false, drift: false };
+    let look = Look { health: false, drift: Scan::Last };
     let mut observed = observe(controller, snapshot, std::slice::from_ref(name), look).await;
     let seen = observed.environments.remove(name).unwrap_or_default();
     let desired = match seen.resolved {

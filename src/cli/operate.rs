@@ -18,7 +18,7 @@ use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::commit::known;
 use crate::run::controller::{Controller, now};
 use crate::run::fill::command;
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::reach::ask;
 use crate::run::pass::hold::next_epoch;
 use crate::run::step::site::{Site, Wish};
@@ -86,7 +86,7 @@ async fn observed_holders(
     snapshot: &Arc<AcceptedSnapshot>,
     name: &EnvName,
 ) -> Vec<String> {
-    let look = Look { health: false, drift: false };
+    let look = Look { health: false, drift: Scan::Last };
     let observed = observe(controller, snapshot, std::slice::from_ref(name), look).await;
     let hosts = observed.environments.get(name).map(|seen| seen.hosts.values()).into_iter().flatten();
     hosts
@@ -167,7 +167,7 @@ impl Held {
     async fn acquire(global: &Global, name: &EnvName) -> Result<Held> {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, name)?.clone();
-        let look = Look { health: false, drift: false };
+        let look = Look { health: false, drift: Scan::Last };
         let observed = observe(&controller, &snapshot, std::slice::from_ref(name), look).await;
         // What an older clone, or a rewritten branch, says of its hooks is not what these hosts have acted on.
         must_follow_hosts(&controller, &snapshot, &observed, name)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::global::{Global, Output, blocking, names, tell_verified};
 use super::{CliError, Result, out, screen};
@@ -15,7 +16,7 @@ use crate::plan::{self, Context, PlanVerdict};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::grounds::Grounds;
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::proposed::{complete, foresee};
 use crate::run::look::published::{Published, merge};
 use crate::state_repo::NotAccepted;
@@ -48,14 +49,17 @@ impl Plan {
         let snapshot = subject.snapshot();
         let wanted = names(snapshot, &self.environments)?;
         let published = !pulls && !self.observation.is_empty();
+        let mut oldest = None;
         let observed = if published {
             let mut published = Observed::default();
             for place in &self.observation {
-                merge(&mut published, Published::read(place).await.map_err(CliError::plain)?.observed);
+                let read = Published::read(place).await.map_err(CliError::plain)?;
+                oldest = Some(oldest.map_or(read.at, |at: Timestamp| at.min(read.at)));
+                merge(&mut published, read.observed);
             }
             complete(&controller, subject.grounds(), published).await
         } else {
-            let look = Look { health: true, drift: true };
+            let look = Look { health: true, drift: Scan::Now };
             match &subject {
                 Subject::Accepted(accepted) => observe(&controller, accepted, &wanted, look).await,
                 Subject::Proposed { proposal, accepted, .. } => {
@@ -67,6 +71,9 @@ impl Plan {
         if let Subject::Proposed { accepted, refused, .. } = &subject {
             plan.accepted = accepted.as_ref().map(|accepted| accepted.commit.to_string());
             plan.refused = refused.clone();
+        }
+        if let Some(at) = oldest {
+            plan.seen_at(at, now());
         }
         if let Some(path) = &self.out {
             let bytes = serde_json::to_vec_pretty(&plan.canonical()).map_err(|e| CliError::plain(e.to_string()))?;

@@ -12,10 +12,10 @@ use crate::journal::RunResult;
 use crate::model::ids::EnvName;
 use crate::model::observed::{HostObserved, Observed};
 use crate::model::record::Quarantine;
-use crate::plan::render::why;
+use crate::plan::render::{parts, why};
 use crate::plan::{EnvPlan, Health, HostView, Sync};
 use crate::run::controller::Controller;
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::store::RunRow;
 
 /// Show every environment.
@@ -23,6 +23,9 @@ use crate::store::RunRow;
 pub struct Status {
     /// The environments [default: all]
     environments: Vec<EnvName>,
+    /// Compare the files of every live release now, instead of showing what the last scan found
+    #[arg(long)]
+    drift: bool,
 }
 
 /// Say why.
@@ -51,7 +54,8 @@ impl Status {
         let (controller, snapshot) = global.accepted().await?;
         apply::interrupt_dead(&controller.store);
         let wanted = names(&snapshot, &self.environments)?;
-        let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: true }).await;
+        let drift = if self.drift { Scan::Now } else { Scan::WhenDue };
+        let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift }).await;
         let plan = make(&controller, &snapshot, &wanted, &observed, true);
         let rows: Vec<Row> = plan.environments.into_iter().map(|env| row(&controller, &observed, env)).collect();
         if global.output == Output::Json {
@@ -72,6 +76,13 @@ impl Status {
             if !row.reason.is_empty() {
                 out::text(&format!("    {}\n", row.reason));
             }
+            for host in row.hosts.iter().filter(|host| !host.drift.is_empty()) {
+                let (paths, compared) = (parts::count(host.drift.len(), "path"), parts::compared(host));
+                out::text(&format!(
+                    "    drift on {}: {paths} not as released{compared}; see them: soll diff {}\n",
+                    host.name, row.name
+                ));
+            }
         }
         Ok(0)
     }
@@ -83,7 +94,7 @@ impl Why {
         let (controller, snapshot) = global.accepted().await?;
         apply::interrupt_dead(&controller.store);
         let wanted = names(&snapshot, &[self.environment])?;
-        let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: true }).await;
+        let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Now }).await;
         let plan = make(&controller, &snapshot, &wanted, &observed, true);
         for env in plan.environments {
             let text = why::why(&env);

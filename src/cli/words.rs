@@ -12,7 +12,7 @@ use crate::model::approval::{About, Decision, Envelope, Reviewed, Word, over_for
 use crate::model::ids::EnvName;
 use crate::plan::{Code, EnvPlan};
 use crate::run::controller::{Controller, ControllerError, now};
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::state_repo::{CommitId, Saying, sign_word};
 
 /// Approve a plan.
@@ -64,7 +64,7 @@ async fn say(
     let plan = match saved {
         Some(path) => super::apply::saved(&path)?,
         None => {
-            let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: false }).await;
+            let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
             make(&controller, &snapshot, &wanted, &observed, true)
         }
     };

@@ -11,7 +11,7 @@ use crate::model::record::Record;
 use crate::plan::{self, Context, EnvPlan};
 use crate::run::accepted::{AcceptedSnapshot, Standing};
 use crate::run::controller::{Controller, now};
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::store::RunRow;
 
 /// Looks at one demo.
@@ -56,7 +56,7 @@ impl<'a> Facts<'a> {
     /// What the host has on record.
     pub async fn record(&self, environment: &EnvName) -> Result<Record, String> {
         let snapshot = self.snapshot()?;
-        let look = Look { health: false, drift: false };
+        let look = Look { health: false, drift: Scan::Last };
         let mut seen = observe(self.controller, &snapshot, std::slice::from_ref(environment), look).await;
         let hosts = seen.environments.remove(environment).unwrap_or_default().hosts;
         match hosts.into_values().next() {
@@ -70,7 +70,7 @@ impl<'a> Facts<'a> {
     pub async fn plan(&self, environment: &EnvName) -> Result<EnvPlan, String> {
         let snapshot = self.snapshot()?;
         let names = std::slice::from_ref(environment);
-        let observed = observe(self.controller, &snapshot, names, Look { health: true, drift: true }).await;
+        let observed = observe(self.controller, &snapshot, names, Look { health: true, drift: Scan::Now }).await;
         let commit = snapshot.commit.to_string();
         let context = Context { commit: &commit, now: now(), secrets: None };
         let plan = plan::plan(&snapshot.desired, &observed, names, &context);

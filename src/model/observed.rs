@@ -173,12 +173,25 @@ impl Current {
     }
 }
 
-/// The last scan of a release's contents (A7).
+/// How the contents of a release compare with what was released (A7).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftReport {
     pub release: ReleaseName,
+    /// When every byte was read last, or the release was sealed, or verified before a return. The period of full scans
+    /// counts from here.
     pub at: Timestamp,
+    /// When files were compared by their looks, where that was later and found something else than the scan before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked: Option<Timestamp>,
+    /// How old it was when the host gave it, in seconds by the host's own clock; 0: it was made for that answer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub age: u64,
     pub entries: Vec<Drift>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One difference between a sealed release and its manifest, or a broken shared link.

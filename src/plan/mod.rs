@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::approval::Reviewed;
@@ -42,10 +43,21 @@ pub struct Plan {
     /// Why this commit is not acted on, where it is the newest one of the branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// What it was made from, where that was seen before it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Seen>,
     /// Over the fingerprints of the environments.
     pub fingerprint: Digest,
     pub verdict: PlanVerdict,
     pub environments: Vec<EnvPlan>,
+}
+
+/// When something was seen that is shown later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub at: Timestamp,
+    /// How long before the question that was, in seconds.
+    pub age_s: u64,
 }
 
 /// The whole plan in one word.
@@ -194,8 +206,16 @@ pub struct HostView {
     pub confirmed: Option<ReleaseName>,
     pub releases: Vec<ReleaseName>,
     pub drift: Vec<Drift>,
+    /// How many seconds before the question contents were compared last; 0: for this question, or never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub drift_age_s: u64,
     /// Why the host needs what the plan does, in words.
     pub reason: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl HostView {
@@ -211,11 +231,25 @@ impl HostView {
 }
 
 impl Plan {
-    /// The plan as it is compared (law 7): without estimates, which differ from one controller to the next.
+    /// It was made from what was published at `at`, and asked for `now`.
+    pub fn seen_at(&mut self, at: Timestamp, now: Timestamp) {
+        let age_s = u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
+        self.observed = Some(Seen { at, age_s });
+        for host in self.environments.iter_mut().flat_map(|env| &mut env.hosts) {
+            if host.drift_age_s > 0 || !host.drift.is_empty() {
+                host.drift_age_s = host.drift_age_s.saturating_add(age_s);
+            }
+        }
+    }
+
+    /// The plan as it is compared (law 7): without estimates, which differ from one controller to the next, and without
+    /// the age of what it was made from.
     pub fn canonical(&self) -> Plan {
         let mut plan = self.clone();
+        plan.observed = None;
         for env in &mut plan.environments {
             env.estimate(&BTreeMap::new());
+            env.hosts.iter_mut().for_each(|host| host.drift_age_s = 0);
         }
         plan
     }

@@ -45,6 +45,7 @@ pub fn plan(desired: &Desired, observed: &Observed, names: &[EnvName], context: 
         commit: context.commit.to_owned(),
         accepted: None,
         refused: None,
+        observed: None,
         fingerprint: Digest::of_json(&fingerprints),
         verdict,
         environments,
@@ -101,6 +102,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
                     confirmed: None,
                     releases: Vec::new(),
                     drift: Vec::new(),
+                    drift_age_s: 0,
                     reason: why.to_owned(),
                 });
             }
@@ -161,8 +163,9 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
 }
 
 fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostState, why: &str) -> HostView {
-    let drift = state.drift.as_ref().filter(|_| env.drift != DriftPolicy::Ignore);
     let current = state.current.release();
+    let drift =
+        state.drift.as_ref().filter(|drift| env.drift != DriftPolicy::Ignore && Some(&drift.release) == current);
     HostView {
         name: target.name.clone(),
         reachable: true,
@@ -170,7 +173,8 @@ fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostS
         current: HostView::current_text(&state.current),
         confirmed: state.record.confirmed.as_ref().map(|c| c.release.clone()),
         releases: state.releases.clone(),
-        drift: drift.filter(|d| Some(&d.release) == current).map(|d| d.entries.clone()).unwrap_or_default(),
+        drift: drift.map(|drift| drift.entries.clone()).unwrap_or_default(),
+        drift_age_s: drift.map_or(0, |drift| drift.age),
         reason: why.to_owned(),
     }
 }

@@ -20,37 +20,57 @@ pub enum Depth {
     Stamps,
 }
 
-/// Compares a release with what was sealed, file by file, and keeps the report. `None`: it was never sealed, so nothing
-/// says what it should be.
+/// Compares a release with what was sealed, file by file, and keeps the report. What was read and is as it should be need
+/// not be read again while it looks the same; what looks the same and is not as it should be is not believed again.
+/// `None`: it was never sealed, so nothing says what it should be.
 pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<DriftReport>, HostError> {
     let sealed = root.record()?.releases.get(name).is_some_and(|release| release.sealed);
     let Some(kept) = Contents::recall(root, name)?.filter(|_| sealed) else { return Ok(None) };
     let wanted = &kept.contents;
+    let stamps = Known::load(root, name, (&wanted.manifest, kept.tree())).and_wanted(&wanted.manifest);
+    let nothing = Known::default().and_wanted(&wanted.manifest);
     let known = match depth {
-        Depth::Bytes => Known::default(),
-        Depth::Stamps => Known::load(root, name, (&wanted.manifest, kept.tree())),
+        Depth::Bytes => &nothing,
+        Depth::Stamps => &stamps,
     };
-    let known = known.and_wanted(&wanted.manifest);
-    let (found, _) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
+    let (found, looks) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, known)?;
+    if let Some(renewed) = stamps.renewed((&wanted.manifest, kept.tree()), &found.manifest, &looks) {
+        renewed.save(root, name);
+    }
     let mut entries = compare(wanted, &found);
     let broken = wanted.shared.iter().filter(|shared| !leads_home(root, name, shared));
     entries.extend(broken.map(|shared| Drift { path: shared.path.clone(), kind: DriftKind::Link }));
     entries.sort();
-    Ok(Some(note(root, name, entries)))
+    let last = last(root, name).filter(|_| depth == Depth::Stamps);
+    let Some(last) = last else { return Ok(Some(note(root, name, entries))) };
+    // Not every byte was read: the period of full scans goes on. Where nothing is new, nothing is written.
+    let report = DriftReport { looked: Some(now()), entries, age: 0, ..last.clone() };
+    if report.entries != last.entries {
+        keep(root, &report);
+    }
+    Ok(Some(report))
 }
 
-/// Keeps what a look at a release gave. A cache: a report that cannot be kept is made again next time.
+/// Keeps what a full scan of a release gave: the period counts from now on.
 pub fn note(root: &Root, name: &ReleaseName, entries: Vec<Drift>) -> DriftReport {
-    let report = DriftReport { release: name.clone(), at: now(), entries };
-    if let Ok(bytes) = json(&report) {
-        let _ = root.write("drift.json", &bytes);
-    }
+    let report = DriftReport { release: name.clone(), at: now(), looked: None, age: 0, entries };
+    keep(root, &report);
     report
 }
 
-/// The last report, of whatever release.
-pub fn last(root: &Root) -> Option<DriftReport> {
-    serde_json::from_slice(&root.read_own("drift.json").ok()??).ok()
+/// A cache: a report that cannot be kept is made again next time.
+fn keep(root: &Root, report: &DriftReport) {
+    if let Ok(bytes) = json(report) {
+        let _ = root.write("drift.json", &bytes);
+    }
+}
+
+/// The last report about a release, as old as it is.
+pub fn last(root: &Root, name: &ReleaseName) -> Option<DriftReport> {
+    let report: DriftReport = serde_json::from_slice(&root.read_own("drift.json").ok()??).ok()?;
+    let made = report.looked.map_or(report.at, |looked| looked.max(report.at));
+    let age = u64::try_from(now().duration_since(made).as_secs()).unwrap_or(0);
+    (report.release == *name).then_some(DriftReport { age, ..report })
 }
 
 /// Whether a shared path of a release is a link that leads to its place under `shared/`, relative or absolute.

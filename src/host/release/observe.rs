@@ -160,7 +160,7 @@ fn shared_digest(root: &Root, shared: &Shared, is_env: bool) -> Result<SharedFil
 
 fn drift_of(root: &Root, current: &Current, what: &Observe) -> Result<Option<DriftReport>, HostError> {
     let Some(name) = current.release() else { return Ok(None) };
-    let last = drift::last(root).filter(|report| report.release == *name);
+    let last = drift::last(root, name);
     let fresh = |report: &DriftReport, seconds: u64| {
         let age = now().duration_since(report.at);
         !age.is_negative() && age.as_secs().unsigned_abs() < seconds
@@ -168,6 +168,11 @@ fn drift_of(root: &Root, current: &Current, what: &Observe) -> Result<Option<Dri
     match what.scan_older_than {
         Some(seconds) if !last.as_ref().is_some_and(|report| fresh(report, seconds)) => {
             drift::scan(root, name, drift::Depth::Bytes)
+        }
+        _ if what.stamps => {
+            // What was never read in full, as far as is known, is read now.
+            let depth = if last.is_some() { drift::Depth::Stamps } else { drift::Depth::Bytes };
+            drift::scan(root, name, depth)
         }
         _ => Ok(last),
     }

@@ -15,6 +15,8 @@ const MAGIC: &[u8; 8] = b"soll st1";
 const RECORD: usize = 24;
 /// Stands for contents that nobody read.
 const UNREAD: &[u8] = b"soll: not read";
+/// Of a file that has to be read whatever it looks like: always too young to be believed.
+const UNKNOWN: Stamp = Stamp { inode: 0, modified: 0, changed: i64::MAX };
 
 /// What the files of a tree looked like before they were read, or after they were written, in the order of its manifest.
 pub struct Looks {
@@ -76,6 +78,7 @@ impl Stamps {
 #[derive(Default)]
 pub struct Known<'a> {
     taken: i64,
+    boot: Option<String>,
     files: HashMap<&'a str, (Digest, u64, Stamp)>,
     /// The size that each file of a sealed release has, where one is compared.
     wanted: Option<HashMap<&'a str, u64>>,
@@ -93,6 +96,29 @@ impl<'a> Known<'a> {
     #[must_use]
     pub fn and_wanted(self, manifest: &'a Manifest) -> Known<'a> {
         Known { wanted: Some(manifest.files().map(|(path, _, size)| (path, size)).collect()), ..self }
+    }
+
+    /// The stamps of a release (its manifest, and the digest of that) after it was compared: `found` is what it holds now,
+    /// and `looks` what that looked like before it was read. `None`: nothing is to be known otherwise than before.
+    pub fn renewed(&self, (manifest, tree): (&Manifest, Digest), found: &Manifest, looks: &Looks) -> Option<Stamps> {
+        let seen: HashMap<_, _> = found
+            .files()
+            .zip(&looks.files)
+            .map(|((path, digest, size), stamp)| (path, (*digest, size, *stamp)))
+            .collect();
+        let (mut read, mut lost) = (false, false);
+        let files = manifest.files().map(|(path, digest, size)| {
+            let good =
+                seen.get(path).filter(|(is, length, _)| is == digest && *length == size).map(|(.., stamp)| *stamp);
+            let before = self.files.get(path).map(|(.., stamp)| *stamp).filter(|stamp| !stamp.is_racy(self.taken));
+            read |= good.is_some() && good != before;
+            lost |= good.is_none() && before.is_some();
+            good.unwrap_or(UNKNOWN)
+        });
+        let looks = Looks { taken: looks.taken, files: files.collect() };
+        // Whoever wrote what was read now need not have made it durable.
+        let boot = if read { Some(boot()?) } else { self.boot.clone() };
+        (read || lost).then_some(Stamps { tree, boot, looks })
     }
 
     /// Digest and size of a file, where it looks as it did when it was read; the size alone, with a digest that is no
@@ -126,7 +152,9 @@ fn parse<'a>(bytes: &[u8], manifest: &'a Manifest, of: Digest) -> Option<Known<'
         let stamp = Stamp { inode, modified: number(&stamp[8..16])?, changed: number(&stamp[16..])? };
         Some((path, (*digest, size, stamp)))
     });
-    Some(Known { taken: i64::from_be_bytes(*taken), files: files.collect::<Option<_>>()?, wanted: None })
+    let files = files.collect::<Option<_>>()?;
+    let boot = (!boot_then.is_empty()).then(|| String::from_utf8_lossy(boot_then).into_owned());
+    Some(Known { taken: i64::from_be_bytes(*taken), boot, files, wanted: None })
 }
 
 /// Where the stamps of a release are kept, below `.soll/`.
@@ -143,6 +171,39 @@ mod tests {
     use super::*;
     use crate::artifact::manifest::{Entry, Node};
     use crate::host::disk::stamp::COARSE;
+
+    #[test]
+    fn what_was_read_is_believed_from_then_on_and_what_differs_never() {
+        let file = |path: &str, text: &str| Entry {
+            path: path.to_owned(),
+            node: Node::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false },
+        };
+        let manifest = Manifest { entries: ["a", "b", "c", "d"].map(|path| file(path, path)).to_vec() };
+        let tree = manifest.digest();
+        let stamp = |changed| Stamp { inode: 1, modified: 1, changed };
+        let files = manifest.files().map(|(path, digest, size)| (path, (*digest, size, stamp(10)))).collect();
+        let known = Known { taken: 50, files, ..Known::default() };
+        // `a` as it was; `b` touched; `c` looks the same and is something else: a disk made that of it; `d` is gone.
+        let found = Manifest { entries: vec![file("a", "a"), file("b", "b"), file("c", "x")] };
+        let looks = Looks { taken: 90, files: vec![stamp(10), stamp(60), stamp(10)] };
+        let renewed = known.renewed((&manifest, tree), &found, &looks).unwrap();
+        assert_eq!(renewed.looks.files, [stamp(10), stamp(60), UNKNOWN, UNKNOWN]);
+        assert!(renewed.looks.taken == 90 && renewed.boot.is_some(), "what was read need not be durable");
+        assert!(UNKNOWN.is_racy(i64::MAX));
+        // The same found again says nothing new.
+        let files = manifest
+            .files()
+            .zip(&renewed.looks.files)
+            .map(|((path, digest, size), stamp)| (path, (*digest, size, *stamp)));
+        let known = Known { taken: 90, files: files.collect(), ..Known::default() };
+        assert!(known.renewed((&manifest, tree), &found, &looks).is_none());
+        // What is only not believed any more leaves the rest as durable as it was.
+        let known = Known { taken: 90, files: known.files, ..Known::default() };
+        let found = Manifest { entries: vec![file("a", "x"), file("b", "b")] };
+        let looks = Looks { taken: 95, files: vec![stamp(10), stamp(60)] };
+        let renewed = known.renewed((&manifest, tree), &found, &looks).unwrap();
+        assert_eq!((renewed.looks.files, renewed.boot), (vec![UNKNOWN, stamp(60), UNKNOWN, UNKNOWN], None));
+    }
 
     #[test]
     fn only_what_looks_the_same_and_is_old_enough_is_believed() {

@@ -288,8 +288,11 @@ pub struct Observe {
     /// `from` of the shared environment file.
     pub env_file: Option<String>,
     pub required_env: Vec<String>,
-    /// A drift scan that is older than so many seconds is made anew; `None`: the last one will do.
+    /// A drift scan that is older than so many seconds is made anew, reading every byte; `None`: the last one will do.
     pub scan_older_than: Option<u64>,
+    /// Whether the files of the live release are compared now by how they look, and those that look otherwise are read.
+    #[serde(default)]
+    pub stamps: bool,
 }
 
 /// Where a command runs.

@@ -20,7 +20,7 @@ impl Op {
     /// may, and a little more.
     pub fn patience(&self) -> Duration {
         match self {
-            Op::Observe(Observe { scan_older_than: None, .. })
+            Op::Observe(Observe { scan_older_than: None, stamps: false, .. })
             | Op::Sample { .. }
             | Op::Cancel { .. }
             | Op::Manifest { .. }

@@ -16,7 +16,11 @@ const RESERVE: usize = 400;
 
 /// The whole comment, never longer than [`LIMIT`].
 pub fn markdown(plan: &Plan) -> String {
-    let foot = format!("commit {}, plan {}", code(&plan.commit), code(&plan.fingerprint.to_string()));
+    let seen = plan.observed.as_ref();
+    let seen =
+        seen.map(|seen| format!(", made from what was observed at {:.0}, {} before", seen.at, parts::age(seen.age_s)));
+    let seen = seen.unwrap_or_default();
+    let foot = format!("commit {}, plan {}{seen}", code(&plan.commit), code(&plan.fingerprint.to_string()));
     let acts = |env: &&EnvPlan| env.has_changes() || env.blocking().next().is_some();
     let (acting, quiet): (Vec<_>, Vec<_>) = plan.environments.iter().partition(acts);
     let mut comment = Comment { out: format!("{MARKER}\n"), full: false };
@@ -152,10 +156,11 @@ fn drift(comment: &mut Comment, environments: &[EnvPlan]) {
     }
     let lines = drifted().flat_map(|(env, host)| {
         let place = format!(
-            "\n{} on {}, {}:\n\n",
+            "\n{} on {}, {}{}:\n\n",
             code(env.name.as_str()),
             code(host.name.as_str()),
-            code(&parts::current(host))
+            code(&parts::current(host)),
+            parts::compared(host)
         );
         let more = host.drift.len().saturating_sub(parts::DRIFT_LINES);
         let paths = host.drift.iter().take(parts::DRIFT_LINES);

@@ -5,7 +5,7 @@
 
 pub mod graph;
 pub mod markdown;
-mod parts;
+pub mod parts;
 pub mod text;
 pub mod why;
 

@@ -179,6 +179,24 @@ pub fn time(millis: u64) -> String {
     }
 }
 
+/// `42 s`, `7 min`, `5 h`, `3 days`: how old something is.
+pub fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// `, compared 7 min ago`, where the contents of a host were not compared for this question.
+pub fn compared(host: &HostView) -> String {
+    match host.drift_age_s {
+        0 => String::new(),
+        seconds => format!(", compared {} ago", age(seconds)),
+    }
+}
+
 /// `1 host`, `3 hosts`.
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }

@@ -43,6 +43,10 @@ pub fn text(plan: &Plan, style: Style) -> String {
     let commit = clean(&plan.commit);
     let tally = parts::tally(&plan.environments);
     page.line(&format!("{tally}. Plan {} of commit {commit}", plan.fingerprint.short()));
+    if let Some(seen) = &plan.observed {
+        let age = parts::age(seen.age_s);
+        page.line(&format!("It was made from what was observed at {:.0}, {age} ago: nobody looked since", seen.at));
+    }
     if let Some(accepted) = &plan.accepted {
         page.line(&format!(
             "That commit is not accepted: hosts were looked at as commit {} names them",
@@ -147,7 +151,7 @@ impl Page {
             let healed = env.has_changes() && env.blockers.iter().all(|b| b.code != crate::plan::Code::Drift);
             let what = if healed { "the plan makes it anew" } else { "reported only" };
             let place = format!("{}  {}  {}", env.name, host.name, parts::current(host));
-            self.line(&format!("  {place}  {}, {what}", count(host.drift.len(), "path")));
+            self.line(&format!("  {place}  {}, {what}{}", count(host.drift.len(), "path"), parts::compared(host)));
             for drift in host.drift.iter().take(parts::DRIFT_LINES) {
                 self.line(&format!("    {:7}  {}", parts::drift(drift.kind), clean(&drift.path)));
             }

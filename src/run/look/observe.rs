@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::desired::{Environment, From, Match, Phase, Places, ReleaseRef, Target};
+use crate::model::desired::{DriftPolicy, Environment, From, Match, Phase, Places, ReleaseRef, Target};
 use crate::model::epochs;
 use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::observed::{
@@ -34,8 +34,21 @@ const WIDTH: usize = 32;
 pub struct Look {
     /// Ask the passive checks once.
     pub health: bool,
-    /// Make the drift scan anew where it is older than the environment's `drift_every`.
-    pub drift: bool,
+    pub drift: Scan,
+}
+
+/// How the contents of live releases are compared with what was released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scan {
+    /// The last report will do.
+    Last,
+    /// Every byte is read anew where the last full scan is older than the environment's `drift_every`.
+    WhenDue,
+    /// The same, and where it is not due every file is looked at now, and read where it looks otherwise: for whoever asks
+    /// what is, and not what was.
+    Now,
+    /// Every byte is read now.
+    Bytes,
 }
 
 /// What the hosts of an environment were like when a run gave them back.
@@ -212,12 +225,18 @@ fn reached(host: &HostObserved) -> Option<&HostState> {
 }
 
 /// What an observation of this environment's root looks at.
-pub fn question(env: &Environment, drift: bool) -> Observe {
+pub fn question(env: &Environment, scan: Scan) -> Observe {
+    let scan_older_than = match scan {
+        Scan::Last => None,
+        Scan::WhenDue | Scan::Now => Some(env.drift_every.as_secs()),
+        Scan::Bytes => Some(0),
+    };
     Observe {
         shared: env.shared.clone(),
         env_file: env.env_file().map(|file| file.from.clone()),
         required_env: env.required_env.clone(),
-        scan_older_than: drift.then_some(env.drift_every.as_secs()),
+        scan_older_than,
+        stamps: scan == Scan::Now,
     }
 }
 
@@ -228,23 +247,30 @@ async fn host(
     target: &Target,
     look: Look,
 ) -> Result<HostState, HostError> {
-    let observe = async |drift| match ask(controller, word, target, Op::Observe(question(env, drift))).await? {
+    let observe = async |scan| match ask(controller, word, target, Op::Observe(question(env, scan))).await? {
         Reply::State(state) => Ok(*state),
         other => Err(HostError::Io(format!("{} answered an observation with {other:?}", target.name))),
     };
     // A host that hangs is found out by what must be quick, and not by a scan, which may take its time.
-    let state = observe(false).await?;
-    if look.drift && is_scan_due(env, &state) { observe(true).await } else { Ok(state) }
+    let state = observe(Scan::Last).await?;
+    if is_scan_due(env, &state, look.drift) { observe(look.drift).await } else { Ok(state) }
 }
 
-fn is_scan_due(env: &Environment, state: &HostState) -> bool {
+fn is_scan_due(env: &Environment, state: &HostState, scan: Scan) -> bool {
     let Some(live) = state.current.release() else { return false };
     let sealed = state.record.releases.get(live).is_some_and(|release| release.sealed);
-    let fresh = state.drift.as_ref().filter(|report| report.release == *live).is_some_and(|report| {
-        let age = now().duration_since(report.at);
-        !age.is_negative() && age.unsigned_abs() < env.drift_every
-    });
-    sealed && !fresh
+    let fresh = || {
+        state.drift.as_ref().filter(|report| report.release == *live).is_some_and(|report| {
+            let age = now().duration_since(report.at);
+            !age.is_negative() && age.unsigned_abs() < env.drift_every
+        })
+    };
+    match scan {
+        Scan::Last => false,
+        Scan::WhenDue => sealed && !fresh(),
+        Scan::Now => sealed && env.drift != DriftPolicy::Ignore,
+        Scan::Bytes => sealed,
+    }
 }
 
 /// One attempt of each passive check: those of the host, those of the controller.

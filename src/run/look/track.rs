@@ -9,7 +9,7 @@ use crate::model::observed::{Fact, HostObserved};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit};
 use crate::run::controller::{Controller, ControllerError};
-use crate::run::look::observe::{Look, observe, source};
+use crate::run::look::observe::{Look, Scan, observe, source};
 use crate::state_repo::{AppRepo, CommitSummary};
 
 /// So many commits of the branch are looked at.
@@ -114,7 +114,7 @@ async fn failed_before(
     env: &Environment,
     sha: &Sha,
 ) -> bool {
-    let look = Look { health: false, drift: false };
+    let look = Look { health: false, drift: Scan::Last };
     let observed = observe(controller, snapshot, std::slice::from_ref(&env.name), look).await;
     let hosts = observed.environments.get(&env.name).map(|seen| seen.hosts.values()).into_iter().flatten();
     hosts.into_iter().any(|host| match host {

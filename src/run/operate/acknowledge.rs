@@ -10,7 +10,7 @@ use crate::model::epochs::implausible;
 use crate::model::ids::{Epoch, HostName};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError};
-use crate::run::look::observe::question;
+use crate::run::look::observe::{Scan, question};
 use crate::run::look::reach::ask;
 
 /// Takes a host as it is, in every environment that has it: an epoch that cannot be true is set back to where the others
@@ -49,11 +49,12 @@ async fn recount(
     env: &Environment,
     target: &Target,
 ) -> Result<Option<(Epoch, Epoch)>, HostError> {
-    let epoch =
-        async |target: &Target| match ask(controller, snapshot, target, Op::Observe(question(env, false))).await? {
-            Reply::State(state) => Ok(state.record.epoch),
-            _ => Err(HostError::Io("the host answered an observation with something else".to_owned())),
-        };
+    let epoch = async |target: &Target| match ask(controller, snapshot, target, Op::Observe(question(env, Scan::Last)))
+        .await?
+    {
+        Reply::State(state) => Ok(state.record.epoch),
+        _ => Err(HostError::Io("the host answered an observation with something else".to_owned())),
+    };
     let all = join_all(env.targets.iter().map(async |target| (&target.name, epoch(target).await))).await;
     let mut epochs = Vec::new();
     for (name, epoch) in all {

@@ -19,7 +19,7 @@ use crate::run::controller::{Controller, ControllerError};
 use crate::run::doctor;
 use crate::run::fill::command;
 use crate::run::finding::Findings;
-use crate::run::look::observe::{Look, observe};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::hold::next_epoch;
 use crate::run::size::bytes;
 use crate::run::step::site::{Site, Wish};
@@ -39,7 +39,7 @@ pub async fn preflight(
 ) -> Result<Vec<Findings>, ControllerError> {
     let names = [env.name.clone()];
     let mut own = doctor::secrets(controller, env);
-    let observed = observe(controller, snapshot, &names, Look { health: false, drift: false }).await;
+    let observed = observe(controller, snapshot, &names, Look { health: false, drift: Scan::Last }).await;
     // What an older clone, or a rewritten branch, says of its gates is not what these hosts have acted on.
     must_follow_hosts(controller, snapshot, &observed, &env.name)?;
     let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::model::ids::{EnvName, Epoch, HostName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::model::record::Refusal;
 use crate::run::controller::{ControllerError, now};
-use crate::run::look::observe::{Left, question};
+use crate::run::look::observe::{Left, Scan, question};
 use crate::run::pass::reconcile::{Pass, PassError};
 use crate::run::step::site::Site;
 use crate::run::step::world::World;
@@ -45,7 +45,7 @@ impl Pass {
         let take = async |target: &Target| {
             let who = format!("{} pid {}, run {run}", self.controller.who, std::process::id());
             loop {
-                let (who, lease, look) = (who.clone(), env.deadline, question(env, false));
+                let (who, lease, look) = (who.clone(), env.deadline, question(env, Scan::Last));
                 let accept = accepts.then(|| self.snapshot.commit.to_string());
                 let acquire = Op::Acquire { epoch, who, lease, accept, look };
                 // A host whose lease is over goes back first, with hooks of its own.
@@ -111,7 +111,7 @@ pub async fn release(
     let held = env.targets.iter().filter(|target| held.contains_key(&target.name));
     // The agent gives the root back anyway when it hears the end of this run's connection.
     let released = join_all(held.map(async |target| {
-        let look = looks.then(|| question(env, true));
+        let look = looks.then(|| question(env, Scan::WhenDue));
         match site.call(target, Op::Release { epoch, look }).await {
             Ok(Reply::Released { watched, state }) => Some((&target.name, watched, state)),
             _ => None,

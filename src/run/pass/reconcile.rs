@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use crate::host::wire::HostError;
 use crate::journal::RunResult;
 use crate::journal::event::Started;
-use crate::model::desired::Environment;
+use crate::model::desired::{DriftPolicy, Environment};
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
 use crate::model::observed::{Fact, HostObserved, HostState, Observed};
 use crate::plan::intent::sha_of;
@@ -20,7 +20,7 @@ use crate::plan::tend::tend;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::controller::{Controller, ControllerError, now};
-use crate::run::look::observe::{Left, Look, observe_after};
+use crate::run::look::observe::{Left, Look, Scan, observe_after};
 use crate::run::look::sample;
 use crate::run::pass::hold::{next_epoch, release};
 use crate::run::pass::outcome::Outcome;
@@ -141,7 +141,10 @@ impl Pass {
     }
 
     async fn look(&self, name: &EnvName, left: &Left) -> Observed {
-        let look = Look { health: false, drift: true };
+        // A plan shows what was edited by hand a moment ago: what is healed on a person's word is looked for likewise.
+        let heals = self.snapshot.desired.environments.get(name).is_some_and(|env| env.drift == DriftPolicy::Heal);
+        let scan = if heals && !self.tends { Scan::Now } else { Scan::WhenDue };
+        let look = Look { health: false, drift: scan };
         observe_after(&self.controller, &self.snapshot, std::slice::from_ref(name), look, Some((name, left))).await
     }
 

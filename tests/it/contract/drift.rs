@@ -88,6 +88,85 @@ fn it_is_ignored_where_that_is_asked_for() {
     assert_eq!(w.read("staging/current/changed.php"), "hacked");
 }
 
+/// Paths and kinds of what differs on the first host of what a command says in JSON.
+fn differs(view: &serde_json::Value) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let drift = view["hosts"][0]["drift"].as_array().unwrap();
+    drift.iter().map(|one| (text(&one["path"]), text(&one["kind"]))).collect()
+}
+
+/// Nobody waits for a period of scans: whoever asks is told what is.
+#[test]
+fn an_edit_is_seen_by_the_next_plan_and_a_touch_is_none() {
+    let w = World::with(&env("staging", 'a', ""));
+    w.bundle('a', &[("edited.php", "1"), ("removed.php", "1"), ("touched.php", "1")]);
+    w.soll("apply").exits(0);
+    let plan = || differs(&w.soll("plan --output json").exits(0).json()["environments"][0]);
+    assert_eq!(plan(), []);
+    let touched = fs::File::options().append(true).open(w.path("staging/current/touched.php")).unwrap();
+    touched.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!(plan(), [], "a touched file is as it was");
+
+    let wanted = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(path, kind)| ((*path).to_owned(), (*kind).to_owned())).collect()
+    };
+    // Same length, so that only its contents tell.
+    w.write("staging/current/edited.php", "2");
+    assert_eq!(plan(), wanted(&[("edited.php", "changed")]));
+    w.soll("plan").exits(0).says("drift: not as released").says("edited.php").says("reported only").hides(" ago");
+    w.soll("diff staging").exits(0).says("    ~ edited.php\n").hides("touched.php");
+    w.soll("diff staging --bytes").exits(0).says("    ~ edited.php\n").hides("touched.php");
+
+    fs::remove_file(w.path("staging/current/removed.php")).unwrap();
+    w.write("staging/current/added.php", "shell");
+    let all = wanted(&[("added.php", "added"), ("edited.php", "changed"), ("removed.php", "missing")]);
+    // What the last look found, until somebody asks for what is.
+    assert_eq!(differs(&w.soll("status --output json").exits(0).json()["environments"][0]), all[1..2]);
+    assert_eq!(differs(&w.soll("status --drift --output json").exits(0).json()["environments"][0]), all);
+    w.soll("status --drift").exits(0).says("drift on local: 3 paths not as released; see them: soll diff staging");
+    assert_eq!(plan(), all);
+
+    w.write("staging/current/edited.php", "1");
+    w.write("staging/current/removed.php", "1");
+    fs::remove_file(w.path("staging/current/added.php")).unwrap();
+    assert_eq!(plan(), [], "put back by hand");
+}
+
+#[test]
+fn an_edit_is_healed_by_the_next_apply_and_by_the_plan_before_it() {
+    let w = World::staging("drift = \"heal\"");
+    let first = w.release("staging");
+    w.write("staging/current/index.html", "hacked");
+    w.soll("plan --detailed-exitcode").exits(2).says("`index.html` first: made anew");
+    w.soll("apply").exits(0);
+    let second = w.release("staging");
+    assert_ne!(second, first);
+    // Without a plan before it: what is applied and then planned is nothing.
+    w.write("staging/current/index.html", "hacked");
+    w.soll("apply").exits(0);
+    assert_ne!(w.release("staging"), second);
+    w.soll("plan --detailed-exitcode").exits(0).hides("drift");
+}
+
+/// The report that is on the host is as old as it claims to be; the host's own clock says how old that is.
+#[test]
+fn what_is_older_than_the_question_says_how_old() {
+    let w = World::staging("");
+    w.write("staging/current/index.html", "hacked");
+    w.soll("plan").exits(0).says("index.html");
+    let report = w.read("staging/.soll/drift.json");
+    let mut old: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(5 * 60 + 1);
+    (old["at"], old["looked"]) = (then.to_string().into(), serde_json::Value::Null);
+    w.write("staging/.soll/drift.json", &old.to_string());
+    w.soll("status").exits(0).says("1 path not as released, compared 5 min ago; see them: soll diff staging");
+    let json = w.soll("status --output json").exits(0).json();
+    let age = json["environments"][0]["hosts"][0]["drift_age_s"].as_u64().unwrap();
+    assert!((300..3_000).contains(&age), "{age}");
+    w.soll("status --drift").exits(0).says("1 path not as released; see them: soll diff staging");
+    w.soll("plan").exits(0).says("1 path, reported only").hides(" ago");
+}
+
 #[test]
 fn what_the_application_may_write_is_no_drift() {
     let w = World::staging("drift_every = \"1ms\"\nmutable = [\"cache/**\"]\nshared_dirs = [\"storage\"]");

@@ -180,6 +180,16 @@ fn a_pull_request_plans_from_what_a_daemon_publishes() {
     assert_eq!(plain(&blind), plain(&seen));
     w.soll("plan --ref proposal --observation $DIR/observation.json --detailed-exitcode").exits(2);
     w.soll("plan --ref main --observation $DIR/observation.json --detailed-exitcode").exits(0);
+    let published: serde_json::Value = serde_json::from_str(&w.read("observation.json")).unwrap();
+    let mut old = published.clone();
+    let then = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(2 * 3_600 + 60);
+    old["at"] = then.to_string().into();
+    w.write("old.json", &old.to_string());
+    let plan = "plan --ref main --observation $DIR/old.json";
+    w.soll(plan).exits(0).says(&format!("what was observed at {then:.0}, 2 h ago"));
+    w.soll(&format!("{plan} --output markdown")).exits(0).says(&format!("what was observed at {then:.0}, 2 h before"));
+    let json = w.soll(&format!("{plan} --output json")).exits(0).json();
+    assert!(json["observed"]["at"] == old["at"] && json["observed"]["age_s"].as_u64() >= Some(7_260), "{json}");
     w.edit("release = \"<b>\"", "release = \"<e>\"");
     w.soll("plan --ref proposal --observation $DIR/observation.json").exits(0).says("there is no bundle of eeeeeeee");
     // What only the proposal has is unknown: nothing was unreachable, and something would change.

@@ -7,7 +7,7 @@ use soll::artifact::delta::Listing;
 use soll::host::wire::{HostError, Observe, Op, Reply};
 use soll::model::desired::Shared;
 use soll::model::ids::{Digest, Epoch};
-use soll::model::observed::DriftKind;
+use soll::model::observed::{DriftKind, DriftReport};
 use soll::model::record::Refusal;
 
 use super::world::{Bundle, LEASE, World, name, release, shared};
@@ -214,6 +214,34 @@ async fn every_kind_of_drift_is_seen_and_what_may_change_is_not() {
     // The last report stays; one of `None` asks for no new scan.
     world.write("releases/r1/another", "");
     assert_eq!(world.state().await.drift.unwrap().entries.len(), wanted.len());
+}
+
+/// A look that reads nothing is no full scan: the period of those goes on. One that finds what it knows writes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_every_file_leaves_the_period_of_full_scans_as_it_was() {
+    let world = World::new().await;
+    world.acquire(1, LEASE).await.unwrap();
+    world.deploy(1, "r1", 'a', &Bundle::new(&[("a", "a"), ("b", "b")])).await;
+    let look = async |what: Observe| match world.call(Op::Observe(what)).await.unwrap() {
+        Reply::State(state) => state.drift.unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let stamps = async || look(Observe { stamps: true, ..Observe::default() }).await;
+    let paths = |report: &DriftReport| report.entries.iter().map(|one| one.path.clone()).collect::<Vec<_>>();
+    let sealed = look(Observe::default()).await;
+    let (report, kept) = (stamps().await, world.read(".soll/drift.json"));
+    assert!(report.at == sealed.at && report.looked.is_some() && report.age == 0, "{report:?}");
+    fs::write(world.path("releases/r1/a"), "A").unwrap();
+    let found = stamps().await;
+    assert_eq!((paths(&found), found.at), (vec!["a".to_owned()], sealed.at));
+    assert_ne!(world.read(".soll/drift.json"), kept, "whoever asks for the last report hears of it");
+    assert_eq!(paths(&look(Observe::default()).await), ["a"]);
+    let bytes = look(Observe { scan_older_than: Some(0), ..Observe::default() }).await;
+    assert!(bytes.at > sealed.at && bytes.looked.is_none(), "{bytes:?}");
+    // Without a report that says so, nothing was ever read.
+    fs::remove_file(world.path(".soll/drift.json")).unwrap();
+    let anew = stamps().await;
+    assert!(anew.at > bytes.at && anew.looked.is_none() && paths(&anew) == ["a"], "{anew:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,7 +84,7 @@ impl SimHost {
             let path = "index.php".to_owned();
             let drifted = self.dirs.get(live).is_some_and(|d| d.drifted);
             let entries = drifted.then_some(Drift { path, kind: DriftKind::Changed }).into_iter().collect();
-            DriftReport { release: live.clone(), at: Timestamp::UNIX_EPOCH, entries }
+            DriftReport { release: live.clone(), at: Timestamp::UNIX_EPOCH, looked: None, age: 0, entries }
         });
         HostState {
             record: self.record.clone(),

@@ -54,6 +54,19 @@ fn a_deployment_there_is_one_as_here_and_the_second_finds_nothing_to_do() {
 }
 
 #[test]
+fn an_edit_there_is_seen_by_the_next_plan() {
+    let sshd = Sshd::new("");
+    let world = world(&sshd);
+    world.soll("apply").exits(0);
+    world.soll("plan").exits(0).hides("drift");
+    world.write("staging/current/index.html", "hacked");
+    world.soll("plan").exits(0).says("drift: not as released").says("index.html");
+    world.write("staging/current/added.html", "shell");
+    world.soll("diff staging").exits(0).says("~ index.html").says("+ added.html");
+    world.soll("status --drift").exits(0).says("drift on web1: 2 paths not as released; see them: soll diff staging");
+}
+
+#[test]
 fn a_bad_release_there_goes_back() {
     let sshd = Sshd::new("");
     let world = world(&sshd);

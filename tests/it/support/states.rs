@@ -250,7 +250,7 @@ impl Host {
     pub fn drifted(mut self, paths: &[(&str, DriftKind)]) -> Self {
         let entries = paths.iter().map(|(path, kind)| Drift { path: (*path).to_owned(), kind: *kind }).collect();
         let release = self.0.current.release().unwrap().clone();
-        self.0.drift = Some(DriftReport { release, at: ago(3), entries });
+        self.0.drift = Some(DriftReport { release, at: ago(3), looked: None, age: 0, entries });
         self
     }
 
