@@ -87,7 +87,7 @@ fn migrate(
                 run.name
             )));
         }
-        record.migrations.insert(key.to_owned(), Migration::Begun);
+        record.migration(key, Migration::Begun);
         Ok(())
     })?;
     fault!("host.hook.after-begun");
@@ -102,7 +102,7 @@ fn migrate(
     };
     let said_no = result.as_ref().ok().filter(|_| verdict == Migration::Failed);
     root.update(|record| {
-        record.migrations.insert(key.to_owned(), verdict);
+        record.migration(key, verdict);
         if let (Some(key), Some(no)) = (case, said_no) {
             let reason = format!("migrate hook `{}` says no: {}", run.name, no.evidence());
             record.quarantine(Quarantine { key, reason, at: now(), verdict: true, alone: false });
@@ -127,15 +127,13 @@ pub fn retry(
         record.fence(epoch)?;
         let mut lifted = record.retry(sha);
         if let Some(word) = migration {
-            for (_, state) in record.migrations.iter_mut().filter(|(key, _)| key.starts_with(&ours)) {
-                if *state == Migration::Begun {
-                    *state = word;
-                    lifted += 1;
-                }
-            }
+            lifted += record.settle(sha, word);
         }
         for key in done.iter().filter(|key| key.starts_with(&ours)) {
-            lifted += usize::from(record.migrations.insert(key.clone(), Migration::Done) != Some(Migration::Done));
+            if record.migrations.get(key) != Some(&Migration::Done) {
+                record.migration(key, Migration::Done);
+                lifted += 1;
+            }
         }
         Ok(u32::try_from(lifted).unwrap_or(u32::MAX))
     })

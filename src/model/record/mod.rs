@@ -1,8 +1,9 @@
 //! What a host knows about one root: the truth that decides (contract 1.4), kept under `ROOT/.soll/`.
 //!
-//! Every change of it is one of the transitions in `transition`, pure and total, so that the real host and the simulated
+//! Every change of it is one of the transitions in `transition` and [`forget`], pure and total, so that the real host and the simulated
 //! one of the law tests run the same code. No files, no clock: `now` is handed in.
 
+pub mod forget;
 mod transition;
 pub mod unknown;
 
@@ -43,6 +44,9 @@ pub struct Record {
     /// By `SHA/digest of the hook`.
     #[serde(default)]
     pub migrations: BTreeMap<String, Migration>,
+    /// Their keys in the order in which they were noted last ([`forget`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrated: Vec<String>,
     pub green: Option<Green>,
     /// The opposite of green: bad samples in a row (C6).
     #[serde(default)]
@@ -67,6 +71,7 @@ impl Default for Record {
             releases: BTreeMap::new(),
             quarantined: Vec::new(),
             migrations: BTreeMap::new(),
+            migrated: Vec::new(),
             green: None,
             ailing: None,
             accepted: None,

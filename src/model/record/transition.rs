@@ -164,8 +164,7 @@ impl Record {
         let known = self.quarantined.iter().find(|q| q.key == probation.key);
         // The run that left this host behind and died: the verdict stays what it was, about this host alone.
         let (verdict, alone) = (known.is_some(), known.is_some_and(|q| q.verdict && q.alone));
-        self.quarantined.retain(|q| q.key != probation.key);
-        self.quarantined.push(Quarantine { key: probation.key, reason: reason.clone(), at: now, verdict, alone });
+        self.judge(Quarantine { key: probation.key, reason: reason.clone(), at: now, verdict, alone });
         self.returned = Some(Returned { from: probation.release.clone(), to: to.clone(), at: now, reason });
         match to {
             Some(_) => self.returned(&probation.release),
@@ -190,8 +189,7 @@ impl Record {
 
     /// A verdict (law 4).
     pub fn quarantine(&mut self, entry: Quarantine) {
-        self.quarantined.retain(|q| q.key != entry.key);
-        self.quarantined.push(entry);
+        self.judge(entry);
     }
 
     /// The verdict that applies to `key`, if any; one about all hosts before one about this host alone. A missing bundle

@@ -388,7 +388,7 @@ impl Sim {
         }
         if !self.has(Mutation::MigrationForgotten) {
             self.effect(i, "migration begun", |h| {
-                h.record.migrations.insert(key.clone(), Migration::Begun);
+                h.record.migration(key, Migration::Begun);
                 Ok(())
             })?;
         }
@@ -424,7 +424,7 @@ impl Sim {
             let (condemned, at) = (case.clone().filter(|_| verdict == Migration::Failed), self.now());
             if !self.has(Mutation::MigrationForgotten) {
                 self.effect(i, &format!("migration {verdict:?}"), |h| {
-                    h.record.migrations.insert(key.clone(), verdict);
+                    h.record.migration(key, verdict);
                     if let Some(key) = condemned.clone() {
                         let reason = "the migration says no".to_owned();
                         h.record.quarantine(Quarantine { key, reason, at, verdict: true, alone: false });

@@ -138,12 +138,10 @@ fn person(sim: &mut Sim) {
 fn retry(sim: &mut Sim, word: Migration) {
     let sha = sim.desired();
     sim.say(|| format!("person: retry {} --migration {word:?}", sha.short()));
-    let prefix = format!("{sha}/");
     for i in 0..sim.hosts.len() {
         let record = &mut sim.hosts[i].record;
         record.retry(&sha);
-        let begun = record.migrations.iter_mut().filter(|(k, m)| k.starts_with(&prefix) && **m == Migration::Begun);
-        begun.for_each(|(_, m)| *m = word);
+        record.settle(&sha, word);
         sim.laws.lifted(i, &sha, Some(word));
     }
 }
