@@ -49,8 +49,10 @@ pub const HOST: &[&str] = &[
     "host.prune.after-removal",
 ];
 
-/// Places of the host beside an ordinary run: a bundle that it fetches itself, trials, and the conversion of a checkout.
+/// Places of the host beside an ordinary run: a directory that was made and is not opened yet, a bundle that it fetches
+/// itself, trials, and the conversion of a checkout.
 pub const BESIDE: &[&str] = &[
+    "host.make.after-mkdir",
     "host.fetch.after-unpack",
     "host.trial.after-build",
     "host.convert.after-journal",

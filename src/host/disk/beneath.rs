@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use crate::fault::fault;
 use crate::host::disk::file;
 use crate::host::wire::HostError;
 
@@ -129,6 +130,7 @@ impl Dir {
         let path = self.path.join(name);
         let failed = |error: Errno| at("make the directory", &path)(error);
         rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(mode)).map_err(failed)?;
+        fault!("host.make.after-mkdir");
         let fd = rustix::fs::openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
         let made = Dir { fd, path: path.clone() };
         if made.own_stat()?.st_uid == rustix::process::geteuid().as_raw() && made.names()?.is_empty() {

@@ -4,18 +4,19 @@
 use crate::host::disk::root::Root;
 use crate::host::release::stage::Feed;
 use crate::host::serve::ops::{Prober, perform};
+use crate::host::wire::frame::arrived;
 use crate::host::wire::{HostError, Op, Reply};
 
 /// Does an operation that holds nothing: observe, probe, measure, manifest, sample, cancel, examine, survey, provision.
 ///
 /// # Errors
-/// Those of the operation; one that carries an epoch is refused.
+/// Those of the operation; one that carries an epoch is refused. What it says arrives as from any other host (law 13).
 pub fn call(root: &str, op: Op, prober: &dyn Prober) -> Result<Reply, HostError> {
     if op.epoch().is_some() {
         let text = "an operation that changes a root needs an agent that holds it, and was asked for in process";
         return Err(HostError::Precondition(text.to_owned()));
     }
-    perform(&Root::at(root)?, op, prober, &mut Nothing)
+    arrived(perform(&Root::at(root)?, op, prober, &mut Nothing))
 }
 
 /// No data follow a call in process.

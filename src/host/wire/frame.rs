@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::wire::{Answer, Call, Secret, tame};
+use crate::host::wire::{Answer, Call, HostError, Reply, Secret, tame};
 use crate::model::ids::Digest;
 
 /// No frame is longer than this.
@@ -258,8 +258,23 @@ fn json<T: Serialize>(out: &mut Vec<u8>, value: &T, kind: u8) -> io::Result<u8> 
     Ok(kind)
 }
 
+/// What an operation of this process gives, as it would arrive from another one: of a bounded length, its texts for the eyes
+/// of people.
+///
+/// # Errors
+/// Those of the operation; it gives more than a frame may have.
+pub fn arrived(result: Result<Reply, HostError>) -> Result<Reply, HostError> {
+    let failed = |error: io::Error| HostError::Io(format!("the answer cannot be used: {error}"));
+    let payload = serde_json::to_vec(&result).map_err(|error| failed(error.into()))?;
+    head(1 + payload.len()).map_err(failed)?;
+    if tame::is_calm(&payload) { result } else { tamed(&payload).map_err(failed)? }
+}
+
 /// What an agent says: its texts are for the eyes of people.
 fn tamed<T: serde::de::DeserializeOwned>(payload: &[u8]) -> io::Result<T> {
+    if tame::is_calm(payload) {
+        return Ok(serde_json::from_slice(payload)?);
+    }
     let mut value = serde_json::from_slice(payload)?;
     tame::answer(&mut value);
     Ok(serde_json::from_value(value)?)

@@ -1,6 +1,6 @@
 //! What a host says is text that strangers wrote: of a bounded length, and without characters that move a cursor, hide or
-//! reverse what stands beside them (law 13). Done once, where an answer is decoded, so that no journal, page, terminal or
-//! message needs to think of it.
+//! reverse what stands beside them (law 13). Done once, where an answer arrives, also that of this machine, so that no
+//! journal, page, terminal or message needs to think of it.
 
 use serde_json::Value;
 
@@ -27,6 +27,33 @@ pub fn answer(value: &mut Value) {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
+}
+
+/// Whether an answer in JSON, as this program writes it or another one would, surely has nothing to tame: whoever knows that
+/// need not look at each text. Says no where it cannot tell.
+pub fn is_calm(json: &[u8]) -> bool {
+    let mut since_quote = 0;
+    let mut rest = json.iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        since_quote = if byte == b'"' { 0 } else { since_quote + 1 };
+        let next = rest.peek().copied().unwrap_or_default();
+        let is_wild = match byte {
+            // Of what is escaped only these are harmless as they are.
+            b'\\' => {
+                rest.next();
+                !matches!(next, b'"' | b'\\' | b'/' | b'n' | b't')
+            }
+            0x7f => true,
+            0xc2 => (0x80..=0x9f).contains(&next),
+            // Marks of direction are `e2 80 8e` to `e2 81 a9`, among much that is harmless.
+            0xe2 => matches!(next, 0x80 | 0x81),
+            _ => false,
+        };
+        if is_wild || since_quote > MOST {
+            return false;
+        }
+    }
+    true
 }
 
 /// Tames one text.
@@ -88,6 +115,38 @@ mod tests {
         assert_eq!(tamed("\u{1b}[\u{1b}[31mx"), "x", "none is made by taking another one away");
         let plain = "Grüße aus 東京 🚀\n";
         assert_eq!(tamed(plain), plain);
+    }
+
+    #[test]
+    fn what_is_called_calm_is_the_same_when_it_was_tamed() {
+        let texts = [
+            "plain \\ \" / text\n\twith lines",
+            "Grüße aus 東京 🚀 — “so”",
+            "\u{1b}[31m",
+            "a\rb",
+            "\u{7f}",
+            "\u{85}",
+            "\u{a0}\u{bf}",
+            "\u{202e}",
+            "\u{2066}",
+            "\u{200e}",
+            "\u{8}\u{c}",
+            "\\u001b",
+            &"x".repeat(MOST),
+            &"x".repeat(MOST + 1),
+            &"\"".repeat(MOST + 1),
+        ];
+        for text in texts {
+            for value in [json!({ "result": [text, 1.5, null, true] }), json!({ text: {} })] {
+                let (bytes, mut tamed) = (serde_json::to_vec(&value).unwrap(), value.clone());
+                answer(&mut tamed);
+                assert!(!is_calm(&bytes) || tamed == value, "{:.80?}", text);
+            }
+        }
+        let calm = |text: &str| is_calm(&serde_json::to_vec(&json!({ "a": text })).unwrap());
+        assert!(calm("plain \\ \" / text\n\twith lines") && calm("Grüße aus 東京 🚀") && calm(&"x".repeat(MOST)));
+        // Whoever escapes what need not be escaped is read in full.
+        assert!(!is_calm(br#"{"a":"\u001b[2J"}"#) && !is_calm(br#"{"a":"\u0041"}"#) && !is_calm(br#"{"a\r":1}"#));
     }
 
     #[test]

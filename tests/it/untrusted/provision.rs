@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::{APPLICATION, give, mend};
 use crate::doctor::found;
-use crate::support::world::{World, env};
+use crate::support::world::{World, env, until};
 
 const SHARED: &str = "shared_files = [{ path = \".env\", from = \".env/production.env\" }]\n\
     shared_dirs = [\"storage/logs\", \"public/uploads\"]\n";
@@ -133,4 +133,89 @@ fn a_link_of_the_administrator_is_followed_where_nobody_else_could_have_made_it(
     symlink(w.path("disk"), w.path("staging/shared")).unwrap();
     w.soll("provision staging --owner www-data --adjust").exits(0);
     assert_eq!((uid(&w, "disk"), uid(&w, "disk/storage/logs")), (APPLICATION, APPLICATION));
+}
+
+/// The state of a process, as the kernel names it; `None`: there is none.
+fn state_of(pid: i32) -> Option<char> {
+    fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(") ")?.1.chars().next()
+}
+
+fn go_on(pid: i32) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::CONT).unwrap();
+}
+
+/// What the application's user puts in the place of `shared/storage` just after that was made.
+fn exchange(w: &World, put: &str) {
+    let storage = w.path("staging/shared/storage");
+    fs::remove_dir(&storage).unwrap();
+    match put {
+        "a link" => symlink(w.path("precious"), &storage).unwrap(),
+        "a dangling link" => symlink(w.path("nothing"), &storage).unwrap(),
+        _ => fs::rename(w.path("precious"), &storage).unwrap(),
+    }
+}
+
+const STORAGE: &str = "shared_dirs = [\"storage\"]\n";
+
+/// Neither mode nor owner is given to what was not made: both go by the descriptor of what is there then.
+#[test]
+fn a_directory_that_is_exchanged_after_it_was_made_is_not_given_away() {
+    for put in ["a link", "a dangling link", "another directory"] {
+        let mut w = World::with(&env("staging", 'a', STORAGE));
+        w.soll("provision staging --owner www-data").exits(0);
+        fs::remove_dir(w.path("staging/shared/storage")).unwrap();
+        precious(&w);
+        w.set("SOLL_FAULT", "stop:host.make.after-mkdir");
+        let provision = w.start("provision staging --owner www-data", "log");
+        let pid = provision.child.id().cast_signed();
+        until("it stands still", || (state_of(pid) == Some('T')).then_some(()));
+        exchange(&w, put);
+        go_on(pid);
+        assert_eq!(provision.wait(), Some(1), "{put}: {}", w.read("log"));
+        if put == "another directory" {
+            fs::rename(w.path("staging/shared/storage"), w.path("precious")).unwrap();
+        }
+        untouched(&w, put);
+        assert!(!w.path("nothing").exists(), "{put}");
+    }
+}
+
+/// The agent makes shared directories of a release, too.
+#[test]
+fn a_shared_directory_that_is_exchanged_while_a_release_is_linked_is_not_followed() {
+    let mut w = World::with(&env("staging", 'a', STORAGE));
+    w.soll("provision staging --owner www-data").exits(0);
+    w.soll("apply").exits(0);
+    fs::remove_dir(w.path("staging/shared/storage")).unwrap();
+    precious(&w);
+    w.edit("release = \"<a>\"", "release = \"<b>\"");
+    // Directories of the release come first: it is continued there.
+    let stops: Vec<_> = (1..=12).map(|nth| format!("stop:host.make.after-mkdir@{nth}")).collect();
+    w.set("SOLL_FAULT", &stops.join(","));
+    let mut apply = w.start("apply", "log");
+    let pid = until("the agent stands still with the directory", || {
+        let lock = fs::read_to_string(w.path("staging/.soll/lock")).ok()?;
+        let pid = serde_json::from_str::<serde_json::Value>(&lock).ok()?["pid"].as_i64()?;
+        let pid = i32::try_from(pid).ok()?;
+        if state_of(pid)? != 'T' {
+            return None;
+        }
+        if w.path("staging/shared/storage").exists() {
+            return Some(pid);
+        }
+        go_on(pid);
+        None
+    });
+    exchange(&w, "a link");
+    // It may stand still again.
+    let code = until("it ends", || {
+        if state_of(pid) == Some('T') {
+            go_on(pid);
+        }
+        apply.child.try_wait().unwrap()
+    });
+    assert_eq!(code.code(), Some(1), "{}", w.read("log"));
+    assert!(w.read("log").contains("staging/shared/storage"), "{}", w.read("log"));
+    untouched(&w, "while a release is linked");
+    assert_eq!(w.runs("staging"), "a");
 }

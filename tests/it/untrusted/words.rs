@@ -38,3 +38,16 @@ fn no_control_character_of_a_hook_comes_through() {
     let text = String::from_utf8_lossy(&[journal, wal].concat()).into_owned();
     assert!(text.contains("before") && !text.contains("\\u001b") && !text.contains("owned\\u0007"), "the journal");
 }
+
+/// This machine is a host like any other: whoever may write into a release names a file as they like.
+#[test]
+fn no_control_character_of_a_file_name_on_this_machine_comes_through() {
+    let w = World::staging("");
+    w.write("staging/current/a\u{1b}[2Jowned\u{202e}\u{9b}31m", "x");
+    for line in ["plan --output json", "status --drift --output json", "diff staging --output json", "why staging"] {
+        let said = w.soll(line).exits(0);
+        assert!(wild(&format!("{}{}", said.stdout, said.stderr)).is_empty(), "{line}: {:?}", said.stdout);
+        assert!(!said.stdout.contains("\\u001b") && !said.stdout.contains("\\u009b"), "{line}: {}", said.stdout);
+    }
+    assert!(w.soll("diff staging").exits(0).stdout.contains("+ aowned"));
+}
