@@ -10,6 +10,7 @@ use crate::model::desired::Shared;
 use crate::model::ids::EnvName;
 use crate::run::commit::known;
 use crate::run::doctor::merged;
+use crate::run::look::observe::must_lead_on;
 use crate::run::operate::adopt::{self, Wishes};
 
 /// Take over a server.
@@ -38,6 +39,9 @@ impl Adopt {
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
+        if !self.dry_run {
+            must_lead_on(&controller, &snapshot, &env.name).await?;
+        }
         let mut shared = env.shared.clone();
         for path in &self.shared {
             let (path, directory) = path.strip_suffix('/').map_or((path.as_str(), false), |path| (path, true));

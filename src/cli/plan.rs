@@ -13,7 +13,7 @@ use crate::model::observed::Observed;
 use crate::plan::policy::Secrets;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, Context, PlanVerdict};
-use crate::run::accepted::AcceptedSnapshot;
+use crate::run::accepted::{AcceptedSnapshot, tell_of_hosts};
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::observe::{Look, Scan, observe};
@@ -61,7 +61,11 @@ impl Plan {
         } else {
             let look = Look { health: true, drift: Scan::Now };
             match &subject {
-                Subject::Accepted(accepted) => observe(&controller, accepted, &wanted, look).await,
+                Subject::Accepted(accepted) => {
+                    let mut observed = observe(&controller, accepted, &wanted, look).await;
+                    tell_of_hosts(&controller, accepted, &mut observed, &wanted);
+                    observed
+                }
                 Subject::Proposed { proposal, accepted, .. } => {
                     foresee(&controller, proposal, accepted.as_ref(), &wanted, look).await
                 }

@@ -12,6 +12,7 @@ use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::model::ids::EnvName;
 use crate::run::commit::known;
 use crate::run::finding::{Findings, Opinion};
+use crate::run::look::observe::must_lead_on;
 use crate::run::look::reach::ask;
 
 /// Make the directories of an environment on its hosts.
@@ -40,6 +41,9 @@ impl ProvisionArgs {
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
+        if !self.dry_run {
+            must_lead_on(&controller, &snapshot, &env.name).await?;
+        }
         let file = match &self.env_file {
             None => None,
             Some(path) => {

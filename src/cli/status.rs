@@ -14,6 +14,7 @@ use crate::model::observed::{HostObserved, Observed};
 use crate::model::record::Quarantine;
 use crate::plan::render::{parts, why};
 use crate::plan::{EnvPlan, Health, HostView, Sync};
+use crate::run::accepted::tell_of_hosts;
 use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::store::RunRow;
@@ -55,7 +56,8 @@ impl Status {
         apply::interrupt_dead(&controller.store);
         let wanted = names(&snapshot, &self.environments)?;
         let drift = if self.drift { Scan::Now } else { Scan::WhenDue };
-        let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift }).await;
+        let mut observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift }).await;
+        tell_of_hosts(&controller, &snapshot, &mut observed, &wanted);
         let plan = make(&controller, &snapshot, &wanted, &observed, true);
         let rows: Vec<Row> = plan.environments.into_iter().map(|env| row(&controller, &observed, env)).collect();
         if global.output == Output::Json {
@@ -94,7 +96,8 @@ impl Why {
         let (controller, snapshot) = global.accepted().await?;
         apply::interrupt_dead(&controller.store);
         let wanted = names(&snapshot, &[self.environment])?;
-        let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Now }).await;
+        let mut observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Now }).await;
+        tell_of_hosts(&controller, &snapshot, &mut observed, &wanted);
         let plan = make(&controller, &snapshot, &wanted, &observed, true);
         for env in plan.environments {
             let text = why::why(&env);

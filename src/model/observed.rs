@@ -40,6 +40,9 @@ pub struct EnvObserved {
     pub live_trees: BTreeMap<Sha, String>,
     #[serde(default, skip_serializing_if = "Unasked::is_empty")]
     pub unasked: Unasked,
+    /// Its hosts acted on a commit that does not lead to this one, so that nothing is done there (law 10).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub astray: Option<Remark>,
 }
 
 /// What a commit that is not accepted adds to an environment, or changes of it: nobody looked at that (law 11).

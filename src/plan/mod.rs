@@ -174,6 +174,8 @@ pub enum Code {
     Emergency,
     /// The commit is not accepted: what it adds or changes was not looked at (law 11).
     NotAccepted,
+    /// The hosts acted on a commit that does not lead to this one (law 10).
+    Rewritten,
     /// Shown only: something differs and is not acted on.
     Drift,
     /// Shown only: the host went back by itself.

@@ -142,6 +142,10 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     if let Some(sha) = &sha {
         found.extend(left_behind(env, sha, seen, &reached, &aside, changing.is_empty()));
     }
+    found.extend(seen.astray.iter().map(|astray| {
+        let (message, fix) = (astray.message.clone(), astray.fix.clone());
+        Blocker { grade: Grade::P0, code: Code::Rewritten, message, fix }
+    }));
     found.extend(not_accepted(env, seen));
     found.extend(notes(env, seen));
     found.sort_by_key(|b| (b.grade, b.code));

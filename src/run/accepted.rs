@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::model::ids::{Digest, EnvName, HostName};
-use crate::model::observed::{HostObserved, Observed};
+use crate::model::observed::{HostObserved, Observed, Remark};
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::state_repo::{AcceptedCommit, Advance, CommitId, NotAccepted, Trust};
 
@@ -206,6 +206,21 @@ pub fn must_follow_hosts(
         controller.repo.check_order(&commit.parse()?, &snapshot.commit)?;
     }
     Ok(())
+}
+
+/// Notes of these environments why nothing would be done there: their hosts acted on a commit that does not lead to this
+/// one. A controller that remembers nothing learns it from them alone, and its plan says so before `apply` refuses.
+pub fn tell_of_hosts(controller: &Controller, snapshot: &AcceptedSnapshot, observed: &mut Observed, names: &[EnvName]) {
+    for name in names {
+        let Err(why) = must_follow_hosts(controller, snapshot, observed, name) else { continue };
+        let text = why.to_string();
+        let message =
+            format!("its hosts acted on another line of commits: {}", text.lines().next().unwrap_or_default());
+        let fix = "use the clone that has that commit; or, where the branch was rewritten on purpose: soll acknowledge";
+        if let Some(seen) = observed.environments.get_mut(name) {
+            seen.astray = Some(Remark { message, fix: fix.to_owned() });
+        }
+    }
 }
 
 /// The commits that the hosts of an environment acted on last.

@@ -16,7 +16,7 @@ use crate::model::observed::{
 };
 use crate::plan;
 use crate::plan::intent::{Intent, intent};
-use crate::run::accepted::AcceptedSnapshot;
+use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::hear::listen;
@@ -222,6 +222,21 @@ fn reached(host: &HostObserved) -> Option<&HostState> {
         HostObserved::Reached(state) => Some(state),
         HostObserved::Unreachable(_) => None,
     }
+}
+
+/// Asks the hosts of an environment which commit they acted on last: this one must follow it (law 10), whatever is about to
+/// be done there. Of a host that does not answer nothing is known, and nothing is done there either.
+///
+/// # Errors
+/// Those of [`must_follow_hosts`].
+pub async fn must_lead_on(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    name: &EnvName,
+) -> Result<(), ControllerError> {
+    let look = Look { health: false, drift: Scan::Last };
+    let observed = observe(controller, snapshot, std::slice::from_ref(name), look).await;
+    must_follow_hosts(controller, snapshot, &observed, name)
 }
 
 /// What an observation of this environment's root looks at.

@@ -44,6 +44,28 @@ fn a_controller_that_lost_its_disk_is_stopped_by_the_hosts() {
     assert_eq!(w.runs("staging"), "d");
 }
 
+/// A plan says what `apply` would refuse.
+#[test]
+fn a_controller_that_lost_its_disk_says_so_before_it_is_stopped() {
+    let w = rewritten();
+    std::fs::remove_dir_all(w.path("ctl")).unwrap();
+    let plan = w.soll("plan --output json").exits(0).json();
+    let blockers = plan["environments"][0]["blockers"].as_array().unwrap().clone();
+    let rewritten = blockers.iter().find(|blocker| blocker["code"] == "rewritten").unwrap_or_else(|| panic!("{plan}"));
+    assert_eq!((&plan["verdict"], &rewritten["grade"]), (&"blocked".into(), &"P0".into()));
+    w.soll("plan").exits(0).says("NO-GO").says("its hosts acted on another line of commits").says("soll acknowledge");
+    w.soll("status").exits(0).says("blocked").says("its hosts acted on another line of commits");
+    w.soll("why staging").exits(0).says("ts hosts acted on another line of commits");
+    let before = w.tree("staging");
+    w.soll("provision staging").exits(4).says("the branch was rewritten");
+    w.soll("adopt staging").exits(4).says("the branch was rewritten");
+    assert_eq!(w.tree("staging"), before);
+    w.soll("provision staging --dry-run").exits(0);
+    w.soll("acknowledge").exits(0);
+    w.soll("provision staging").exits(0);
+    w.soll("plan").exits(0).says("GO").hides("another line");
+}
+
 #[test]
 fn an_older_clone_acts_on_nothing() {
     let mut w = World::staging("");
