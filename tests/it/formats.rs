@@ -3,6 +3,7 @@
 mod digests;
 mod golden;
 mod upgrade;
+mod wire;
 
 fn fixtures() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
