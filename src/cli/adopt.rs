@@ -7,7 +7,7 @@ use super::global::Global;
 use super::{CliError, Result};
 use crate::host::wire::convert::Survey;
 use crate::model::desired::Shared;
-use crate::model::ids::EnvName;
+use crate::model::ids::{EnvName, ReleaseName};
 use crate::run::commit::known;
 use crate::run::doctor::merged;
 use crate::run::look::observe::must_lead_on;
@@ -29,6 +29,9 @@ pub struct Adopt {
     /// Data of a checkout that no later release needs
     #[arg(long, value_name = "PATH")]
     leave: Vec<String>,
+    /// A directory of `releases/` that another tool made, and that goes in its turn like an old release of soll's
+    #[arg(long, value_name = "NAME")]
+    release: Vec<ReleaseName>,
     /// Leave a link at every place that something is moved from, for web servers that point there
     #[arg(long)]
     keep_links: bool,
@@ -60,7 +63,7 @@ impl Adopt {
             keep_links: self.keep_links,
             time: adopt::time(),
         };
-        let wishes = Wishes { dry_run: self.dry_run, undo: self.undo, survey };
+        let wishes = Wishes { dry_run: self.dry_run, undo: self.undo, claim: self.release, survey };
         let (findings, unreachable) = merged(adopt::adopt(&controller, &snapshot, env, &wishes).await);
         Ok(print(global, &findings, unreachable))
     }

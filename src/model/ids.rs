@@ -59,6 +59,18 @@ impl ReleaseName {
     pub fn names(&self, sha: &Sha) -> bool {
         self.0.rsplit_once('-').is_some_and(|(_, tail)| tail.len() >= 7 && sha.as_str().starts_with(tail))
     }
+
+    /// Whether the name begins with the time of a deployment, as the tools of this field write it: `20250101120000`,
+    /// `20250101_120000-abc`. Such a directory is an old release, whoever made it (contract 1.4).
+    pub fn is_dated(&self) -> bool {
+        let digits =
+            |text: &str, count: usize| text.len() >= count && text.bytes().take(count).all(|b| b.is_ascii_digit());
+        if !digits(&self.0, 8) {
+            return false;
+        }
+        let time = self.0[8..].strip_prefix(['_', '-', 'T']).unwrap_or(&self.0[8..]);
+        digits(time, 6) && !time[6..].starts_with(|c: char| c.is_ascii_alphanumeric())
+    }
 }
 
 impl FromStr for ReleaseName {
@@ -149,6 +161,17 @@ text_serde!(Digest);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_a_deployment_makes_a_directory_a_release() {
+        let dated = |name: &str| name.parse::<ReleaseName>().unwrap().is_dated();
+        for name in ["20250101120000", "20250101_120000-f0959baf", "20250101-120000", "20250101T120000.1"] {
+            assert!(dated(name), "{name}");
+        }
+        for name in ["3", "20250101", "uploads", "2025010112000", "202501011200001", "20250101_backup", "lost+found"] {
+            assert!(!dated(name), "{name}");
+        }
+    }
 
     #[test]
     fn release_names_carry_time_and_sha() {

@@ -86,6 +86,24 @@ pub fn forward(env: &Environment, sha: &Sha, hosts: &[Host<'_>], migrated: &BTre
     forward.steps.finish()
 }
 
+/// How many releases are kept, and which ones go for that, first to go first: the new one takes a place of its own, and
+/// what runs now is the newest of the old ones.
+fn kept(host: &Host<'_>, keep: u32) -> String {
+    let present: BTreeSet<ReleaseName> = host.state.releases.iter().cloned().collect();
+    let old = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(1);
+    let going = host.state.record.prunable(&present, host.state.current.release(), old, &BTreeSet::new());
+    let (first, more) = going.split_at(going.len().min(GOING_NAMED));
+    let names: Vec<&str> = first.iter().map(ReleaseName::as_str).collect();
+    match (names.is_empty(), more.len()) {
+        (true, _) => format!("{keep} releases are kept"),
+        (false, 0) => format!("{keep} releases are kept, {} goes", names.join(", ")),
+        (false, more) => format!("{keep} releases are kept, {} and {more} more go", names.join(", ")),
+    }
+}
+
+/// Of the releases that a deployment removes so many are named.
+const GOING_NAMED: usize = 3;
+
 struct Forward<'a> {
     env: &'a Environment,
     sha: &'a Sha,
@@ -356,7 +374,7 @@ impl Forward<'_> {
             let last = if host.switches() { self.hooks(host, Phase::After, last) } else { last };
             if host.deploys() {
                 let keep = self.env.keep_releases;
-                let why = format!("{keep} releases are kept");
+                let why = kept(host, keep);
                 self.steps.push(name, None, Action::Prune { keep }, &last, OnFailure::Warn, why);
             }
         }

@@ -182,6 +182,8 @@ pub enum Code {
     Returned,
     /// Shown only: part of an old release cannot be removed.
     Leftovers,
+    /// Shown only: directories beside the releases that soll did not make.
+    Strangers,
     /// Closed for maintenance, and nobody is at it.
     Closed,
     /// Shown only: the soak or another fact could not be seen.

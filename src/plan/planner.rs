@@ -13,7 +13,7 @@ use super::policy::{Case, Secrets, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::bounds::Unmet;
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
-use crate::model::ids::{Digest, EnvName, HostName};
+use crate::model::ids::{Digest, EnvName, HostName, ReleaseName};
 use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
 
@@ -273,6 +273,7 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
             let message = format!("{name}: {}{more}; {}", first.what(), first.cure());
             found.push(Blocker { grade: Grade::P2, code: Code::Leftovers, message, fix: first.cure() });
         }
+        found.extend(strangers(env, name, state));
         let drift =
             state.drift.as_ref().filter(|d| !d.entries.is_empty() && Some(&d.release) == state.current.release());
         if let Some(report) = drift.filter(|_| env.drift == DriftPolicy::Report) {
@@ -283,6 +284,20 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
         }
     }
     found
+}
+
+/// Directories in `releases/` that neither a record nor their name calls releases: they are never removed (A8).
+fn strangers(env: &Environment, host: &HostName, state: &HostState) -> Option<Blocker> {
+    let known = |name: &&ReleaseName| {
+        state.record.releases.contains_key(*name) || name.is_dated() || state.current.release() == Some(*name)
+    };
+    let strangers: Vec<&str> = state.releases.iter().filter(|name| !known(name)).map(ReleaseName::as_str).collect();
+    let first = strangers.first()?;
+    let (names, more) = strangers.split_at(strangers.len().min(3));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let message = format!("on {host} releases/ holds {}{more}, which soll did not make: they stay", names.join(", "));
+    let fix = format!("an old release among them counts as one after: soll adopt {} --release {first}", env.name);
+    Some(Blocker { grade: Grade::P2, code: Code::Strangers, message, fix })
 }
 
 fn verdict(found: &[Blocker]) -> Verdict {

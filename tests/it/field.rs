@@ -5,3 +5,4 @@ mod checksums;
 mod keys;
 mod leftovers;
 mod program;
+mod strangers;

@@ -14,14 +14,17 @@ use crate::host::disk::root::{Root, list};
 use crate::host::release::link;
 use crate::host::release::observe::current;
 use crate::host::wire::HostError;
-use crate::host::wire::convert::{Kind, Step, Survey, Surveyed};
+use crate::host::wire::convert::{Kind, Lying, LyingKind, Step, Survey, Surveyed};
 use crate::model::ids::{ReleaseName, Sha};
 use crate::model::observed::Current;
+use crate::model::record::Record;
 
 /// What belongs to the layout, and is never moved.
 const OURS: [&str; 4] = [".soll", "releases", "shared", "current"];
 /// What every build makes anew, wherever it lies.
 const REBUILT: [&str; 6] = ["vendor", "node_modules", "__pycache__", ".venv", "venv", "bower_components"];
+/// So many files and directories of one release are counted for its size.
+const COUNTED: usize = 200_000;
 /// Where the repository of a converted checkout is kept: it may hold commits that are nowhere else.
 const GIT: &str = "checkout.git";
 
@@ -34,13 +37,11 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
     let current = current(root)?;
     let journal = Journal::load(root)?;
     let entries: Vec<String> = names(root.path())?.into_iter().filter(|name| !OURS.contains(&name.as_str())).collect();
-    let releases: Vec<_> = names(&root.releases())?
-        .into_iter()
-        .map(|name| {
-            let good = name.parse::<ReleaseName>().is_ok();
-            (name, good)
-        })
-        .collect();
+    let record = root.record()?;
+    let mut releases = Vec::new();
+    for name in names(&root.releases())? {
+        releases.push(lying(root, &record, name));
+    }
     let kind = match &journal {
         Some(journal) if journal.back => Kind::Undoing,
         Some(journal) if !journal.finished => Kind::Converting,
@@ -67,7 +68,7 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
         refused: Vec::new(),
         name,
         steps: journal.map(|journal| journal.steps).unwrap_or_default(),
-        epoch: root.record()?.epoch,
+        epoch: record.epoch,
     };
     if kind == Kind::Checkout {
         let mut look = Look {
@@ -84,6 +85,32 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
         seen.steps = plan(root, ask, &entries, &seen, relinks);
     }
     Ok(seen)
+}
+
+fn lying(root: &Root, record: &Record, name: String) -> Lying {
+    let path = root.releases().join(&name);
+    let directory = fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir());
+    let kind = match name.parse::<ReleaseName>() {
+        Ok(name) if directory && (record.releases.contains_key(&name) || name.is_dated()) => LyingKind::Release,
+        Ok(_) if directory => LyingKind::Stranger,
+        _ => LyingKind::Other,
+    };
+    let mut left = COUNTED;
+    Lying { name, kind, bytes: size(&path, &mut left) }
+}
+
+/// What lies at a path and below it takes so many bytes, links not followed; `None`: more entries than are `left`.
+fn size(path: &Path, left: &mut usize) -> Option<u64> {
+    let Ok(meta) = fs::symlink_metadata(path) else { return Some(0) };
+    *left = left.checked_sub(1)?;
+    let mut bytes = meta.len();
+    if meta.is_dir() {
+        bytes = 0;
+        for entry in list(path).unwrap_or_default() {
+            bytes += size(&entry.path(), left)?;
+        }
+    }
+    Some(bytes)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, HostError> {

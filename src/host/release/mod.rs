@@ -3,6 +3,7 @@
 
 pub mod blobs;
 pub mod build;
+pub mod claim;
 pub mod contents;
 pub mod drift;
 pub mod fetch;

@@ -10,6 +10,7 @@ use crate::host::disk::kept::Contents;
 use crate::host::disk::root::{Root, now};
 use crate::host::examine;
 use crate::host::provision;
+use crate::host::release::claim;
 use crate::host::release::fetch;
 use crate::host::release::hook::{self, directory};
 use crate::host::release::link;
@@ -100,6 +101,7 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),
         Op::Recount { who, have, to } => recount::recount(root, who, have, to).map(|()| Reply::Done),
+        Op::Claim { who, releases } => claim::claim(root, who, &releases).map(|()| Reply::Done),
         Op::Cancel { by } => managed_note(root, |record| {
             record.cancel = Some(Cancel { epoch: record.epoch, by, at: now() });
         }),

@@ -27,8 +27,8 @@ pub struct Survey {
 pub struct Surveyed {
     pub kind: Kind,
     pub current: Current,
-    /// What lies in `releases/`, and whether its name can be one.
-    pub releases: Vec<(String, bool)>,
+    /// What lies in `releases/`.
+    pub releases: Vec<Lying>,
     /// The commit that is checked out.
     pub head: Option<Sha>,
     /// Data that no shared path covers, and why it is thought to be data.
@@ -45,6 +45,27 @@ pub struct Surveyed {
     pub steps: Vec<Step>,
     /// The highest that ever acted here.
     pub epoch: Epoch,
+}
+
+/// One entry of `releases/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lying {
+    pub name: String,
+    pub kind: LyingKind,
+    /// What its files take; `None`: there are too many to count in a look.
+    pub bytes: Option<u64>,
+}
+
+/// What an entry of `releases/` is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LyingKind {
+    /// The record knows it, or its name begins with a time, as deployment tools write it.
+    Release,
+    /// Another directory with a name that a release can have, and that nobody has called one: it is never removed.
+    Stranger,
+    /// A file, a link, or a directory with a name that no release can have.
+    Other,
 }
 
 /// The kinds of roots.

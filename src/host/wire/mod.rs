@@ -210,6 +210,12 @@ pub enum Op {
         have: Epoch,
         to: Epoch,
     },
+    /// A person's word: these directories of `releases/` are releases, and old ones of them may be removed. Not under an
+    /// epoch: nothing else in the record changes. Refused where somebody holds the root.
+    Claim {
+        who: String,
+        releases: Vec<ReleaseName>,
+    },
     /// Asks the run of the current epoch to stop at its next safe point.
     Cancel {
         by: String,
@@ -271,6 +277,7 @@ impl Op {
             | Op::Measure { .. }
             | Op::Sample { .. }
             | Op::Recount { .. }
+            | Op::Claim { .. }
             | Op::Cancel { .. }
             | Op::Manifest { .. }
             | Op::Examine(_)

@@ -31,6 +31,7 @@ impl Op {
             | Op::Return { .. }
             | Op::Hold { .. }
             | Op::Recount { .. }
+            | Op::Claim { .. }
             | Op::Watched { .. }
             | Op::Quarantine { .. }
             | Op::Retry { .. }
@@ -93,6 +94,7 @@ impl Op {
             Op::Sample { .. } => "noting a health sample in",
             Op::SetStopped { .. } => "noting in",
             Op::Recount { .. } => "setting back the epoch of",
+            Op::Claim { .. } => "noting releases in",
             Op::Cancel { .. } => "asking to cancel in",
             Op::Manifest { .. } => "reading a manifest of",
             Op::Examine(_) => "examining",

@@ -9,6 +9,9 @@ use super::{Ailing, Closed, Confirmed, Green, Leased, Probation, Quarantine, Qua
 use super::{Release, Returned, Watched};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 
+/// Of the releases that another tool made so many go with one deployment: whoever claimed too many still has the rest.
+pub const ADOPTED_AT_ONCE: usize = 10;
+
 impl Record {
     /// Refuses an epoch that is not the newest (law 3).
     pub fn fence(&self, epoch: Epoch) -> Result<(), Refusal> {
@@ -235,7 +238,9 @@ impl Record {
     }
 
     /// Which releases may go, first to go first: failed and never confirmed ones, then the oldest beyond `keep`
-    /// confirmed or adopted ones. Never `current`, the confirmed one, one on probation, or one in `used`.
+    /// confirmed or adopted ones, of the adopted ones at most [`ADOPTED_AT_ONCE`]. Never `current`, the confirmed one, one
+    /// on probation, or one in `used`; of the directories that somebody else has made only those that are named like a
+    /// release, by the time of a deployment (A8).
     pub fn prunable(
         &self,
         present: &BTreeSet<ReleaseName>,
@@ -248,7 +253,8 @@ impl Record {
                 || self.confirmed.as_ref().is_some_and(|c| c.release == *name)
                 || self.probation.as_ref().is_some_and(|p| p.release == *name || p.back_to.as_ref() == Some(name))
         };
-        // A directory without an entry was made by someone else: an old release like the adopted ones.
+        let present = || present.iter().filter(|name| self.releases.contains_key(*name) || name.is_dated());
+        let adopted = |name: &ReleaseName| self.releases.get(name).is_none_or(|r| r.adopted);
         let counts = |name: &ReleaseName| {
             self.releases.get(name).is_none_or(|r| r.adopted || (r.confirmed_at.is_some() && !r.failed))
         };
@@ -256,13 +262,18 @@ impl Record {
             let at = self.releases.get(name).map(|r| r.confirmed_at.unwrap_or(r.staged_at));
             (at, name.clone())
         };
-        let mut good: Vec<_> = present.iter().filter(|n| counts(n)).cloned().collect();
+        let mut good: Vec<_> = present().filter(|n| counts(n)).cloned().collect();
         good.sort_by_key(age);
         let surplus = good.len().saturating_sub(keep.max(1));
-        let failed = present.iter().filter(|n| !counts(n)).cloned();
+        let failed = present().filter(|n| !counts(n)).cloned();
         let old: Vec<_> = good.iter().filter(|n| !protected(n)).take(surplus).cloned().collect();
         // One in use stays beyond `keep`: it must not push out a newer one, which would be the better way back.
-        failed.filter(|n| !protected(n)).chain(old).filter(|n| !used.contains(n)).collect()
+        let mut going = 0;
+        let mut in_turn = |name: &ReleaseName| {
+            going += usize::from(adopted(name));
+            !adopted(name) || going <= ADOPTED_AT_ONCE
+        };
+        failed.filter(|n| !protected(n)).chain(old).filter(|n| !used.contains(n) && in_turn(n)).collect()
     }
 }
 

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::wire::convert::{Convert, Kind, Survey, Surveyed};
+use crate::host::wire::convert::{Convert, Kind, LyingKind, Survey, Surveyed};
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::epochs::Exhausted;
-use crate::model::ids::Epoch;
+use crate::model::ids::{Epoch, ReleaseName};
 use crate::model::observed::Current;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::doctor;
 use crate::run::finding::Findings;
 use crate::run::look::reach::ask;
+use crate::run::size::bytes;
 use crate::run::step::site::{Site, Wish};
 use crate::run::step::world::World;
 
@@ -22,6 +23,8 @@ use crate::run::step::world::World;
 pub struct Wishes {
     pub dry_run: bool,
     pub undo: bool,
+    /// Directories of `releases/` that are old releases.
+    pub claim: Vec<ReleaseName>,
     pub survey: Survey,
 }
 
@@ -87,6 +90,7 @@ impl Held<'_> {
             }
             Kind::Releases => {
                 releases(findings, self.env, &seen);
+                self.claim(findings, &seen, wishes).await;
                 let (more, _) = doctor::look(controller, &self.site.snapshot, self.env, self.target).await;
                 findings.unreachable |= more.unreachable;
                 findings.all.extend(more.all);
@@ -108,6 +112,27 @@ impl Held<'_> {
                     self.convert(findings, Convert::Do(wishes.survey.clone())).await;
                 }
             }
+        }
+    }
+
+    /// Old releases that a person names count as releases from now on.
+    async fn claim(&self, findings: &mut Findings, seen: &Surveyed, wishes: &Wishes) {
+        let stranger = |name: &&ReleaseName| {
+            seen.releases.iter().any(|one| one.name == name.as_str() && one.kind == LyingKind::Stranger)
+        };
+        let releases: Vec<ReleaseName> = wishes.claim.iter().filter(stranger).cloned().collect();
+        if releases.is_empty() {
+            return;
+        }
+        let names: Vec<_> = releases.iter().map(ReleaseName::as_str).collect();
+        let names = names.join(", ");
+        if wishes.dry_run {
+            return findings.ok("would count", format!("{names}: as old releases, which go in their turn"));
+        }
+        let who = format!("{} pid {}, adopt", self.site.controller.who, std::process::id());
+        match self.site.call(self.target, Op::Claim { who, releases }).await {
+            Ok(_) => findings.ok("counted", format!("{names}: old releases from now on, which go in their turn")),
+            Err(error) => trouble(findings, self.env, &error),
         }
     }
 
@@ -172,15 +197,28 @@ fn releases(findings: &mut Findings, env: &Environment, seen: &Surveyed) {
         // Said with its fix by the look that follows.
         Current::Elsewhere(_) | Current::NotALink => {}
     }
-    for (name, _) in seen.releases.iter().filter(|(_, good)| !good) {
-        findings.warn(
-            "not understood",
-            format!("releases/{name} has no name that a release can have: it is left alone"),
-            "rename it (letters, digits and `._-+`), or move it away",
-        );
+    let live = seen.current.release().map(ReleaseName::as_str);
+    for one in &seen.releases {
+        let size = one.bytes.map_or_else(|| "too many files to count".to_owned(), bytes);
+        let place = format!("releases/{} ({size})", one.name);
+        match one.kind {
+            LyingKind::Other => findings.warn(
+                "not understood",
+                format!("{place} has no name that a release can have, or is no directory: it is left alone"),
+                "rename it (letters, digits and `._-+`), or move it away",
+            ),
+            LyingKind::Stranger if live == Some(&one.name) => {}
+            LyingKind::Stranger => findings.warn(
+                "stranger",
+                format!("{place} was not made by soll, and is never removed"),
+                format!(
+                    "if it is an old release that may go in its turn: soll adopt {} --release {}",
+                    env.name, one.name
+                ),
+            ),
+            LyingKind::Release => findings.ok("release", format!("{place} is one, and goes in its turn")),
+        }
     }
-    let known: Vec<_> = seen.releases.iter().filter(|(_, good)| *good).map(|(name, _)| name.as_str()).collect();
-    findings.ok("releases", format!("{} that can be told: {}", known.len(), known.join(", ")));
 }
 
 /// A plain checkout: what would be moved where, and what stands against it.

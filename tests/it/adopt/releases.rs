@@ -44,7 +44,7 @@ fn the_desired_release_is_taken_over_without_a_switch() {
 fn what_is_not_understood_is_said() {
     let w = world("12", false);
     std::fs::create_dir(w.path("staging/releases/old one")).unwrap();
-    w.soll("adopt staging").exits(0).says("releases/old one has no name that a release can have");
+    w.soll("adopt staging").exits(0).says("releases/old one (0 B) has no name that a release can have");
     std::fs::remove_file(w.path("staging/current")).unwrap();
     w.soll("adopt staging").exits(0).says("there are releases, and no `current`");
     symlink("/tmp", w.path("staging/current")).unwrap();

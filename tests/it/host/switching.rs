@@ -140,8 +140,13 @@ async fn only_the_holder_acts_and_only_under_its_epoch() {
 #[tokio::test(flavor = "multi_thread")]
 async fn prune_keeps_what_is_needed_and_what_is_used() {
     let world = World::new().await;
-    // Made before soll came: counts as old.
+    // Made before soll came: one that a person called an old release, and one that nobody did.
     world.write("releases/20200101/x", "0");
+    world.write("releases/db-backup/x", "precious");
+    let claim = Op::Claim { who: "ann".to_owned(), releases: vec![name("20200101")] };
+    world.call(claim).await.unwrap();
+    let missing = Op::Claim { who: "ann".to_owned(), releases: vec![name("20190101")] };
+    assert!(world.call(missing).await.unwrap_err().to_string().contains("20190101"));
     world.acquire(1, LEASE).await.unwrap();
     for (to, digit) in [("r1", 'a'), ("r2", 'b'), ("r3", 'c'), ("r4", 'd')] {
         world.deploy(1, to, digit, &Bundle::new(&[("x", to)])).await;
@@ -161,7 +166,8 @@ async fn prune_keeps_what_is_needed_and_what_is_used() {
     assert_eq!((removed, kept_in_use), (vec![name("r5"), name("20200101"), name("r1")], vec![name("r2")]));
     let Ok(Reply::Pruned { removed, .. }) = again else { panic!("{again:?}") };
     assert_eq!(removed, [name("r2"), name("r3")]);
-    assert_eq!(world.state().await.releases, [name("r4")], "the live one is never pruned");
+    let left = [name("db-backup"), name("r4")];
+    assert_eq!(world.state().await.releases, left, "neither the live one nor what is no release is ever pruned");
     assert_eq!(world.read("shared/data"), "precious", "links are not followed");
     assert_eq!(world.state().await.record.releases.len(), 1);
     world.laws();
