@@ -27,13 +27,14 @@ pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<Drif
     let sealed = root.record()?.releases.get(name).is_some_and(|release| release.sealed);
     let Some(kept) = Contents::recall(root, name)?.filter(|_| sealed) else { return Ok(None) };
     let wanted = &kept.contents;
-    let stamps = Known::load(root, name, (&wanted.manifest, kept.tree())).and_wanted(&wanted.manifest);
-    let nothing = Known::default().and_wanted(&wanted.manifest);
-    let known = match depth {
-        Depth::Bytes => &nothing,
-        Depth::Stamps => &stamps,
+    let stamps = Known::load(root, name, (&wanted.manifest, kept.tree()));
+    let (stamps, known) = match depth {
+        Depth::Bytes => (Some(stamps), Known::default()),
+        Depth::Stamps => (None, stamps),
     };
-    let (found, looks) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, known)?;
+    let known = known.and_wanted(&wanted.manifest);
+    let (found, looks) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
+    let stamps = stamps.as_ref().unwrap_or(&known);
     if let Some(renewed) = stamps.renewed((&wanted.manifest, kept.tree()), &found.manifest, &looks) {
         renewed.save(root, name);
     }
