@@ -75,6 +75,9 @@ pub const RUN: &[&str] = &[
     "run.after-finished",
 ];
 
+/// The places around what a person asks for beside deployments: its row is there, its effects have happened.
+pub const OPERATION: &[&str] = &["operation.after-opened", "operation.before-finished"];
+
 /// The places around every step of a run; each is followed by `@` and the kind of the step (`run.after-intent@switch`).
 pub const STEP: &[&str] = &["run.before-intent", "run.after-intent", "run.after-effect", "run.after-result"];
 
@@ -159,14 +162,15 @@ fn stand_still() {
     }
 }
 
-/// A place of [`HOST`] or [`RUN`], or, with the kind of a step, of [`STEP`].
+/// A place of [`HOST`], [`RUN`] or [`OPERATION`], or, with the kind of a step, of [`STEP`].
 macro_rules! fault {
     ($name:literal) => {{
         const _: () = assert!(
             $crate::fault::listed($crate::fault::HOST, $name)
                 || $crate::fault::listed($crate::fault::BESIDE, $name)
-                || $crate::fault::listed($crate::fault::RUN, $name),
-            "not in fault::HOST, fault::BESIDE or fault::RUN"
+                || $crate::fault::listed($crate::fault::RUN, $name)
+                || $crate::fault::listed($crate::fault::OPERATION, $name),
+            "not in fault::HOST, fault::BESIDE, fault::RUN or fault::OPERATION"
         );
         $crate::fault::point($name, None);
     }};

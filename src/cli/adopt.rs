@@ -35,6 +35,9 @@ pub struct Adopt {
     /// Leave a link at every place that something is moved from, for web servers that point there
     #[arg(long)]
     keep_links: bool,
+    /// Why, for the record
+    #[arg(long)]
+    reason: Option<String>,
 }
 
 impl Adopt {
@@ -63,7 +66,8 @@ impl Adopt {
             keep_links: self.keep_links,
             time: adopt::time(),
         };
-        let wishes = Wishes { dry_run: self.dry_run, undo: self.undo, claim: self.release, survey };
+        let wishes =
+            Wishes { dry_run: self.dry_run, undo: self.undo, claim: self.release, survey, reason: self.reason };
         let (findings, unreachable) = merged(adopt::adopt(&controller, &snapshot, env, &wishes).await);
         Ok(print(global, &findings, unreachable))
     }

@@ -1,9 +1,11 @@
 //! Errors at the edge: what happened, the next move, the exit code.
 
 use super::screen;
+use crate::host::wire::HostError;
 use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::render::Style;
 use crate::run::controller::ControllerError;
+use crate::run::operate::journaled::OperateError;
 use crate::state_repo::{NotAccepted, RepoError};
 use crate::store::StoreError;
 
@@ -67,6 +69,18 @@ impl From<ControllerError> for CliError {
             ControllerError::NotAccepted(NotAccepted::Unsigned { .. }) => plain.exit(4),
             ControllerError::NoEnvironment { .. } | ControllerError::NoHost { .. } => plain.exit(64),
             _ => plain,
+        }
+    }
+}
+
+impl From<OperateError> for CliError {
+    fn from(error: OperateError) -> Self {
+        let plain = CliError::plain(error.to_string());
+        match error {
+            OperateError::Controller(error) => error.into(),
+            OperateError::Host { error: HostError::Connection(_), .. } | OperateError::Unreachable(_) => plain.exit(6),
+            OperateError::Host { error: HostError::Locked { .. }, .. } => plain.exit(5),
+            OperateError::Host { .. } | OperateError::Refused(_) => plain,
         }
     }
 }

@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::global::{Global, Output, blocking, names};
+use super::global::{Global, Output, names};
 use super::plan::make;
 use super::{CliError, Result, out};
 use crate::host::disk::token::token;
+use crate::journal::operation::Action;
 use crate::model::approval::{About, Decision, Envelope, Reviewed, Word, over_for_a_day};
 use crate::model::ids::EnvName;
 use crate::plan::{Code, EnvPlan};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::{Look, Scan, observe};
+use crate::run::operate::journaled::{Asked, journaled};
 use crate::state_repo::{CommitId, Saying, sign_word};
 
 /// Approve a plan.
@@ -77,10 +79,25 @@ async fn say(
         return Err(CliError::plain("only signed words count here, and there is no signing key")
             .hint("name an SSH private key: SOLL_SIGNING_KEY or `signing_key` in the settings"));
     }
-    let worker = controller.clone();
-    let said = blocking(move || speak(&worker, &name, &reviewed, decision, note)).await?;
     let to = env.desired.as_ref().map_or("", |sha| sha.short()).to_owned();
-    let (word, commit) = said;
+    let asked = Asked {
+        action: if decision == Decision::Approve { Action::Approve } else { Action::Reject },
+        environment: Some(name.clone()),
+        hosts: Vec::new(),
+        commit: snapshot.commit.to_string(),
+        // By the name that the word itself bears.
+        actor: controller.beside(|controller| controller.author().name).await?,
+        reason: note.clone().unwrap_or_default(),
+    };
+    let said = journaled(&controller, asked, async |journal| {
+        let spoken = async {
+            Ok(controller.beside(move |controller| speak(controller, &name, &reviewed, decision, note)).await??)
+        };
+        let note =
+            |(word, commit): &(Word, CommitId)| format!("{to}, plan {}, word {}", word.binding.short(), commit.short());
+        journal.step("word", None, note, spoken).await
+    });
+    let (word, commit) = said.await?;
     if global.output == Output::Json {
         out::json(&serde_json::json!({
             "environment": word.environment, "approve": decision == Decision::Approve, "binding": word.binding,

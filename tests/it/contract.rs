@@ -16,6 +16,7 @@ mod inputs;
 mod json;
 mod offline;
 mod operating;
+mod operations;
 mod planning;
 mod policies;
 mod progress;

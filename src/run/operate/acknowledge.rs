@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::host::wire::{HostError, Op, Reply};
+use crate::journal::operation::Action;
 use crate::model::desired::{Environment, Target};
 use crate::model::epochs::implausible;
 use crate::model::ids::{Epoch, HostName};
@@ -12,6 +13,7 @@ use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Scan, question};
 use crate::run::look::reach::ask;
+use crate::run::operate::journaled::{Asked, OperateError, journaled};
 
 /// Takes a host as it is, in every environment that has it: an epoch that cannot be true is set back to where the others
 /// are. Gives what was done, as sentences.
@@ -22,24 +24,38 @@ pub async fn host(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
     name: &HostName,
-) -> Result<Vec<String>, ControllerError> {
-    let (mut said, mut known) = (Vec::new(), false);
-    for env in snapshot.desired.environments.values() {
-        let Some(target) = env.targets.iter().find(|target| target.name == *name) else { continue };
-        known = true;
-        let failed = |error: HostError| ControllerError::Other(format!("{} on {name}: {error}", env.name));
-        if let Some((have, to)) = recount(controller, snapshot, env, target).await.map_err(failed)? {
-            let who = format!("{}, acknowledge", controller.who);
-            ask(controller, snapshot, target, Op::Recount { who, have, to }).await.map_err(failed)?;
-            said.push(format!("{}: the epoch of {name} was {}, and is {} now", env.name, have.0, to.0));
-        }
-    }
-    if !known {
+    reason: Option<String>,
+) -> Result<Vec<String>, OperateError> {
+    if !snapshot.desired.hosts().contains(name) {
         let hosts = snapshot.desired.hosts();
         let known = hosts.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
-        return Err(ControllerError::NoHost { host: name.clone(), known });
+        return Err(ControllerError::NoHost { host: name.clone(), known }.into());
     }
-    Ok(said)
+    let asked = Asked {
+        action: Action::Acknowledge,
+        environment: None,
+        hosts: vec![name.clone()],
+        commit: snapshot.commit.to_string(),
+        actor: controller.who.clone(),
+        reason: reason.unwrap_or_default(),
+    };
+    journaled(controller, asked, async |journal| {
+        let mut said = Vec::new();
+        for env in snapshot.desired.environments.values() {
+            let Some(target) = env.targets.iter().find(|target| target.name == *name) else { continue };
+            let failed = |error: HostError| ControllerError::Other(format!("{} on {name}: {error}", env.name));
+            if let Some((have, to)) = recount(controller, snapshot, env, target).await.map_err(failed)? {
+                let who = format!("{}, acknowledge", controller.who);
+                let done = async {
+                    ask(controller, snapshot, target, Op::Recount { who, have, to }).await.map_err(failed)?;
+                    Ok(format!("{}: the epoch of {name} was {}, and is {} now", env.name, have.0, to.0))
+                };
+                said.push(journal.step(&format!("recount:{}", env.name), Some(name), String::clone, done).await?);
+            }
+        }
+        Ok(said)
+    })
+    .await
 }
 
 /// The epoch of a root, and the one that it should have instead; `None`: it is one that can be true.

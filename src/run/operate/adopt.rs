@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::wire::convert::{Convert, Kind, LyingKind, Survey, Surveyed};
-use crate::host::wire::{HostError, Observe, Op, Reply};
+use crate::host::wire::{HostError, Op, Reply};
+use crate::journal::operation::Action;
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::epochs::Exhausted;
 use crate::model::ids::{Epoch, ReleaseName};
@@ -12,8 +13,10 @@ use crate::model::observed::Current;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::doctor;
-use crate::run::finding::Findings;
+use crate::run::finding::{Findings, Opinion};
 use crate::run::look::reach::ask;
+use crate::run::operate::journaled::{Asked, OperateError, journaled};
+use crate::run::pass::hold::{Taking, holding};
 use crate::run::size::bytes;
 use crate::run::step::site::{Site, Wish};
 use crate::run::step::world::World;
@@ -26,12 +29,49 @@ pub struct Wishes {
     /// Directories of `releases/` that are old releases.
     pub claim: Vec<ReleaseName>,
     pub survey: Survey,
+    /// Why, for the record.
+    pub reason: Option<String>,
 }
 
 const LEASE: Duration = Duration::from_secs(120);
 
-/// Takes over every host of an environment, or says what would be done.
+/// Takes over every host of an environment, or says what would be done, which leaves no row.
 pub async fn adopt(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    wishes: &Wishes,
+) -> Vec<Findings> {
+    if wishes.dry_run {
+        return hosts(controller, snapshot, env, wishes).await;
+    }
+    let asked = Asked::of(Action::Adopt, controller, snapshot, env, wishes.reason.clone());
+    let mut all = Vec::new();
+    // What stands against it is in the findings, for people, and in the row.
+    let _ = journaled(controller, asked, async |journal| {
+        let step = if wishes.undo { "undo" } else { "convert" };
+        let done = async {
+            all = hosts(controller, snapshot, env, wishes).await;
+            judged(&all)
+        };
+        journal.step(step, None, |()| String::new(), done).await
+    })
+    .await;
+    all
+}
+
+/// What findings say of an operation.
+fn judged(all: &[Findings]) -> Result<(), OperateError> {
+    let mut failed = all.iter().flat_map(|findings| &findings.all).filter(|one| one.verdict == Opinion::Fail);
+    let why = failed.next().map(|finding| format!("{}: {}: {}", finding.host, finding.check, finding.message));
+    match why {
+        Some(why) if all.iter().any(|findings| findings.unreachable) => Err(OperateError::Unreachable(why)),
+        Some(why) => Err(OperateError::Refused(why)),
+        None => Ok(()),
+    }
+}
+
+async fn hosts(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
@@ -138,17 +178,11 @@ impl Held<'_> {
 
     /// Under the lock of the root, so that nothing is deployed meanwhile.
     async fn convert(&self, findings: &mut Findings, convert: Convert) {
-        let who = format!("{} pid {}, adopt", self.site.controller.who, std::process::id());
         let (epoch, env) = (self.epoch, &self.env.name);
-        let done = async {
-            self.site
-                .call(self.target, Op::Acquire { epoch, who, lease: LEASE, accept: None, look: Observe::default() })
-                .await?;
-            self.site.keep(self.target, LEASE).await?;
-            let done = self.site.call(self.target, Op::Convert { epoch, convert }).await;
-            let _ = self.site.call(self.target, Op::Release { epoch, look: None }).await;
-            done
-        };
+        let taking = Taking::beside(self.site, "adopt", epoch, LEASE);
+        let done = holding(self.site, self.target, &taking, async || {
+            self.site.call(self.target, Op::Convert { epoch, convert }).await
+        });
         match done.await {
             Ok(Reply::Converted { name: Some(name) }) => {
                 findings.ok("converted", format!("current leads to releases/{name}; take it back with `soll adopt {env} --undo` until the first apply"));

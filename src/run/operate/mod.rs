@@ -1,5 +1,11 @@
-//! What people ask for beside deployments: taking over a root, trying a release without switching to it.
+//! What people ask for beside deployments: stopping and starting, trying again, taking over a root, trying a release without
+//! switching to it. What changes something leaves a row of the journal.
 
 pub mod acknowledge;
 pub mod adopt;
+pub mod journaled;
 pub mod preflight;
+pub mod retry;
+pub mod rewritten;
+pub mod roots;
+pub mod stop;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::artifact::delta::Listing;
 use crate::host::wire::examine::Examined;
 use crate::host::wire::trial::Trial;
-use crate::host::wire::{HostError, Observe, Op, Reply};
+use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::{Environment, FetchFrom, GateTest, Phase, Target};
 use crate::model::ids::{Digest, Epoch, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
@@ -20,7 +20,7 @@ use crate::run::doctor;
 use crate::run::fill::command;
 use crate::run::finding::Findings;
 use crate::run::look::observe::{Look, Scan, observe};
-use crate::run::pass::hold::next_epoch;
+use crate::run::pass::hold::{Taking, holding, next_epoch};
 use crate::run::size::bytes;
 use crate::run::step::site::{Site, Wish};
 use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
@@ -182,28 +182,16 @@ struct Host<'a> {
 impl Host<'_> {
     /// Holds the root, tries, clears up, lets go.
     async fn attempt(&self, findings: &mut Findings) {
-        let who = format!("{} pid {}, preflight", self.site.controller.who, std::process::id());
-        let held = match self
-            .site
-            .call(
-                self.target,
-                Op::Acquire { epoch: self.epoch, who, lease: LEASE, accept: None, look: Observe::default() },
-            )
-            .await
-        {
-            Ok(_) => self.site.keep(self.target, LEASE).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = held {
-            return trouble(findings, &error);
-        }
-        if let Err(error) = self.tried(findings).await {
+        let taking = Taking::beside(self.site, "preflight", self.epoch, LEASE);
+        let tried = holding(self.site, self.target, &taking, async || {
+            if let Err(error) = self.tried(findings).await {
+                trouble(findings, &error);
+            }
+            self.trial(Trial::Drop).await
+        });
+        if let Err(error) = tried.await {
             trouble(findings, &error);
         }
-        if let Err(error) = self.trial(Trial::Drop).await {
-            trouble(findings, &error);
-        }
-        let _ = self.site.call(self.target, Op::Release { epoch: self.epoch, look: None }).await;
     }
 
     async fn trial(&self, trial: Trial) -> Result<Reply, HostError> {

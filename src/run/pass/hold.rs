@@ -1,19 +1,20 @@
-//! Taking and giving back the roots of one environment (law 3). What is planned is only carried out on what is held.
+//! Taking and giving back roots (law 3): all of an environment for a run, or one for whoever asks for something else. What
+//! is planned is only carried out on what is held.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::SignedDuration;
+use tokio::time::Instant;
 
 use crate::fault::fault;
-use crate::host::wire::{HostError, Op, Reply};
+use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, Target};
 use crate::model::ids::{EnvName, Epoch, HostName, RunId};
 use crate::model::observed::{HostObserved, HostState, Observed};
 use crate::model::record::Refusal;
-use crate::run::controller::{ControllerError, now};
+use crate::run::controller::ControllerError;
 use crate::run::look::observe::{Left, Scan, question};
 use crate::run::pass::reconcile::{Pass, PassError};
 use crate::run::step::site::Site;
@@ -21,6 +22,81 @@ use crate::run::step::world::World;
 
 /// A root that has nothing to go back to is taken at once, on the slowest disk.
 const PROMPT: Duration = Duration::from_secs(120);
+
+/// How a root is taken.
+pub(in crate::run) struct Taking {
+    pub epoch: Epoch,
+    /// Who has it, for people who find it locked.
+    pub who: String,
+    /// How long the host waits for a controller that it does not hear any more.
+    pub lease: Duration,
+    /// The commit that is acted on from now on; `None`: nothing is accepted with it.
+    pub accept: Option<String>,
+    /// What the answer looks at.
+    pub look: Observe,
+    /// How long to wait for another holder.
+    pub patience: Duration,
+}
+
+impl Taking {
+    /// For something else than a deployment, which accepts no commit. `doing`: the word for people who find the root locked.
+    pub fn beside(site: &Site, doing: &str, epoch: Epoch, lease: Duration) -> Taking {
+        let who = format!("{} pid {}, {doing}", site.controller.who, std::process::id());
+        Taking { epoch, who, lease, accept: None, look: Observe::default(), patience: Duration::ZERO }
+    }
+}
+
+/// Takes one root, waiting for another holder as long as the patience goes, and renews its lease from then on. Gives what it
+/// is like now that nobody else changes it.
+///
+/// # Errors
+/// Those of the acquisition; [`HostError::Locked`]: somebody else has it still.
+pub(in crate::run) async fn take(
+    site: &Site,
+    target: &Target,
+    taking: &Taking,
+    within: Option<Duration>,
+) -> Result<Box<HostState>, HostError> {
+    let deadline = Instant::now() + taking.patience;
+    loop {
+        let Taking { epoch, who, lease, accept, look, .. } = taking;
+        let (epoch, who, lease, accept, look) = (*epoch, who.clone(), *lease, accept.clone(), look.clone());
+        let acquire = Op::Acquire { epoch, who, lease, accept, look };
+        let within = within.unwrap_or_else(|| acquire.patience());
+        match site.call_within(target, acquire, within).await {
+            Ok(Reply::Acquired(state)) => {
+                site.keep(target, lease).await?;
+                return Ok(state);
+            }
+            Ok(other) => return Err(HostError::Io(format!("the host answered an acquisition with {other:?}"))),
+            Err(HostError::Locked { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Takes one root, does the work, and gives the root back, whatever came of the work.
+///
+/// # Errors
+/// Those of [`take`] and of the work.
+pub(in crate::run) async fn holding<T>(
+    site: &Site,
+    target: &Target,
+    taking: &Taking,
+    work: impl AsyncFnOnce() -> Result<T, HostError>,
+) -> Result<T, HostError> {
+    take(site, target, taking, None).await?;
+    let done = work().await;
+    let_go(site, target, taking.epoch).await;
+    done
+}
+
+/// Gives one root back. The agent does so anyway when it hears the end of this connection.
+pub(in crate::run) async fn let_go(site: &Site, target: &Target, epoch: Epoch) {
+    let _ = site.call(target, Op::Release { epoch, look: None }).await;
+}
 
 impl Pass {
     /// Takes every root that can be reached, waiting for other holders as long as the patience goes; `accepts`: to act on
@@ -34,7 +110,6 @@ impl Pass {
         accepts: bool,
     ) -> Result<BTreeMap<HostName, HostState>, PassError> {
         fault!("run.before-acquire");
-        let deadline = now() + SignedDuration::try_from(self.patience).unwrap_or_default();
         let before = |name: &HostName| match observed.environments.get(&env.name)?.hosts.get(name)? {
             HostObserved::Reached(state) => Some(state),
             HostObserved::Unreachable(_) => None,
@@ -42,33 +117,23 @@ impl Pass {
         let reached = |target: &&Target| before(&target.name).is_some();
         let targets: Vec<&Target> = env.targets.iter().filter(reached).collect();
         site.connect(targets.iter().copied()).await;
+        let taking = Taking {
+            accept: accepts.then(|| self.snapshot.commit.to_string()),
+            look: question(env, Scan::Last),
+            patience: self.patience,
+            ..Taking::beside(site, &format!("run {run}"), epoch, env.deadline)
+        };
         let take = async |target: &Target| {
-            let who = format!("{} pid {}, run {run}", self.controller.who, std::process::id());
-            loop {
-                let (who, lease, look) = (who.clone(), env.deadline, question(env, Scan::Last));
-                let accept = accepts.then(|| self.snapshot.commit.to_string());
-                let acquire = Op::Acquire { epoch, who, lease, accept, look };
-                // A host whose lease is over goes back first, with hooks of its own.
-                let hooks = before(&target.name).is_none_or(|state| state.record.leased().is_some());
-                let patience = if hooks { acquire.patience() } else { PROMPT };
-                match site.call_within(target, acquire, patience).await {
-                    Ok(Reply::Acquired(state)) => {
-                        site.keep(target, env.deadline).await.map_err(|e| PassError::Host(e, target.name.clone()))?;
-                        return Ok((target.name.clone(), state));
-                    }
-                    Ok(other) => {
-                        let error = HostError::Io(format!("the host answered an acquisition with {other:?}"));
-                        return Err(PassError::Host(error, target.name.clone()));
-                    }
-                    Err(HostError::Locked { .. }) if now() < deadline => {
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                    // Another run came and went between the look and the lock: look again.
-                    Err(error @ HostError::Refused { refusal: Refusal::Fenced { .. } }) => {
-                        return Err(PassError::Raced(error, target.name.clone()));
-                    }
-                    Err(error) => return Err(PassError::Host(error, target.name.clone())),
+            // A host whose lease is over goes back first, with hooks of its own.
+            let hooks = before(&target.name).is_none_or(|state| state.record.leased().is_some());
+            let within = (!hooks).then_some(PROMPT);
+            match take(site, target, &taking, within).await {
+                Ok(state) => Ok((target.name.clone(), state)),
+                // Another run came and went between the look and the lock: look again.
+                Err(error @ HostError::Refused { refusal: Refusal::Fenced { .. } }) => {
+                    Err(PassError::Raced(error, target.name.clone()))
                 }
+                Err(error) => Err(PassError::Host(error, target.name.clone())),
             }
         };
         // Who has the first has them all: two runs that begin at once do not take half of the hosts each.

@@ -1,0 +1,76 @@
+//! A person's word that what failed may be tried again, and on what became of a migration.
+
+use std::sync::Arc;
+
+use crate::host::wire::{Op, Reply};
+use crate::journal::operation::Action;
+use crate::model::desired::{Environment, Phase};
+use crate::model::ids::Sha;
+use crate::model::observed::Resolved;
+use crate::model::record::Migration;
+use crate::plan::forward::migration_key;
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, ControllerError};
+use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
+use crate::run::operate::roots::Roots;
+
+/// What was lifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lifted {
+    pub sha: Sha,
+    /// How many verdicts stood against it, on the host that had the most.
+    pub verdicts: u32,
+}
+
+/// Lifts what stands against the desired release. `migration`: what became of one that was not seen to finish.
+///
+/// # Errors
+/// A host cannot be had, or nothing is desired.
+pub async fn retry(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    migration: Option<Migration>,
+    reason: Option<String>,
+) -> Result<Lifted, OperateError> {
+    let asked = Asked::of(Action::Retry, controller, snapshot, env, reason);
+    journaled(controller, asked, async |journal| {
+        let roots = Roots::take(controller, snapshot, env, "by hand").await?;
+        let lifted = match lift(&roots, journal, migration).await {
+            Ok(lifted) => {
+                let name = env.name.clone();
+                let cleared = controller.beside(move |controller| controller.store.clear_backoff(&name)).await;
+                cleared.and_then(|cleared| Ok(cleared?)).map(|()| lifted).map_err(OperateError::from)
+            }
+            Err(error) => Err(error),
+        };
+        roots.release().await;
+        lifted
+    })
+    .await
+}
+
+async fn lift(roots: &Roots<'_>, journal: &Journal, migration: Option<Migration>) -> Result<Lifted, OperateError> {
+    let env = roots.env;
+    let Resolved::Sha(sha) = &roots.seen.resolved else {
+        let why = format!("{} has no desired commit that could be tried again", env.name);
+        return Err(ControllerError::Other(why).into());
+    };
+    // A host that looks after itself and does not migrate: a person has seen the migration done where it is.
+    let vouched = migration == Some(Migration::Done) && !env.leads();
+    let hooks = env.hooks_of(Phase::Migrate).filter(|_| vouched);
+    let done: Vec<String> = hooks.map(|hook| migration_key(sha, hook)).collect();
+    let mut verdicts = 0;
+    for target in &env.targets {
+        let op = Op::Retry { epoch: roots.epoch, sha: sha.clone(), migration, done: done.clone() };
+        let lifted = |reply: &Reply| match reply {
+            Reply::Retried { lifted } => *lifted,
+            _ => 0,
+        };
+        let note = |reply: &Reply| format!("{} verdict(s) of {} lifted", lifted(reply), sha.short());
+        let step = format!("retry:{}", target.name);
+        let reply = journal.step(&step, Some(&target.name), note, roots.call(target, op)).await?;
+        verdicts = verdicts.max(lifted(&reply));
+    }
+    Ok(Lifted { sha: sha.clone(), verdicts })
+}

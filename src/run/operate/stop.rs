@@ -1,0 +1,117 @@
+//! Stopping everything by declared hooks, and starting it again (D5).
+
+use std::sync::Arc;
+
+use crate::host::wire::{Cwd, Means, Op, Reply};
+use crate::journal::operation::Action;
+use crate::model::desired::{Environment, Phase, Target};
+use crate::model::record::Stopped;
+use crate::plan::intent::sha_of;
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, now};
+use crate::run::fill::command;
+use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
+use crate::run::operate::roots::Roots;
+
+/// Maintenance on, then the stop hooks, on every host. `say`: told of each hook that has run.
+///
+/// # Errors
+/// A host cannot be had, or a hook says no; the others have run.
+pub async fn stop(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    reason: String,
+    say: &dyn Fn(&str),
+) -> Result<(), OperateError> {
+    let asked = Asked::of(Action::Stop, controller, snapshot, env, Some(reason.clone()));
+    journaled(controller, asked, async |journal| {
+        let stopped = Stopped { reason, by: controller.who.clone(), at: now() };
+        holding(controller, snapshot, env, async |roots| {
+            // Recorded first: nothing is deployed into what is half stopped.
+            mark(roots, journal, Some(stopped)).await?;
+            hooks(roots, journal, &[Phase::MaintenanceOn, Phase::Stop], say).await
+        })
+        .await
+    })
+    .await
+}
+
+/// The start hooks, then maintenance off, on every host.
+///
+/// # Errors
+/// Those of [`stop`].
+pub async fn start(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    reason: Option<String>,
+    say: &dyn Fn(&str),
+) -> Result<(), OperateError> {
+    let asked = Asked::of(Action::Start, controller, snapshot, env, reason);
+    journaled(controller, asked, async |journal| {
+        holding(controller, snapshot, env, async |roots| {
+            hooks(roots, journal, &[Phase::Start, Phase::MaintenanceOff], say).await?;
+            mark(roots, journal, None).await
+        })
+        .await
+    })
+    .await
+}
+
+async fn holding(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    work: impl AsyncFnOnce(&Roots<'_>) -> Result<(), OperateError>,
+) -> Result<(), OperateError> {
+    let roots = Roots::take(controller, snapshot, env, "by hand").await?;
+    let done = work(&roots).await;
+    roots.release().await;
+    done
+}
+
+async fn mark(roots: &Roots<'_>, journal: &Journal, stopped: Option<Stopped>) -> Result<(), OperateError> {
+    let word = if stopped.is_some() { "stopped" } else { "started" };
+    for target in &roots.env.targets {
+        let op = Op::SetStopped { epoch: roots.epoch, stopped: stopped.clone() };
+        let step = format!("{word}:{}", target.name);
+        journal.step(&step, Some(&target.name), |_| String::new(), roots.call(target, op)).await?;
+    }
+    Ok(())
+}
+
+/// Runs the hooks of these phases; one that says no is told at the end, the others have run.
+async fn hooks(roots: &Roots<'_>, journal: &Journal, phases: &[Phase], say: &dyn Fn(&str)) -> Result<(), OperateError> {
+    let mut refused = Vec::new();
+    for target in &roots.env.targets {
+        let state = roots.state(&target.name);
+        let release = state.and_then(|state| state.current.release());
+        let sha = state.and_then(|state| sha_of(&state.record, release?));
+        for hook in phases.iter().flat_map(|phase| roots.env.hooks_of(*phase)) {
+            let command = command(roots.env, target, (release, sha.as_ref()), &hook.name, &hook.run, hook.timeout);
+            let op = Op::Hook { epoch: roots.epoch, cwd: Cwd::Current, command, means: Means::Work };
+            let step = format!("hook:{}:{}", target.name, hook.name);
+            let ran = run_hook(roots, target, &hook.name, op);
+            match journal.step(&step, Some(&target.name), String::clone, ran).await {
+                Ok(_) => say(&format!("{}: {}", target.name, hook.name)),
+                Err(OperateError::Refused(why)) => refused.push(why),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(OperateError::Refused(format!("hooks said no: {}", refused.join("; "))))
+}
+
+async fn run_hook(roots: &Roots<'_>, target: &Target, name: &str, op: Op) -> Result<String, OperateError> {
+    match roots.call(target, op).await? {
+        Reply::Command(result) if result.ok() => Ok(result.output),
+        Reply::Command(result) => {
+            Err(OperateError::Refused(format!("`{name}` on {}: {}", target.name, result.evidence())))
+        }
+        other => Err(OperateError::Refused(format!("{} answered {other:?}", target.name))),
+    }
+}
