@@ -8,12 +8,15 @@
 //!    record is a pure transition; the host and the simulated host of the law tests run the same ones.
 //! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
 //!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
-//! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`).
+//! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`). A run has
+//!    a subject: a deployment, or an `operation` that a person asked for. `notice`: what people want to know beside runs. All
+//!    of it is one sequence of numbers.
 //! 6. [`run`]: `accepted` (which commit may be acted on), `world` (all that a run may ask of the world), `dispatch`
 //!    (the only writer of run state), `way_back` (who goes back), `executor` (a match on the step), `reconcile` (one
 //!    pass), `hold` (taking roots and giving them back), `daemon` (passes, again and again), `site` (the real world),
 //!    `ahead` (what will be needed, while hosts are reached), `board` (what passes saw last: what a daemon shows and
-//!    publishes is read from there, and touches no host).
+//!    publishes is read from there, and touches no host), `teller` (what changed is told once, and on record).
+//!    [`run::operate`]: what people ask for beside deployments.
 //! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
 //!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
 //!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::global::{Global, Output, blocking, names};
 use super::{CliError, Result, out, progress, screen};
 use crate::journal::RunResult;
+use crate::journal::notice::Notice;
 use crate::model::format::{Form, Unreadable};
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
@@ -171,13 +172,14 @@ pub fn interrupt_dead(store: &Store) {
 /// Moves environments that track a branch. Gives whether something was committed.
 async fn follow(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>) -> Result<bool> {
     let mut moved = false;
-    for said in track::follow(controller, snapshot).await {
-        match said {
-            Ok(said) => {
+    for notice in track::follow(controller, snapshot).await {
+        match notice {
+            Notice::Followed { .. } => {
                 moved = true;
-                screen::line(&said);
+                screen::line(&notice.text());
             }
-            Err(error) => screen::line(&format!("soll: cannot follow: {error}")),
+            Notice::CannotFollow { .. } => screen::line(&format!("soll: {}", notice.text())),
+            _ => {}
         }
     }
     Ok(moved)

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::global::Global;
 use super::{Result, apply, progress, screen};
+use crate::journal::notice::Notice;
 use crate::model::ids::EnvName;
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::ControllerError;
 use crate::run::pass::daemon::{Daemon, Report};
 use crate::run::pass::outcome::Outcome;
 
@@ -29,8 +29,7 @@ impl Run {
         let stop = stop_signal();
         let controller = global.controller_with(&self.observation)?;
         apply::interrupt_dead(&controller.store);
-        let report = Arc::new(Lines::default());
-        let daemon = Daemon::new(controller.clone(), report, Some(progress::listener()?));
+        let daemon = Daemon::new(controller.clone(), Arc::new(Lines), Some(progress::listener()?));
         let listen = self.listen.or_else(|| controller.settings.listen.clone());
         if let Some(address) = listen {
             crate::web::serve(&address, controller.clone(), daemon.nudge.clone())
@@ -67,40 +66,15 @@ pub fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
-/// One line per transition: what is said twice in a row is said once.
-#[derive(Default)]
-pub struct Lines {
-    last: std::sync::Mutex<std::collections::BTreeMap<EnvName, String>>,
-}
+/// One line per notice. A run tells its own story.
+pub struct Lines;
 
 impl Report for Lines {
-    fn accepted(&self, snapshot: &AcceptedSnapshot) {
-        let (info, n) = (&snapshot.info, snapshot.desired.environments.len());
-        screen::line(&format!("commit {}: {} ({n} environments)", snapshot.commit.short(), info.subject));
-        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
-    }
+    fn accepted(&self, _: &AcceptedSnapshot) {}
 
-    fn refused(&self, error: &ControllerError) {
-        screen::line(&format!("not acted on: {error}"));
-        if let ControllerError::Invalid(found) = error {
-            screen::line(&format!("{found}"));
-        }
-    }
+    fn passed(&self, _: &EnvName, _: &Outcome) {}
 
-    fn passed(&self, environment: &EnvName, outcome: &Outcome) {
-        // A run has told its own story.
-        if matches!(outcome, Outcome::Ran { .. } | Outcome::Waiting { .. }) {
-            return;
-        }
-        let said = apply::describe(outcome);
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if last.get(environment) != Some(&said) {
-            screen::line(&format!("{environment}: {said}"));
-            last.insert(environment.clone(), said);
-        }
-    }
-
-    fn say(&self, message: &str) {
-        screen::line(message);
+    fn notice(&self, notice: &Notice) {
+        screen::line(&notice.text());
     }
 }

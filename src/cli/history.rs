@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::global::{Global, Output};
 use super::screen::plain;
 use super::{Result, apply, out, timeline};
-use crate::journal::{Event, Subject};
+use crate::journal::{Entry, Event, Subject, What};
 use crate::model::ids::EnvName;
 use crate::model::shown::clean;
 use crate::store::{Details, RunRow, Store};
@@ -23,6 +23,12 @@ pub struct History {
     /// Only these [default: all of them; with --output json: deploy, as scripts know it]
     #[arg(long, value_enum)]
     subject: Option<Wanted>,
+    /// The notices of the daemon instead of runs: what changed beside them
+    #[arg(long, conflicts_with = "subject")]
+    notices: bool,
+    /// The journal itself: every event of a run and every notice after this number, the oldest first
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["subject", "notices", "environment"])]
+    after: Option<u64>,
 }
 
 /// The runs that are wanted.
@@ -52,6 +58,14 @@ impl History {
         // The history is this machine's own: no repository is needed to read it.
         let store = Store::open(&global.settings()?.state_dir)?;
         apply::interrupt_dead(&store);
+        if let Some(number) = self.after {
+            return journal(global, store.after(number, self.limit)?);
+        }
+        if self.notices {
+            let notices = store.notices(self.environment.as_ref(), self.limit)?.into_iter();
+            let entry = |(number, noted)| Entry { number, what: What::Notice(noted) };
+            return journal(global, notices.map(entry).collect());
+        }
         // Scripts read the newest entry as the last deployment.
         let usual = if global.output == Output::Json { Wanted::Deploy } else { Wanted::All };
         let subject = match self.subject.unwrap_or(usual) {
@@ -72,6 +86,27 @@ impl History {
         }
         Ok(0)
     }
+}
+
+/// Lines of the journal as they are.
+fn journal(global: &Global, entries: Vec<Entry>) -> Result {
+    if global.output == Output::Json {
+        out::json(&entries);
+        return Ok(0);
+    }
+    for Entry { number, what } in &entries {
+        let (of, lines) = match what {
+            What::Event { run, event } => (run.to_string(), timeline::lines(event)),
+            What::Notice(noted) => {
+                let text = noted.notice.text();
+                (format!("{:.0}", noted.at), text.lines().map(plain).collect())
+            }
+        };
+        for line in lines {
+            out::text(&format!("{number:>8}  {of}  {line}\n"));
+        }
+    }
+    Ok(0)
 }
 
 fn line(row: &RunRow) -> String {

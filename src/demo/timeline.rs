@@ -9,11 +9,11 @@ use std::time::Instant;
 use anstyle::{AnsiColor, Style};
 
 use super::world::World;
+use crate::journal::notice::Notice;
 use crate::journal::{Event, RunResult, StepEnd};
 use crate::model::ids::{EnvName, HostName, RunId, Sha};
 use crate::plan::{Action, Code, EnvPlan};
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::ControllerError;
 use crate::run::pass::daemon::Report;
 use crate::run::pass::outcome::Outcome;
 use crate::run::step::site::{Listen, Listener, Sent};
@@ -255,14 +255,6 @@ impl Report for Timeline {
         self.print(&format!("{time}  commit      {:<11}  {text}\n", snapshot.commit.short()));
     }
 
-    fn refused(&self, error: &ControllerError) {
-        let detail = match error {
-            ControllerError::Invalid(found) => format!("\n{found}"),
-            _ => String::new(),
-        };
-        self.line(Tone::Bad, "commit", None, &format!("not acted on: {error}{detail}"));
-    }
-
     fn passed(&self, name: &EnvName, outcome: &Outcome) {
         let mut told = self.told();
         let told = &mut *told;
@@ -307,8 +299,19 @@ impl Report for Timeline {
         }
     }
 
-    fn say(&self, message: &str) {
-        self.line(Tone::Wait, "loop", None, message);
+    /// Where environments stand is told as passes end.
+    fn notice(&self, notice: &Notice) {
+        match notice {
+            Notice::RefusedCommit { .. } | Notice::RepositoryAway { .. } => {
+                self.line(Tone::Bad, "commit", None, &notice.text());
+            }
+            Notice::Polled { .. }
+            | Notice::Followed { .. }
+            | Notice::CannotFollow { .. }
+            | Notice::Retried { .. }
+            | Notice::LeftAlone { .. } => self.line(Tone::Wait, "loop", None, &notice.text()),
+            _ => {}
+        }
     }
 }
 

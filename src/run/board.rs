@@ -10,8 +10,8 @@ use jiff::Timestamp;
 
 use crate::model::ids::{EnvName, HostName, ReleaseName, Sha};
 use crate::model::observed::{CheckResult, EnvObserved, HostObserved, HostState, Observed};
-use crate::plan::EnvPlan;
 use crate::plan::planner;
+use crate::plan::{EnvPlan, HostView};
 use crate::run::accepted::AcceptedSnapshot;
 
 /// The board of one process. A process that follows no repository (a single command) keeps nothing on it.
@@ -131,6 +131,13 @@ impl Board {
         let kept = self.kept();
         let row = kept.rows.get(name).filter(|_| !kept.changed.contains(name))?;
         Duration::try_from(now.duration_since(row.at)).ok()
+    }
+
+    /// What the last look saw of each host; nothing: a run has changed them since.
+    pub fn hosts(&self, name: &EnvName) -> Vec<HostView> {
+        let kept = self.kept();
+        let row = kept.rows.get(name).filter(|_| !kept.changed.contains(name));
+        row.map(|row| row.plan.hosts.clone()).unwrap_or_default()
     }
 
     /// Changes whenever something is written.

@@ -1,7 +1,7 @@
 //! The controller's memory in SQLite: run journal and ledger, resolved tags, accepted commits, backoff. Losing it loses
 //! history, never safety: what decides is on the hosts (contract 1.4). Several processes may use one file at a time.
 //!
-//! It may know events and identifiers. It knows no planner, no host and no clock: `now` is handed in.
+//! It may know events, notices and identifiers. It knows no planner, no host and no clock: `now` is handed in.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -20,6 +20,7 @@ mod facts;
 mod journal;
 mod ledger;
 mod live;
+mod notices;
 mod schema;
 
 pub use backoff::Backoff;
@@ -27,6 +28,9 @@ pub use ledger::{Deployment, Details, RunRow};
 
 /// So many runs of each subject keep their events in each environment (see [`Store::trim`]).
 pub const KEEP_RUNS: u32 = 500;
+
+/// So many notices are kept (see [`Store::trim_notices`]).
+pub const KEEP_NOTICES: usize = 10_000;
 
 /// So many tags that were peeled are remembered (see [`Store::trim_resolutions`]).
 pub const KEEP_RESOLUTIONS: usize = 10_000;

@@ -4,6 +4,7 @@ mod drift;
 mod fencing;
 mod follow;
 mod interrupt;
+mod notices;
 mod slow_disk;
 mod state;
 mod tending;

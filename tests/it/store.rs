@@ -6,8 +6,9 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use soll::journal::event::Started;
+use soll::journal::notice::{Noted, Notice};
 use soll::journal::operation::Action;
-use soll::journal::{Event, Operation, RunResult, StepEnd, Subject};
+use soll::journal::{Entry, Event, Operation, RunResult, StepEnd, Subject, What};
 use soll::model::ids::{Digest, EnvName, RunId, Sha};
 use soll::store::{Backoff, Details, Store, StoreError};
 
@@ -294,6 +295,39 @@ fn numbers_only_grow_whatever_is_deleted() {
     drop(store);
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.append(&id("s4"), &started("s4", "staging", after(4))).unwrap(), last + 1);
+}
+
+#[test]
+fn notices_and_events_are_one_sequence_and_the_newest_about_each_thing_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let noted = |seconds, notice| Noted { at: after(seconds), notice };
+    let in_sync = |name: &str| Notice::InSync { environment: env(name) };
+    let unhealthy = |name: &str| Notice::Unhealthy { environment: env(name) };
+    store.note(&[noted(1, in_sync("staging")), noted(1, in_sync("production"))]).unwrap();
+    play(&store, "r1", "staging", after(2), RunResult::Succeeded, &[]);
+    store.note(&[noted(3, unhealthy("staging"))]).unwrap();
+    store.note(&[noted(4, in_sync("staging"))]).unwrap();
+
+    let numbers = |entries: Vec<Entry>| entries.iter().map(|entry| entry.number).collect::<Vec<_>>();
+    assert_eq!(numbers(store.after(0, 100).unwrap()), [1, 2, 3, 4, 5, 6]);
+    let after_two = store.after(2, 3).unwrap();
+    assert!(matches!(&after_two[0].what, What::Event { run, event: Event::Started(_) } if run.as_str() == "r1"));
+    assert_eq!(after_two[2].what, What::Notice(noted(3, unhealthy("staging"))));
+    let json = serde_json::to_value(&after_two[2]).unwrap();
+    assert_eq!(
+        (&json["number"], &json["notice"], &json["environment"]),
+        (&5.into(), &"unhealthy".into(), &"staging".into())
+    );
+
+    let newest = store.notices(Some(&env("staging")), 2).unwrap();
+    assert_eq!(newest, [(6, noted(4, in_sync("staging"))), (5, noted(3, unhealthy("staging")))]);
+    let standing = [noted(1, in_sync("production")), noted(4, in_sync("staging"))];
+    assert_eq!(store.standing().unwrap(), standing);
+    // Old ones go, how things stand does not, nor do events of runs.
+    assert_eq!(store.trim_notices(1).unwrap(), 2);
+    assert_eq!(store.standing().unwrap(), standing);
+    assert_eq!(numbers(store.after(0, 100).unwrap()), [2, 3, 4, 6]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::journal::notice::Notice;
 use crate::model::desired::{Environment, Track};
 use crate::model::ids::Sha;
 use crate::model::observed::{Fact, HostObserved};
@@ -17,21 +18,20 @@ const DEPTH: usize = 50;
 /// Names, in the message, what was followed to: a person's revert is not undone by following to the same commit again.
 const TRAILER: &str = "Soll-Track:";
 
-/// Follows every environment that tracks a branch. Gives what was committed, as sentences.
-pub async fn follow(
-    controller: &Arc<Controller>,
-    snapshot: &Arc<AcceptedSnapshot>,
-) -> Vec<Result<String, ControllerError>> {
+/// Follows every environment that tracks a branch. Gives what became of each: [`Notice::Followed`] where something was
+/// committed, else whether it can be followed.
+pub async fn follow(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>) -> Vec<Notice> {
     let mut done = Vec::new();
     for env in snapshot.desired.environments.values() {
         // Of hosts that look after themselves one follows: the commits of the others would only be in its way.
         let follows = env.frozen.is_none() && env.leads();
         let Some(track) = env.track.as_ref().filter(|_| follows) else { continue };
-        match follow_one(controller, snapshot, env, track).await {
-            Ok(Some(said)) => done.push(Ok(said)),
-            Ok(None) => {}
-            Err(error) => done.push(Err(error)),
-        }
+        let environment = env.name.clone();
+        done.push(match follow_one(controller, snapshot, env, track).await {
+            Ok(Some(followed)) => followed,
+            Ok(None) => Notice::CanFollow { environment },
+            Err(error) => Notice::CannotFollow { environment, why: error.to_string() },
+        });
     }
     done
 }
@@ -41,7 +41,7 @@ async fn follow_one(
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
     track: &Track,
-) -> Result<Option<String>, ControllerError> {
+) -> Result<Option<Notice>, ControllerError> {
     let missing =
         || ControllerError::Other(format!("{} tracks a branch, but app `{}` has no `repository`", env.name, env.app));
     let repository = env.repository.clone().ok_or_else(missing)?;
@@ -66,7 +66,8 @@ async fn follow_one(
     let expect = env.release.as_str().to_owned();
     let made = tokio::task::spawn_blocking(move || commit(&shared, &env_name, &change, &message, Some(&expect)));
     let made = made.await.map_err(|error| ControllerError::Other(error.to_string()))??;
-    Ok(Some(format!("{name} follows {} to {short} (commit {})", track.branch, made.short())))
+    let (environment, branch, to, commit) = (name.clone(), track.branch.clone(), newest.sha.clone(), made.to_string());
+    Ok(Some(Notice::Followed { environment, branch, to, commit }))
 }
 
 /// The newest commit that is newer than the desired one and has a bundle.

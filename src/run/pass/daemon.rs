@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use crate::journal::notice::Notice;
 use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
 use crate::plan::due::{self, Job};
@@ -17,12 +18,14 @@ use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
 use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, waits};
+use crate::run::pass::notices;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
+use crate::run::pass::teller::Teller;
 use crate::run::step::site::Listener;
 use crate::run::step::world::Interruption;
 use crate::run::width::Width;
-use crate::state_repo::{CommitId, Watcher};
+use crate::state_repo::{CommitId, NotAccepted, Watcher};
 
 /// So many environments make a pass at once, those aside that wait for a host.
 const WIDTH: usize = 16;
@@ -34,12 +37,10 @@ const FRESH: Duration = Duration::from_secs(60);
 pub trait Report: Send + Sync + 'static {
     /// A commit is acted on from now on.
     fn accepted(&self, snapshot: &AcceptedSnapshot);
-    /// The newest commit is not acted on, and why. Said once per reason.
-    fn refused(&self, error: &ControllerError);
     /// A pass ended.
     fn passed(&self, environment: &EnvName, outcome: &Outcome);
-    /// Something else that people want to know.
-    fn say(&self, message: &str);
+    /// Something is not as it was: told once, after it is journaled, and in the order in which it was found.
+    fn notice(&self, notice: &Notice);
 }
 
 /// A pass that is over.
@@ -52,10 +53,11 @@ struct Ended {
 pub struct Daemon<R> {
     controller: Arc<Controller>,
     report: Arc<R>,
+    teller: Teller,
     listener: Option<Listener>,
     snapshot: Option<Arc<AcceptedSnapshot>>,
     /// The last thing that kept a commit from being acted on.
-    refused: Option<String>,
+    refused: Option<Notice>,
     lanes: BTreeMap<EnvName, Lane>,
     width: Arc<Width>,
     passes: JoinSet<Ended>,
@@ -65,18 +67,20 @@ pub struct Daemon<R> {
     reading: JoinSet<Result<Option<AcceptedSnapshot>, ControllerError>>,
     read: bool,
     /// The look at the branches that are tracked, likewise.
-    following: JoinSet<Vec<Result<String, ControllerError>>>,
+    following: JoinSet<Vec<Notice>>,
     follow: bool,
     /// Of a webhook, or whoever else knows better than the poll.
     pub nudge: Arc<tokio::sync::Notify>,
 }
 
 impl<R: Report> Daemon<R> {
-    /// A loop that has not looked yet.
+    /// A loop that has not looked yet. Must be made within the runtime.
     pub fn new(controller: Arc<Controller>, report: Arc<R>, listener: Option<Listener>) -> Self {
+        let teller = Teller::begin(controller.clone(), report.clone());
         Daemon {
             controller,
             report,
+            teller,
             listener,
             snapshot: None,
             refused: None,
@@ -95,7 +99,7 @@ impl<R: Report> Daemon<R> {
     /// Loops until `stop` resolves; then what is running stops at its safe point and is waited for.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), ControllerError> {
         let mut watcher = Watcher::new(&self.controller.repo).unwrap_or_else(|error| {
-            self.report.say(&format!("{error}; the repository is polled instead"));
+            self.teller.tell(Notice::Polled { why: error.to_string() });
             None
         });
         let mut looked = Instant::now();
@@ -129,6 +133,7 @@ impl<R: Report> Daemon<R> {
         while let Some(ended) = self.passes.join_next_with_id().await {
             self.ended(ended);
         }
+        self.teller.end().await;
         Ok(())
     }
 
@@ -140,15 +145,10 @@ impl<R: Report> Daemon<R> {
         self.following.spawn(async move { track::follow(&controller, &snapshot).await });
     }
 
-    fn followed(&mut self, said: Vec<Result<String, ControllerError>>) {
-        for said in said {
-            match said {
-                Ok(said) => {
-                    self.report.say(&said);
-                    self.read = true;
-                }
-                Err(error) => self.report.say(&format!("cannot follow: {error}")),
-            }
+    fn followed(&mut self, notices: Vec<Notice>) {
+        for notice in notices {
+            self.read |= matches!(notice, Notice::Followed { .. });
+            self.teller.tell(notice);
         }
     }
 
@@ -164,17 +164,20 @@ impl<R: Report> Daemon<R> {
 
     fn heard(&mut self, read: Result<Result<Option<AcceptedSnapshot>, ControllerError>, JoinError>) {
         match read.unwrap_or_else(|error| Err(ControllerError::Other(error.to_string()))) {
-            Ok(None) => self.refused = None,
+            Ok(None) => {
+                // The trouble is over, and what was acted on before is acted on still.
+                if self.refused.take().is_some()
+                    && let Some(snapshot) = &self.snapshot
+                {
+                    self.teller.tell(accepted(snapshot));
+                }
+            }
             Ok(Some(snapshot)) => self.take(snapshot),
             Err(error) => {
-                // What is wrong with a file is not in the first line of it.
-                let text = match &error {
-                    ControllerError::Invalid(found) => found.to_string(),
-                    error => error.to_string(),
-                };
-                if self.refused.as_ref() != Some(&text) {
-                    self.report.refused(&error);
-                    self.refused = Some(text);
+                let notice = refused(&error);
+                if self.refused.as_ref() != Some(&notice) {
+                    self.teller.tell(notice.clone());
+                    self.refused = Some(notice);
                 }
                 // Nothing is changed on the word of a commit that is not accepted, nor on that of the one before it.
                 if matches!(error, ControllerError::NotAccepted(_)) {
@@ -188,6 +191,8 @@ impl<R: Report> Daemon<R> {
         self.refused = None;
         self.follow = true;
         self.report.accepted(&snapshot);
+        self.teller.anew();
+        self.teller.tell(accepted(&snapshot));
         let commit = snapshot.commit.short();
         let environments = &snapshot.desired.environments;
         for name in environments.keys() {
@@ -262,10 +267,12 @@ impl<R: Report> Daemon<R> {
         let env = self.snapshot.as_ref().and_then(|s| s.desired.environments.get(&name));
         // One that left the state file meanwhile is done with; without a snapshot nobody can say.
         let gone = self.snapshot.is_some() && env.is_none();
-        let Some(lane) = self.lanes.get_mut(&name) else { return };
-        if let Some(said) = &pause.said {
-            self.report.say(said);
+        let seen = env.map(|env| notices::hosts(&name, env.drift, &self.controller.board.hosts(&name)));
+        let standing = notices::standing(&name, &outcome);
+        for notice in standing.into_iter().chain(pause.said).chain(seen.into_iter().flatten()) {
+            self.teller.tell(notice);
         }
+        let Some(lane) = self.lanes.get_mut(&name) else { return };
         lane.busy = false;
         lane.wait = pause.wait;
         // A pass that came to nothing has not asked for health: the next one does, when its time comes.
@@ -315,6 +322,24 @@ async fn one(pass: Pass, env: Environment, known: Option<Wait>, jobs: bool) -> E
         let outcome = Outcome::Error { unreachable: false, message: format!("a pass broke off: {error}") };
         Ended { outcome, pause: Pause { again: CALM, wait: None, said: None } }
     })
+}
+
+fn accepted(snapshot: &AcceptedSnapshot) -> Notice {
+    let (commit, subject) = (snapshot.commit.to_string(), snapshot.info.subject.clone());
+    Notice::AcceptedCommit { commit, subject, environments: snapshot.desired.environments.len() }
+}
+
+/// Why the newest commit is not acted on.
+fn refused(error: &ControllerError) -> Notice {
+    let why = error.to_string();
+    match error {
+        // What is wrong with a file is not in the first line of it.
+        ControllerError::Invalid(found) => Notice::RefusedCommit { why, details: found.to_string() },
+        ControllerError::NotAccepted(NotAccepted::Unsigned { .. } | NotAccepted::Rewritten { .. })
+        | ControllerError::Other(_)
+        | ControllerError::NoHost { .. } => Notice::RefusedCommit { why, details: String::new() },
+        _ => Notice::RepositoryAway { why },
+    }
 }
 
 fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Option<AcceptedSnapshot>, ControllerError> {

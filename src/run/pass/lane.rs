@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::journal::RunResult;
+use crate::journal::notice::Notice;
 use crate::model::desired::Environment;
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::due::Ago;
@@ -49,7 +50,7 @@ pub struct Pause {
     pub again: Duration,
     pub wait: Option<Wait>,
     /// What people are told about it.
-    pub said: Option<String>,
+    pub said: Option<Notice>,
 }
 
 impl Default for Lane {
@@ -85,13 +86,13 @@ pub fn pause(controller: &Controller, name: &EnvName, desired: Digest, every: Du
             // Milliseconds of the clock are as good as dice here.
             let jitter = f64::from(now().subsec_millisecond()) / 1000.0;
             let backoff = Backoff::after(previous.as_ref(), desired, now(), jitter, reason);
-            let pause = backoff.left(now());
-            let said = format!("{name}: again in {pause:.0?} (error {} in a row: {reason})", backoff.failures);
-            (backoff, said)
+            let again_ms = u64::try_from(backoff.left(now()).as_millis()).unwrap_or(u64::MAX);
+            let (failures, why) = (backoff.failures, reason.clone());
+            (backoff, Notice::Retried { environment: name.clone(), again_ms, failures, why })
         }
         // What a person stopped does not start again behind their back.
         Outcome::Ran { result: RunResult::Cancelled, reason, .. } => {
-            let said = format!("{name}: left alone until its desired state changes, or: soll retry {name} ({reason})");
+            let said = Notice::LeftAlone { environment: name.clone(), why: reason.clone() };
             (Backoff::stopped(desired, reason), said)
         }
         other => {

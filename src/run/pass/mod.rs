@@ -5,6 +5,8 @@ pub mod ahead;
 pub mod daemon;
 pub mod hold;
 pub mod lane;
+pub mod notices;
 pub mod outcome;
 pub mod reconcile;
 mod recover;
+pub mod teller;

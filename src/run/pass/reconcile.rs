@@ -29,7 +29,7 @@ use crate::run::step::dispatch::Dispatcher;
 use crate::run::step::site::{Listener, Site, Wish};
 use crate::run::step::task::Task;
 use crate::state_repo::NotAccepted;
-use crate::store::{KEEP_RESOLUTIONS, KEEP_RUNS};
+use crate::store::{KEEP_NOTICES, KEEP_RESOLUTIONS, KEEP_RUNS};
 
 /// Bundles that nobody used for so long are removed from the cache.
 const KEEP_BUNDLES: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -161,6 +161,9 @@ impl Pass {
             }
             if let Err(error) = controller.store.trim(KEEP_RUNS) {
                 tracing::warn!(%error, "the events of old runs could not be removed");
+            }
+            if let Err(error) = controller.store.trim_notices(KEEP_NOTICES) {
+                tracing::warn!(%error, "old notices could not be removed");
             }
             if let Err(error) = controller.store.trim_resolutions(KEEP_RESOLUTIONS) {
                 tracing::warn!(%error, "old tags could not be forgotten");

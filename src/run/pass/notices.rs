@@ -1,0 +1,65 @@
+//! What a pass has to tell: where its environment stands, and what was seen of its hosts. Pure.
+
+use crate::journal::notice::{Notice, PATHS};
+use crate::model::desired::DriftPolicy;
+use crate::model::ids::EnvName;
+use crate::plan::render::why;
+use crate::plan::{EnvPlan, HostView, Verdict};
+use crate::run::pass::outcome::Outcome;
+
+/// Where the environment stands. A run has told its own story, and a wait was told when it began.
+pub fn standing(name: &EnvName, outcome: &Outcome) -> Option<Notice> {
+    let environment = name.clone();
+    Some(match outcome {
+        Outcome::Converged { healthy: Some(false) } => Notice::Unhealthy { environment },
+        Outcome::Converged { .. } => Notice::InSync { environment },
+        Outcome::Blocked(plan) => blocked(environment, plan),
+        Outcome::Locked { root, host, holder } => Notice::Locked {
+            environment,
+            host: host.clone(),
+            root: root.clone(),
+            holder: holder.who.clone(),
+            since: holder.since,
+            pid: holder.pid,
+        },
+        Outcome::Error { unreachable, message } => {
+            Notice::Trouble { environment, unreachable: *unreachable, why: message.clone() }
+        }
+        Outcome::Refused { message } => Notice::NotFollowed { environment, why: message.clone() },
+        Outcome::Ran { .. } | Outcome::Waiting { .. } | Outcome::Stale(_) => return None,
+    })
+}
+
+fn blocked(environment: EnvName, plan: &EnvPlan) -> Notice {
+    let (desired, explanation) = (plan.desired.clone(), why::why(plan).trim_end().to_owned());
+    match plan.verdict {
+        Verdict::Pending => Notice::ApprovalWanted { environment, desired, binding: plan.binding, explanation },
+        Verdict::Go | Verdict::NoGo => {
+            let codes = plan.blocking().map(|blocker| blocker.code).collect();
+            Notice::Blocked { environment, desired, codes, explanation }
+        }
+    }
+}
+
+/// What was seen of its hosts. `drift`: what is done where contents differ; nobody asked where that is ignored.
+pub fn hosts(name: &EnvName, drift: DriftPolicy, hosts: &[HostView]) -> Vec<Notice> {
+    let mut notices = Vec::new();
+    for view in hosts.iter().filter(|view| !view.unasked) {
+        let (environment, host) = (name.clone(), view.name.clone());
+        if !view.reachable {
+            notices.push(Notice::HostAway { environment, host, why: view.reason.clone() });
+            continue;
+        }
+        notices.push(Notice::HostBack { environment: environment.clone(), host: host.clone() });
+        if drift == DriftPolicy::Ignore {
+            continue;
+        }
+        notices.push(if view.drift.is_empty() {
+            Notice::DriftGone { environment, host }
+        } else {
+            let paths = view.drift.iter().take(PATHS).map(|drift| drift.path.clone()).collect();
+            Notice::Drift { environment, host, count: view.drift.len(), paths }
+        });
+    }
+    notices
+}
