@@ -5,7 +5,8 @@
 //! 1. [`model::desired`]: the state file, from TOML to typed environments, with every error at its place.
 //! 2. [`state_repo`]: where a commit comes from, and whether it may be acted on (`advance`).
 //! 3. [`model::record`] and [`model::observed`]: what a host remembers, and what is seen of it. Every change of a
-//!    record is a pure transition; the host and the simulated host of the law tests run the same ones.
+//!    record is a pure transition; the host and the simulated host of the law tests run the same ones. [`model::machine`]
+//!    says whether a host is still the machine that it was: else nothing that it says is believed (`run::look::believe`).
 //! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
 //!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
 //! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`). A run has
@@ -50,8 +51,8 @@
 //! - `ssh` knows `host::call` and the digest of a program (and `host::disk::stamp`, which says when a file need not be
 //!   read again), and gives clients; only `run::look::reach` decides whether a host is this machine or behind SSH, so
 //!   that everything above says "host" and means both.
-//! - What is on a host is truth; what is in `store` is history, backoff and a second note of the accepted commit:
-//!   losing it loses no safety.
+//! - What is on a host is truth; what is in `store` is history, backoff, and a second note of the accepted commit and of
+//!   the machine of each host: losing it loses no safety.
 //!
 //! # The laws, one line each (proven in `tests/it/laws*` and, with `kill -9`, on the real binary)
 //! 1. `current` always leads to a complete release whose manifest matched: [`host`] seals, then switches by one rename.

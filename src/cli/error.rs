@@ -4,6 +4,7 @@ use super::screen;
 use crate::host::wire::HostError;
 use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::render::Style;
+use crate::model::record::Refusal;
 use crate::run::controller::ControllerError;
 use crate::run::operate::journaled::OperateError;
 use crate::state_repo::{NotAccepted, RepoError};
@@ -78,7 +79,11 @@ impl From<OperateError> for CliError {
         let plain = CliError::plain(error.to_string());
         match error {
             OperateError::Controller(error) => error.into(),
-            OperateError::Host { error: HostError::Connection(_), .. } | OperateError::Unreachable(_) => plain.exit(6),
+            OperateError::Unreachable(_)
+            | OperateError::Host {
+                error: HostError::Connection(_) | HostError::Refused { refusal: Refusal::OtherMachine(_) },
+                ..
+            } => plain.exit(6),
             OperateError::Host { error: HostError::Locked { .. }, .. } => plain.exit(5),
             OperateError::Host { .. } | OperateError::Refused(_) => plain,
         }

@@ -103,7 +103,8 @@ impl Plan {
 /// 6: something could not be seen, so that the plan says nothing of it; 2: changes, where that is asked for.
 fn exit(plan: &plan::Plan, detailed: bool) -> u8 {
     let unseen = plan.environments.iter().any(|env| {
-        env.hosts.iter().any(|host| !host.reachable) && env.blocking().any(|b| b.code == plan::Code::Unreachable)
+        let unseen = |code| matches!(code, plan::Code::Unreachable | plan::Code::OtherMachine);
+        env.hosts.iter().any(|host| !host.reachable) && env.blocking().any(|b| unseen(b.code))
     });
     match plan.verdict {
         _ if unseen => 6,

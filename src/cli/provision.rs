@@ -10,6 +10,8 @@ use super::{CliError, Result};
 use crate::host::wire::provision::{Provision, What};
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::model::ids::EnvName;
+use crate::model::machine;
+use crate::model::record::Refusal;
 use crate::run::commit::known;
 use crate::run::finding::{Findings, Opinion};
 use crate::run::look::observe::must_lead_on;
@@ -58,7 +60,9 @@ impl ProvisionArgs {
         let (mut all, mut unreachable) = (Vec::new(), false);
         for target in &env.targets {
             let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
+            let machine = controller.machines(vec![target.name.clone()]).await?.remove(&target.name);
             let op = Op::Provision(Provision {
+                machine,
                 dry_run: self.dry_run,
                 shared: env.shared.clone(),
                 owner: self.owner.clone(),
@@ -76,6 +80,9 @@ impl ProvisionArgs {
                 Err(HostError::Connection(why)) => {
                     unreachable = true;
                     findings.fail("connection", why, format!("soll doctor {}", env.name));
+                }
+                Err(HostError::Refused { refusal: Refusal::OtherMachine(other) }) => {
+                    findings.fail("machine", other.to_string(), machine::cure(&target.name));
                 }
                 Err(error) => findings.fail("provision", error.to_string(), "correct what is named, and run it again"),
             }

@@ -14,11 +14,14 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use crate::host::disk::beneath::{Dir, at, check, is_dir, is_link};
+use crate::host::disk::machine as this_machine;
 use crate::host::disk::people;
 use crate::host::disk::root::Root;
 use crate::host::disk::trust;
 use crate::host::wire::provision::{Provision, Provisioned, What};
 use crate::host::wire::{HostError, Secret};
+use crate::model::machine;
+use crate::model::record::Refusal;
 
 const DIRECTORY: u32 = 0o755;
 /// An environment file holds secrets: the group of the application may read it, nobody else.
@@ -54,8 +57,12 @@ struct Work {
 /// Makes it, the outer directories first.
 ///
 /// # Errors
-/// An owner that this host does not know, or the operating system said no; what was made before stays.
+/// This is another machine than the one that is meant, and nothing was made; an owner that this host does not know, or the
+/// operating system said no; what was made before stays.
 pub fn provision(root: &Root, what: &Provision) -> Result<Vec<Provisioned>, HostError> {
+    // A record that cannot be read is told by whoever needs it: here a root is made.
+    let pinned = root.record().ok().and_then(|record| record.machine);
+    machine::judge(what.machine.as_ref(), pinned.as_ref(), this_machine::id()).map_err(Refusal::OtherMachine)?;
     let unknown = |kind: &str, name: &str| {
         HostError::Precondition(format!("this host knows no {kind} `{name}`: make it first, or name another one"))
     };

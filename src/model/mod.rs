@@ -10,6 +10,7 @@ pub mod epochs;
 pub mod format;
 pub mod ids;
 pub mod key_text;
+pub mod machine;
 pub mod mask;
 pub mod observed;
 pub mod origin;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::Reviewed;
 use super::ids::{Digest, EnvName, HostName, ReleaseName, Sha};
+use super::machine::OtherMachine;
 use super::record::{Holder, Record};
 use super::shown::shell_word;
 
@@ -23,6 +24,9 @@ pub struct EnvObserved {
     /// In pull mode: what the environment's other hosts publish of themselves. Nothing is planned for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elsewhere: BTreeMap<HostName, HostObserved>,
+    /// Those of `hosts` that count as unreachable because another machine answers there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_machines: BTreeMap<HostName, OtherMachine>,
     /// What `release = "…"` means at this commit.
     pub resolved: Resolved,
     /// Seen only where a fetch is likely, or a policy asks for it.
@@ -126,6 +130,9 @@ pub struct HostState {
     /// A probation whose lease has run out, with nobody left to act on it.
     pub lease_over: bool,
     pub health: Vec<CheckResult>,
+    /// The machine that it is on, by a digest of its id; `None`: it has none, or was seen by a program that did not ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Digest>,
 }
 
 /// Something in `.soll/` that was to go and that the agent's user may not remove.

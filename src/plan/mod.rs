@@ -159,6 +159,8 @@ pub enum Code {
     Checks,
     MigrationUnknown,
     Quarantined,
+    /// Another machine answers under the name of a host, or has its disk.
+    OtherMachine,
     Unreachable,
     Unresolved,
     BundleMissing,

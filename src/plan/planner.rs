@@ -14,6 +14,7 @@ use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA,
 use crate::model::desired::bounds::Unmet;
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
 use crate::model::ids::{Digest, EnvName, HostName, ReleaseName};
+use crate::model::machine::{self, OtherMachine};
 use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
 
@@ -89,10 +90,11 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
                     (None, Some(why), _) | (None, None, Some(HostObserved::Unreachable(why))) => why.as_str(),
                     _ => "it was not looked at",
                 };
-                match (barred, unasked) {
-                    (Some(unmet), _) => found.push(refused(Code::LocalRoot, unmet)),
-                    (None, Some(_)) => {}
-                    (None, None) => found.push(unreachable(env, target, why)),
+                match (barred, unasked, seen.other_machines.get(&target.name)) {
+                    (Some(unmet), ..) => found.push(refused(Code::LocalRoot, unmet)),
+                    (None, Some(_), _) => {}
+                    (None, None, Some(other)) => found.push(other_machine(env, target, other)),
+                    (None, None, None) => found.push(unreachable(env, target, why)),
                 }
                 views.push(HostView {
                     name: target.name.clone(),
@@ -183,8 +185,19 @@ fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostS
     }
 }
 
+/// How much it matters that a host is not there.
+fn without(env: &Environment) -> Grade {
+    if env.unreachable == Unreachable::Skip { Grade::P2 } else { Grade::P0 }
+}
+
+/// Another machine is no host of this environment: one that stops nobody who goes on without unreachable ones (law 13).
+fn other_machine(env: &Environment, target: &crate::model::desired::Target, other: &OtherMachine) -> Blocker {
+    let message = format!("{}: {other}", target.name);
+    Blocker { grade: without(env), code: Code::OtherMachine, message, fix: machine::cure(&target.name) }
+}
+
 fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &str) -> Blocker {
-    let grade = if env.unreachable == Unreachable::Skip { Grade::P2 } else { Grade::P0 };
+    let grade = without(env);
     let message = format!("{} cannot be reached: {why}", target.name);
     let fix = match env.unreachable {
         Unreachable::Skip => "it is caught up when it returns".to_owned(),

@@ -13,6 +13,7 @@ pub mod fill;
 pub mod finding;
 pub mod local_roots;
 pub mod look;
+pub mod machines;
 pub mod operate;
 pub mod overdue;
 pub mod pass;

@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Each entry leads from the version of its index to the next one.
-const VERSIONS: [&str; 3] = [
+const VERSIONS: [&str; 4] = [
     "
 CREATE TABLE runs (
     run          TEXT PRIMARY KEY,
@@ -120,6 +120,15 @@ CREATE INDEX runs_by_environment ON runs (subject, environment, started);
 CREATE INDEX runs_unfinished ON runs (run) WHERE result IS NULL;
 CREATE INDEX events_by_run ON events (run, number) WHERE run IS NOT NULL;
 CREATE INDEX events_by_about ON events (about, number) WHERE about IS NOT NULL;
+",
+    "
+CREATE TABLE hosts (
+    repository TEXT NOT NULL,
+    host       TEXT NOT NULL,
+    machine    TEXT NOT NULL,
+    since      TEXT NOT NULL,
+    PRIMARY KEY (repository, host)
+) STRICT, WITHOUT ROWID;
 ",
 ];
 

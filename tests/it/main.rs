@@ -24,6 +24,7 @@ mod support;
 
 mod contract;
 mod laws;
+mod machine;
 
 mod crash;
 mod daemon;

@@ -9,7 +9,8 @@ use soll::journal::event::Started;
 use soll::journal::notice::{Noted, Notice};
 use soll::journal::operation::Action;
 use soll::journal::{Entry, Event, Operation, RunResult, StepEnd, Subject, What};
-use soll::model::ids::{Digest, EnvName, RunId, Sha};
+use soll::model::ids::{Digest, EnvName, HostName, RunId, Sha};
+use soll::model::machine::Machine;
 use soll::store::{Backoff, Details, Store, StoreError};
 
 fn now() -> Timestamp {
@@ -404,12 +405,39 @@ fn a_line_that_nobody_wrote_is_damage_too() {
 }
 
 #[test]
+fn a_host_stays_the_machine_that_it_was_first_until_a_person_says_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    // What the first version left knows no machines, and gets the table for them.
+    let old = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/formats/v1/soll.db");
+    std::fs::copy(old, dir.path().join("soll.db")).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let [web1, web2]: [HostName; 2] = ["web1", "web2"].map(|name| name.parse().unwrap());
+    let known = |store: &Store, repository: &str| store.machines(repository, [&web1, &web2]).unwrap();
+    assert_eq!(known(&store, "repo"), BTreeMap::new());
+    let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+    store.note_machines("repo", &BTreeMap::from([(web1.clone(), one)]), now()).unwrap();
+    // Met twice at once: the first note stays, with its time, and the other host is noted.
+    store.note_machines("repo", &BTreeMap::from([(web1.clone(), two), (web2.clone(), two)]), after(9)).unwrap();
+    let first = Machine { id: one, since: now() };
+    let second = Machine { id: two, since: after(9) };
+    let both = BTreeMap::from([(web1.clone(), first), (web2.clone(), second)]);
+    assert_eq!(known(&store, "repo"), both);
+    assert_eq!(known(&store, "another repo"), BTreeMap::new(), "a name means a host only in one repository");
+    let taken = Machine { id: two, since: after(20) };
+    store.set_machine("repo", &web1, Some(&taken)).unwrap();
+    store.set_machine("repo", &web2, None).unwrap();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(known(&store, "repo"), BTreeMap::from([(web1.clone(), taken)]));
+}
+
+#[test]
 fn a_newer_schema_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     drop(Store::open(dir.path()).unwrap());
     raw(dir.path()).pragma_update(None, "user_version", 7).unwrap();
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 3, .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 4, .. }), "{error:?}");
     assert!(error.to_string().contains("use a newer soll"), "{error}");
     let version: i64 = raw(dir.path()).query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 7);

@@ -16,6 +16,7 @@ use crate::host::disk::command::{self, PATH};
 use crate::host::disk::envfile;
 use crate::host::disk::file;
 use crate::host::disk::leftovers;
+use crate::host::disk::machine;
 use crate::host::disk::people;
 use crate::host::disk::root::{Root, now};
 use crate::host::disk::trust;
@@ -55,6 +56,8 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
         nginx: which("nginx").map(|_| configuration(root)),
         epoch: root.record().ok().map(|record| record.epoch),
         record: root.record().err().filter(|_| readable).map(|error| error.to_string()),
+        machine: machine::id(),
+        pinned: root.record().ok().and_then(|record| record.machine),
         unfinished: unfinished.filter(|_| readable).map(|error| error.to_string()),
         leftovers: leftovers::found(root),
         exposed,

@@ -7,16 +7,19 @@ use jiff::Timestamp;
 
 use crate::host::disk::file;
 use crate::host::disk::lock::Lock;
+use crate::host::disk::machine as this_machine;
 use crate::host::disk::root::{Root, now};
 use crate::host::wire::HostError;
 use crate::model::ids::{ReleaseName, Sha};
+use crate::model::machine::{self, Machine};
 use crate::model::record::{Holder, Refusal, Release};
 
 /// Notes these directories of `releases/` as adopted ones. Those that are known already stay as they are.
 ///
 /// # Errors
-/// One of them is not there: then none is noted. Somebody holds the root.
-pub fn claim(root: &Root, who: String, names: &[ReleaseName]) -> Result<(), HostError> {
+/// One of them is not there: then none is noted. Somebody holds the root. This is another machine than the one that is meant.
+pub fn claim(root: &Root, who: String, meant: Option<&Machine>, names: &[ReleaseName]) -> Result<(), HostError> {
+    machine::judge(meant, root.record()?.machine.as_ref(), this_machine::id()).map_err(Refusal::OtherMachine)?;
     root.prepare()?;
     let epoch = root.record()?.epoch;
     let _lock = Lock::take(root, &Holder { who, since: now(), epoch, pid: std::process::id() })?;

@@ -12,6 +12,7 @@ pub mod link;
 pub mod observe;
 pub mod prune;
 pub mod recount;
+pub mod repin;
 pub mod seal;
 pub mod siblings;
 pub mod stage;

@@ -10,6 +10,7 @@ use crate::host::disk::envfile;
 use crate::host::disk::file;
 use crate::host::disk::leftovers;
 use crate::host::disk::lock::Lock;
+use crate::host::disk::machine;
 use crate::host::disk::root::{Root, now};
 use crate::host::release::contents::digest;
 use crate::host::release::drift;
@@ -47,6 +48,7 @@ pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
         holder,
         lease_over,
         health: Vec::new(),
+        machine: machine::id(),
         record,
         current,
     })

@@ -17,6 +17,7 @@ use crate::host::release::link;
 use crate::host::release::observe::{current, observe};
 use crate::host::release::prune;
 use crate::host::release::recount;
+use crate::host::release::repin;
 use crate::host::release::seal;
 use crate::host::release::stage::{self, Feed};
 use crate::host::release::switch;
@@ -101,7 +102,10 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),
         Op::Recount { who, have, to } => recount::recount(root, who, have, to).map(|()| Reply::Done),
-        Op::Claim { who, releases } => claim::claim(root, who, &releases).map(|()| Reply::Done),
+        Op::Claim { who, machine, releases } => {
+            claim::claim(root, who, machine.as_ref(), &releases).map(|()| Reply::Done)
+        }
+        Op::Repin { who, machine } => repin::repin(root, who, machine).map(|()| Reply::Done),
         Op::Cancel { by } => managed_note(root, |record| {
             record.cancel = Some(Cancel { epoch: record.epoch, by, at: now() });
         }),

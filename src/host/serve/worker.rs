@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use crate::fault::fault;
 use crate::host::disk::lock::Lock;
+use crate::host::disk::machine;
 use crate::host::disk::root::{Root, now};
 use crate::host::release::observe::observe;
 use crate::host::release::switch;
 use crate::host::serve::ops::perform;
 use crate::host::serve::session::{Pieces, Session, Silence};
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::ids::Epoch;
+use crate::model::ids::{Digest, Epoch};
+use crate::model::machine as machines;
 use crate::model::record::{Accepted, Holder, Refusal};
 
 /// What a worker is given.
@@ -110,7 +112,13 @@ impl Worker {
 
     fn perform(&mut self, job: Job) -> Result<Reply, HostError> {
         match job.op {
-            Op::Acquire { epoch, who, lease, accept, look } => self.acquire(epoch, who, lease, accept, &look),
+            Op::Acquire { epoch, who, lease, accept, machine, look } => {
+                let found = machine::id();
+                // Before anything is made there: another machine keeps no trace of it.
+                machines::judge(machine.as_ref(), self.root.record()?.machine.as_ref(), found)
+                    .map_err(Refusal::OtherMachine)?;
+                self.acquire(epoch, who, lease, (accept, found), &look)
+            }
             Op::Release { epoch, look } => {
                 self.fence(epoch)?;
                 // What is on probation or closed stays watched until its lease is over, or someone takes over.
@@ -167,7 +175,7 @@ impl Worker {
         epoch: Epoch,
         who: String,
         lease: Duration,
-        accept: Option<String>,
+        (accept, found): (Option<String>, Option<Digest>),
         look: &Observe,
     ) -> Result<Reply, HostError> {
         self.root.prepare()?;
@@ -189,6 +197,7 @@ impl Worker {
         self.root.tidy()?;
         self.root.note_heard(Duration::ZERO)?;
         self.root.update(|record| {
+            record.pin(found, now())?;
             record.acquire(epoch)?;
             record.take_over(epoch)?;
             record.set_lease(lease);

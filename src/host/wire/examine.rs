@@ -10,6 +10,7 @@ use sha2::Sha256;
 use crate::host::wire::Exposed;
 use crate::model::desired::Shared;
 use crate::model::ids::{Digest, Epoch};
+use crate::model::machine::Machine;
 use crate::model::observed::{Current, Leftover};
 
 /// What is asked.
@@ -55,6 +56,9 @@ pub struct Examined {
     pub epoch: Option<Epoch>,
     /// The record cannot be read, and why.
     pub record: Option<String>,
+    /// The machine that it is, and the one that the record names.
+    pub machine: Option<Digest>,
+    pub pinned: Option<Machine>,
     /// A conversion is half done.
     pub unfinished: Option<String>,
     /// What the last run could not remove.

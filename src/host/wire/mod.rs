@@ -23,6 +23,7 @@ use crate::host::wire::provision::Provision;
 use crate::host::wire::trial::Trial;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
+use crate::model::machine::Machine;
 use crate::model::record::{
     Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped, Watched,
 };
@@ -52,6 +53,8 @@ pub enum Op {
         lease: Duration,
         /// The commit that whoever takes it acts on: noted with the epoch (law 10).
         accept: Option<String>,
+        /// The machine that the host is known to be: another one refuses, and nothing happens there.
+        machine: Option<Machine>,
         /// What the state in the answer looks at: nobody else changes it any more.
         look: Observe,
     },
@@ -214,7 +217,15 @@ pub enum Op {
     /// epoch: nothing else in the record changes. Refused where somebody holds the root.
     Claim {
         who: String,
+        /// As for [`Op::Acquire`].
+        machine: Option<Machine>,
         releases: Vec<ReleaseName>,
+    },
+    /// A person's word: the root belongs to this machine from now on. Not under an epoch, because no run can hold it before;
+    /// refused where the machine is another one than the person has seen, or somebody holds the root.
+    Repin {
+        who: String,
+        machine: Option<Digest>,
     },
     /// Asks the run of the current epoch to stop at its next safe point.
     Cancel {
@@ -278,6 +289,7 @@ impl Op {
             | Op::Sample { .. }
             | Op::Recount { .. }
             | Op::Claim { .. }
+            | Op::Repin { .. }
             | Op::Cancel { .. }
             | Op::Manifest { .. }
             | Op::Examine(_)

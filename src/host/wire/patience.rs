@@ -32,6 +32,7 @@ impl Op {
             | Op::Hold { .. }
             | Op::Recount { .. }
             | Op::Claim { .. }
+            | Op::Repin { .. }
             | Op::Watched { .. }
             | Op::Quarantine { .. }
             | Op::Retry { .. }
@@ -95,6 +96,7 @@ impl Op {
             Op::SetStopped { .. } => "noting in",
             Op::Recount { .. } => "setting back the epoch of",
             Op::Claim { .. } => "noting releases in",
+            Op::Repin { .. } => "noting the machine in",
             Op::Cancel { .. } => "asking to cancel in",
             Op::Manifest { .. } => "reading a manifest of",
             Op::Examine(_) => "examining",

@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::wire::Secret;
 use crate::model::desired::Shared;
+use crate::model::machine::Machine;
 
 /// What is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Provision {
+    /// The machine that the host is known to be: nothing is made on another one, and no file put there.
+    pub machine: Option<Machine>,
     /// Say only what would be done.
     pub dry_run: bool,
     pub shared: Vec<Shared>,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::Form;
 use super::ids::{Digest, Epoch, ReleaseName, Sha};
+use super::machine::{Machine, OtherMachine};
 
 /// The version of this format, which every record that is written gets: from then on an older program, which would forget
 /// what it does not know, refuses it. A newer one is refused, never rewritten; an older one is read.
@@ -58,6 +59,10 @@ pub struct Record {
     pub returned: Option<Returned>,
     /// A person asked the run of this epoch to stop at its next safe point.
     pub cancel: Option<Cancel>,
+    /// The machine that this root belongs to, noted when it was first taken there. `None`: it has no id, or nobody took it
+    /// since there were such notes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 impl Default for Record {
@@ -78,6 +83,7 @@ impl Default for Record {
             stopped: None,
             returned: None,
             cancel: None,
+            machine: None,
         }
     }
 }
@@ -300,6 +306,11 @@ pub enum Refusal {
     NotCurrent { current: String, wanted: ReleaseName },
     #[error("there is no confirmed release to go back to")]
     NowhereToGo,
+    #[error(
+        "{0}; nothing was done. If it was replaced on purpose, take it with `soll acknowledge --host NAME`; if not, look at \
+         what answers there"
+    )]
+    OtherMachine(OtherMachine),
     #[error(
         "the record of this root has format {format}, which is newer than this program (it knows {FORMAT}): use a newer soll, \
          {by} or a later one. Nothing is wrong with the root. To go back to this soll for good, end with the newer one \

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::{Ailing, Closed, Confirmed, Green, Leased, Probation, Quarantine, QuarantineKey, Record, Refusal};
 use super::{Release, Returned, Watched};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
+use crate::model::machine::{self, Machine};
 
 /// Of the releases that another tool made so many go with one deployment: whoever claimed too many still has the rest.
 pub const ADOPTED_AT_ONCE: usize = 10;
@@ -26,6 +27,18 @@ impl Record {
         self.epoch = epoch;
         self.cancel = None;
         Ok(())
+    }
+
+    /// Whoever takes this root says on which machine: the first one is noted, and another one is refused.
+    pub fn pin(&mut self, found: Option<Digest>, now: Timestamp) -> Result<(), Refusal> {
+        machine::judge(None, self.machine.as_ref(), found).map_err(Refusal::OtherMachine)?;
+        self.machine = self.machine.or(found.map(|id| Machine { id, since: now }));
+        Ok(())
+    }
+
+    /// A person's word: it belongs to this machine from now on. `None`: to whichever takes it next.
+    pub fn repin(&mut self, found: Option<Digest>, now: Timestamp) {
+        self.machine = found.map(|id| Machine { id, since: now });
     }
 
     /// A person's word about an epoch that cannot be true: it is counted from another one on. Whoever acted under the old one

@@ -7,6 +7,7 @@ use super::{SKEW, TOO_MUCH, commands};
 use crate::host::wire::examine::{Examine, Examined, Found, Nginx, keyed};
 use crate::host::wire::{Exposed, cures};
 use crate::model::desired::{Environment, Target};
+use crate::model::machine::{self, Machine};
 use crate::model::observed::Current;
 use crate::run::controller::Controller;
 use crate::run::finding::Findings;
@@ -26,6 +27,25 @@ pub fn clock(findings: &mut Findings, before: Timestamp, seen: &Examined, after:
         _ if skew > SKEW.as_secs_f64() => findings.warn("clock", message, fix),
         _ => findings.ok("clock", "the clocks agree"),
     }
+}
+
+/// Whether it is the machine that it is known to be. `known`: to the controller.
+pub fn machine(findings: &mut Findings, target: &Target, known: Option<&Machine>, seen: &Examined) {
+    let Err(other) = machine::judge(known, seen.pinned.as_ref(), seen.machine) else {
+        return match (seen.machine, known.or(seen.pinned.as_ref())) {
+            (None, _) => findings.warn(
+                "machine",
+                "it has no machine id (/etc/machine-id is missing or empty): another machine under its name would be \
+                 noticed by its SSH key alone",
+                "on the host, as root: systemd-machine-id-setup (or dbus-uuidgen --ensure=/etc/machine-id)",
+            ),
+            (Some(id), Some(known)) => {
+                findings.ok("machine", format!("{}, as it has been known since {:.0}", id.short(), known.since));
+            }
+            (Some(id), None) => findings.ok("machine", format!("{}, to be noted at the first plan", id.short())),
+        };
+    };
+    findings.fail("machine", other.to_string(), machine::cure(&target.name));
 }
 
 /// Everything else.

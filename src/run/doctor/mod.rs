@@ -104,6 +104,10 @@ pub async fn look(
     match answer {
         Ok(Reply::Examined(examined)) => {
             host::clock(&mut findings, before, &examined, after);
+            match controller.store.machines(&controller.hosts_key(), [&target.name]) {
+                Ok(known) => host::machine(&mut findings, target, known.get(&target.name), &examined),
+                Err(error) => findings.unknown("machine", error.to_string(), "mend the state directory"),
+            }
             host::judge(&mut findings, env, target, &examined);
             host::tokens(&mut findings, controller, env, &question, &examined);
             (findings, Some(examined))
@@ -214,7 +218,7 @@ fn nonce() -> String {
 pub fn merged(all: Vec<Findings>) -> (Vec<crate::run::finding::Finding>, bool) {
     let unreachable = all.iter().any(|findings| findings.unreachable);
     let mut told: BTreeMap<(String, String, String), ()> = BTreeMap::new();
-    let of_host = ["connection", "agent", "host key", "clock"];
+    let of_host = ["connection", "agent", "host key", "clock", "machine"];
     let mut once = |finding: &crate::run::finding::Finding| {
         let key = (finding.host.clone(), finding.check.clone(), finding.message.clone());
         !of_host.contains(&finding.check.as_str()) || told.insert(key, ()).is_none()

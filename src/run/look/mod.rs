@@ -1,5 +1,6 @@
 //! Looking at hosts, bundles, words and branches: everything that a plan is made from. Changes nothing on a host.
 
+pub mod believe;
 pub mod grounds;
 pub mod hear;
 pub mod observe;

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{DriftPolicy, Environment, From, Match, Phase, Places, ReleaseRef, Target};
-use crate::model::epochs;
 use crate::model::ids::{EnvName, HostName, Sha};
+use crate::model::machine::Machine;
 use crate::model::observed::{
     ArtifactFacts, CheckResult, EnvObserved, Fact, HostObserved, HostState, Observed, Resolved,
 };
@@ -18,6 +18,7 @@ use crate::plan;
 use crate::plan::intent::{Intent, intent};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::controller::{Controller, ControllerError, now};
+use crate::run::look::believe::{Unseen, disbelieve, enter, recognised};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::hear::listen;
 use crate::run::look::published::{Published, merge};
@@ -147,40 +148,36 @@ async fn environment(
     let mut seen = EnvObserved { resolved, ..EnvObserved::default() };
     // One that does not answer holds up no other.
     let left = &left;
+    let known = &controller.machines(env.targets.iter().map(|target| target.name.clone()).collect()).await;
     let looks = env.targets.iter().map(|target| async move {
-        let state = match left.get(&target.name) {
-            Some(state) => Ok(state.clone()),
-            None => host(controller, snapshot, env, target, look).await,
+        let host = match (known, left.get(&target.name)) {
+            // Where it cannot be read which machine a host is, nothing that answers is taken for it.
+            (Err(error), _) => Err(Unseen::Error(error.to_string())),
+            (Ok(known), Some(state)) => recognised(known.get(&target.name), state.clone()),
+            (Ok(known), None) => host(controller, snapshot, env, target, look, known.get(&target.name)).await,
         };
-        let seen = match state {
+        let seen = match host {
             Ok(mut state) if look.health => {
                 let (there, here) = passive(controller, snapshot, env, target, &state).await;
                 state.health = there;
-                (HostObserved::Reached(Box::new(state)), here)
+                (Ok(state), here)
             }
-            Ok(state) => (HostObserved::Reached(Box::new(state)), Vec::new()),
-            Err(error) => (HostObserved::Unreachable(error.to_string()), Vec::new()),
+            host => (host, Vec::new()),
         };
-        (target.name.clone(), seen)
+        (&target.name, seen)
     });
+    let mut met = BTreeMap::new();
     for (name, (host, own)) in join_all(looks).await {
         seen.health.extend(own);
-        seen.hosts.insert(name, host);
+        let is_new = known.as_ref().is_ok_and(|known| !known.contains_key(name));
+        let id = host.as_ref().ok().and_then(|state| state.machine).filter(|_| is_new);
+        met.extend(id.map(|id| (name.clone(), id)));
+        enter(&mut seen, name, host);
     }
+    controller.note_machines(met).await;
     disbelieve(&mut seen);
     about(controller, Grounds::Accepted(snapshot), env, &mut seen, trees).await;
     seen
-}
-
-/// Of a host whose epoch cannot be true nothing is known (law 13). The others go on, as far as `unreachable` lets them.
-fn disbelieve(seen: &mut EnvObserved) {
-    let epochs = seen.hosts.iter().filter_map(|(name, host)| Some((name, reached(host)?.record.epoch)));
-    let Some((highest, hosts)) = epochs::implausible(epochs) else { return };
-    let hosts: Vec<_> = hosts.into_iter().map(|(name, epoch)| (name.clone(), epoch)).collect();
-    for (name, epoch) in hosts {
-        let why = epochs::disbelieved(&name, epoch, highest);
-        seen.hosts.insert(name, HostObserved::Unreachable(why));
-    }
 }
 
 /// What is to be known of the desired commit beside the hosts: its bundle, its tree, and the trees of what runs.
@@ -261,14 +258,15 @@ async fn host(
     env: &Environment,
     target: &Target,
     look: Look,
-) -> Result<HostState, HostError> {
+    known: Option<&Machine>,
+) -> Result<HostState, Unseen> {
     let observe = async |scan| match ask(controller, word, target, Op::Observe(question(env, scan))).await? {
         Reply::State(state) => Ok(*state),
         other => Err(HostError::Io(format!("{} answered an observation with {other:?}", target.name))),
     };
     // A host that hangs is found out by what must be quick, and not by a scan, which may take its time.
-    let state = observe(Scan::Last).await?;
-    if is_scan_due(env, &state, look.drift) { observe(look.drift).await } else { Ok(state) }
+    let state = recognised(known, observe(Scan::Last).await?)?;
+    if is_scan_due(env, &state, look.drift) { recognised(known, observe(look.drift).await?) } else { Ok(state) }
 }
 
 fn is_scan_due(env: &Environment, state: &HostState, scan: Scan) -> bool {

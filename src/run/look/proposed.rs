@@ -95,7 +95,11 @@ fn narrow(env: &Environment, is_accepted: bool, known: Option<&Environment>, see
     for target in &env.targets {
         match (differs(target, is_accepted, known), hosts.remove(&target.name)) {
             (Some(why), _) => drop(narrowed.unasked.hosts.insert(target.name.clone(), why)),
-            (None, Some(host)) => drop(narrowed.hosts.insert(target.name.clone(), host)),
+            (None, Some(host)) => {
+                let other = seen.other_machines.remove(&target.name);
+                narrowed.other_machines.extend(other.map(|other| (target.name.clone(), other)));
+                narrowed.hosts.insert(target.name.clone(), host);
+            }
             (None, None) => {}
         }
     }

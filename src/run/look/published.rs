@@ -45,7 +45,11 @@ pub fn merge(into: &mut Observed, more: Observed) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 for (host, seen) in theirs.hosts {
-                    known.hosts.entry(host).or_insert(seen);
+                    if let Entry::Vacant(free) = known.hosts.entry(host) {
+                        let other = theirs.other_machines.get(free.key());
+                        known.other_machines.extend(other.map(|other| (free.key().clone(), other.clone())));
+                        free.insert(seen);
+                    }
                 }
                 known.live_trees.extend(theirs.live_trees);
             }

@@ -8,8 +8,10 @@ use crate::host::wire::{HostError, Op, Reply};
 use crate::journal::operation::Action;
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::epochs::Exhausted;
-use crate::model::ids::{Epoch, ReleaseName};
+use crate::model::ids::{Epoch, HostName, ReleaseName};
+use crate::model::machine;
 use crate::model::observed::Current;
+use crate::model::record::Refusal;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::doctor;
@@ -94,7 +96,7 @@ async fn hosts(
                 }
             },
             Ok(other) => findings.fail("root", format!("the host answered {other:?}"), "report this"),
-            Err(error) => trouble(&mut findings, env, &error),
+            Err(error) => trouble(&mut findings, env, &target.name, &error),
         }
         all.push(findings);
     }
@@ -170,9 +172,9 @@ impl Held<'_> {
             return findings.ok("would count", format!("{names}: as old releases, which go in their turn"));
         }
         let who = format!("{} pid {}, adopt", self.site.controller.who, std::process::id());
-        match self.site.call(self.target, Op::Claim { who, releases }).await {
+        match self.site.call(self.target, Op::Claim { who, machine: None, releases }).await {
             Ok(_) => findings.ok("counted", format!("{names}: old releases from now on, which go in their turn")),
-            Err(error) => trouble(findings, self.env, &error),
+            Err(error) => trouble(findings, self.env, &self.target.name, &error),
         }
     }
 
@@ -189,15 +191,19 @@ impl Held<'_> {
             }
             Ok(Reply::Converted { name: None }) => findings.ok("undone", "everything is where it was"),
             Ok(other) => findings.fail("conversion", format!("the host answered {other:?}"), "report this"),
-            Err(error) => trouble(findings, self.env, &error),
+            Err(error) => trouble(findings, self.env, &self.target.name, &error),
         }
     }
 }
 
-fn trouble(findings: &mut Findings, env: &Environment, error: &HostError) {
+fn trouble(findings: &mut Findings, env: &Environment, target: &HostName, error: &HostError) {
     findings.unreachable |= matches!(error, HostError::Connection(_));
     if let HostError::Exposed { found } = error {
         return doctor::host::ownership(findings, found);
+    }
+    if let HostError::Refused { refusal: Refusal::OtherMachine(other) } = error {
+        let cure = machine::cure(target);
+        return findings.fail("machine", other.to_string(), cure);
     }
     let fix = format!(
         "correct what is named and run it again; what was begun is taken back with `soll adopt {} --undo`",

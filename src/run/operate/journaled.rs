@@ -9,6 +9,8 @@ use crate::journal::operation::{Action, Operation};
 use crate::journal::{Event, Failure, FailureClass, RunResult, StepEnd};
 use crate::model::desired::{Environment, OnFailure};
 use crate::model::ids::{EnvName, HostName, RunId};
+use crate::model::machine;
+use crate::model::record::Refusal;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::pass::reconcile::run_id;
@@ -18,7 +20,7 @@ use crate::run::pass::reconcile::run_id;
 pub enum OperateError {
     #[error(transparent)]
     Controller(#[from] ControllerError),
-    #[error("{host}: {error}")]
+    #[error("{host}: {}", told(host, error))]
     Host { host: HostName, error: HostError },
     /// Something said no: a hook, a check.
     #[error("{0}")]
@@ -32,12 +34,22 @@ impl OperateError {
     /// What the row says of it.
     pub fn result(&self) -> RunResult {
         match self {
-            OperateError::Host { error: HostError::Connection(_), .. } | OperateError::Unreachable(_) => {
-                RunResult::Unreachable
+            OperateError::Host {
+                error: HostError::Connection(_) | HostError::Refused { refusal: Refusal::OtherMachine(_) },
+                ..
             }
+            | OperateError::Unreachable(_) => RunResult::Unreachable,
             OperateError::Refused(_) => RunResult::Failed,
             OperateError::Controller(_) | OperateError::Host { .. } => RunResult::Error,
         }
+    }
+}
+
+/// With the name of the host in what is to be done about it.
+fn told(host: &HostName, error: &HostError) -> String {
+    match error {
+        HostError::Refused { refusal: Refusal::OtherMachine(other) } => machine::refused(host, other),
+        error => error.to_string(),
     }
 }
 

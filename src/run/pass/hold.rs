@@ -61,7 +61,7 @@ pub(in crate::run) async fn take(
     loop {
         let Taking { epoch, who, lease, accept, look, .. } = taking;
         let (epoch, who, lease, accept, look) = (*epoch, who.clone(), *lease, accept.clone(), look.clone());
-        let acquire = Op::Acquire { epoch, who, lease, accept, look };
+        let acquire = Op::Acquire { epoch, who, lease, accept, machine: None, look };
         let within = within.unwrap_or_else(|| acquire.patience());
         match site.call_within(target, acquire, within).await {
             Ok(Reply::Acquired(state)) => {
@@ -129,8 +129,8 @@ impl Pass {
             let within = (!hooks).then_some(PROMPT);
             match take(site, target, &taking, within).await {
                 Ok(state) => Ok((target.name.clone(), state)),
-                // Another run came and went between the look and the lock: look again.
-                Err(error @ HostError::Refused { refusal: Refusal::Fenced { .. } }) => {
+                // Another run came and went between the look and the lock, or another machine came: look again.
+                Err(error @ HostError::Refused { refusal: Refusal::Fenced { .. } | Refusal::OtherMachine(_) }) => {
                     Err(PassError::Raced(error, target.name.clone()))
                 }
                 Err(error) => Err(PassError::Host(error, target.name.clone())),

@@ -70,7 +70,7 @@ fn blocked_exit(plan: &EnvPlan) -> u8 {
         | Code::VariableMissing
         | Code::SecretMissing
         | Code::CurrentNotALink => (0, 1),
-        Code::Unreachable => (1, 6),
+        Code::Unreachable | Code::OtherMachine => (1, 6),
         Code::Quarantined => (2, 7),
         _ => (3, 4),
     };

@@ -242,7 +242,7 @@ impl Pass {
         });
         let why = plan.hosts.iter().map(|host| host.reason.as_str()).next();
         // An exception is recorded with its reason, and announced with the run (B6); so is a host that it goes without.
-        let told = |code| matches!(code, Code::Emergency | Code::Unreachable | Code::Quarantined);
+        let told = |code| matches!(code, Code::Emergency | Code::OtherMachine | Code::Unreachable | Code::Quarantined);
         let exceptions = plan.blockers.iter().filter(|b| told(b.code)).map(|b| b.message.as_str());
         let reason: Vec<&str> = why.into_iter().chain(exceptions).collect();
         let reason = reason.join("; ");

@@ -133,11 +133,21 @@ impl Site {
     pub async fn call_within(&self, target: &Target, op: Op, patience: Duration) -> Result<Reply, HostError> {
         let doing = op.doing();
         let answer = async {
+            let op = self.meant(target, op).await?;
             let client = self.client(target).await?;
             let answer = tokio::time::timeout(patience, client.call(&target.root, op)).await;
             answer.unwrap_or_else(|_| Err(reach::unanswered(target, doing, patience)))
         };
         width::wait(self.turn.clone(), answer).await
+    }
+
+    /// Whoever takes a root says which machine is meant, by what is known of the host at that moment: no caller can forget it.
+    async fn meant(&self, target: &Target, mut op: Op) -> Result<Op, HostError> {
+        if let Op::Acquire { machine, .. } | Op::Claim { machine, .. } = &mut op {
+            let known = self.controller.machines(vec![target.name.clone()]).await;
+            *machine = known.map_err(|error| HostError::Io(error.to_string()))?.remove(&target.name);
+        }
+        Ok(op)
     }
 
     /// One agent serves every root of a machine; each host is connected beside the others.

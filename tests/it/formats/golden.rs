@@ -14,7 +14,7 @@ use soll::store::{RunRow, Store};
 use super::fixtures;
 use crate::support::world::{World, sha};
 
-const VERSIONS: [&str; 2] = ["v1", "v2"];
+const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
 
 /// A world whose `production` is what a program of this version left, and wants this commit.
 fn left_by(version: &str, letter: char) -> World {
@@ -32,6 +32,8 @@ fn left_by(version: &str, letter: char) -> World {
     // This is another state repository: the commit that was acted on is not in it.
     let mut record = w.record("root");
     record["accepted"] = serde_json::Value::Null;
+    // And another machine than the one on which it was made.
+    record.as_object_mut().unwrap().remove("machine");
     w.write("root/.soll/record.json", &record.to_string());
     w
 }
@@ -78,6 +80,25 @@ fn a_root_of_every_version_needs_nothing_and_remembers_its_verdict() {
         assert!(kinds.starts_with(&["verify"]) && !kinds.contains(&"fetch"), "{version}: {kinds:?}");
         w.edit(&sha('a'), &sha('c'));
         w.soll("plan").exits(0).says("is quarantined: check `alive` on local: exit code 1");
+    }
+}
+
+/// Where a machine was noted, it is noted still: the copy that a checkout makes of such a root is a cloned disk.
+#[test]
+fn a_root_that_names_its_machine_is_refused_on_another_one() {
+    for (version, names) in [("v1", false), ("v2", false), ("v3", true)] {
+        let w = left_by(version, 'b');
+        let left = fixtures().join("formats").join(version).join("root/.soll/record.json");
+        let left: serde_json::Value = serde_json::from_str(&fs::read_to_string(left).unwrap()).unwrap();
+        let mut record = w.record("root");
+        assert_eq!(left["machine"]["since"].is_string(), names, "{version}");
+        if let Some(machine) = left.get("machine") {
+            record["machine"] = machine.clone();
+            // Whatever machine this is, that one it is not.
+            record["machine"]["id"] = "0".repeat(64).into();
+            w.write("root/.soll/record.json", &record.to_string());
+            w.soll("plan").exits(6).says("the disk was cloned").says("soll acknowledge --host local");
+        }
     }
 }
 

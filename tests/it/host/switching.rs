@@ -143,9 +143,9 @@ async fn prune_keeps_what_is_needed_and_what_is_used() {
     // Made before soll came: one that a person called an old release, and one that nobody did.
     world.write("releases/20200101/x", "0");
     world.write("releases/db-backup/x", "precious");
-    let claim = Op::Claim { who: "ann".to_owned(), releases: vec![name("20200101")] };
+    let claim = Op::Claim { who: "ann".to_owned(), machine: None, releases: vec![name("20200101")] };
     world.call(claim).await.unwrap();
-    let missing = Op::Claim { who: "ann".to_owned(), releases: vec![name("20190101")] };
+    let missing = Op::Claim { who: "ann".to_owned(), machine: None, releases: vec![name("20190101")] };
     assert!(world.call(missing).await.unwrap_err().to_string().contains("20190101"));
     world.acquire(1, LEASE).await.unwrap();
     for (to, digit) in [("r1", 'a'), ("r2", 'b'), ("r3", 'c'), ("r4", 'd')] {

@@ -177,7 +177,7 @@ impl World {
     /// The same, to act on a commit.
     pub async fn acquire_for(&self, epoch: u64, lease: Duration, commit: Option<&str>) -> Result<HostState, HostError> {
         let (who, accept) = ("test".to_owned(), commit.map(str::to_owned));
-        let op = Op::Acquire { epoch: Epoch(epoch), who, lease, accept, look: Observe::default() };
+        let op = Op::Acquire { epoch: Epoch(epoch), who, lease, accept, machine: None, look: Observe::default() };
         match self.call(op).await? {
             Reply::Acquired(state) => Ok(*state),
             other => panic!("{other:?}"),

@@ -92,6 +92,7 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
             who: format!("controller {}", world.id),
             lease: env.deadline,
             accept: Some("c0ffee".to_owned()),
+            machine: None,
             look: Observe::default(),
         };
         match world.call(target, acquire).await {

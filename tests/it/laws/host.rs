@@ -103,6 +103,7 @@ impl SimHost {
             }),
             lease_over: self.lease_over(now),
             health: Vec::new(),
+            machine: None,
         }
     }
 

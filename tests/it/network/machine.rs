@@ -42,6 +42,9 @@ impl<'a> Machine<'a> {
         let mut machine = Machine { net, running: None, dir };
         keygen(&machine.path("/etc/ssh/ssh_host_ed25519_key"), &["ed25519"], "");
         fs::copy(machine.dir.path().join("key.pub"), machine.path("/home/deploy/.ssh/authorized_keys")).unwrap();
+        // It is the same machine after every start, also where the plug is pulled before it could write down an id of its own.
+        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap().replace('-', "");
+        fs::write(machine.path("/etc/machine-id"), id).unwrap();
         machine.start();
         machine
     }

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use soll::model::desired::{Batch, Environment, Phase, Strategy, Unreachable};
+use soll::model::ids::Digest;
+use soll::model::machine::{Machine, NotedBy, OtherMachine};
 use soll::model::observed::HostObserved;
 use soll::model::record::Migration;
+use soll::plan::{Code, Verdict};
 
 use super::compact;
 use crate::support::states::*;
@@ -136,6 +139,33 @@ fn a_host_that_failed_alone_is_left_behind_and_the_others_go_on() {
     let told = failed.clone().failed(&env, 'b');
     let plan = plan(&env, [&old, &told, &failed]);
     assert!(plan.blocking().next().is_some(), "{}", compact(&plan));
+}
+
+#[test]
+fn another_machine_is_no_host_and_stops_only_those_who_want_all() {
+    let other = OtherMachine {
+        known: Machine { id: Digest::of(b"one"), since: ago(60) },
+        by: NotedBy::Controller,
+        found: Some(Digest::of(b"two")),
+    };
+    let plan = |env: &Environment| {
+        Case::new(env, &[("web1", &Host::running(env, 'a'))])
+            .unreachable("production", "web2")
+            .seen("production", |seen| seen.other_machines = [(host_name("web2"), other.clone())].into())
+            .env("production")
+    };
+    let env = pair('b');
+    let strict = plan(&env);
+    let found: Vec<_> = strict.blocking().map(|blocker| blocker.code).collect();
+    assert_eq!((strict.verdict, found), (Verdict::NoGo, vec![Code::OtherMachine]), "{}", compact(&strict));
+    let blocker = strict.blocking().next().unwrap();
+    assert!(blocker.message.starts_with("web2: another machine answers under this name"), "{}", blocker.message);
+    assert!(blocker.fix.contains("`soll acknowledge --host web2`"), "{}", blocker.fix);
+    // Who goes on without hosts that are away goes on without this one, and says so.
+    let lenient = plan(&Environment { unreachable: Unreachable::Skip, ..env });
+    assert_eq!(lenient.verdict, Verdict::Go);
+    assert!(lenient.steps.iter().all(|step| step.host.as_ref() != Some(&host_name("web2"))));
+    assert!(lenient.blockers.iter().any(|b| b.code == Code::OtherMachine), "{}", compact(&lenient));
 }
 
 #[test]

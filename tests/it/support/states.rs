@@ -140,6 +140,7 @@ impl Host {
             holder: None,
             lease_over: false,
             health: Vec::new(),
+            machine: None,
         })
     }
 

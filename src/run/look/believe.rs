@@ -1,0 +1,58 @@
+//! Whether what a host says of itself is believed: of one that cannot be the host that is meant nothing is known (law 13).
+
+use crate::host::wire::HostError;
+use crate::model::epochs;
+use crate::model::ids::HostName;
+use crate::model::machine::{self, Machine, OtherMachine};
+use crate::model::observed::{EnvObserved, HostObserved, HostState};
+
+/// Why nothing is known of a host.
+pub enum Unseen {
+    /// It did not answer, or not as it should.
+    Error(String),
+    /// Another machine answers, and what it says is not about this host.
+    Other(OtherMachine),
+}
+
+impl From<HostError> for Unseen {
+    fn from(error: HostError) -> Self {
+        Unseen::Error(error.to_string())
+    }
+}
+
+/// What a host says, where it is the machine that it is known to be.
+pub fn recognised(known: Option<&Machine>, state: HostState) -> Result<HostState, Unseen> {
+    match machine::judge(known, state.record.machine.as_ref(), state.machine) {
+        Ok(()) => Ok(state),
+        Err(other) => Err(Unseen::Other(other)),
+    }
+}
+
+/// Enters what became of the look at a host.
+pub fn enter(seen: &mut EnvObserved, name: &HostName, host: Result<HostState, Unseen>) {
+    let host = match host {
+        Ok(state) => HostObserved::Reached(Box::new(state)),
+        Err(Unseen::Error(why)) => HostObserved::Unreachable(why),
+        Err(Unseen::Other(other)) => {
+            let why = machine::refused(name, &other);
+            seen.other_machines.insert(name.clone(), other);
+            HostObserved::Unreachable(why)
+        }
+    };
+    seen.hosts.insert(name.clone(), host);
+}
+
+/// Of a host whose epoch cannot be true nothing is known. The others go on, as far as `unreachable` lets them.
+pub fn disbelieve(seen: &mut EnvObserved) {
+    let epoch = |host: &HostObserved| match host {
+        HostObserved::Reached(state) => Some(state.record.epoch),
+        HostObserved::Unreachable(_) => None,
+    };
+    let epochs = seen.hosts.iter().filter_map(|(name, host)| Some((name, epoch(host)?)));
+    let Some((highest, hosts)) = epochs::implausible(epochs) else { return };
+    let hosts: Vec<_> = hosts.into_iter().map(|(name, epoch)| (name.clone(), epoch)).collect();
+    for (name, epoch) in hosts {
+        let why = epochs::disbelieved(&name, epoch, highest);
+        seen.hosts.insert(name, HostObserved::Unreachable(why));
+    }
+}
