@@ -45,6 +45,7 @@ impl Diff {
                     DriftKind::Changed => '~',
                     DriftKind::Mode => 'm',
                     DriftKind::Link => 'l',
+                    DriftKind::Unreadable => '?',
                 };
                 out::text(&format!("    {sign} {}\n", clean(&drift.path)));
             }

@@ -6,7 +6,7 @@ use super::event::{Failure, FailureClass, RunResult};
 use super::state::RunState;
 use crate::model::desired::{EnvFailure, Environment, OnFailure};
 use crate::model::ids::HostName;
-use crate::plan::Action;
+use crate::plan::{Action, Step};
 
 /// What is done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,18 @@ impl Fleet {
         let fresh = failed.insert(host);
         let judged = failure.class == FailureClass::Verdict && state.back.is_none();
         judged && moved && fresh && failed.len() <= self.may_fail && failed.len() < self.hosts
+    }
+}
+
+/// Whether a run goes on after this step failed, with a warning. A fenced run stops at once: it would go on against the one
+/// that took over. What runs and is not healthy is no way back, and the new release may be its cure; what runs and could not be
+/// taken over for another reason would be a way back that is missing, so nothing is touched (A8).
+pub fn tolerated(step: &Step, class: FailureClass) -> bool {
+    let way_back = matches!(step.action, Action::Adopt { .. });
+    match class {
+        FailureClass::Fenced => false,
+        FailureClass::Verdict => step.on_failure == OnFailure::Warn,
+        _ => step.on_failure == OnFailure::Warn && !way_back,
     }
 }
 

@@ -221,6 +221,8 @@ pub enum DriftKind {
     Added,
     /// The mode differs, the contents do not.
     Mode,
+    /// The agent's user may not read it.
+    Unreadable,
     /// A shared path is no link, or leads elsewhere, or to nothing.
     Link,
 }

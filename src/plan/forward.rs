@@ -129,8 +129,12 @@ impl Forward<'_> {
                 looked.push(self.steps.push(Some(host.name()), Some(&check.name), action, &[], on_failure, why));
             }
             let record = &host.state.record;
-            let adopts =
-                |current: &&ReleaseName| record.confirmed.is_none() && !is_failed(self.env, host.state, current);
+            // One of our own that was never finished, or has drifted since, is vouched for by nobody.
+            let unfinished =
+                |current: &ReleaseName| record.releases.get(current).is_some_and(|r| !r.sealed && !r.adopted);
+            let adopts = |current: &&ReleaseName| {
+                record.confirmed.is_none() && !unfinished(current) && !is_failed(self.env, host.state, current)
+            };
             if let Some(current) = host.state.current.release().filter(adopts) {
                 let checks = self.env.health.checks.iter().filter(|c| !is_assets(c)).cloned().collect();
                 let action = Action::Adopt { release: current.clone(), sha: sha_of(record, current), checks };

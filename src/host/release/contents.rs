@@ -9,12 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags};
+use rustix::io::Errno;
 
 use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::host::disk::beneath::at;
 use crate::host::disk::file;
 use crate::host::disk::kept::{Contents, FORM, Kept, canonical};
+use crate::host::disk::people;
 use crate::host::disk::root::{Root, compact_json, list};
 use crate::host::disk::stamp::{Stamp, tick};
 use crate::host::release::stamps::{Known, Looks};
@@ -24,16 +26,40 @@ use crate::model::format::Unreadable;
 use crate::model::ids::{Digest, Hasher, ReleaseName};
 use crate::model::record::Refusal;
 
+/// What a look at a release directory gave.
+pub struct Taken {
+    pub contents: Contents,
+    /// What the files looked like before they were read.
+    pub looks: Looks,
+    /// What this user may not read: nothing of it is in the contents, nor of what lies below it.
+    pub unread: Vec<Unread>,
+}
+
+/// A file or a directory that this user may not read.
+pub struct Unread {
+    /// Relative to the release.
+    pub path: String,
+    /// Owner, group and mode.
+    is: String,
+}
+
+impl Unread {
+    /// Whether a path is it, or lies below it.
+    pub fn covers(&self, path: &str) -> bool {
+        path.strip_prefix(&self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// What it is, for people.
+    pub fn what(&self) -> String {
+        format!("`{}` ({})", self.path, self.is)
+    }
+}
+
 impl Contents {
     /// Reads a release directory, every file of it, `shared` paths and `mutable` globs aside. Sockets, pipes and
     /// devices are no contents. A name that is not UTF-8 is taken with replacement characters, the same every time.
-    /// What is `known` and looks as it did is not read. Gives what the files looked like, too.
-    pub fn read(
-        dir: &Path,
-        shared: &[Shared],
-        mutable: &[String],
-        known: &Known<'_>,
-    ) -> Result<(Contents, Looks), HostError> {
+    /// What is `known` and looks as it did is not read.
+    pub fn read(dir: &Path, shared: &[Shared], mutable: &[String], known: &Known<'_>) -> Result<Taken, HostError> {
         let taken = tick();
         let mut walk = Walk {
             shared: shared.iter().map(|s| s.path.as_str()).collect(),
@@ -41,6 +67,7 @@ impl Contents {
             known,
             found: Vec::new(),
             modes: BTreeMap::new(),
+            unread: Vec::new(),
         };
         walk.enter(dir, "")?;
         walk.found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
@@ -48,7 +75,8 @@ impl Contents {
         let manifest = Manifest { entries };
         let (shared, mutable, modes) = (shared.to_vec(), mutable.to_vec(), walk.modes);
         let contents = Contents { manifest, shared, mutable, modes, ..Contents::default() };
-        Ok((contents, Looks { taken, files: stamps.into_iter().flatten().collect() }))
+        let looks = Looks { taken, files: stamps.into_iter().flatten().collect() };
+        Ok(Taken { contents, looks, unread: walk.unread })
     }
 
     /// What is kept for a release; `None` where nothing is.
@@ -153,6 +181,17 @@ fn globs(patterns: &[String]) -> Result<GlobSet, HostError> {
     set.build().map_err(bad)
 }
 
+/// Whether this user may not look into a directory.
+fn is_closed(dir: &Path) -> bool {
+    let open = Access::READ_OK | Access::EXEC_OK;
+    matches!(rustix::fs::access(dir, open), Err(Errno::ACCESS | Errno::PERM))
+}
+
+/// As `ls` says it.
+fn described(meta: &Metadata) -> String {
+    format!("{}:{} {:o}", people::user(meta.uid()), people::group(meta.gid()), meta.mode() & 0o7777)
+}
+
 struct Walk<'a> {
     shared: BTreeSet<&'a str>,
     mutable: GlobSet,
@@ -160,6 +199,7 @@ struct Walk<'a> {
     /// With what each file looked like.
     found: Vec<(Entry, Option<Stamp>)>,
     modes: BTreeMap<String, u32>,
+    unread: Vec<Unread>,
 }
 
 impl Walk<'_> {
@@ -181,7 +221,9 @@ impl Walk<'_> {
                         self.modes.insert(rel.clone(), mode);
                     }
                     let stamp = matches!(node, Node::File { .. }).then(|| Stamp::of(&meta));
-                    if below {
+                    if below && is_closed(&path) {
+                        self.unread.push(Unread { path: rel, is: described(&meta) });
+                    } else if below {
                         self.found.push((Entry { path: rel.clone(), node }, stamp));
                         self.enter(&path, &rel)?;
                     } else {
@@ -191,6 +233,10 @@ impl Walk<'_> {
                 Ok((None, _)) => {}
                 // Gone between the listing and the look: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let is = entry.metadata().map(|meta| described(&meta)).unwrap_or_default();
+                    self.unread.push(Unread { path: rel, is });
+                }
                 Err(error) => return Err(at("read", &path)(error)),
             }
         }

@@ -5,6 +5,7 @@ use std::fs;
 use crate::artifact::manifest::{Entry, Node};
 use crate::host::disk::kept::Contents;
 use crate::host::disk::root::{Root, json, now};
+use crate::host::release::contents::Taken;
 use crate::host::release::stamps::Known;
 use crate::host::wire::HostError;
 use crate::model::desired::Shared;
@@ -33,12 +34,16 @@ pub fn scan(root: &Root, name: &ReleaseName, depth: Depth) -> Result<Option<Drif
         Depth::Stamps => (None, stamps),
     };
     let known = known.and_wanted(&wanted.manifest);
-    let (found, looks) = Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
+    let Taken { contents: found, looks, unread } =
+        Contents::read(&root.release(name), &wanted.shared, &wanted.mutable, &known)?;
     let stamps = stamps.as_ref().unwrap_or(&known);
     if let Some(renewed) = stamps.renewed((&wanted.manifest, kept.tree()), &found.manifest, &looks) {
         renewed.save(root, name);
     }
     let mut entries = compare(wanted, &found);
+    // Nobody says that what cannot be seen is gone.
+    entries.retain(|entry| !unread.iter().any(|one| one.covers(&entry.path)));
+    entries.extend(unread.iter().map(|one| Drift { path: one.path.clone(), kind: DriftKind::Unreadable }));
     let broken = wanted.shared.iter().filter(|shared| !leads_home(root, name, shared));
     entries.extend(broken.map(|shared| Drift { path: shared.path.clone(), kind: DriftKind::Link }));
     entries.sort();

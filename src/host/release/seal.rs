@@ -6,7 +6,9 @@ use crate::artifact::manifest::Manifest;
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, check};
 use crate::host::disk::kept::Contents;
+use crate::host::disk::people;
 use crate::host::disk::root::Root;
+use crate::host::release::contents::{Taken, Unread};
 use crate::host::release::drift::{self, Depth, leads_home};
 use crate::host::release::stamps::{Known, Stamps};
 use crate::host::wire::{HostError, Reply};
@@ -20,7 +22,7 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     let release = record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
     if release.sealed {
         // The answer to an earlier request was lost: it is asked again, and the contents are what they were.
-        return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree() });
+        return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree(), unread: Vec::new() });
     }
     for one in shared {
         check(&one.path)?;
@@ -33,7 +35,10 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     dir.sync_all()?;
     let (staged, tree) = staged(root, name, release.tree)?;
     let known = Known::load(root, name, (&staged, tree));
-    let (contents, looks) = Contents::read(dir.path(), shared, mutable, &known)?;
+    let Taken { contents, looks, unread } = Contents::read(dir.path(), shared, mutable, &known)?;
+    if let Some(first) = unread.first() {
+        return Err(HostError::Precondition(closed(name, first, unread.len())));
+    }
     let tree = contents.manifest.digest();
     Stamps::durable(looks, tree).save(root, name);
     fault!("host.seal.before-manifest");
@@ -41,7 +46,7 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     fault!("host.seal.after-record");
     // Just looked at: the next pass need not do it again.
     drift::note(root, name, Vec::new());
-    Ok(Reply::Sealed { tree })
+    Ok(Reply::Sealed { tree, unread: Vec::new() })
 }
 
 /// What was extracted, and its digest.
@@ -66,7 +71,7 @@ pub fn adopt(
     let dir = Dir::open(&root.releases())?.sub(name.as_str()).map_err(|_| Refusal::NoSuchRelease(name.clone()))?;
     match root.record()?.releases.get(name) {
         Some(known) if known.sealed => {
-            return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree() });
+            return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree(), unread: Vec::new() });
         }
         // Ours, and never finished: no one vouches for it.
         Some(known) if !known.adopted => return Err(Refusal::NotSealed(name.clone()).into()),
@@ -79,17 +84,31 @@ pub fn adopt(
         Ok(())
     })?;
     fault!("host.adopt.after-entry");
-    let (mut contents, _) = Contents::read(dir.path(), shared, mutable, &Known::default())?;
+    let Taken { mut contents, unread, .. } = Contents::read(dir.path(), shared, mutable, &Known::default())?;
     let (linked, data): (Vec<_>, Vec<_>) = shared.iter().cloned().partition(|one| leads_home(root, name, one));
     contents.shared = linked;
-    contents.mutable.extend(data.iter().flat_map(|one| {
-        let path = globset::escape(&one.path);
+    // What cannot be read is not vouched for: the release is the way back without it, as it was until now.
+    let data = data.iter().map(|one| &one.path).chain(unread.iter().map(|one| &one.path));
+    contents.mutable.extend(data.flat_map(|path| {
+        let path = globset::escape(path);
         [path.clone(), format!("{path}/**")]
     }));
     let tree = contents.manifest.digest();
     finish(root, name, (&contents, tree), digests::links(shared), || fault!("host.adopt.after-manifest"))?;
     fault!("host.adopt.after-record");
-    Ok(Reply::Sealed { tree })
+    Ok(Reply::Sealed { tree, unread: unread.iter().map(Unread::what).collect() })
+}
+
+/// Why a release that this user cannot read in full is not sealed.
+fn closed(name: &ReleaseName, first: &Unread, count: usize) -> String {
+    let more = if count == 1 { String::new() } else { format!(" and {} more", count - 1) };
+    let what = first.what();
+    format!(
+        "release {name} cannot be sealed: {what}{more} cannot be read by {}; what the application writes for itself belongs into \
+         `mutable` (mutable = [\"{}/**\"]) or into shared_dirs, and what a hook makes has to be readable",
+        people::user(rustix::process::geteuid().as_raw()),
+        first.path
+    )
 }
 
 /// A sealed release against what was sealed, before it is returned to (law 1). One that drifted loses its seal: nobody

@@ -52,6 +52,8 @@ pub enum Reply {
     Command(CommandResult),
     Sealed {
         tree: Digest,
+        /// What of an adopted release the host's user may not read, as words for people: it is not vouched for.
+        unread: Vec<String>,
     },
     Attempt(Attempt),
     /// A figure, or why there is none.

@@ -93,6 +93,7 @@ pub fn drift(kind: DriftKind) -> &'static str {
         DriftKind::Missing => "missing",
         DriftKind::Added => "added",
         DriftKind::Mode => "mode",
+        DriftKind::Unreadable => "unreadable",
         DriftKind::Link => "link",
     }
 }

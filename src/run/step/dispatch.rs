@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::fault::fault;
 use crate::host::wire::Op;
-use crate::journal::consequence::{Consequence, Fleet, complete, consequence, result};
+use crate::journal::consequence::{Consequence, Fleet, complete, consequence, result, tolerated};
 use crate::journal::{Event, Failure, FailureClass, RunResult, RunState, StepEnd};
 use crate::model::desired::{OnFailure, Target};
 use crate::model::ids::HostName;
@@ -345,8 +345,7 @@ impl<W: World> Dispatcher<W> {
                     message: trouble.message,
                     output: trouble.output,
                 };
-                // A fenced run stops at once: a warning would let it go on against the one that took over.
-                if step.on_failure == OnFailure::Warn && failure.class != FailureClass::Fenced {
+                if tolerated(step, failure.class) {
                     (StepEnd::Warned { failure }, None)
                 } else {
                     (StepEnd::Failed { failure: failure.clone() }, Some(failure))

@@ -93,8 +93,14 @@ impl<W: World> Executor<W> {
                 for check in checks {
                     judge::check(self, &step.id, target, &self.live(host), check, 1).await?;
                 }
-                self.adopt(target, release, sha.clone()).await?;
-                self.confirm(target, release, sha.clone(), None).await
+                let unread = self.adopt(target, release, sha.clone()).await?;
+                let confirmed = self.confirm(target, release, sha.clone(), None).await?;
+                Ok(match unread.first() {
+                    None => confirmed,
+                    Some(first) => {
+                        format!("{confirmed}; {} of it cannot be read and is not vouched for: {first}", unread.len())
+                    }
+                })
             }
             Action::Upload => transfer::upload(self, target).await,
             Action::Extract => transfer::extract(self, target).await,
@@ -126,13 +132,13 @@ impl<W: World> Executor<W> {
                 self.hook(target, host, hook, place, Means::Migration { key, case }).await
             }
             Action::Seal { place: Place::Existing { release, sha } } => {
-                self.adopt(target, release, sha.clone()).await.map(|()| format!("{release} taken over"))
+                self.adopt(target, release, sha.clone()).await.map(|_| format!("{release} taken over"))
             }
             Action::Seal { .. } => {
                 let (name, shared) = (self.new_release(), self.task.env.shared.clone());
                 let mutable = self.task.env.mutable.clone();
                 match self.world.call(target, Op::Seal { epoch, name, shared, mutable }).await? {
-                    Reply::Sealed { tree } => Ok(format!("tree {}", tree.short())),
+                    Reply::Sealed { tree, .. } => Ok(format!("tree {}", tree.short())),
                     other => Err(unexpected(&other)),
                 }
             }
@@ -332,7 +338,7 @@ impl<W: World> Executor<W> {
         target: &Target,
         name: &ReleaseName,
         sha: Option<crate::model::ids::Sha>,
-    ) -> Result<(), StepTrouble> {
+    ) -> Result<Vec<String>, StepTrouble> {
         let env = &self.task.env;
         let release = Release {
             sha,
@@ -346,8 +352,10 @@ impl<W: World> Executor<W> {
             adopted: true,
         };
         let (epoch, shared, mutable) = (self.task.epoch, env.shared.clone(), env.mutable.clone());
-        self.world.call(target, Op::Adopt { epoch, name: name.clone(), release, shared, mutable }).await?;
-        Ok(())
+        match self.world.call(target, Op::Adopt { epoch, name: name.clone(), release, shared, mutable }).await? {
+            Reply::Sealed { unread, .. } => Ok(unread),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn confirm(

@@ -4,24 +4,14 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
-use crate::support::world::{APP, Ran, World, env};
-
-/// Neither the agent's user nor anybody that it may become.
-const WEB_SERVER: u32 = 33;
-const AGENT: u32 = 65534;
+use super::agent_user::{AGENT, WEB_SERVER, become_agent, soll};
+use crate::support::world::{APP, World, env};
 
 /// A world whose program runs as a user that is not root, with two releases; the web server wrote into the older one.
 fn world() -> World {
     let mut w = World::with("");
     w.bundle('d', &[]);
-    // Git is root here, and everything belongs to the agent's user.
-    for (name, value) in [("COUNT", "1"), ("KEY_0", "safe.directory"), ("VALUE_0", "*")] {
-        w.set(&format!("GIT_CONFIG_{name}"), value);
-    }
-    fs::copy(env!("CARGO_BIN_EXE_soll"), w.path("soll")).unwrap();
-    let program = w.path("soll").display().to_string();
-    let line = format!("shift; exec setpriv --reuid={AGENT} --regid={AGENT} --clear-groups {program} \"$@\"");
-    w.inside = ["sh", "-c", &line, "sh"].map(str::to_owned).to_vec();
+    become_agent(&mut w);
     desire(&w, 'a');
     soll(&w, "apply").exits(0);
     let old = w.path("staging/releases").join(w.release("staging"));
@@ -41,15 +31,6 @@ fn world() -> World {
 fn desire(w: &World, letter: char) {
     let app = APP.replace("[apps.web]\n", "[apps.web]\nkeep_releases = 2\n");
     w.commit(&format!("{app}{}", env("staging", letter, "")));
-}
-
-/// What was made as root belongs to the agent's user first; what the web server wrote stays its own.
-fn soll(w: &World, line: &str) -> Ran {
-    let owner = format!("{AGENT}:{AGENT}");
-    let mut find = Command::new("find");
-    find.arg(w.path("")).args(["-user", "0", "-exec", "chown", "-h", &owner, "{}", "+"]);
-    assert!(find.status().unwrap().success());
-    w.soll(line)
 }
 
 #[test]

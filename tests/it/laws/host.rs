@@ -189,7 +189,7 @@ impl Sim {
                     dir.matched = true;
                     h.record.seal(&name, Digest::of(name.as_str().as_bytes()), links)
                 })?;
-                Ok(Reply::Sealed { tree: Digest::of(name.as_str().as_bytes()) })
+                Ok(Reply::Sealed { tree: Digest::of(name.as_str().as_bytes()), unread: Vec::new() })
             }
             Op::Adopt { name, release, shared, .. } => self.adopt(i, name, release, Digest::of_json(&shared)),
             Op::Verify { name, .. } => {
@@ -264,7 +264,7 @@ impl Sim {
             return Err(gone(&name));
         }
         match self.hosts[i].record.releases.get(&name) {
-            Some(known) if known.sealed => return Ok(Reply::Sealed { tree }),
+            Some(known) if known.sealed => return Ok(Reply::Sealed { tree, unread: Vec::new() }),
             Some(known) if !known.adopted => return Err(Refusal::NotSealed(name).into()),
             _ => {}
         }
@@ -276,7 +276,7 @@ impl Sim {
             h.dirs.entry(name.clone()).and_modify(|d| (d.matched, d.drifted) = (true, false));
             h.record.seal(&name, tree, links)
         })?;
-        Ok(Reply::Sealed { tree })
+        Ok(Reply::Sealed { tree, unread: Vec::new() })
     }
 
     fn switch(&mut self, i: usize, controller: usize, probation: Probation) -> Result<Reply, HostError> {
