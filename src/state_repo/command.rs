@@ -319,7 +319,7 @@ mod tests {
         let location = Location::parse("git@host:x").unwrap();
         assert_eq!(
             Git::new(&settings, &location).ssh(Some(&KeyUse::File("/keys/it's".into()))),
-            "ssh -F '/c' -o BatchMode=yes -o ConnectTimeout=15 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -i \
+            "ssh -F /c -o BatchMode=yes -o ConnectTimeout=15 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -i \
              '/keys/it'\\''s' -o GlobalKnownHostsFile=/dev/null -o 'UserKnownHostsFile=\"/a b/known\"'"
         );
     }

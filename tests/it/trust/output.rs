@@ -53,13 +53,9 @@ fn no_name_of_a_commit_a_person_or_a_file_steers_a_terminal() {
         }
     }
     let json = w.soll("diff staging --output json");
-    assert!(json.stdout.contains("\\u001b[2J") && json.stdout.contains("\\u202e"), "{}", json.stdout);
-    assert_eq!(
-        json.json()["hosts"][0]["drift"][0]["path"].as_str(),
-        Some(EVIL),
-        "it is the same name: {}",
-        json.stdout
-    );
+    // What a host says arrives without what could steer a terminal, this machine's words like those of any other.
+    let path = json.json()["hosts"][0]["drift"][0]["path"].as_str().unwrap().to_owned();
+    assert!(path.starts_with("evil") && path.ends_with("forged") && !path.contains(char::is_control), "{path:?}");
     // The loop, its log, and what it says of a history that was rewritten.
     for (format, before, wanted) in [("text", "a", "b"), ("json", "b", "c")] {
         w.set("SOLL_LOG_FORMAT", format);
