@@ -15,6 +15,7 @@ use crate::run::controller::{Controller, Snapshot};
 use crate::run::policies::Policies;
 use crate::run::secrets;
 use crate::run::settings::{APPROVAL_TTL, ConfigFile, Settings};
+use crate::run::sources::Source;
 use crate::ssh::lend::{Lent, lend};
 use crate::state_repo::{Author, CommitId, GitKey, GitSettings, KeyUse};
 
@@ -186,6 +187,7 @@ impl Global {
             listen: text("SOLL_LISTEN", file.listen),
             host: self.host.clone().or(file.host),
             observation: file.observation,
+            observation_key: key("SOLL_OBSERVATION_KEY", "observation_key", file.observation_key),
         })
     }
 
@@ -209,7 +211,16 @@ impl Global {
             let hint = "soll plan --observation plans without access to any host";
             return Err(CliError::plain("--observation belongs to pull mode: --host NAME").hint(hint).exit(64));
         }
-        settings.observation.extend(observation.iter().cloned());
+        for place in observation {
+            if !settings.observation.iter().any(|known| known.place == *place) {
+                settings.observation.push(Source::plain(place));
+            }
+        }
+        if settings.host.is_some() {
+            for source in &settings.observation {
+                source.must_be_known().map_err(CliError::plain)?;
+            }
+        }
         Ok(Controller::open(settings)?)
     }
 
@@ -301,7 +312,7 @@ fn a_name(setting: &str, value: &str) -> Result<()> {
     if value.is_empty() || may_be_a_name(value) {
         return Ok(());
     }
-    let keys = "SOLL_SSH_KEY and SOLL_SIGNING_KEY take the text of a private key; every other setting takes the name of \
+    let keys = "SOLL_SSH_KEY, SOLL_SIGNING_KEY and SOLL_OBSERVATION_KEY take the text of a private key; every other setting takes the name of \
                 a file: write the lines into one, and give its name";
     let what = format!("{setting} holds what is no name (it is not shown, since it may be a secret)");
     Err(CliError::plain(what).hint(keys))

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use jiff::Timestamp;
 
 use super::global::{Global, Output, blocking, names, tell_verified};
 use super::{CliError, Result, out, screen};
@@ -18,7 +17,7 @@ use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::proposed::{complete, foresee};
-use crate::run::look::published::{Published, merge};
+use crate::run::look::published::Heard;
 use crate::state_repo::NotAccepted;
 
 /// Show what would be done.
@@ -51,13 +50,13 @@ impl Plan {
         let published = !pulls && !self.observation.is_empty();
         let mut oldest = None;
         let observed = if published {
-            let mut published = Observed::default();
+            let (mut heard, settings) = (Heard::default(), &controller.settings);
             for place in &self.observation {
-                let read = Published::read(place).await.map_err(CliError::plain)?;
-                oldest = Some(oldest.map_or(read.at, |at: Timestamp| at.min(read.at)));
-                merge(&mut published, read.observed);
+                let more = Heard::read(&settings.source(place), &settings.secrets).await;
+                heard.add(more.map_err(CliError::plain)?);
             }
-            complete(&controller, subject.grounds(), published).await
+            oldest = heard.oldest;
+            complete(&controller, subject.grounds(), heard.observed()).await
         } else {
             let look = Look { health: true, drift: Scan::Now };
             match &subject {

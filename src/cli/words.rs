@@ -140,6 +140,13 @@ fn reviewable(env: &EnvPlan) -> std::result::Result<&Reviewed, CliError> {
         let hint = "a word is about a change; release something first";
         return Err(CliError::plain(format!("{name} has no change to speak about")).hint(hint));
     }
+    if env.binding.is_none() {
+        let message = format!(
+            "the plan of {name} was made from what a daemon publishes, which does not tell what shared files hold: a word \
+             on it would be bound to nothing"
+        );
+        return Err(CliError::plain(message).hint("make it where hosts are reached: soll plan --out FILE"));
+    }
     let Some(reviewed) = &env.reviewed else {
         return Err(CliError::plain(format!(
             "the plan of {name} was saved by an older soll, which bound less to a word"

@@ -122,5 +122,6 @@ fn settings(world: &World) -> Settings {
         listen: None,
         host: None,
         observation: Vec::new(),
+        observation_key: None,
     }
 }

@@ -38,6 +38,13 @@ impl Reviewed {
         Digest::of_json(&("soll approval", FORMAT, self.scope, &self.hosts, &self.irreversible, self.unnamed))
     }
 
+    /// As it is held against words that were published: these name steps by the digests of their names.
+    #[must_use]
+    pub fn veiled(&self) -> Reviewed {
+        let irreversible = self.irreversible.iter().map(|step| Digest::of(step.as_bytes()).to_string());
+        Reviewed { irreversible: irreversible.collect(), ..self.clone() }
+    }
+
     /// Whether an approval of `self` allows `plan`: nothing happens there that was not reviewed. Less may: a host that was
     /// confirmed meanwhile, a migration that is done.
     pub fn allows(&self, plan: &Reviewed) -> bool {

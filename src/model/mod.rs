@@ -14,6 +14,7 @@ pub mod machine;
 pub mod mask;
 pub mod observed;
 pub mod origin;
+pub mod published;
 pub mod record;
 pub mod shown;
 pub mod template;

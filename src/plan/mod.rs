@@ -80,9 +80,10 @@ pub struct EnvPlan {
     pub release: String,
     /// Over the effective configuration and what decides on the hosts; no health, no disk, no times.
     pub fingerprint: Digest,
-    /// What an approval of this plan is bound to: the digest of `reviewed`.
-    pub binding: Digest,
-    /// What there is to review of it. `None`: the plan was saved by a program that bound less.
+    /// What an approval of this plan is bound to: the digest of `reviewed`. `None`: the plan was made from what a daemon
+    /// publishes, where the contents of shared files are not.
+    pub binding: Option<Digest>,
+    /// What there is to review of it. `None`: likewise, or the plan was saved by a program that bound less.
     #[serde(default)]
     pub reviewed: Option<Reviewed>,
     pub sync: Sync,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::binding::reviewed;
 use super::fingerprint::fingerprint;
 use super::forward::{Host, forward};
-use super::intent::{Intent, intent};
+use super::intent::{Intent, intent, present_files};
 use super::policy::{Case, Secrets, aside, blockers, left_behind};
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::bounds::Unmet;
@@ -150,6 +150,8 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     }));
     found.extend(not_accepted(env, seen));
     found.extend(notes(env, seen));
+    // A word is bound to what shared files hold, which is not published.
+    let bound = !(seen.veiled && changing.iter().any(|host| !present_files(host.state).is_empty()));
     found.sort_by_key(|b| (b.grade, b.code));
     EnvPlan {
         name: env.name.clone(),
@@ -157,8 +159,8 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         desired: sha,
         release: env.release.as_str().to_owned(),
         fingerprint: fingerprint(env, seen),
-        binding: reviewed.binding(),
-        reviewed: Some(reviewed),
+        binding: bound.then(|| reviewed.binding()),
+        reviewed: bound.then_some(reviewed),
         sync,
         health: health(env, seen),
         verdict: verdict(&found),
@@ -276,7 +278,11 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
         }
         if let Some(closed) = state.record.closed.as_ref().filter(|_| state.holder.is_none()) {
             let message = format!("{name} is closed for maintenance since {}, and no run is under way", closed.at);
-            let fix = format!("the host or the next pass opens it; by hand, on the host: {}", closed.commands());
+            let by_hand = match closed.open.is_empty() {
+                true => "what `closed` in ROOT/.soll/record.json says".to_owned(),
+                false => closed.commands(),
+            };
+            let fix = format!("the host or the next pass opens it; by hand, on the host: {by_hand}");
             found.push(Blocker { grade: Grade::P2, code: Code::Closed, message, fix });
         }
         if let Some(first) = state.leftovers.first() {

@@ -1,5 +1,6 @@
 //! Reasons against a change, graded, each with its cure (B2-B4, B6, B8, D5). Pure; asked only where something would change.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -470,10 +471,11 @@ fn secrets(case: &Case<'_>) -> Vec<Blocker> {
 
 /// Approvals bind to what was reviewed; the last word of each person counts (B3).
 fn approvals(case: &Case<'_>) -> Vec<Blocker> {
+    let plan = if case.observed.veiled { Cow::Owned(case.reviewed.veiled()) } else { Cow::Borrowed(case.reviewed) };
     let about = |word: &&Approval| {
         let held = |reviewed: &Reviewed| match word.approve {
-            true => reviewed.allows(case.reviewed),
-            false => reviewed.forbids(case.reviewed),
+            true => reviewed.allows(&plan),
+            false => reviewed.forbids(&plan),
         };
         word.trusted && word.reviewed.as_ref().is_some_and(held)
     };

@@ -29,6 +29,8 @@ struct Kept {
     trees: BTreeMap<EnvName, BTreeMap<Sha, String>>,
     /// The environments whose first pass has looked, or come to nothing.
     begun: BTreeSet<EnvName>,
+    /// All environments had been looked at once.
+    is_whole: bool,
     /// Those whose hosts a run has changed since they were looked at.
     changed: BTreeSet<EnvName>,
     /// Counts what was written.
@@ -145,13 +147,17 @@ impl Board {
         self.kept().version
     }
 
-    /// All of it; `None`: no commit is accepted yet, or an environment of it is still being looked at for the first time.
+    /// All of it; `None`: no commit is accepted yet, or not every environment of the first one was looked at. Whoever comes
+    /// later is missing for a moment, and makes nobody wait.
     pub fn seen(&self) -> Option<Seen> {
-        let kept = self.kept();
+        let mut kept = self.kept();
         let accepted = kept.accepted.clone()?;
-        let is_whole = accepted.desired.environments.keys().all(|name| kept.begun.contains(name));
+        kept.is_whole |= accepted.desired.environments.keys().all(|name| kept.begun.contains(name));
+        if !kept.is_whole {
+            return None;
+        }
         let rows = kept.rows.iter().map(|(name, row)| (name.clone(), kept.joined(name, row)));
-        is_whole.then(|| Seen { version: kept.version, rows: rows.collect(), accepted })
+        Some(Seen { version: kept.version, rows: rows.collect(), accepted })
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -19,9 +19,11 @@ pub mod overdue;
 pub mod pass;
 pub mod pattern;
 pub mod policies;
+pub mod publish;
 pub mod secrets;
 pub mod settings;
 pub mod size;
+pub mod sources;
 pub mod step;
 
 pub mod width;

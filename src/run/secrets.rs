@@ -29,6 +29,8 @@ pub enum Use {
     Backup,
     /// Signs what calls the listener.
     Webhook,
+    /// Sent by whoever reads what a daemon publishes, and asked for by that daemon.
+    Observation,
     /// Logs in to a database.
     Database,
 }
@@ -43,6 +45,7 @@ impl Use {
             Use::Registry => "registry",
             Use::Backup => "backup",
             Use::Webhook => "webhook",
+            Use::Observation => "observation",
             Use::Database => "database",
         }
     }
@@ -84,8 +87,19 @@ pub struct Purpose<'a> {
     pub url: Option<&'a str>,
 }
 
-/// The signature of webhooks is a secret of this program's own: it needs no table, and is for nothing else.
+/// The secrets of this program's own, which need no table and are for nothing else: what signs webhooks, and what the
+/// listener asks of those who read what it publishes.
 pub const WEBHOOK: &str = "WEBHOOK";
+pub const OBSERVATION: &str = "OBSERVATION";
+
+/// What a secret of this program's own is for.
+fn own(name: &str) -> Option<Use> {
+    match name {
+        WEBHOOK => Some(Use::Webhook),
+        OBSERVATION => Some(Use::Observation),
+        _ => None,
+    }
+}
 
 /// All secrets of a controller.
 #[derive(Debug, Clone, Default)]
@@ -134,9 +148,14 @@ impl Store {
         Known { store: self, names: names.map(full).collect() }
     }
 
+    /// Whether there is one of this name, for whatever use, even an empty one.
+    pub fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     /// The secrets that no table narrows: for every use but webhooks.
     pub fn open(&self) -> Vec<String> {
-        let narrowed = |name: &String| self.rules.contains_key(name) || name == WEBHOOK;
+        let narrowed = |name: &String| self.rules.contains_key(name) || own(name).is_some();
         self.known().names.into_keys().filter(|name| !narrowed(name)).collect()
     }
 
@@ -153,13 +172,13 @@ impl Store {
     fn narrowed(&self, name: &str, purpose: &Purpose<'_>) -> Option<Refused> {
         let none = Rule::default();
         let rule = self.rules.get(name);
-        let own = name == WEBHOOK && rule.is_none();
+        let own = own(name).filter(|_| rule.is_none());
         let rule = rule.unwrap_or(&none);
         let table =
             |line: &str| format!("if it should be, say so in the controller's settings: [secrets.{name}] {line}");
         let is_used = match &rule.uses {
             Some(uses) => uses.contains(&purpose.wanted),
-            None => own == (purpose.wanted == Use::Webhook),
+            None => own.map_or(purpose.wanted != Use::Webhook, |own| own == purpose.wanted),
         };
         if !is_used {
             let wanted = purpose.wanted.as_str();

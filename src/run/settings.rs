@@ -12,6 +12,7 @@ use crate::model::key_text::{KeySource, may_be_a_name};
 use crate::run::local_roots::RootGlob;
 use crate::run::policies::Policies;
 use crate::run::secrets;
+use crate::run::sources::Source;
 use crate::state_repo::{Author, CommitId, GitSettings};
 
 /// Everything that the controller must be told.
@@ -51,8 +52,18 @@ pub struct Settings {
     pub listen: Option<String>,
     /// Pull mode: this machine is that host, and acts for it alone.
     pub host: Option<HostName>,
-    /// Where others publish what they see: files or addresses.
-    pub observation: Vec<String>,
+    /// Where others publish what they see.
+    pub observation: Vec<Source>,
+    /// What signs what this controller publishes.
+    pub observation_key: Option<KeySource>,
+}
+
+impl Settings {
+    /// What holds for a place that somebody named: what the settings say of it, where they do.
+    pub fn source(&self, place: &str) -> Source {
+        let known = self.observation.iter().find(|source| source.place == place);
+        known.cloned().unwrap_or_else(|| Source::plain(place))
+    }
 }
 
 /// The settings file, `/etc/soll/config.toml` by default.
@@ -91,7 +102,8 @@ pub struct ConfigFile {
     pub author_email: Option<String>,
     pub listen: Option<String>,
     pub host: Option<HostName>,
-    pub observation: Vec<String>,
+    pub observation: Vec<Source>,
+    pub observation_key: Option<String>,
 }
 
 /// How long an approval counts where nothing is said.

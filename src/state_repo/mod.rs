@@ -38,7 +38,7 @@ pub use location::Location;
 pub use publish::Publish;
 pub use read::CommitInfo;
 pub use repo::StateRepo;
-pub use signature::{Unverified, Verified, sign_word, verify_word};
+pub use signature::{Signer, Unverified, Verified, sign_word, verify_observation, verify_word};
 pub use signers::AllowedSigners;
 pub use watch::Watcher;
 pub use words::{Saying, Words};

@@ -106,8 +106,8 @@ impl StateRepo {
     }
 }
 
-/// A private key for signing commits.
-pub(super) struct Signer {
+/// A private key that signs.
+pub struct Signer {
     key: PrivateKey,
 }
 
@@ -153,8 +153,16 @@ impl Signer {
         }
     }
 
+    /// The armored signature of what a daemon publishes.
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    pub fn sign_observation(&self, published: &[u8]) -> Result<String, String> {
+        self.sign(published, Purpose::Observation)
+    }
+
     /// The armored signature, without a line end.
-    pub fn sign(&self, payload: &[u8], purpose: Purpose) -> Result<String, String> {
+    pub(super) fn sign(&self, payload: &[u8], purpose: Purpose) -> Result<String, String> {
         let signature = self.key.sign(purpose.namespace(), HashAlg::Sha512, payload);
         let armor =
             signature.and_then(|signature| signature.to_pem(LineEnding::LF)).map_err(|error| error.to_string())?;
@@ -232,6 +240,16 @@ fn verify(
     (purpose, times): (Purpose, Times),
     signers: &AllowedSigners,
 ) -> Result<Verified, Unverified> {
+    let key = signed_by(payload, armor, purpose)?;
+    let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+    let principal = signers.principal(key.key_data(), email, times, purpose);
+    principal
+        .map(|principal| Verified { principal, fingerprint: fingerprint.clone() })
+        .map_err(|why| Unverified(format!("it is signed by {fingerprint}, but {why}")))
+}
+
+/// The key that made this signature of the payload.
+fn signed_by(payload: &[u8], armor: &[u8], purpose: Purpose) -> Result<PublicKey, Unverified> {
     let wanted = purpose.namespace();
     if !armor.starts_with(BEGIN_SSH.as_bytes()) {
         return Err(unsigned(armor));
@@ -243,15 +261,28 @@ fn verify(
         return Err(Unverified(format!("its signature was made for `{namespace}`, not for `{wanted}`")));
     }
     let key = PublicKey::from(signature.public_key().clone());
-    let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-    // The signature first: only what it covers may be said of the commit.
-    key.verify(wanted, payload, &signature).map_err(|_| {
-        Unverified(format!("its signature by {fingerprint} is wrong: something was changed after it was signed"))
-    })?;
-    let principal = signers.principal(key.key_data(), email, times, purpose);
-    principal
-        .map(|principal| Verified { principal, fingerprint: fingerprint.clone() })
-        .map_err(|why| Unverified(format!("it is signed by {fingerprint}, but {why}")))
+    // The signature first: only what it covers may be said of the payload.
+    match key.verify(wanted, payload, &signature) {
+        Ok(()) => Ok(key),
+        Err(_) => {
+            let fingerprint = key.fingerprint(HashAlg::Sha256);
+            let why = "something was changed after it was signed";
+            Err(Unverified(format!("its signature by {fingerprint} is wrong: {why}")))
+        }
+    }
+}
+
+/// Whether this signature of what was published is one by this key.
+///
+/// # Errors
+/// It is not.
+pub fn verify_observation(published: &[u8], armor: &str, publisher: &PublicKey) -> Result<(), Unverified> {
+    let key = signed_by(published, armor.as_bytes(), Purpose::Observation)?;
+    if key.key_data() == publisher.key_data() {
+        return Ok(());
+    }
+    let [signed, wanted] = [&key, publisher].map(|key| key.fingerprint(HashAlg::Sha256));
+    Err(Unverified(format!("it is signed by {signed}, and its publisher is {wanted}")))
 }
 
 fn unsigned(text: &[u8]) -> Unverified {

@@ -19,6 +19,8 @@ pub enum Purpose {
     Commit,
     /// Approvals and rejections.
     Word,
+    /// What a daemon publishes of its environments.
+    Observation,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
         match self {
             Purpose::Commit => "git",
             Purpose::Word => "soll-approval",
+            Purpose::Observation => "soll-observation",
         }
     }
 }

@@ -8,19 +8,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
-use axum::response::{IntoResponse, Json, Response};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::StreamExt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::Notify;
 
-use crate::model::observed::Observed;
-use crate::run::controller::{Controller, now};
-use crate::run::look::published::{Published, SCHEMA};
-use crate::run::secrets::{Purpose, Use, WEBHOOK};
+use crate::run::controller::Controller;
+use crate::run::look::published::{SIGNATURE, unarmored};
+use crate::run::publish::Publisher;
+use crate::run::secrets::{self, OBSERVATION, Purpose, Use, WEBHOOK};
 
 /// The largest webhook that is read at all.
 const BODY: usize = 1 << 20;
@@ -31,11 +31,13 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 struct Shared {
     controller: Arc<Controller>,
+    publisher: Arc<Publisher>,
     nudge: Arc<Notify>,
 }
 
-/// Serves in the background. An address that cannot be had is an error at once.
+/// Serves in the background. An address that cannot be had, or a key that cannot sign, is an error at once.
 pub async fn serve(address: &str, controller: Arc<Controller>, nudge: Arc<Notify>) -> Result<(), String> {
+    let publisher = Publisher::open(&controller.settings).map_err(|error| error.to_string())?;
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address}: {error}; is another soll running there?"))?;
@@ -43,21 +45,48 @@ pub async fn serve(address: &str, controller: Arc<Controller>, nudge: Arc<Notify
         .route("/healthz", get(async || "ok\n"))
         .route("/observation", get(observation))
         .route("/webhook", post(webhook))
-        .with_state(Shared { controller, nudge });
+        .with_state(Shared { controller, publisher: Arc::new(publisher), nudge });
     tokio::spawn(listen::listen(listener, app, listen::Limits::DAEMON));
     Ok(())
 }
 
 /// What `plan --observation` reads: what passes saw last. Whoever asks touches no host.
-async fn observation(State(shared): State<Shared>) -> Response {
-    let Some(seen) = shared.controller.board.seen() else {
-        let why = "nothing was looked at yet: ask again in a moment\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], why).into_response();
+async fn observation(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let made = tokio::task::spawn_blocking(move || {
+        if !may_read(&shared.controller.settings.secrets, &headers) {
+            return Ok(Err(StatusCode::UNAUTHORIZED));
+        }
+        shared.publisher.publish(&shared.controller.board).map(Ok)
+    });
+    let published = match made.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(Ok(Some(published))) => published,
+        Ok(Ok(None)) => {
+            let why = "not every environment has been looked at yet: ask again in a moment\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], why).into_response();
+        }
+        Ok(Err(status)) => return (status, [(WWW_AUTHENTICATE, "Bearer")]).into_response(),
+        Err(error) => {
+            tracing::warn!(error, "nothing can be published");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
     };
-    let at = seen.rows.values().map(|row| row.at).min().unwrap_or_else(now);
-    let environments = seen.rows.into_iter().map(|(name, row)| (name, row.observed)).collect();
-    let (commit, observed) = (seen.accepted.commit.to_string(), Observed { environments });
-    Json(Published { schema: SCHEMA, commit, at, observed }).into_response()
+    let mut answer = ([(CONTENT_TYPE, "application/json")], published.body.clone()).into_response();
+    if let Some(signature) = published.signature.as_deref().and_then(|armor| unarmored(armor).parse().ok()) {
+        answer.headers_mut().insert(SIGNATURE, signature);
+    }
+    answer
+}
+
+/// Whether whoever asks has the secret that is asked for, where one is. One that may not be used lets nobody in.
+fn may_read(secrets: &secrets::Store, headers: &HeaderMap) -> bool {
+    if !secrets.has(OBSERVATION) {
+        return true;
+    }
+    let purpose = Purpose { wanted: Use::Observation, environment: None, url: None };
+    let Ok(secret) = secrets.get(OBSERVATION, &purpose) else { return false };
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let wanted = secret.expose().as_bytes();
+    given.is_some_and(|given| aws_lc_rs::constant_time::verify_slices_are_equal(given, wanted).is_ok())
 }
 
 /// A push happened. The payload is not read: it only triggers a look at the repository, and only when it is signed.

@@ -126,8 +126,8 @@ class Daemon:
             time.sleep(0.002)
 
     def noop(self):
-        """A look at every host over the connections that stand: what a pass over an unchanged environment does, asked for
-        from outside (its drift scan has a period of its own)."""
+        """From a commit that changes nothing to what the daemon saw of every host as that commit has it, over the connections
+        that stand (its drift scan has a period of its own)."""
         self.observe()
         walls, cpu, sent = [], self.cpu(), self.network.sent()
         for _ in range(ASKED):
@@ -138,13 +138,23 @@ class Daemon:
 
     def observe(self):
         start = time.perf_counter()
-        self.connection.request("GET", "/observation")
-        answer = self.connection.getresponse()
-        body = answer.read()
-        wall = time.perf_counter() - start
-        if answer.status != 200 or body.count(b'"current"') < len(self.soll.hosts):
-            sys.exit(f"the daemon does not see the hosts: {answer.status} {body[:2000]!r}")
-        return wall
+        self.soll.quiet("git", "commit", "--allow-empty", "-qm", "Nothing changes")
+        head = self.soll.quiet("git", "rev-parse", "HEAD").strip()
+        body = b""
+
+        def seen():
+            nonlocal body
+            self.connection.request("GET", "/observation")
+            answer = self.connection.getresponse()
+            body = answer.read()
+            # The daemon's commit, and that of its one environment; a program before the board looked when it was asked.
+            wanted = 2 if b'"schema":2' in body[:200] else 1
+            return answer.status == 200 and body.count(f'"commit":"{head}"'.encode()) >= wanted
+
+        self.until(seen, "does not look as the newest commit has it")
+        if body.count(b'"current"') < len(self.soll.hosts):
+            sys.exit(f"the daemon does not see the hosts: {body[:2000]!r}")
+        return time.perf_counter() - start
 
     def back(self, label):
         """From the commit to the word that every host is confirmed, for a release that the hosts have already."""

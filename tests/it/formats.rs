@@ -2,6 +2,7 @@
 
 mod digests;
 mod golden;
+mod published;
 mod upgrade;
 mod wire;
 

@@ -8,6 +8,7 @@ mod deploy;
 mod hosts;
 mod laws;
 mod policy;
+pub mod published;
 
 /// Verdict, blockers, hosts, then one line per step: id, irreversible, failure, what comes first.
 fn compact(env: &EnvPlan) -> String {

@@ -4,6 +4,7 @@ pub mod believe;
 pub mod grounds;
 pub mod hear;
 pub mod observe;
+mod others;
 pub mod proposed;
 pub mod published;
 pub mod reach;

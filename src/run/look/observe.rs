@@ -1,6 +1,6 @@
 //! Looking at hosts, bundles and words: everything that a plan is made from. Changes nothing, runs no configured command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::desired::{DriftPolicy, Environment, From, Match, Phase, Places, ReleaseRef, Target};
+use crate::model::desired::{DriftPolicy, Environment, From, Match, Places, ReleaseRef, Target};
 use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::machine::Machine;
 use crate::model::observed::{
@@ -21,7 +21,7 @@ use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::believe::{Unseen, disbelieve, enter, recognised};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::hear::listen;
-use crate::run::look::published::{Published, merge};
+use crate::run::look::others::hear;
 use crate::run::look::reach::ask;
 use crate::run::look::sample::attempt;
 use crate::run::width::Width;
@@ -83,12 +83,7 @@ pub(in crate::run) async fn observe_after(
             }
         }
     }
-    let trees: Vec<&EnvName> = names
-        .iter()
-        .filter_map(|name| environments.get(name)?.promote.as_ref())
-        .filter(|promote| promote.by == Match::Tree)
-        .map(|promote| &promote.from)
-        .collect();
+    let trees = trees(snapshot, names);
     let look_at = |env: &Environment| {
         let (controller, snapshot, env) = (controller.clone(), snapshot.clone(), env.clone());
         let trees = trees.contains(&&env.name);
@@ -108,32 +103,10 @@ pub(in crate::run) async fn observe_after(
     observed
 }
 
-/// Pull mode: what this host cannot see for itself, the others publish. What cannot be read was not looked at.
-async fn hear(controller: &Controller, snapshot: &AcceptedSnapshot, names: &[EnvName], observed: &mut Observed) {
-    let places = &controller.settings.observation;
-    let waits =
-        |env: &&Environment| env.promote.is_some() || (!env.leads() && env.hooks_of(Phase::Migrate).next().is_some());
-    let mut asking = names.iter().filter_map(|name| snapshot.desired.environments.get(name)).filter(waits);
-    if places.is_empty() || asking.next().is_none() {
-        return;
-    }
-    let mut published = Observed::default();
-    for place in places {
-        match Published::read(place).await {
-            Ok(read) => merge(&mut published, read.observed),
-            Err(error) => tracing::warn!(%error, "nothing is known of those who publish there"),
-        }
-    }
-    for (name, theirs) in published.environments {
-        match observed.environments.get_mut(&name) {
-            Some(seen) => {
-                let others = theirs.hosts.into_iter().filter(|(host, _)| !seen.hosts.contains_key(host));
-                seen.elsewhere = others.collect();
-                seen.live_trees.extend(theirs.live_trees);
-            }
-            None => drop(observed.environments.insert(name, theirs)),
-        }
-    }
+/// The environments of which others want to know the trees that they run.
+pub(super) fn trees<'a>(snapshot: &'a AcceptedSnapshot, names: &[EnvName]) -> Vec<&'a EnvName> {
+    let promotes = names.iter().filter_map(|name| snapshot.desired.environments.get(name)?.promote.as_ref());
+    promotes.filter(|promote| promote.by == Match::Tree).map(|promote| &promote.from).collect()
 }
 
 async fn environment(
@@ -200,16 +173,22 @@ pub(super) async fn about(
         seen.tree = tree(controller, grounds, env, &sha).await;
     }
     if trees {
-        let live: Vec<Sha> = seen
-            .hosts
-            .values()
-            .filter_map(reached)
-            .filter_map(|state| state.record.confirmed.as_ref()?.sha.clone())
-            .collect();
-        for sha in live {
-            if let Some(tree) = tree(controller, grounds, env, &sha).await {
-                seen.live_trees.insert(sha, tree);
-            }
+        live_trees(controller, grounds, env, seen).await;
+    }
+}
+
+/// The trees of what the hosts have confirmed.
+pub(super) async fn live_trees(
+    controller: &Arc<Controller>,
+    grounds: Grounds<'_>,
+    env: &Environment,
+    seen: &mut EnvObserved,
+) {
+    let states = seen.hosts.values().filter_map(reached);
+    let live: BTreeSet<Sha> = states.filter_map(|state| state.record.confirmed.as_ref()?.sha.clone()).collect();
+    for sha in live {
+        if let Some(tree) = tree(controller, grounds, env, &sha).await {
+            seen.live_trees.insert(sha, tree);
         }
     }
 }

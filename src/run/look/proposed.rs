@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::model::desired::{Check, Environment, Match, Target};
 use crate::model::ids::EnvName;
 use crate::model::observed::{CheckResult, EnvObserved, HostObserved, HostState, Observed, Verdict};
+use crate::model::published::is_of;
 use crate::plan::policy;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, Snapshot};
@@ -57,7 +58,12 @@ pub async fn complete(controller: &Arc<Controller>, grounds: Grounds<'_>, mut ob
             // Whoever publishes an environment that is unknown here has looked at it on the word of a commit of its own.
             let seen = match (published, known) {
                 (Some(published), None) => published,
-                (published, known) => narrow(env, true, known, published),
+                (published, known) => {
+                    let said = published.as_ref().map(|seen| (seen.approvals.clone(), seen.remarks.clone()));
+                    let mut seen = narrow(env, true, known, published);
+                    (seen.approvals, seen.remarks) = said.unwrap_or_default();
+                    seen
+                }
             };
             observed.environments.insert(name.clone(), seen);
         }
@@ -91,7 +97,8 @@ fn with_sources<'a>(proposal: &'a Snapshot, names: &'a [EnvName]) -> Vec<&'a Env
 /// environment of a proposal. Pure.
 fn narrow(env: &Environment, is_accepted: bool, known: Option<&Environment>, seen: Option<EnvObserved>) -> EnvObserved {
     let mut seen = seen.unwrap_or_default();
-    let (mut hosts, mut narrowed) = (std::mem::take(&mut seen.hosts), EnvObserved::default());
+    let mut narrowed = EnvObserved { veiled: seen.veiled, ..EnvObserved::default() };
+    let mut hosts = std::mem::take(&mut seen.hosts);
     for target in &env.targets {
         match (differs(target, is_accepted, known), hosts.remove(&target.name)) {
             (Some(why), _) => drop(narrowed.unasked.hosts.insert(target.name.clone(), why)),
@@ -110,7 +117,7 @@ fn narrow(env: &Environment, is_accepted: bool, known: Option<&Environment>, see
     let (asked, unasked): (Vec<&Check>, Vec<&Check>) =
         env.health.checks.iter().filter(|check| check.is_passive()).partition(|check| same(check));
     let of_these = |results: &mut Vec<CheckResult>| {
-        results.retain(|result| asked.iter().any(|check| check.name == result.check));
+        results.retain(|result| asked.iter().any(|check| is_of(&result.check, &check.name)));
     };
     of_these(&mut seen.health);
     narrowed.health = seen.health;

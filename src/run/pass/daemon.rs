@@ -21,6 +21,7 @@ use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, waits};
 use crate::run::pass::notices;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
+use crate::run::pass::see::FRESH;
 use crate::run::pass::teller::Teller;
 use crate::run::step::site::Listener;
 use crate::run::step::world::Interruption;
@@ -29,9 +30,6 @@ use crate::state_repo::{CommitId, NotAccepted, Watcher};
 
 /// So many environments make a pass at once, those aside that wait for a host.
 const WIDTH: usize = 16;
-
-/// What is known of an environment that waits after an error is not older than this.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// What the daemon tells whoever runs it.
 pub trait Report: Send + Sync + 'static {

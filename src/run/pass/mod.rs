@@ -9,4 +9,5 @@ pub mod notices;
 pub mod outcome;
 pub mod reconcile;
 mod recover;
+mod see;
 pub mod teller;

@@ -32,9 +32,10 @@ pub fn standing(name: &EnvName, outcome: &Outcome) -> Option<Notice> {
 
 fn blocked(environment: EnvName, plan: &EnvPlan) -> Notice {
     let (desired, explanation) = (plan.desired.clone(), why::why(plan).trim_end().to_owned());
-    match plan.verdict {
-        Verdict::Pending => Notice::ApprovalWanted { environment, desired, binding: plan.binding, explanation },
-        Verdict::Go | Verdict::NoGo => {
+    // What the loop itself plans is always bound.
+    match (plan.verdict, plan.binding) {
+        (Verdict::Pending, Some(binding)) => Notice::ApprovalWanted { environment, desired, binding, explanation },
+        (Verdict::Pending | Verdict::Go | Verdict::NoGo, _) => {
             let codes = plan.blocking().map(|blocker| blocker.code).collect();
             Notice::Blocked { environment, desired, codes, explanation }
         }

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use crate::host::wire::HostError;
 use crate::journal::RunResult;
 use crate::journal::event::Started;
-use crate::model::desired::{DriftPolicy, Environment};
+use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
 use crate::model::observed::{Fact, HostObserved, HostState, Observed};
 use crate::plan::intent::sha_of;
@@ -20,8 +20,7 @@ use crate::plan::tend::tend;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::controller::{Controller, ControllerError, now};
-use crate::run::look::observe::{Left, Look, Scan, observe_after};
-use crate::run::look::sample;
+use crate::run::look::observe::Left;
 use crate::run::pass::hold::{next_epoch, release};
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::recover::condemned;
@@ -122,7 +121,8 @@ impl Pass {
         let run = run_id();
         let epoch = next_epoch(&observed, name)?;
         let held = self.acquire(&site, env, &observed, (&run, epoch), true).await?;
-        let mut outcome = self.locked(&site, env, observed, held.clone(), run, epoch).await;
+        let mut outcome = self.shown(name, self.locked(&site, env, observed, held.clone(), run, epoch)).await;
+        self.controller.board.runs(name);
         if matches!(outcome, Ok(Outcome::Ran { .. })) {
             self.tidy();
         }
@@ -138,14 +138,6 @@ impl Pass {
             }
         }
         outcome
-    }
-
-    async fn look(&self, name: &EnvName, left: &Left) -> Observed {
-        // A plan shows what was edited by hand a moment ago: what is healed on a person's word is looked for likewise.
-        let heals = self.snapshot.desired.environments.get(name).is_some_and(|env| env.drift == DriftPolicy::Heal);
-        let scan = if heals && !self.tends { Scan::Now } else { Scan::WhenDue };
-        let look = Look { health: false, drift: scan };
-        observe_after(&self.controller, &self.snapshot, std::slice::from_ref(name), look, Some((name, left))).await
     }
 
     fn verdict(&self, plan: &EnvPlan, observed: &Observed) -> Option<String> {
@@ -283,34 +275,14 @@ impl Pass {
     }
 
     /// What the hosts last acted on must not be newer than this commit, or lost from its history (law 10).
-    async fn follows(&self, observed: &Observed, name: &EnvName) -> Result<(), ControllerError> {
+    pub(super) async fn follows(&self, observed: &Observed, name: &EnvName) -> Result<(), ControllerError> {
         let (snapshot, name) = (self.snapshot.clone(), name.clone());
         let seen = observed.environments.get(&name).cloned().map(|seen| (name.clone(), seen));
         let observed = Observed { environments: seen.into_iter().collect() };
         self.controller.beside(move |controller| must_follow_hosts(controller, &snapshot, &observed, &name)).await?
     }
 
-    /// Looks after what runs while nothing else is done (a wait after an error): drift is scanned, health is sampled.
-    pub async fn look_after(&self, name: &EnvName) {
-        let Some(env) = self.snapshot.desired.environments.get(name) else { return };
-        let at = now();
-        let observed = self.look(name, &Left::new()).await;
-        if self.follows(&observed, name).await.is_ok() {
-            self.controller.board.looked(&self.snapshot, at, &self.plan(env, &observed), &observed);
-            self.sampled(env, &observed).await;
-        }
-    }
-
-    async fn sampled(&self, env: &Environment, observed: &Observed) -> Option<bool> {
-        if !self.samples {
-            return None;
-        }
-        let sampled = sample::sample(&self.controller, &self.snapshot, env, observed).await;
-        self.controller.board.sampled(&env.name, sampled.hosts);
-        sampled.healthy
-    }
-
-    fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {
+    pub(super) fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {
         let commit = self.snapshot.commit.to_string();
         let secrets = self.controller.settings.secrets.known();
         let context = Context { commit: &commit, now: now(), secrets: Some(&secrets) };

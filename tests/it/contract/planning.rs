@@ -175,6 +175,8 @@ fn a_pull_request_plans_from_what_a_daemon_publishes() {
     let plain = |plan: &serde_json::Value| {
         let mut env = plan["environments"][0].clone();
         env["steps"].as_array_mut().unwrap().iter_mut().for_each(|step| step["estimate_ms"] = 0.into());
+        // What was published was seen before.
+        env["hosts"].as_array_mut().unwrap().iter_mut().for_each(|host| host["drift_age_s"] = 0.into());
         env
     };
     assert_eq!(plain(&blind), plain(&seen));
@@ -183,13 +185,17 @@ fn a_pull_request_plans_from_what_a_daemon_publishes() {
     let published: serde_json::Value = serde_json::from_str(&w.read("observation.json")).unwrap();
     let mut old = published.clone();
     let then = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(2 * 3_600 + 60);
-    old["at"] = then.to_string().into();
+    old["observed"]["environments"]["staging"]["at"] = then.to_string().into();
     w.write("old.json", &old.to_string());
+    // Nobody believes it, but for whoever says how old it may be.
     let plan = "plan --ref main --observation $DIR/old.json";
+    w.soll(plan).exits(1).says("publishes of staging is of").says("may be 15m old at most");
+    w.write("patient.toml", "[[observation]]\nurl = \"$DIR/old.json\"\nhosts = [\"*\"]\nmax_age = \"1d\"\n");
+    let plan = "plan --ref main --config $DIR/patient.toml --observation $DIR/old.json";
     w.soll(plan).exits(0).says(&format!("what was observed at {then:.0}, 2 h ago"));
     w.soll(&format!("{plan} --output markdown")).exits(0).says(&format!("what was observed at {then:.0}, 2 h before"));
     let json = w.soll(&format!("{plan} --output json")).exits(0).json();
-    assert!(json["observed"]["at"] == old["at"] && json["observed"]["age_s"].as_u64() >= Some(7_260), "{json}");
+    assert!(json["observed"]["at"] == then.to_string() && json["observed"]["age_s"].as_u64() >= Some(7_260), "{json}");
     w.edit("release = \"<b>\"", "release = \"<e>\"");
     w.soll("plan --ref proposal --observation $DIR/observation.json").exits(0).says("there is no bundle of eeeeeeee");
     // What only the proposal has is unknown: nothing was unreachable, and something would change.

@@ -137,8 +137,8 @@ fn what_a_newer_program_wrote_is_called_newer_and_stays_as_it_is() {
 
     // What was published, planned, converted, remembered of a release: likewise.
     let w = left_by("v1", 'b');
-    w.write("observation.json", r#"{ "schema": 2, "commit": 1 }"#);
-    w.soll("plan --observation $DIR/observation.json").exits(1).says("it has format 2").hides("is no observation");
+    w.write("observation.json", r#"{ "schema": 3, "commit": 1 }"#);
+    w.soll("plan --observation $DIR/observation.json").exits(1).says("it has format 3").hides("is no observation");
     w.write("plan.json", r#"{ "schema": 2, "plans": [] }"#);
     w.soll("apply --plan $DIR/plan.json").exits(8).says("it has format 2").hides("is no saved plan");
     w.write("root/.soll/convert.json", r#"{ "format": 2, "moves": [] }"#);
