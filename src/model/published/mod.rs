@@ -302,6 +302,7 @@ pub enum DriftKindV2 {
     Missing,
     Added,
     Mode,
+    Unreadable,
     Link,
 }
 

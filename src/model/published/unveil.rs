@@ -201,6 +201,7 @@ fn drift_of(report: DriftReportV2) -> DriftReport {
             DriftKindV2::Missing => DriftKind::Missing,
             DriftKindV2::Added => DriftKind::Added,
             DriftKindV2::Mode => DriftKind::Mode,
+            DriftKindV2::Unreadable => DriftKind::Unreadable,
             DriftKindV2::Link => DriftKind::Link,
         };
         Drift { path, kind }

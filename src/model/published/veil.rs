@@ -301,6 +301,7 @@ fn drift_of(report: &DriftReport) -> DriftReportV2 {
             DriftKind::Missing => DriftKindV2::Missing,
             DriftKind::Added => DriftKindV2::Added,
             DriftKind::Mode => DriftKindV2::Mode,
+            DriftKind::Unreadable => DriftKindV2::Unreadable,
             DriftKind::Link => DriftKindV2::Link,
         };
         DriftV2 { path: path.clone(), kind }
