@@ -31,13 +31,13 @@ pub struct Unpacked {
     pub bundle: Digest,
     pub manifest: Arc<Manifest>,
     dir: PathBuf,
-    index: Arc<HashMap<Digest, Place>>,
+    index: Arc<HashMap<Digest, Extent>>,
     pack: Arc<File>,
 }
 
 /// Offset and length in the pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Place(u64, u64);
+struct Extent(u64, u64);
 
 /// What `manifest.json` holds. Written last, so that a directory with one is complete.
 #[derive(Serialize, Deserialize)]
@@ -46,7 +46,7 @@ struct Stored {
     bundle: Digest,
     pack_bytes: u64,
     manifest: Manifest,
-    blobs: Vec<(Digest, Place)>,
+    blobs: Vec<(Digest, Extent)>,
 }
 
 impl Unpacked {
@@ -63,8 +63,8 @@ impl Unpacked {
         if pack.metadata()?.len() != stored.pack_bytes {
             return Err(broken(&format!("{PACK} does not have the {} bytes that {INDEX} names", stored.pack_bytes)));
         }
-        let index: HashMap<Digest, Place> = stored.blobs.into_iter().collect();
-        let inside = |place: &Place| place.0.checked_add(place.1).is_some_and(|end| end <= stored.pack_bytes);
+        let index: HashMap<Digest, Extent> = stored.blobs.into_iter().collect();
+        let inside = |place: &Extent| place.0.checked_add(place.1).is_some_and(|end| end <= stored.pack_bytes);
         if !index.values().all(inside) || !stored.manifest.files().all(|(_, digest, _)| index.contains_key(digest)) {
             return Err(broken(&format!("{INDEX} and {PACK} do not belong together")));
         }
@@ -79,7 +79,7 @@ impl Unpacked {
 
     /// The contents with this digest. An error of kind `NotFound` where no file of the release has it.
     pub fn blob_reader(&self, digest: &Digest) -> io::Result<BlobReader> {
-        let Place(offset, size) = *self.index.get(digest).ok_or_else(|| {
+        let Extent(offset, size) = *self.index.get(digest).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::NotFound,
                 format!("no file of bundle {} has the digest {digest}", self.bundle),
@@ -198,7 +198,7 @@ pub(super) struct PackWriter {
     path: PathBuf,
     out: BufWriter<File>,
     end: u64,
-    index: HashMap<Digest, Place>,
+    index: HashMap<Digest, Extent>,
     buffer: Vec<u8>,
 }
 
@@ -228,7 +228,7 @@ impl PackWriter {
     pub(super) fn keep(&mut self, digest: Digest, contents: &[u8]) -> Result<(), FileError> {
         if !self.index.contains_key(&digest) {
             self.out.write_all(contents).map_err(at("writing", &self.path))?;
-            self.index.insert(digest, Place(self.end, contents.len() as u64));
+            self.index.insert(digest, Extent(self.end, contents.len() as u64));
             self.end += contents.len() as u64;
         }
         Ok(())
@@ -251,7 +251,7 @@ impl PackWriter {
             // They are known only now: what was written is taken back.
             self.out.seek(SeekFrom::Start(self.end)).map_err(|e| PackError::File(at("writing", &self.path)(e)))?;
         } else {
-            self.index.insert(digest, Place(self.end, size));
+            self.index.insert(digest, Extent(self.end, size));
             self.end += size;
         }
         Ok(digest)
@@ -263,7 +263,7 @@ impl PackWriter {
         let file = out.into_inner().map_err(|error| at("writing", &path)(error.into_error()))?;
         file.set_len(end).and_then(|()| file.sync_all()).map_err(at("writing", &path))?;
         let pack = File::open(&path).map_err(at("opening", &path))?;
-        let mut blobs: Vec<(Digest, Place)> = index.iter().map(|(digest, place)| (*digest, *place)).collect();
+        let mut blobs: Vec<(Digest, Extent)> = index.iter().map(|(digest, place)| (*digest, *place)).collect();
         blobs.sort_unstable_by_key(|(_, place)| (place.0, place.1));
         let stored = Stored { format: FORMAT, bundle, pack_bytes: end, manifest, blobs };
         let path = dir.join(INDEX);

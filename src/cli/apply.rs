@@ -21,7 +21,7 @@ use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::track;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
-use crate::run::step::site::Wish;
+use crate::run::step::site::StopRequest;
 use crate::run::step::world::Interruption;
 use crate::run::width::Width;
 use crate::store::Store;
@@ -77,7 +77,7 @@ impl Apply {
         {
             return Err(CliError::plain(stale).hint("make the plan again and have it reviewed").exit(8));
         }
-        let wish = Arc::new(Wish::default());
+        let wish = Arc::new(StopRequest::default());
         let (stop, signal) = (wish.clone(), super::daemon::stop_signal());
         tokio::spawn(async move {
             signal.await;

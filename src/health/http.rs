@@ -8,7 +8,7 @@ use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Method, Response, Url, redirect};
 use tokio_rustls::rustls;
 
-use super::net::{Deadline, Place, refusal, resolve};
+use super::net::{Deadline, HostPort, refusal, resolve};
 use super::{Finding, tls};
 use crate::host::wire::Secret;
 
@@ -17,7 +17,7 @@ use crate::host::wire::Secret;
 pub(super) struct Session {
     client: Client,
     origin: Url,
-    pub(super) place: Place,
+    pub(super) place: HostPort,
 }
 
 /// What was read of a body.
@@ -58,7 +58,7 @@ pub(super) async fn open(url: &str, deadline: &Deadline) -> Result<(Session, Url
     Ok((Session { client, origin: url.clone(), place }, url))
 }
 
-fn parse(text: &str) -> Result<(Url, Place), Finding> {
+fn parse(text: &str) -> Result<(Url, HostPort), Finding> {
     let bad = |why: &str| Finding::unsure(format!("the URL of this check is not usable: {why}"));
     let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -71,7 +71,7 @@ fn parse(text: &str) -> Result<(Url, Place), Finding> {
         return Err(bad("it names no host"));
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok((url, Place { host, port }))
+    Ok((url, HostPort { host, port }))
 }
 
 impl Session {

@@ -43,13 +43,13 @@ impl Deadline {
 
 /// `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct HostPort {
     /// Without brackets.
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-impl FromStr for Place {
+impl FromStr for HostPort {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let bad =
@@ -61,7 +61,7 @@ impl FromStr for Place {
             None if is_name(host) => host,
             None => return Err(bad()),
         };
-        Ok(Place { host: host.to_owned(), port })
+        Ok(HostPort { host: host.to_owned(), port })
     }
 }
 
@@ -71,7 +71,7 @@ fn is_name(host: &str) -> bool {
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for HostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
             true => write!(f, "[{}]:{}", self.host, self.port),
@@ -81,7 +81,7 @@ impl fmt::Display for Place {
 }
 
 /// The addresses behind a place. A name that does not resolve says nothing about the target.
-pub(super) async fn resolve(place: &Place, deadline: &Deadline) -> Result<Vec<SocketAddr>, Finding> {
+pub(super) async fn resolve(place: &HostPort, deadline: &Deadline) -> Result<Vec<SocketAddr>, Finding> {
     if let Ok(ip) = place.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, place.port)]);
     }
@@ -105,7 +105,7 @@ pub(super) async fn resolve(place: &Place, deadline: &Deadline) -> Result<Vec<So
 }
 
 /// Connects to the first address that answers. An address that swallows packets cannot take the time of the next.
-pub(super) async fn connect(place: &Place, deadline: &Deadline) -> Result<TcpStream, Finding> {
+pub(super) async fn connect(place: &HostPort, deadline: &Deadline) -> Result<TcpStream, Finding> {
     let addresses = resolve(place, deadline).await?;
     let mut last = Finding::fail(format!("no connection to {place} within {}", span(deadline.timeout)));
     for (tried, address) in addresses.iter().enumerate() {
@@ -120,7 +120,7 @@ pub(super) async fn connect(place: &Place, deadline: &Deadline) -> Result<TcpStr
 }
 
 /// What an error of the operating system says, and about whom.
-pub(super) fn refusal(place: &Place, error: &io::Error) -> Finding {
+pub(super) fn refusal(place: &HostPort, error: &io::Error) -> Finding {
     use io::ErrorKind as Kind;
     let reason = match error.kind() {
         Kind::ConnectionRefused => "connection refused".to_owned(),
@@ -143,17 +143,17 @@ mod tests {
     #[test]
     fn places_have_a_grammar() {
         for good in ["127.0.0.1:80", "[::1]:443", "db.example.com:5432", "localhost:1"] {
-            assert_eq!(good.parse::<Place>().unwrap().to_string(), good);
+            assert_eq!(good.parse::<HostPort>().unwrap().to_string(), good);
         }
         for bad in ["", "host", "host:", ":80", "host:0", "host:70000", "::1:80", "[::1:80", "[x]:80", "-x:1", "a b:1"]
         {
-            assert!(bad.parse::<Place>().is_err(), "{bad}");
+            assert!(bad.parse::<HostPort>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn what_the_prober_lacks_is_no_evidence_against_the_target() {
-        let place: Place = "127.0.0.1:80".parse().unwrap();
+        let place: HostPort = "127.0.0.1:80".parse().unwrap();
         let of = |code| refusal(&place, &io::Error::from_raw_os_error(code)).verdict;
         assert_eq!([of(libc::ECONNREFUSED), of(libc::ECONNRESET), of(libc::ETIMEDOUT)], [Verdict::Fail; 3]);
         assert_eq!([of(libc::EMFILE), of(libc::ENETUNREACH), of(libc::EACCES)], [Verdict::Inconclusive; 3]);

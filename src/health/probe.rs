@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use reqwest::Method;
 
-use super::net::{Deadline, Place};
+use super::net::{Deadline, HostPort};
 use super::{Context, Finding, assets, bearer, block_on, http, mask, net, systemd, tls};
 use crate::host::wire::Secret;
 use crate::model::desired::Probe;
@@ -102,7 +102,7 @@ async fn http_check(
 
 async fn tcp_check(address: &str, ctx: &Context<'_>) -> Result<Finding, Finding> {
     let deadline = Deadline::after(ctx.timeout);
-    let place: Place = address.parse().map_err(Finding::unsure)?;
+    let place: HostPort = address.parse().map_err(Finding::unsure)?;
     net::connect(&place, &deadline).await?;
     Ok(Finding::pass(format!("connected to {place} in {} ms", deadline.elapsed_ms())))
 }

@@ -17,14 +17,14 @@ use tokio_rustls::rustls::{
 };
 use x509_cert::der::Decode;
 
-use super::net::{Deadline, Place, connect};
+use super::net::{Deadline, HostPort, connect};
 use super::{Context, Finding};
 use crate::model::observed::Verdict;
 
 /// Shakes hands with `address` and judges the certificate that it shows.
 pub(super) async fn check(address: &str, min_days: u32, ctx: &Context<'_>) -> Result<Finding, Finding> {
     let deadline = Deadline::after(ctx.timeout);
-    let place: Place = address.parse().map_err(Finding::unsure)?;
+    let place: HostPort = address.parse().map_err(Finding::unsure)?;
     let name = ServerName::try_from(place.host.clone())
         .map_err(|_| Finding::unsure(format!("`{}` is not a name that a certificate can carry", place.host)))?;
     let roots = match name {
@@ -121,7 +121,7 @@ fn words(error: &Error) -> String {
 }
 
 /// A TLS error of the target, as evidence.
-pub(super) fn broken(place: &Place, error: &Error) -> Finding {
+pub(super) fn broken(place: &HostPort, error: &Error) -> Finding {
     Finding::fail(format!("TLS with {place} failed: {}", words(error)))
 }
 

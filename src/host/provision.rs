@@ -37,7 +37,7 @@ enum Whose {
 }
 
 /// What became of a directory.
-enum Place {
+enum Directory {
     /// It is there. `trusted`: a link in it was made by the agent's user or by root, as far as its owner says.
     There { dir: Dir, trusted: bool },
     /// It would be made.
@@ -142,7 +142,7 @@ impl Work {
     }
 
     /// ROOT. What is above it, and links to it, are the administrator's.
-    fn ground(&mut self, path: &Path) -> Result<Place, HostError> {
+    fn ground(&mut self, path: &Path) -> Result<Directory, HostError> {
         let missing: Vec<PathBuf> =
             path.ancestors().take_while(|path| fs::symlink_metadata(path).is_err()).map(Path::to_owned).collect();
         match fs::metadata(path) {
@@ -156,25 +156,25 @@ impl Work {
             Err(_) => self.note(path, What::Made(self.wanted(Whose::Agent, DIRECTORY, None))),
         }
         if self.dry {
-            return Ok(Place::WouldBe);
+            return Ok(Directory::WouldBe);
         }
         for path in missing.iter().rev() {
             if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
                 Dir::open(parent)?.make(&name.to_string_lossy())?;
             }
         }
-        Ok(Place::There { dir: Dir::open(path)?, trusted: true })
+        Ok(Directory::There { dir: Dir::open(path)?, trusted: true })
     }
 
     /// A directory in another one, made where it is missing.
-    fn within(&mut self, outer: &Place, path: &Path, whose: Whose) -> Result<Place, HostError> {
+    fn within(&mut self, outer: &Directory, path: &Path, whose: Whose) -> Result<Directory, HostError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (dir, trusted) = match outer {
-            Place::There { dir, trusted } => (dir, *trusted),
-            Place::BehindLink => return Ok(Place::BehindLink),
-            Place::WouldBe => {
+            Directory::There { dir, trusted } => (dir, *trusted),
+            Directory::BehindLink => return Ok(Directory::BehindLink),
+            Directory::WouldBe => {
                 self.note(path, What::Made(self.wanted(whose, DIRECTORY, None)));
-                return Ok(Place::WouldBe);
+                return Ok(Directory::WouldBe);
             }
         };
         match dir.stat(&name)? {
@@ -185,14 +185,14 @@ impl Work {
                 Some(behind) => {
                     let (is, to) = (described(behind.st_uid, behind.st_gid, behind.st_mode), dir.target(&name)?);
                     self.note(path, What::Kept(format!("a link to {to}, which is {is}: left alone with all below it")));
-                    Ok(Place::BehindLink)
+                    Ok(Directory::BehindLink)
                 }
             },
             Some(_) => Err(self.no_directory(path)),
             None => {
                 self.note(path, What::Made(self.wanted(whose, DIRECTORY, None)));
                 if self.dry {
-                    return Ok(Place::WouldBe);
+                    return Ok(Directory::WouldBe);
                 }
                 let made = dir.make_as(&name, DIRECTORY)?;
                 if whose == Whose::Application && (self.uid.is_some() || self.gid.is_some()) {
@@ -207,7 +207,7 @@ impl Work {
                     made.give(self.uid, self.gid).map_err(|error| self.not_given(path, DIRECTORY, error))?;
                 }
                 let trusted = trust::stands(&made.own_stat()?);
-                Ok(Place::There { dir: made, trusted })
+                Ok(Directory::There { dir: made, trusted })
             }
         }
     }
@@ -218,7 +218,7 @@ impl Work {
     }
 
     /// A directory that is there, on its descriptor. Links in it are judged by who could make them until now.
-    fn there(&mut self, dir: Dir, path: &Path, whose: Whose) -> Result<Place, HostError> {
+    fn there(&mut self, dir: Dir, path: &Path, whose: Whose) -> Result<Directory, HostError> {
         let stat = dir.own_stat()?;
         let trusted = trust::stands(&stat);
         let (is, wanted) =
@@ -226,15 +226,15 @@ impl Work {
         // A mode that gives more to the group is the administrator's choice where no mode was asked for.
         if is == wanted {
             self.note(path, What::Kept(is));
-            return Ok(Place::There { dir, trusted });
+            return Ok(Directory::There { dir, trusted });
         }
         if !self.adjust {
             self.note(path, What::Differs(is, wanted));
-            return Ok(Place::There { dir, trusted });
+            return Ok(Directory::There { dir, trusted });
         }
         self.note(path, What::Changed(is, wanted));
         if self.dry {
-            return Ok(Place::There { dir, trusted });
+            return Ok(Directory::There { dir, trusted });
         }
         let (uid, gid) = self.owners(whose, Some(&stat));
         let (uid, gid) = ((uid != stat.st_uid).then_some(uid), (gid != stat.st_gid).then_some(gid));
@@ -242,7 +242,7 @@ impl Work {
             dir.give(uid, gid).map_err(|error| self.not_given(path, DIRECTORY, error))?;
         }
         dir.set_own_mode(DIRECTORY)?;
-        Ok(Place::There { dir, trusted })
+        Ok(Directory::There { dir, trusted })
     }
 
     fn not_given(&self, path: &Path, mode: u32, error: Errno) -> HostError {
@@ -253,14 +253,14 @@ impl Work {
         ))
     }
 
-    fn file(&mut self, home: &Place, shared: &Path, from: &str, contents: &Secret) -> Result<(), HostError> {
+    fn file(&mut self, home: &Directory, shared: &Path, from: &str, contents: &Secret) -> Result<(), HostError> {
         let path = shared.join(from);
         let made = What::Made(self.wanted(Whose::Application, FILE, None));
         let (parent, name) = from.rsplit_once('/').unwrap_or(("", from));
         let opened = match home {
-            Place::There { dir, .. } => dir.try_sub(parent),
-            Place::WouldBe => Err(Errno::NOENT),
-            Place::BehindLink => Err(Errno::LOOP),
+            Directory::There { dir, .. } => dir.try_sub(parent),
+            Directory::WouldBe => Err(Errno::NOENT),
+            Directory::BehindLink => Err(Errno::LOOP),
         };
         let dir = match opened {
             Ok(dir) => dir,

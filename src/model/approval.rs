@@ -148,7 +148,7 @@ pub struct Change {
     pub name: String,
     pub email: String,
     /// The one file that it adds, where it does nothing that a word does not do.
-    pub said: Option<Said>,
+    pub said: Option<WordFile>,
     /// Files that it removes. Words that are over may be cleared away.
     pub removed: Vec<String>,
     /// What else it does, in words: nothing of that is a word.
@@ -157,7 +157,7 @@ pub struct Change {
 
 /// One file of the form `ENV/BINDING/NAME.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct WordFile {
     pub path: String,
     pub environment: String,
     pub binding: String,
@@ -327,7 +327,7 @@ fn is_over(read: &Read, by: &Judge<'_>) -> bool {
     }
 }
 
-fn misplaced(said: &Said, word: &Word, repository: &str) -> Option<String> {
+fn misplaced(said: &WordFile, word: &Word, repository: &str) -> Option<String> {
     let path = &said.path;
     if word.repository != repository {
         return Some(format!("adds {path}, which was said in another state repository"));

@@ -20,7 +20,7 @@ use super::error::{Phase, SshError};
 use super::exec::Exec;
 use super::keys::{fingerprint, login};
 use super::known_hosts::{self, Known, Verdict, line};
-use super::settings::{Accepted, Place, Settings};
+use super::settings::{Accepted, Settings, SshHost};
 
 const LOGIN: Duration = Duration::from_secs(60);
 const CHANNEL: Duration = Duration::from_secs(15);
@@ -31,7 +31,7 @@ pub const SESSIONS: usize = 4;
 
 /// A connection that stands. It ends when it is dropped and its last channel is.
 pub struct Connection {
-    pub place: Arc<Place>,
+    pub place: Arc<SshHost>,
     handle: Handle<Gatekeeper>,
     /// Sessions that are open.
     sessions: AtomicUsize,
@@ -52,7 +52,7 @@ impl Connection {
     /// Names the phase that failed, and what to do.
     pub async fn open(
         settings: &Settings,
-        place: Arc<Place>,
+        place: Arc<SshHost>,
         through: Option<Arc<Connection>>,
     ) -> Result<Connection, SshError> {
         let known = Known::read(&place.known_hosts, &place.known_as).map_err(|(file, error)| {
@@ -162,7 +162,7 @@ impl Connection {
     }
 
     /// A stream to another host, from this one.
-    async fn forward(&self, to: &Place) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, SshError> {
+    async fn forward(&self, to: &SshHost) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, SshError> {
         let lost = |what: String| {
             let cure = "can the jump host reach it, and does its sshd allow TCP forwarding (AllowTcpForwarding)?";
             SshError::new(to, Phase::Connect, format!("through {}: {what}", self.place), cure)
@@ -187,7 +187,7 @@ impl Drop for Slot {
     }
 }
 
-fn config(place: &Place, known: &Known) -> client::Config {
+fn config(place: &SshHost, known: &Known) -> client::Config {
     let mut config = client::Config {
         nodelay: true,
         keepalive_interval: Some(place.alive),
@@ -228,7 +228,7 @@ impl client::Handler for Gatekeeper {
 }
 
 /// Makes the key of a new host known.
-fn introduce(place: &Place, key: &PublicKey) -> Result<Accepted, SshError> {
+fn introduce(place: &SshHost, key: &PublicKey) -> Result<Accepted, SshError> {
     let failed = |what: String| {
         SshError::new(place, Phase::HostKey, what, "name a file that can be written with SOLL_KNOWN_HOSTS")
     };
@@ -241,7 +241,7 @@ fn introduce(place: &Place, key: &PublicKey) -> Result<Accepted, SshError> {
 }
 
 /// The host is not the one that is meant, as far as anybody knows.
-fn stranger(place: &Place, known: &Known, key: &PublicKey, verdict: &Verdict) -> SshError {
+fn stranger(place: &SshHost, known: &Known, key: &PublicKey, verdict: &Verdict) -> SshError {
     let kind = key.algorithm();
     let shown = format!("{} {}", kind.as_str(), fingerprint(key));
     let files: Vec<_> = place.known_hosts.iter().map(|file| file.display().to_string()).collect();
@@ -281,7 +281,7 @@ fn stranger(place: &Place, known: &Known, key: &PublicKey, verdict: &Verdict) ->
     SshError::new(place, Phase::HostKey, what, cure)
 }
 
-fn unshaken(place: &Place, known: &Known, error: &russh::Error) -> SshError {
+fn unshaken(place: &SshHost, known: &Known, error: &russh::Error) -> SshError {
     match error {
         russh::Error::NoCommonAlgo { kind: AlgorithmKind::Key, theirs, .. } if !known.keys.is_empty() => {
             let keys = known.keys.iter().map(|(key, at)| format!("{} ({at})", key.algorithm().as_str()));
@@ -304,7 +304,7 @@ fn unshaken(place: &Place, known: &Known, error: &russh::Error) -> SshError {
 }
 
 /// The first address that answers.
-async fn connect(place: &Place) -> Result<Prompt, SshError> {
+async fn connect(place: &SshHost) -> Result<Prompt, SshError> {
     let lost = |what: String, cure: &str| SshError::new(place, Phase::Connect, what, cure);
     let seconds = place.connect.as_secs();
     let tried = tokio::time::timeout(place.connect, async {

@@ -10,7 +10,7 @@ use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::{Certificate, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-use super::settings::{Place, Settings};
+use super::settings::{Settings, SshHost};
 use crate::host::wire::Secret;
 use crate::model::key_text::{KeySource, Unfit, tidy};
 
@@ -40,7 +40,7 @@ pub struct Identities {
 
 impl Identities {
     /// Reads what the settings and the SSH configuration name. Files that only the defaults name may be missing.
-    pub fn read(place: &Place, settings: &Settings) -> Identities {
+    pub fn read(place: &SshHost, settings: &Settings) -> Identities {
         let mut all = Identities::default();
         let named = settings.key.is_some();
         for source in &place.identities {

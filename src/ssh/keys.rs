@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::error::{Phase, SshError};
 use super::identity::{Identities, unsuitable};
-use super::settings::{Place, Settings};
+use super::settings::{Settings, SshHost};
 
 /// An agent may ask a person, who may be away.
 const AGENT: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ struct Tried {
 ///
 /// # Errors
 /// No key is accepted: says which were tried and what the host would take.
-pub async fn login<H: Handler>(handle: &mut Handle<H>, settings: &Settings, place: &Place) -> Result<(), SshError> {
+pub async fn login<H: Handler>(handle: &mut Handle<H>, settings: &Settings, place: &SshHost) -> Result<(), SshError> {
     let mut identities = Identities::read(place, settings);
     let mut tried = Tried { unusable: std::mem::take(&mut identities.unusable), ..Tried::default() };
     let (mut agent, held) = connect(place, &mut tried).await;
@@ -79,7 +79,7 @@ pub async fn login<H: Handler>(handle: &mut Handle<H>, settings: &Settings, plac
 }
 
 /// Configured keys in their order, each with its certificates before it; then the agent's others, where they may be used.
-fn offers(place: &Place, identities: &Identities, held: &[AgentIdentity], tried: &mut Tried) -> Vec<Offer> {
+fn offers(place: &SshHost, identities: &Identities, held: &[AgentIdentity], tried: &mut Tried) -> Vec<Offer> {
     let holds = |public: &PublicKey| held.iter().any(|one| one.public_key().key_data() == public.key_data());
     let mut certificates: Vec<(String, &Certificate)> =
         identities.certificates.iter().map(|vouched| (vouched.name.clone(), &vouched.certificate)).collect();
@@ -134,7 +134,7 @@ fn about(certificate: &Certificate) -> String {
 
 async fn by_key<H: Handler>(
     handle: &mut Handle<H>,
-    place: &Place,
+    place: &SshHost,
     offer: &Offer,
     private: &Arc<PrivateKey>,
     hash: Option<HashAlg>,
@@ -155,7 +155,7 @@ async fn by_key<H: Handler>(
 /// The inner error: the agent does not sign with this key, but may with another.
 async fn by_agent<H: Handler>(
     handle: &mut Handle<H>,
-    place: &Place,
+    place: &SshHost,
     offer: &Offer,
     hash: Option<HashAlg>,
     agent: &mut AgentClient<UnixStream>,
@@ -229,7 +229,7 @@ impl russh::Signer for AgentHand<'_> {
 }
 
 /// The agent, and what it holds. One that cannot be asked is noted.
-async fn connect(place: &Place, tried: &mut Tried) -> (Option<AgentClient<UnixStream>>, Vec<AgentIdentity>) {
+async fn connect(place: &SshHost, tried: &mut Tried) -> (Option<AgentClient<UnixStream>>, Vec<AgentIdentity>) {
     let Some(socket) = &place.agent else { return (None, Vec::new()) };
     let asked = async {
         let stream = UnixStream::connect(socket).await.map_err(|error| error.to_string())?;
@@ -254,7 +254,7 @@ async fn ended<H: Handler>(handle: &Handle<H>) -> bool {
     handle.is_closed() || handle.send_ping().await.is_err()
 }
 
-fn refused(place: &Place, tried: &Tried) -> SshError {
+fn refused(place: &SshHost, tried: &Tried) -> SshError {
     let mut what = if tried.refused.is_empty() {
         "there is no key to log in with".to_owned()
     } else {
@@ -287,7 +287,7 @@ fn methods(set: &MethodSet) -> String {
 /// The hash to sign with; never SHA-1.
 async fn rsa_hash<H: Handler>(
     handle: &Handle<H>,
-    place: &Place,
+    place: &SshHost,
     key: &PublicKey,
     tried: &Tried,
 ) -> Result<Option<HashAlg>, SshError> {
@@ -298,7 +298,7 @@ async fn rsa_hash<H: Handler>(
     Ok(best.flatten().or(Some(HashAlg::Sha512)))
 }
 
-fn broke(place: &Place, why: &str, tried: &Tried) -> SshError {
+fn broke(place: &SshHost, why: &str, tried: &Tried) -> SshError {
     if tried.refused.is_empty() {
         let what = format!("the connection broke: {why}");
         return SshError::new(place, Phase::Login, what, "look at the log of sshd there");

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::error::{Phase, SshError};
 use super::program::Programs;
-use super::settings::{Accepted, Place, Settings};
+use super::settings::{Accepted, Settings, SshHost};
 use crate::host::call::client::Client;
 use crate::host::call::stream::{Reconnect, Stream};
 use crate::host::wire::frame::Hello;
@@ -224,7 +224,7 @@ impl Pool {
         &'a self,
         endpoint: &'a Endpoint,
         before: &'a mut Vec<String>,
-    ) -> BoxFuture<'a, Result<Vec<Arc<Place>>, SshError>> {
+    ) -> BoxFuture<'a, Result<Vec<Arc<SshHost>>, SshError>> {
         Box::pin(async move {
             let place = self.settings.place(endpoint).await?;
             let name = place.to_string();
@@ -247,7 +247,7 @@ impl Pool {
     }
 
     /// A connection to the last of these. Those before are shared by all that lies behind them.
-    async fn travel(&self, way: &[Arc<Place>]) -> Result<Connection, SshError> {
+    async fn travel(&self, way: &[Arc<SshHost>]) -> Result<Connection, SshError> {
         let mut through = None;
         let Some((last, jumps)) = way.split_last() else { unreachable!("a way has an end") };
         for (index, jump) in jumps.iter().enumerate() {
@@ -262,7 +262,7 @@ impl Pool {
         Connection::open(&self.settings, last.clone(), through).await
     }
 
-    fn jump(&self, way: &[Arc<Place>]) -> Arc<AsyncMutex<Connections>> {
+    fn jump(&self, way: &[Arc<SshHost>]) -> Arc<AsyncMutex<Connections>> {
         let key = way.iter().map(ToString::to_string).collect();
         self.jumps.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }

@@ -76,7 +76,7 @@ pub struct Accepted {
 
 /// One host with all that is said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SshHost {
     pub host: String,
     pub port: u16,
     pub user: String,
@@ -98,7 +98,7 @@ pub struct Place {
     pub unanswered: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SshHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}:{}", self.user, self.host, self.port)
     }
@@ -109,8 +109,8 @@ impl Settings {
     ///
     /// # Errors
     /// The configuration cannot be read, or asks for what this program does not do.
-    pub async fn place(&self, endpoint: &Endpoint) -> Result<Place, SshError> {
-        let said = Said(self.ask(endpoint).await?);
+    pub async fn place(&self, endpoint: &Endpoint) -> Result<SshHost, SshError> {
+        let said = SshOptions(self.ask(endpoint).await?);
         let wrong = |what: String, cure: &str| SshError::new(endpoint, Phase::Configuration, what, cure);
         if let Some(command) = said.one("proxycommand").filter(|command| *command != "none") {
             return Err(wrong(
@@ -159,7 +159,7 @@ impl Settings {
             Some(alias) => alias.to_ascii_lowercase(),
             None => super::known_hosts::name_of(&host, port),
         };
-        Ok(Place {
+        Ok(SshHost {
             known_as,
             known_hosts,
             identities_only: self.key.is_some() || said.one("identitiesonly") == Some("yes"),
@@ -223,9 +223,9 @@ impl Settings {
     }
 }
 
-struct Said(Vec<(String, String)>);
+struct SshOptions(Vec<(String, String)>);
 
-impl Said {
+impl SshOptions {
     fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == key).map(|(_, value)| value.as_str())
     }

@@ -22,7 +22,7 @@ pub(super) struct Mirror {
 }
 
 /// Held while a mirror is changed; other processes wait.
-pub(super) struct Held {
+pub(super) struct MirrorLock {
     _file: File,
 }
 
@@ -34,7 +34,7 @@ impl Mirror {
     }
 
     /// Waits until no other process changes this mirror.
-    pub fn lock(&self, settings: &GitSettings) -> Result<Held> {
+    pub fn lock(&self, settings: &GitSettings) -> Result<MirrorLock> {
         let path = self.dir.with_extension("lock");
         let storage = |source| RepoError::Storage { what: "lock", path: path.clone(), source };
         if let Some(parent) = path.parent() {
@@ -46,7 +46,7 @@ impl Mirror {
         let deadline = Instant::now() + patience;
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Held { _file: file }),
+                Ok(()) => return Ok(MirrorLock { _file: file }),
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) if Instant::now() < deadline => {
                     std::thread::sleep(LOCK_POLL);
                 }
@@ -58,7 +58,7 @@ impl Mirror {
 
     /// Makes the mirror with what `fetch` brings, under another name first: it is there complete or not at all.
     /// One that stands there already is replaced.
-    pub fn create(&self, location: &Location, _held: &Held, fetch: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    pub fn create(&self, location: &Location, _held: &MirrorLock, fetch: impl Fn(&Path) -> Result<()>) -> Result<()> {
         let parent = self.dir.parent().unwrap_or(Path::new("."));
         let storage = |what| move |source| RepoError::Storage { what, path: parent.to_owned(), source };
         let fresh =

@@ -7,7 +7,7 @@ use git2::{ErrorCode, Repository};
 use super::command::{Git, GitSettings};
 use super::error::{RepoError, Result};
 use super::location::{self, Location};
-use super::mirror::{Held, Mirror};
+use super::mirror::{Mirror, MirrorLock};
 use super::{Author, CommitId};
 
 /// A state repository at one branch. Cheap to clone; holds paths, no open files, so that a `gc`, a repack or a mirror
@@ -201,7 +201,7 @@ impl StateRepo {
     }
 
     /// Fetches under the lock that the caller holds.
-    pub(super) fn fetch_or_rebuild(&self, mirror: &Mirror, held: &Held) -> Result<()> {
+    pub(super) fn fetch_or_rebuild(&self, mirror: &Mirror, held: &MirrorLock) -> Result<()> {
         match self.fetch_into(&self.git_dir) {
             Err(RepoError::Command { .. }) if !mirror.is_whole(&self.settings, &self.location) => {
                 self.rebuild(mirror, held)
@@ -210,7 +210,7 @@ impl StateRepo {
         }
     }
 
-    fn rebuild(&self, mirror: &Mirror, held: &Held) -> Result<()> {
+    fn rebuild(&self, mirror: &Mirror, held: &MirrorLock) -> Result<()> {
         mirror.create(&self.location, held, |dir| self.fetch_into(dir))
     }
 

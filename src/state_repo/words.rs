@@ -16,7 +16,7 @@ use super::commit::{Author, edit_tree};
 use super::error::{RepoError, Result};
 use super::read::FILE_LIMIT;
 use super::repo::{StateRepo, WORDS_REF};
-use crate::model::approval::{Change, Read, Said};
+use crate::model::approval::{Change, Read, WordFile};
 use crate::model::ids::{Digest, EnvName};
 
 const ATTEMPTS: usize = 5;
@@ -167,7 +167,7 @@ impl StateRepo {
     }
 
     /// The file of a word. `None`: it is in no such place, or larger than any word.
-    fn said(&self, repo: &Repository, path: &str, blob: Oid) -> Result<Option<Said>> {
+    fn said(&self, repo: &Repository, path: &str, blob: Oid) -> Result<Option<WordFile>> {
         let objects = |error| self.objects("read the approvals", &error);
         let mut parts = path.split('/');
         let (Some(environment), Some(binding), Some(name), None) =
@@ -183,7 +183,7 @@ impl StateRepo {
         }
         let read = Read::of(repo.find_blob(blob).map_err(objects)?.content());
         let (environment, binding) = (environment.to_owned(), binding.to_owned());
-        Ok(Some(Said { path: path.to_owned(), environment, binding, read }))
+        Ok(Some(WordFile { path: path.to_owned(), environment, binding, read }))
     }
 
     fn write_word(&self, repo: &Repository, tip: Option<Oid>, word: &Saying<'_>, author: &Author) -> Result<CommitId> {

@@ -22,7 +22,7 @@ use crate::host::disk::root::{Root, now};
 use crate::host::disk::trust;
 use crate::host::release::observe::{current, missing_env};
 use crate::host::wire::HostError;
-use crate::host::wire::examine::{Examine, Examined, Found, Nginx, Place, Room, SharedFact, keyed};
+use crate::host::wire::examine::{Examine, Examined, Found, LayoutDirectory, Nginx, Room, SharedFact, keyed};
 use crate::model::desired::Shared;
 use crate::model::ids::Digest;
 use crate::model::record::Command;
@@ -36,7 +36,7 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
     }
     let uid = rustix::process::geteuid().as_raw();
     let places = [root.path().to_owned(), root.releases(), root.shared()];
-    let places = places.iter().map(|path| Place { path: path.display().to_string(), found: found(path) });
+    let places = places.iter().map(|path| LayoutDirectory { path: path.display().to_string(), found: found(path) });
     let exposed = trust::survey(root.path());
     // Said once: what is exposed is not read.
     let readable = exposed.is_empty();

@@ -59,7 +59,7 @@ impl Upload {
 
 /// What became of a search for some bytes.
 #[derive(Default)]
-pub struct Sought {
+pub struct CopyOutcome {
     pub copied: bool,
     /// The files that should have had them, and did not.
     pub wrong: Vec<String>,
@@ -105,8 +105,8 @@ impl Blobs {
     }
 
     /// Copies a file with these bytes from a release that has them.
-    pub fn copy(&self, digest: &Digest, dir: &Dir, name: &str, mode: u32) -> Result<Sought, HostError> {
-        let mut sought = Sought::default();
+    pub fn copy(&self, digest: &Digest, dir: &Dir, name: &str, mode: u32) -> Result<CopyOutcome, HostError> {
+        let mut sought = CopyOutcome::default();
         for (release, path, _) in self.sources.get(digest).into_iter().flatten() {
             let rel = format!("{release}/{path}");
             if let Ok(from) = self.releases.read(&rel) {

@@ -8,7 +8,7 @@ use crate::artifact::manifest::{Entry, Manifest, Node};
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, Parent};
 use crate::host::disk::kept::canonical;
-use crate::host::release::blobs::{self, Blobs, Sought, Upload};
+use crate::host::release::blobs::{self, Blobs, CopyOutcome, Upload};
 use crate::host::wire::HostError;
 use crate::model::ids::Digest;
 
@@ -95,19 +95,19 @@ pub fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64,
 }
 
 /// Copies one part after the other of it.
-fn copy_all<'a>(blobs: &Blobs, tree: &Dir, part: &[Copy<'a>]) -> Result<Vec<(&'a str, Sought)>, HostError> {
+fn copy_all<'a>(blobs: &Blobs, tree: &Dir, part: &[Copy<'a>]) -> Result<Vec<(&'a str, CopyOutcome)>, HostError> {
     let mut place = Parent::new(tree);
     let each = part.iter().map(|Copy { path, sha256, mode, from }| {
         let (dir, name) = place.of(path)?;
         let sought = match from {
             Source::Releases { spoilt } => {
                 let sought = blobs.copy(sha256, dir, name, *mode)?;
-                Sought { wrong: spoilt.iter().cloned().chain(sought.wrong).collect(), ..sought }
+                CopyOutcome { wrong: spoilt.iter().cloned().chain(sought.wrong).collect(), ..sought }
             }
             Source::Tree(earlier) => {
                 let copied = blobs::copy(&tree.read(earlier)?, dir, name, *mode, sha256)?;
                 let wrong = if copied { Vec::new() } else { vec![tree.path().join(earlier).display().to_string()] };
-                Sought { copied, wrong, suspects: Vec::new() }
+                CopyOutcome { copied, wrong, suspects: Vec::new() }
             }
         };
         fault!("host.extract.mid-tree");

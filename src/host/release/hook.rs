@@ -8,7 +8,7 @@ use crate::fault::fault;
 use crate::host::disk::beneath::check;
 use crate::host::disk::command;
 use crate::host::disk::root::{Root, now};
-use crate::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Means};
+use crate::host::wire::{CommandResult, CommandRole, Cwd, Exit, GateResult, HostError};
 use crate::model::desired::{Gate, GateTest};
 use crate::model::ids::{Epoch, ReleaseName, Sha};
 use crate::model::record::{Closed, Command, Migration, Quarantine, QuarantineKey, Refusal};
@@ -44,18 +44,24 @@ pub fn gate_in(dir: &Path, gate: &Gate, run: Option<&Command>) -> Result<GateRes
 }
 
 /// Runs a configured command and notes what it means.
-pub fn hook(root: &Root, epoch: Epoch, cwd: &Cwd, run: &Command, means: Means) -> Result<CommandResult, HostError> {
+pub fn hook(
+    root: &Root,
+    epoch: Epoch,
+    cwd: &Cwd,
+    run: &Command,
+    means: CommandRole,
+) -> Result<CommandResult, HostError> {
     let dir = directory(root, cwd)?;
     match means {
-        Means::Work => command::run(run, &dir),
-        Means::Migration { key, case } => migrate(root, epoch, &dir, run, &key, case),
-        Means::Close { open, lease } => {
+        CommandRole::Work => command::run(run, &dir),
+        CommandRole::Migration { key, case } => migrate(root, epoch, &dir, run, &key, case),
+        CommandRole::Close { open, lease } => {
             root.note_heard(Duration::ZERO)?;
             root.update(|record| Ok(record.close(Closed { epoch, at: now(), lease, open })?))?;
             fault!("host.hook.after-closed");
             command::run(run, &dir)
         }
-        Means::Open => {
+        CommandRole::Open => {
             let result = command::run(run, &dir)?;
             if result.ok() {
                 root.update(|record| {

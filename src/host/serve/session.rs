@@ -28,7 +28,7 @@ pub struct Session {
     closed: AtomicBool,
     /// Long frames are compressed.
     packs: AtomicBool,
-    held: Mutex<HashMap<PathBuf, Held>>,
+    held: Mutex<HashMap<PathBuf, HeldRoot>>,
     uploads: Mutex<HashMap<u64, Upload>>,
     /// For checks that are made from here.
     pub prober: Arc<dyn Prober>,
@@ -49,7 +49,7 @@ struct Voice {
 }
 
 /// A root that this session holds, as far as others than its worker need to know.
-struct Held {
+struct HeldRoot {
     root: Root,
     epoch: Epoch,
     /// The lease of the probation, while there is one.
@@ -241,7 +241,7 @@ impl Session {
             Some(epoch) => {
                 let noted =
                     held.get(root.path()).filter(|h| h.probation.is_some()).map_or_else(Instant::now, |h| h.noted);
-                held.insert(root.path().to_owned(), Held { root: root.clone(), epoch, probation, noted });
+                held.insert(root.path().to_owned(), HeldRoot { root: root.clone(), epoch, probation, noted });
             }
             None => {
                 held.remove(root.path());

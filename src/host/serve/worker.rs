@@ -37,10 +37,10 @@ pub struct Job {
 pub struct Worker {
     session: Arc<Session>,
     root: Root,
-    held: Option<Held>,
+    held: Option<Acquired>,
 }
 
-struct Held {
+struct Acquired {
     /// `None`: the controller is lost, and whoever wants the root may take it.
     lock: Option<Lock>,
     holder: Holder,
@@ -208,7 +208,7 @@ impl Worker {
         })?;
         fault!("host.acquire.after-record");
         let state = observe(&self.root, look)?;
-        self.held = Some(Held { lock: Some(lock), holder, epoch, lease, leased: None });
+        self.held = Some(Acquired { lock: Some(lock), holder, epoch, lease, leased: None });
         Ok(Reply::Acquired(Box::new(state)))
     }
 
@@ -239,8 +239,8 @@ impl Worker {
     }
 
     /// Goes back, as who holds the root or as who takes it for that.
-    fn end_lease(&self, held: Held) {
-        let Held { mut lock, epoch, .. } = held;
+    fn end_lease(&self, held: Acquired) {
+        let Acquired { mut lock, epoch, .. } = held;
         let who = "the host itself: the lease is over".to_owned();
         let holder = Holder { who, since: now(), epoch, pid: std::process::id() };
         while lock.is_none() && !self.taken_over(epoch) {
@@ -291,7 +291,7 @@ impl Worker {
     }
 }
 
-impl Held {
+impl Acquired {
     fn lease(&self) -> Duration {
         self.leased.unwrap_or(self.lease)
     }

@@ -39,7 +39,7 @@ pub struct Examined {
     pub user: String,
     pub uid: u32,
     /// ROOT, `releases`, `shared`, in this order.
-    pub places: Vec<Place>,
+    pub places: Vec<LayoutDirectory>,
     pub current: Current,
     pub room: Option<Room>,
     /// Where each program is; `None`: not on the PATH of commands.
@@ -72,7 +72,7 @@ pub struct Examined {
 
 /// A directory of the layout.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Place {
+pub struct LayoutDirectory {
     pub path: String,
     /// `None`: there is nothing.
     pub found: Option<Found>,

@@ -109,7 +109,7 @@ pub enum Op {
         epoch: Epoch,
         cwd: Cwd,
         command: Command,
-        means: Means,
+        means: CommandRole,
     },
     /// Opens what maintenance hooks of an earlier run closed, with the commands that it left for that.
     Reopen {
@@ -326,7 +326,7 @@ pub enum Cwd {
 /// What the host notes about a configured command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Means {
+pub enum CommandRole {
     /// Nothing.
     Work,
     /// A migration, by its key: begun before, its verdict after (law 5). `case`: what a no condemns at once, so that the

@@ -70,13 +70,13 @@ pub struct Diagnostics {
 
 /// A place for people: 1-based, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     pub file: String,
     pub line: usize,
     pub column: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
@@ -116,21 +116,21 @@ impl Diagnostics {
     }
 
     /// Where a span begins.
-    pub fn place(&self, span: Span) -> Place {
+    pub fn place(&self, span: Span) -> Position {
         let Some(file) = self.files.get(span.file) else {
-            return Place { file: "a built-in recipe".to_owned(), line: 1, column: 1 };
+            return Position { file: "a built-in recipe".to_owned(), line: 1, column: 1 };
         };
         let before = file.text.get(..span.start).unwrap_or(&file.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before[line_start..].chars().filter(|c| *c != '\u{feff}').count() + 1;
-        Place { file: file.path.clone(), line: before.matches('\n').count() + 1, column }
+        Position { file: file.path.clone(), line: before.matches('\n').count() + 1, column }
     }
 
     /// For machines: `[{severity, file, line, column, message, label, help}]`.
     pub fn to_json(&self) -> Json {
         self.iter()
             .map(|d| {
-                let Place { file, line, column } = self.place(d.span);
+                let Position { file, line, column } = self.place(d.span);
                 let severity = if d.severity == Severity::Error { "error" } else { "warning" };
                 json!({
                     "severity": severity, "file": file, "line": line, "column": column,

@@ -20,7 +20,7 @@ use crate::run::look::reach::ask;
 use crate::run::operate::journaled::{Asked, OperateError, journaled};
 use crate::run::pass::hold::{Taking, holding};
 use crate::run::size::bytes;
-use crate::run::step::site::{Site, Wish};
+use crate::run::step::site::{Site, StopRequest};
 use crate::run::step::world::World;
 
 /// A person's word on an adoption.
@@ -80,13 +80,13 @@ async fn hosts(
     wishes: &Wishes,
 ) -> Vec<Findings> {
     let mut all = Vec::new();
-    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(StopRequest::default()), None);
     for target in &env.targets {
         let mut findings = Findings::about(target.name.as_str(), Some(&env.name));
         match ask(controller, snapshot, target, Op::Survey(Box::new(wishes.survey.clone()))).await {
             Ok(Reply::Surveyed(seen)) => match seen.epoch.next() {
                 Some(epoch) => {
-                    let held = Held { site: &site, env, target, epoch };
+                    let held = Adoption { site: &site, env, target, epoch };
                     held.one(controller, *seen, wishes, &mut findings).await;
                 }
                 None => {
@@ -103,14 +103,14 @@ async fn hosts(
     all
 }
 
-struct Held<'a> {
+struct Adoption<'a> {
     site: &'a Site,
     env: &'a Environment,
     target: &'a Target,
     epoch: Epoch,
 }
 
-impl Held<'_> {
+impl Adoption<'_> {
     async fn one(&self, controller: &Controller, seen: Surveyed, wishes: &Wishes, findings: &mut Findings) {
         let env = &self.env.name;
         if wishes.undo {

@@ -22,7 +22,7 @@ use crate::run::finding::Findings;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::hold::{Taking, holding, next_epoch};
 use crate::run::size::bytes;
-use crate::run::step::site::{Site, Wish};
+use crate::run::step::site::{Site, StopRequest};
 use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
 
 /// A trial that hears no controller for so long is given up by the host.
@@ -43,7 +43,7 @@ pub async fn preflight(
     // What an older clone, or a rewritten branch, says of its gates is not what these hosts have acted on.
     must_follow_hosts(controller, snapshot, &observed, &env.name)?;
     let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
-    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(StopRequest::default()), None);
     let artifact = artifact(&site, env, &seen, &mut own).await;
     let epoch = next_epoch(&observed, &env.name)?;
     let mut all = Vec::new();

@@ -13,7 +13,7 @@ use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::hold::{Taking, holding, next_epoch};
-use crate::run::step::site::{Site, Wish};
+use crate::run::step::site::{Site, StopRequest};
 use crate::state_repo::{CommitId, NotAccepted};
 
 /// What is accepted from now on.
@@ -113,7 +113,7 @@ async fn tell(
     env: &Environment,
 ) -> Result<usize, OperateError> {
     let epoch = next_epoch(observed, name)?;
-    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+    let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(StopRequest::default()), None);
     let seen = observed.environments.get(name);
     let remembers = |target: &&Target| {
         let host = seen.and_then(|seen| seen.hosts.get(&target.name));

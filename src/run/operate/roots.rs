@@ -12,7 +12,7 @@ use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::journaled::OperateError;
 use crate::run::pass::hold::{Taking, let_go, next_epoch, take};
-use crate::run::step::site::{Site, Wish};
+use crate::run::step::site::{Site, StopRequest};
 use crate::run::step::world::World;
 
 /// How long to wait for whoever holds a root (contract 1.2).
@@ -45,7 +45,7 @@ impl<'a> Roots<'a> {
         controller.beside(move |controller| must_follow_hosts(controller, &word, &seen, &name)).await??;
         let epoch = next_epoch(&observed, &env.name)?;
         let seen = observed.environments.get(&env.name).cloned().unwrap_or_default();
-        let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(Wish::default()), None);
+        let site = Site::new(controller.clone(), snapshot.clone(), Arc::new(StopRequest::default()), None);
         let taking = Taking { patience: PATIENCE, ..Taking::beside(&site, doing, epoch, env.deadline) };
         let mut held = Vec::new();
         for target in &env.targets {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::host::wire::{Cwd, Means, Op, Reply};
+use crate::host::wire::{CommandRole, Cwd, Op, Reply};
 use crate::journal::operation::Action;
 use crate::model::desired::{Environment, Phase, Target};
 use crate::model::record::Stopped;
@@ -90,7 +90,7 @@ async fn hooks(roots: &Roots<'_>, journal: &Journal, phases: &[Phase], say: &dyn
         let sha = state.and_then(|state| sha_of(&state.record, release?));
         for hook in phases.iter().flat_map(|phase| roots.env.hooks_of(*phase)) {
             let command = command(roots.env, target, (release, sha.as_ref()), &hook.name, &hook.run, hook.timeout);
-            let op = Op::Hook { epoch: roots.epoch, cwd: Cwd::Current, command, means: Means::Work };
+            let op = Op::Hook { epoch: roots.epoch, cwd: Cwd::Current, command, means: CommandRole::Work };
             let step = format!("hook:{}:{}", target.name, hook.name);
             let ran = run_hook(roots, target, &hook.name, op);
             match journal.step(&step, Some(&target.name), String::clone, ran).await {

@@ -13,7 +13,7 @@ use crate::model::ids::{Digest, EnvName};
 use crate::plan::due::Ago;
 use crate::run::controller::{Controller, now};
 use crate::run::pass::outcome::Outcome;
-use crate::run::step::site::Wish;
+use crate::run::step::site::StopRequest;
 use crate::store::Backoff;
 
 /// A blocked, waiting or in-sync environment is looked at again after so long, or earlier where something tells.
@@ -29,7 +29,7 @@ pub struct Lane {
     /// When health was sampled last, and when drift was scanned for.
     pub sampled: Option<Instant>,
     pub scanned: Option<Instant>,
-    pub wish: Arc<Wish>,
+    pub wish: Arc<StopRequest>,
     pub busy: bool,
     /// The desired state that the last pass was about.
     pub desired: Digest,

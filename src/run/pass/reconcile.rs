@@ -25,7 +25,7 @@ use crate::run::pass::hold::{next_epoch, release};
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::recover::condemned;
 use crate::run::step::dispatch::Dispatcher;
-use crate::run::step::site::{Listener, Site, Wish};
+use crate::run::step::site::{Listener, Site, StopRequest};
 use crate::run::step::task::Task;
 use crate::state_repo::NotAccepted;
 use crate::store::{KEEP_NOTICES, KEEP_RESOLUTIONS, KEEP_RUNS};
@@ -43,7 +43,7 @@ const RACES: usize = 5;
 pub struct Pass {
     pub controller: Arc<Controller>,
     pub snapshot: Arc<AcceptedSnapshot>,
-    pub wish: Arc<Wish>,
+    pub wish: Arc<StopRequest>,
     pub listener: Option<Listener>,
     /// How long to wait for a root that someone else holds.
     pub patience: Duration,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::host::wire::{GateResult, HostError, Means, Op, Reply};
+use crate::host::wire::{CommandRole, GateResult, HostError, Op, Reply};
 use crate::journal::FailureClass;
 use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target, digests};
 use crate::model::ids::{HostName, ReleaseName};
@@ -113,23 +113,23 @@ impl<W: World> Executor<W> {
             }
             Action::Gate { gate, place } => self.gate(target, host, gate, place).await,
             Action::Hook { hook, place } | Action::Reload { hook, place } => {
-                self.hook(target, host, hook, place, Means::Work).await
+                self.hook(target, host, hook, place, CommandRole::Work).await
             }
             Action::Maintenance { hook, place } => {
                 let means = match hook.phase {
                     Phase::MaintenanceOn => {
                         let located = self.task.locate(host, place);
                         let open = self.task.reopening(target, located.release.as_ref(), located.sha.as_ref());
-                        Means::Close { open, lease: self.task.env.deadline }
+                        CommandRole::Close { open, lease: self.task.env.deadline }
                     }
-                    _ => Means::Open,
+                    _ => CommandRole::Open,
                 };
                 self.hook(target, host, hook, place, means).await
             }
             Action::Migrate { hook, place } => {
                 let key = crate::plan::forward::migration_key(self.task.sha(), hook);
                 let case = (hook.on_failure != OnFailure::Warn).then(|| self.key(host));
-                self.hook(target, host, hook, place, Means::Migration { key, case }).await
+                self.hook(target, host, hook, place, CommandRole::Migration { key, case }).await
             }
             Action::Seal { place: Place::Existing { release, sha } } => {
                 self.adopt(target, release, sha.clone()).await.map(|_| format!("{release} taken over"))
@@ -253,7 +253,14 @@ impl<W: World> Executor<W> {
         }
     }
 
-    async fn hook(&self, target: &Target, host: &HostName, hook: &Hook, place: &Place, means: Means) -> StepResult {
+    async fn hook(
+        &self,
+        target: &Target,
+        host: &HostName,
+        hook: &Hook,
+        place: &Place,
+        means: CommandRole,
+    ) -> StepResult {
         let mut located = self.task.locate(host, place);
         // After the switch the working directory is `current`, so that what a hook restarts sees the link.
         if hook.phase >= crate::model::desired::Phase::PostSwitch

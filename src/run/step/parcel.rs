@@ -17,7 +17,7 @@ use crate::model::ids::Digest;
 /// Pieces on their way to anybody.
 pub struct Parcel {
     file: File,
-    index: Mutex<Vec<Place>>,
+    index: Mutex<Vec<Extent>>,
     packed: watch::Receiver<Packed>,
 }
 
@@ -31,7 +31,7 @@ struct Packed {
 
 /// Where a piece lies.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Extent {
     offset: u64,
     size: usize,
     length: usize,
@@ -47,7 +47,7 @@ impl Parcel {
         let (progress, packed) = watch::channel(Packed::default());
         let parcel = Arc::new(Parcel { file: tempfile::tempfile_in(dir)?, index: Mutex::default(), packed });
         let (filled, index) = (parcel.file.try_clone()?, Arc::downgrade(&parcel));
-        let note = move |place: Place| {
+        let note = move |place: Extent| {
             // Nobody is left who would send it.
             let parcel = index.upgrade().ok_or(io::Error::from(io::ErrorKind::BrokenPipe))?;
             parcel.index.lock().unwrap_or_else(PoisonError::into_inner).push(place);
@@ -70,7 +70,7 @@ impl Parcel {
         self.packed.borrow().ended.as_ref().is_some_and(|why| !why.is_empty())
     }
 
-    fn place(&self, number: usize) -> Option<Place> {
+    fn place(&self, number: usize) -> Option<Extent> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner).get(number).copied()
     }
 }
@@ -80,7 +80,7 @@ fn fill(
     unpacked: &Unpacked,
     blobs: &[Digest],
     packing: Packing,
-    mut note: impl FnMut(Place) -> io::Result<()>,
+    mut note: impl FnMut(Extent) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut offset = 0;
     cut(unpacked, blobs, packing.most, |bytes| {
@@ -88,7 +88,7 @@ fn fill(
         file.write_all(&bytes).map_err(|error| {
             io::Error::new(error.kind(), format!("what is sent cannot be kept in the controller's cache: {error}"))
         })?;
-        let place = Place { offset, size: bytes.len(), length, packed };
+        let place = Extent { offset, size: bytes.len(), length, packed };
         offset += bytes.len() as u64;
         note(place)
     })
@@ -138,7 +138,7 @@ impl<F: Fn(u64) + Send> Pieces for Sending<F> {
         let number = self.next;
         let state = self.packed.wait_for(|packed| packed.pieces > number || packed.ended.is_some()).await;
         let ended = state.map_err(|_| io::Error::other("whoever packed it is gone"))?.ended.clone();
-        let Some(Place { offset, size, length, packed }) = self.parcel.place(number) else {
+        let Some(Extent { offset, size, length, packed }) = self.parcel.place(number) else {
             return match ended {
                 Some(why) if !why.is_empty() => Err(io::Error::other(why)),
                 _ => Ok(None),

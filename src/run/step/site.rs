@@ -39,7 +39,7 @@ pub struct Site {
     pub controller: Arc<Controller>,
     pub snapshot: Arc<AcceptedSnapshot>,
     /// Said by the daemon, a signal, or a host that was asked to cancel.
-    pub wish: Arc<Wish>,
+    pub wish: Arc<StopRequest>,
     /// Told of every event after it is journaled.
     pub listener: Option<Listener>,
     /// By where they are; nothing: this machine.
@@ -87,9 +87,9 @@ pub struct Sent {
 
 /// A wish that a run should stop; the first one stays.
 #[derive(Debug, Default)]
-pub struct Wish(Mutex<Option<Interruption>>);
+pub struct StopRequest(Mutex<Option<Interruption>>);
 
-impl Wish {
+impl StopRequest {
     /// Asks for it.
     pub fn say(&self, wish: Interruption) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(wish);
@@ -106,7 +106,7 @@ impl Site {
     pub fn new(
         controller: Arc<Controller>,
         snapshot: Arc<AcceptedSnapshot>,
-        wish: Arc<Wish>,
+        wish: Arc<StopRequest>,
         listener: Option<Listener>,
     ) -> Self {
         Site {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use soll::fault;
-use soll::host::wire::{Cwd, HostError, Means, Observe, Op, Reply};
+use soll::host::wire::{CommandRole, Cwd, HostError, Observe, Op, Reply};
 use soll::model::desired::Shared;
 use soll::model::ids::Epoch;
 use soll::model::observed::Current;
@@ -37,7 +37,7 @@ async fn die_at(fault: &str) {
     let root = temp.path().join("app").display().to_string();
     let world = World::with(&root, in_process().await);
     world.write("shared/.env", "A=1");
-    world.write("releases/20200101/x", "old");
+    world.write("releases/20200101000000/x", "old");
     world.acquire(1, LEASE).await.unwrap();
     world.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1"), ("same", "same")])).await;
     world.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
@@ -66,7 +66,7 @@ async fn die_at(fault: &str) {
     }
     for known in &state.releases {
         let ours = record.releases.contains_key(known);
-        assert!(ours || *known == name("20200101"), "{fault}: {known} could be taken for someone else's");
+        assert!(ours || *known == name("20200101000000"), "{fault}: {known} could be taken for someone else's");
     }
     if fault.starts_with("host.go-back") {
         until("the lease is over", async || {
@@ -132,8 +132,8 @@ async fn story(world: &World) -> Result<(), HostError> {
     world.link(2, "r2", &links()).await?;
     let cwd = Cwd::Release(name("r2"));
     let key = format!("{}/hook", sha('b'));
-    let close = Means::Close { open: vec![shell("true")], lease: LEASE };
-    for means in [Means::Migration { key, case: None }, close, Means::Open] {
+    let close = CommandRole::Close { open: vec![shell("true")], lease: LEASE };
+    for means in [CommandRole::Migration { key, case: None }, close, CommandRole::Open] {
         world.call(Op::Hook { epoch, cwd: cwd.clone(), command: shell("true"), means }).await?;
     }
     world.seal(2, "r2", &links(), &[]).await?;
@@ -143,7 +143,7 @@ async fn story(world: &World) -> Result<(), HostError> {
     world.call(Op::Hold { epoch, verdict: None }).await?;
     world.switch(2, "r1", 'a').await?;
     world.confirm(2, "r1", 'a').await?;
-    let adopted = name("20200101");
+    let adopted = name("20200101000000");
     world.call(Op::Adopt { epoch, name: adopted, release: release('0'), shared: vec![], mutable: vec![] }).await?;
     world.call(Op::Prune { epoch, keep: 1 }).await?;
     let bundle = Bundle::new(&[("x", "3")]);

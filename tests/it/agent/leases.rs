@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use soll::host::wire::{HostError, Means, Op, Reply};
+use soll::host::wire::{CommandRole, HostError, Op, Reply};
 use soll::model::ids::Epoch;
 use soll::model::record::Refusal;
 
@@ -170,7 +170,7 @@ async fn an_effect_under_way_is_finished_before_anything_else() {
     let cwd = soll::host::wire::Cwd::Current;
     let (client, at) = (agent.world.client.clone(), root.clone());
     let asked = tokio::spawn(async move {
-        client.call(&at, Op::Hook { epoch: Epoch(2), cwd, command: hook, means: Means::Work }).await
+        client.call(&at, Op::Hook { epoch: Epoch(2), cwd, command: hook, means: CommandRole::Work }).await
     });
     until("the hook runs", async || world.path("begun").exists().then_some(())).await;
     // Its lease runs out meanwhile; the host does not go back under a running command.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use soll::host::wire::{Cwd, HostError, Means, Op, Reply};
+use soll::host::wire::{CommandRole, Cwd, HostError, Op, Reply};
 use soll::model::ids::Epoch;
 use soll::model::record::Refusal;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -18,7 +18,7 @@ use crate::host::world::{Bundle, LEASE, SHORT, World, in_process, name, shell, t
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn hook(run: &str) -> Op {
-    Op::Hook { epoch: Epoch(1), cwd: Cwd::Current, command: shell(run), means: Means::Work }
+    Op::Hook { epoch: Epoch(1), cwd: Cwd::Current, command: shell(run), means: CommandRole::Work }
 }
 
 /// Says that it began, and ends when it may.

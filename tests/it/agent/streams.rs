@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use soll::host::call::client::Client;
-use soll::host::wire::{Cwd, HostError, Means, Observe, Op, Reply};
+use soll::host::wire::{CommandRole, Cwd, HostError, Observe, Op, Reply};
 use soll::model::desired::Probe;
 use soll::model::ids::{Digest, Epoch};
 
@@ -19,7 +19,8 @@ async fn roots_do_not_wait_for_each_other() {
     other.acquire(1, LEASE).await.unwrap();
     let go = other.path("go");
     let wait = shell(&format!("until test -e {}; do sleep 0.02; done", go.display()));
-    let hook = |epoch| Op::Hook { epoch: Epoch(epoch), cwd: Cwd::Current, command: wait.clone(), means: Means::Work };
+    let hook =
+        |epoch| Op::Hook { epoch: Epoch(epoch), cwd: Cwd::Current, command: wait.clone(), means: CommandRole::Work };
     let (client, root) = (world.client.clone(), world.root.clone());
     let op = hook(1);
     let blocked = tokio::spawn(async move { client.call(&root, op).await });
@@ -80,7 +81,7 @@ async fn a_lost_agent_is_an_error_for_everyone_who_waits() {
     agent.world.acquire(1, LEASE).await.unwrap();
     let begun = agent.world.path("begun");
     let command = shell(&format!("touch {}; sleep 1", begun.display()));
-    let op = Op::Hook { epoch: Epoch(1), cwd: Cwd::Current, command, means: Means::Work };
+    let op = Op::Hook { epoch: Epoch(1), cwd: Cwd::Current, command, means: CommandRole::Work };
     let waiting = agent.world.call(op);
     let kill = async {
         until("the hook runs", async || begun.exists().then_some(())).await;

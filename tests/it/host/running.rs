@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use soll::host::disk::command;
-use soll::host::wire::{CommandResult, Cwd, Exit, HostError, Means, Op, Reply, Secret};
+use soll::host::wire::{CommandResult, CommandRole, Cwd, Exit, HostError, Op, Reply, Secret};
 use soll::model::desired::{Gate, GateTest, MetricSource, Probe};
 use soll::model::ids::Epoch;
 use soll::model::observed::Verdict;
@@ -110,7 +110,7 @@ async fn a_migration_is_noted_before_and_after() {
             epoch: Epoch(1),
             cwd,
             command: shell(text),
-            means: Means::Migration { key: key.clone(), case: None },
+            means: CommandRole::Migration { key: key.clone(), case: None },
         };
         let done = world.call(op).await;
         (done, world.state().await.record.migrations.get(&key).copied())

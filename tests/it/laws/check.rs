@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use soll::host::wire::{Means, Op};
+use soll::host::wire::{CommandRole, Op};
 use soll::journal::{Event, Failure, FailureClass, RunResult, StepEnd};
 use soll::model::desired::{Environment, OnFailure, Probe};
 use soll::model::ids::{Digest, Epoch, HostName, ReleaseName, Sha};
@@ -144,7 +144,7 @@ impl Laws {
             Op::Extract { .. } => &["extract"],
             Op::Link { .. } => &["link"],
             Op::Gate { .. } => &["gate"],
-            Op::Hook { means: Means::Migration { .. }, .. } => &["migrate"],
+            Op::Hook { means: CommandRole::Migration { .. }, .. } => &["migrate"],
             Op::Hook { .. } => &["hook", "maintenance", "reload"],
             Op::Seal { .. } => &["seal"],
             Op::Adopt { .. } => &["seal", "adopt"],

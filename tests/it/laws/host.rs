@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use soll::host::wire::{CommandResult, Cwd, Exit, GateResult, HostError, Means, Op, Reply};
+use soll::host::wire::{CommandResult, CommandRole, Cwd, Exit, GateResult, HostError, Op, Reply};
 use soll::model::ids::{Digest, Epoch, HostName, ReleaseName};
 use soll::model::observed::{Current, Drift, DriftKind, DriftReport, HostState, Verdict};
 use soll::model::record::{
@@ -373,17 +373,17 @@ impl Sim {
     }
 
     /// Before a command runs: its directory, and the note that a migration was begun.
-    pub fn hook_begins(&mut self, i: usize, epoch: Epoch, cwd: &Cwd, means: &Means) -> Result<(), HostError> {
+    pub fn hook_begins(&mut self, i: usize, epoch: Epoch, cwd: &Cwd, means: &CommandRole) -> Result<(), HostError> {
         if let Cwd::Release(name) = cwd
             && !self.hosts[i].dirs.contains_key(name)
         {
             return Err(gone(name));
         }
-        if let Means::Close { open, lease } = means {
+        if let CommandRole::Close { open, lease } = means {
             let (open, lease, at) = (open.clone(), *lease, self.now());
             self.effect(i, "closing", |h| h.record.close(Closed { epoch, at, lease, open }))?;
         }
-        let Means::Migration { key, .. } = means else { return Ok(()) };
+        let CommandRole::Migration { key, .. } = means else { return Ok(()) };
         if self.hosts[i].record.migrations.get(key) == Some(&Migration::Begun) {
             return Err(HostError::Precondition("the migration was begun here and not seen to finish".to_owned()));
         }
@@ -404,7 +404,7 @@ impl Sim {
         i: usize,
         controller: usize,
         command: &Command,
-        means: &Means,
+        means: &CommandRole,
     ) -> Result<CommandResult, HostError> {
         let say = self.run_command(i, command);
         if say != Say::Yes {
@@ -415,13 +415,13 @@ impl Sim {
             Say::No => (Exit::Code(1), Migration::Failed),
             Say::Hangs => (Exit::TimedOut, Migration::Begun),
         };
-        if *means == Means::Open && say == Say::Yes {
+        if *means == CommandRole::Open && say == Say::Yes {
             self.effect(i, "open", |h| {
                 h.record.opened(&command.name);
                 Ok(())
             })?;
         }
-        if let Means::Migration { key, case } = means {
+        if let CommandRole::Migration { key, case } = means {
             let (condemned, at) = (case.clone().filter(|_| verdict == Migration::Failed), self.now());
             if !self.has(Mutation::MigrationForgotten) {
                 self.effect(i, &format!("migration {verdict:?}"), |h| {
