@@ -18,7 +18,8 @@
 //!    `ahead` (what will be needed, while hosts are reached), `board` (what passes saw last: what a daemon shows and
 //!    publishes is read from there, and touches no host), `teller` (what changed is told once, and on record).
 //!    [`model::published`] is what others read of the board, `run::publish` makes it, `look::published` says what of it is
-//!    believed. [`run::operate`]: what people ask for beside deployments.
+//!    believed. [`run::operate`]: what people ask for beside deployments. [`run::planned`] and [`run::standing`]: what commands
+//!    and pages show of an environment.
 //! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
 //!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
 //!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host

@@ -218,7 +218,7 @@ async fn stale(
     }
     let wanted: Vec<_> = saved.environments.iter().map(|env| env.name.clone()).collect();
     let observed = observe(controller, snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
-    let fresh = super::plan::make(controller, snapshot, &wanted, &observed, true);
+    let fresh = crate::run::planned::planned(controller, snapshot, &wanted, &observed, true);
     for env in &saved.environments {
         if fingerprint(&fresh, &env.name) != Some(env.fingerprint) {
             return Ok(Some(format!(

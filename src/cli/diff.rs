@@ -3,12 +3,12 @@
 use clap::Args;
 
 use super::global::{Global, Output, names};
-use super::plan::make;
 use super::{Result, out};
 use crate::model::ids::EnvName;
 use crate::model::observed::DriftKind;
 use crate::model::shown::clean;
 use crate::run::look::observe::{Look, Scan, observe};
+use crate::run::planned::planned;
 
 /// Show the differences.
 #[derive(Args)]
@@ -26,7 +26,7 @@ impl Diff {
         let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
         let drift = if self.bytes { Scan::Bytes } else { Scan::Now };
         let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift }).await;
-        let plan = make(&controller, &snapshot, &wanted, &observed, true);
+        let plan = planned(&controller, &snapshot, &wanted, &observed, true);
         let Some(plan) = plan.environments.first() else { return Ok(1) };
         if global.output == Output::Json {
             out::json(&serde_json::json!({

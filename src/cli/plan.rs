@@ -8,16 +8,15 @@ use clap::Args;
 use super::global::{Global, Output, blocking, names, tell_verified};
 use super::{CliError, Result, out, screen};
 use crate::model::ids::EnvName;
-use crate::model::observed::Observed;
-use crate::plan::policy::Secrets;
 use crate::plan::render::{graph, markdown, text};
-use crate::plan::{self, Context, PlanVerdict};
+use crate::plan::{self, PlanVerdict};
 use crate::run::accepted::{AcceptedSnapshot, tell_of_hosts};
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::grounds::Grounds;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::proposed::{complete, foresee};
 use crate::run::look::published::Heard;
+use crate::run::planned::planned;
 use crate::state_repo::NotAccepted;
 
 /// Show what would be done.
@@ -70,7 +69,7 @@ impl Plan {
                 }
             }
         };
-        let mut plan = make(&controller, snapshot, &wanted, &observed, !published);
+        let mut plan = planned(&controller, snapshot, &wanted, &observed, !published);
         if let Subject::Proposed { accepted, refused, .. } = &subject {
             plan.accepted = accepted.as_ref().map(|accepted| accepted.commit.to_string());
             plan.refused = refused.clone();
@@ -186,25 +185,4 @@ impl Subject {
             }
         }
     }
-}
-
-/// The plan with estimates from past runs.
-pub fn make(
-    controller: &Controller,
-    snapshot: &Snapshot,
-    names: &[EnvName],
-    observed: &Observed,
-    secrets: bool,
-) -> plan::Plan {
-    let known = controller.settings.secrets.known();
-    let commit = snapshot.commit.to_string();
-    let context = Context { commit: &commit, now: now(), secrets: secrets.then_some(&known as &dyn Secrets) };
-    let mut plan = plan::plan(&snapshot.desired, observed, names, &context);
-    for env in plan.environments.iter_mut().filter(|env| env.has_changes()) {
-        let estimates = controller.store.estimates(&env.name).unwrap_or_default();
-        for step in &mut env.steps {
-            step.estimate_ms = estimates.get(&step.id).copied();
-        }
-    }
-    plan
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::Args;
 
 use super::global::{self, Global, names, tell};
-use super::plan::make;
 use super::{CliError, Result, out};
 use crate::model::desired::{Address, Target};
 use crate::model::ids::EnvName;
 use crate::plan::{Code, Health, Sync};
 use crate::run::look::observe::{Look, Scan, observe};
+use crate::run::planned::planned;
 
 /// Between two looks at hosts: of this machine alone, or of others.
 const NEAR: Duration = Duration::from_millis(250);
@@ -48,7 +48,7 @@ impl Wait {
             let snapshot = standing.accepted.clone();
             let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
             let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Last }).await;
-            let plan = make(&controller, &snapshot, &wanted, &observed, true);
+            let plan = planned(&controller, &snapshot, &wanted, &observed, true);
             let Some(env) = plan.environments.first() else { return Ok(1) };
             // What was asked for is in a commit that nobody acts on: until it is accepted, nothing gets there.
             let waited = match (&refused, env.blocking().next()) {

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::global::{Global, Output, names};
-use super::plan::make;
 use super::{CliError, Result, out};
 use crate::host::disk::token::token;
 use crate::journal::operation::Action;
@@ -15,6 +14,7 @@ use crate::plan::{Code, EnvPlan};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::journaled::{Asked, journaled};
+use crate::run::planned::planned;
 use crate::state_repo::{CommitId, Saying, sign_word};
 
 /// Approve a plan.
@@ -67,7 +67,7 @@ async fn say(
         Some(path) => super::apply::saved(&path)?,
         None => {
             let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
-            make(&controller, &snapshot, &wanted, &observed, true)
+            planned(&controller, &snapshot, &wanted, &observed, true)
         }
     };
     let Some(env) = plan.environments.into_iter().find(|env| env.name == name) else {

@@ -18,12 +18,13 @@ pub mod operate;
 pub mod overdue;
 pub mod pass;
 pub mod pattern;
+pub mod planned;
 pub mod policies;
 pub mod publish;
 pub mod secrets;
 pub mod settings;
 pub mod size;
 pub mod sources;
+pub mod standing;
 pub mod step;
-
 pub mod width;

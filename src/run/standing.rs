@@ -1,0 +1,78 @@
+//! Where an environment stands: what `status` shows of it, and every page (law 8).
+
+use serde::Serialize;
+
+use crate::journal::RunResult;
+use crate::model::ids::EnvName;
+use crate::model::observed::{HostObserved, Observed};
+use crate::model::record::Quarantine;
+use crate::plan::{Code, EnvPlan, Health, HostView, Sync};
+use crate::run::controller::Controller;
+use crate::store::RunRow;
+
+/// One environment (contract 1.3).
+#[derive(Serialize)]
+pub struct Standing {
+    pub name: EnvName,
+    pub desired: Option<String>,
+    pub sync: Sync,
+    pub health: Health,
+    pub operation: &'static str,
+    pub reason: String,
+    pub quarantined: Vec<Quarantine>,
+    pub hosts: Vec<HostView>,
+    pub last_run: Option<RunRow>,
+}
+
+impl Standing {
+    /// Of an environment, from its plan, its hosts and its last run.
+    pub fn of(controller: &Controller, observed: &Observed, env: EnvPlan) -> Standing {
+        let last_run = controller.store.last_run(&env.name).unwrap_or_default();
+        let hosts = observed.environments.get(&env.name).map(|seen| seen.hosts.values()).into_iter().flatten();
+        let mut quarantined: Vec<Quarantine> = Vec::new();
+        for host in hosts {
+            if let HostObserved::Reached(state) = host {
+                let new = state
+                    .record
+                    .quarantined
+                    .iter()
+                    .filter(|q| q.verdict && !quarantined.iter().any(|k| k.key == q.key));
+                let new: Vec<_> = new.cloned().collect();
+                quarantined.extend(new);
+            }
+        }
+        let (operation, reason) = operation(&env, last_run.as_ref());
+        Standing {
+            name: env.name,
+            desired: env.desired.map(|sha| sha.to_string()),
+            sync: env.sync,
+            health: env.health,
+            operation,
+            reason,
+            quarantined,
+            hosts: env.hosts,
+            last_run,
+        }
+    }
+}
+
+/// idle|running|succeeded|failed|error|rolled-back|blocked|superseded, and why.
+fn operation(env: &EnvPlan, last: Option<&RunRow>) -> (&'static str, String) {
+    if let Some(run) = last.filter(|run| run.result.is_none()) {
+        return ("running", format!("run {}", run.run));
+    }
+    // The last run says how it went; a block that is only its shadow adds nothing.
+    let quarantined = env.blocking().any(|b| b.code == Code::Quarantined);
+    if let Some(blocker) = env.blocking().next().filter(|_| !quarantined) {
+        return ("blocked", format!("{}; {}", blocker.message, blocker.fix));
+    }
+    let Some((run, result)) = last.and_then(|run| Some((run, run.result?))) else { return ("idle", String::new()) };
+    let word = match result {
+        RunResult::Succeeded => "succeeded",
+        RunResult::Failed => "failed",
+        RunResult::RolledBack => "rolled-back",
+        RunResult::Superseded | RunResult::Cancelled => "superseded",
+        RunResult::Error | RunResult::Unreachable | RunResult::Interrupted => "error",
+    };
+    (word, run.reason.clone())
+}
