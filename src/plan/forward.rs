@@ -91,7 +91,10 @@ pub fn forward(env: &Environment, sha: &Sha, hosts: &[Host<'_>], migrated: &BTre
 fn kept(host: &Host<'_>, keep: u32) -> String {
     let present: BTreeSet<ReleaseName> = host.state.releases.iter().cloned().collect();
     let old = usize::try_from(keep).unwrap_or(usize::MAX).saturating_sub(1);
-    let going = host.state.record.prunable(&present, host.state.current.release(), old, &BTreeSet::new());
+    let current = host.state.current.release();
+    let mut going = host.state.record.prunable(&present, current, old, &BTreeSet::new());
+    // Where only the new one is kept, what runs now goes as well.
+    going.extend(current.filter(|_| old == 0).cloned());
     let (first, more) = going.split_at(going.len().min(GOING_NAMED));
     let names: Vec<&str> = first.iter().map(ReleaseName::as_str).collect();
     match (names.is_empty(), more.len()) {

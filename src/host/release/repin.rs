@@ -13,7 +13,8 @@ use crate::model::record::Holder;
 /// It is another one, or somebody holds the root.
 pub fn repin(root: &Root, who: String, seen: Option<Digest>) -> Result<(), HostError> {
     if machine::id() != seen {
-        let why = "this is another machine than the one that was shown: look at it again";
+        let why =
+            "this is another machine than the one that was shown: look at it, then acknowledge the host once more";
         return Err(HostError::Precondition(why.to_owned()));
     }
     let epoch = root.record()?.epoch;

@@ -13,7 +13,7 @@ use crate::run::pass::daemon::Report;
 /// So many that could not be written yet are kept for later.
 const OWED: usize = 1000;
 
-/// The way to it.
+/// Hands notices to the thread that journals and shows them.
 pub struct Teller {
     words: mpsc::Sender<Word>,
     telling: JoinHandle<()>,
@@ -37,7 +37,7 @@ struct Told<R> {
 }
 
 impl Teller {
-    /// Ready to tell. Must be called within the runtime.
+    /// Starts that thread. Must be called within the runtime.
     pub fn begin<R: Report>(controller: Arc<Controller>, report: Arc<R>) -> Teller {
         let (words, heard) = mpsc::channel();
         let telling = tokio::task::spawn_blocking(move || {
@@ -54,9 +54,9 @@ impl Teller {
         Teller { words, telling }
     }
 
-    /// Tells it, if it is news.
+    /// Hands over a notice; it is journaled and shown where it is news.
     pub fn tell(&self, notice: Notice) {
-        // Whoever tells has broken off: then nobody hears anything any more.
+        // The thread has ended by a panic: notices are lost from then on, and the loop goes on.
         let _ = self.words.send(Word::Tell(notice));
     }
 

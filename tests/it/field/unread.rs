@@ -33,18 +33,6 @@ fn one_session_file_took_the_way_back_of_the_first_deployment() {
 }
 
 #[test]
-fn what_cannot_be_taken_over_for_another_reason_is_no_warning() {
-    let w = foreign('b');
-    // A record of what is released cannot be written there.
-    w.write("staging/.soll/manifests", "in the way");
-    fs::set_permissions(w.path("staging/.soll"), Permissions::from_mode(0o700)).unwrap();
-    let before = w.release("staging");
-    let ran = soll(&w, "apply");
-    assert_ne!(ran.exit, 0, "{}", ran.stderr);
-    assert_eq!(w.release("staging"), before, "nothing is switched without a way back");
-}
-
-#[test]
 fn a_cache_in_the_live_release_is_told_as_what_it_is() {
     let mut w = World::with("");
     w.bundle('d', &[]);

@@ -1,7 +1,9 @@
 //! One host: what it runs against what it should run.
 
 use insta::assert_snapshot;
-use soll::model::desired::{DriftPolicy, Emergency, Gate, Phase};
+use soll::journal::FailureClass;
+use soll::journal::consequence::tolerated;
+use soll::model::desired::{Before, DriftPolicy, Emergency, Gate, Phase};
 use soll::model::observed::{Current, DriftKind};
 use soll::model::record::Migration;
 
@@ -209,4 +211,26 @@ fn a_migration_under_way_says_who_runs_it() {
     let plan = Case::new(&env, &[("web1", &host)]).env("production");
     assert!(plan.blockers[0].message.contains("deploy@ci pid 7, run r1"), "{}", compact(&plan));
     assert!(plan.blockers[0].blocks());
+}
+
+#[test]
+fn what_runs_and_is_ill_is_no_way_back_and_what_could_not_be_taken_over_stops_the_run() {
+    let mut env = environment("production", 'b');
+    env.health.before = Before::Warn;
+    let host = Host::fresh().foreign("20251001_080000-aaaaaaa").with(|s| {
+        s.current = Current::Release("20251001_080000-aaaaaaa".parse().unwrap());
+    });
+    let plan = Case::new(&env, &[("web1", &host)]).env("production");
+    let step = |kind: &str| {
+        let found = plan.steps.iter().find(|step| step.action.kind() == kind);
+        found.unwrap_or_else(|| panic!("{kind} is not in {}", compact(&plan)))
+    };
+    let others = [FailureClass::Error, FailureClass::Connection, FailureClass::Stale];
+    assert!(tolerated(step("adopt"), FailureClass::Verdict), "the new release may be its cure");
+    assert!(others.iter().all(|class| !tolerated(step("adopt"), *class)), "the way back would be missing");
+    assert!(others.iter().all(|class| tolerated(step("prune"), *class)));
+    for kind in ["adopt", "prune"] {
+        assert!(!tolerated(step(kind), FailureClass::Fenced), "{kind}: somebody else has taken over");
+    }
+    assert!(!tolerated(step("switch"), FailureClass::Verdict));
 }
