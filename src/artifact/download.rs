@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, StatusCode, Url};
@@ -14,12 +13,13 @@ use crate::model::ids::{Digest, Hasher};
 use super::fetch::{FetchError, Fetcher, OnProgress, Progress};
 use super::files::{FileError, at};
 use super::source::Location;
+use super::sparing::Sparing;
 
 /// The part that is here already. Chunks are written where they arrive: each costs microseconds, and a future that is
 /// dropped leaves no writer behind.
 pub(super) struct Part {
     path: PathBuf,
-    file: Arc<File>,
+    file: Sparing,
     hasher: Hasher,
     len: u64,
     most: u64,
@@ -34,14 +34,14 @@ impl Part {
         let path = dir.join(format!("{name}.part"));
         let file = File::options().read(true).append(true).create(true).open(&path).map_err(at("opening", &path))?;
         let validator = std::fs::read_to_string(etag_of(&path)).ok().filter(|text| sendable(text));
-        let file = Arc::new(file);
+        let file = Sparing::new(file);
         let mut part =
             Part { path, file, hasher: Hasher::new(), len: 0, most, validator: validator.clone(), resumed: false };
         if validator.is_none() {
             part.restart()?;
             return Ok(part);
         }
-        let mut reader = part.file.try_clone().map_err(at("opening", &part.path))?;
+        let mut reader = part.file.file().try_clone().map_err(at("opening", &part.path))?;
         let hashed = tokio::task::spawn_blocking(move || {
             let (mut hasher, mut len, mut buffer) = (Hasher::new(), 0, vec![0; 256 << 10]);
             reader.seek(SeekFrom::Start(0))?;
@@ -77,7 +77,7 @@ impl Part {
 
     /// Back to nothing.
     pub(super) fn restart(&mut self) -> Result<(), FileError> {
-        self.file.set_len(0).map_err(at("emptying", &self.path))?;
+        self.file.file().set_len(0).map_err(at("emptying", &self.path))?;
         let _ = std::fs::remove_file(etag_of(&self.path));
         (self.hasher, self.len, self.validator, self.resumed) = (Hasher::new(), 0, None, false);
         Ok(())
@@ -142,7 +142,7 @@ impl Part {
 
     fn write(&mut self, from: &Location, piece: &[u8]) -> Result<(), FetchError> {
         self.check_size(from, self.len + piece.len() as u64)?;
-        (&*self.file).write_all(piece).map_err(at("writing", &self.path))?;
+        self.file.write_all(piece).map_err(at("writing", &self.path))?;
         self.hasher.update(piece);
         self.len += piece.len() as u64;
         Ok(())

@@ -5,18 +5,21 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{LOCATION, RANGE};
 use reqwest::{StatusCode, Url};
 
+use crate::model::authority;
 use crate::model::ids::Digest;
 use crate::model::observed::Fact;
 
+use super::backoff::Backoff;
 use super::checksum;
 use super::download::{Part, check_size};
 use super::files::{FileError, at};
+use super::forge::Limits;
 use super::origins::{PublicOnly, Rules, Way};
 use super::source::{Location, Source};
 
@@ -39,10 +42,10 @@ pub struct FetchSettings {
 impl Default for FetchSettings {
     fn default() -> Self {
         FetchSettings {
-            max_bytes: 4 << 30,
+            max_bytes: 20 << 30,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
-            total_timeout: Duration::from_secs(30 * 60),
+            total_timeout: Duration::from_secs(2 * 3600),
             retries: 4,
             pause: Duration::from_millis(500),
         }
@@ -104,6 +107,9 @@ impl FetchError {
             }
             cause = inner.source();
         }
+        if authority::is_unknown(&reason) {
+            reason = format!("{reason}; {}", trust());
+        }
         if refused { Self::refused(place, reason) } else { Self::transient(place, reason) }
     }
 
@@ -116,6 +122,12 @@ impl FetchError {
             _ => Self::refused(place, format!("the server answered {status}")),
         }
     }
+}
+
+/// What to do where an authority is not trusted here.
+fn trust() -> String {
+    let named = std::env::var(authority::VARIABLE).ok();
+    authority::cure(named.as_deref(), |file| std::fs::File::open(file).map(drop).map_err(|error| error.to_string()))
 }
 
 /// How far a download is.
@@ -140,11 +152,44 @@ pub struct Fetched {
 /// Fetches. Keeps connections; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: reqwest::Client,
+    client: Arc<LazyClient>,
     /// For servers that are asked only at addresses of the public Internet.
-    stranger: Option<reqwest::Client>,
+    stranger: Option<Arc<LazyClient>>,
     rules: Arc<Rules>,
+    pub(super) limits: Arc<Limits>,
     pub(super) settings: FetchSettings,
+}
+
+/// A client that is made when it is first asked: it reads every certificate of this machine, which most commands need none
+/// of.
+#[derive(Debug, Default)]
+struct LazyClient {
+    public_only: bool,
+    made: OnceLock<reqwest::Client>,
+}
+
+impl LazyClient {
+    fn get(&self, settings: &FetchSettings) -> Result<&reqwest::Client, FetchError> {
+        if let Some(client) = self.made.get() {
+            return Ok(client);
+        }
+        let mut client = reqwest::Client::builder()
+            .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.read_timeout);
+        if self.public_only {
+            // A proxy would look names up by itself, and connect to what nobody checked.
+            client = client.no_proxy().dns_resolver(PublicOnly::shared());
+        }
+        let client = client.build().map_err(|error| FetchError::Refused {
+            place: "any https:// address".to_owned(),
+            // Without any authority it does not.
+            reason: format!("the TLS client of this machine does not start: {error}; {}", trust()),
+        })?;
+        Ok(self.made.get_or_init(|| client))
+    }
 }
 
 /// So many redirects are followed.
@@ -152,45 +197,21 @@ const HOPS: usize = 5;
 
 impl Fetcher {
     /// No cookies, no step down from https to http, at most five redirects, each of them checked.
-    pub fn new(settings: FetchSettings) -> Result<Self, FetchError> {
-        let client = Self::client(&settings, |client| client)?;
-        Ok(Fetcher { client, stranger: None, rules: Arc::default(), settings })
+    pub fn new(settings: FetchSettings) -> Self {
+        Fetcher { client: Arc::default(), stranger: None, rules: Arc::default(), limits: Arc::default(), settings }
     }
 
     /// The same under these rules.
-    ///
-    /// # Errors
-    /// Those of [`Fetcher::new`].
-    pub fn under(&self, rules: Rules) -> Result<Self, FetchError> {
-        // A proxy would look names up by itself, and connect to what nobody checked.
-        let public = |client: reqwest::ClientBuilder| client.no_proxy().dns_resolver(PublicOnly::shared());
-        let stranger = match &rules.known {
-            Some(_) => Some(Self::client(&self.settings, public)?),
-            None => None,
-        };
-        let (client, settings) = (self.client.clone(), self.settings.clone());
-        Ok(Fetcher { client, stranger, rules: Arc::new(rules), settings })
+    pub fn under(&self, rules: Rules) -> Self {
+        let public = || Arc::new(LazyClient { public_only: true, ..LazyClient::default() });
+        let stranger = rules.known.as_ref().map(|_| public());
+        let (client, limits) = (self.client.clone(), self.limits.clone());
+        Fetcher { client, stranger, rules: Arc::new(rules), limits, settings: self.settings.clone() }
     }
 
     /// What may be asked.
     pub fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    fn client(
-        settings: &FetchSettings,
-        more: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-    ) -> Result<reqwest::Client, FetchError> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout);
-        more(client).build().map_err(|error| FetchError::Refused {
-            place: "any https:// address".to_owned(),
-            reason: format!("the TLS client of this machine does not start: {error}"),
-        })
     }
 
     /// One request, and those that it is redirected to. The answer to the last one, whatever it says.
@@ -209,6 +230,7 @@ impl Fetcher {
                 // Rules that tell strangers apart come with a client for them.
                 Way::Public => self.stranger.as_ref().unwrap_or(&self.client),
             };
+            let client = client.get(&self.settings)?;
             let answer = request(client, url.clone()).send().await.map_err(|error| FetchError::http(from, error))?;
             let moved = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let next = answer.headers().get(LOCATION).filter(|_| moved);
@@ -354,7 +376,16 @@ impl Fetcher {
         if answer.status() != StatusCode::OK {
             return Err(FetchError::status(from, answer.status()));
         }
-        let mut answer = answer;
+        self.body(from, answer, most).await
+    }
+
+    /// The whole of an answer that has at most so many bytes.
+    pub(super) async fn body(
+        &self,
+        from: &Location,
+        mut answer: reqwest::Response,
+        most: usize,
+    ) -> Result<Vec<u8>, FetchError> {
         let mut bytes = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(|error| FetchError::http(from, error))? {
             bytes.extend_from_slice(&piece);
@@ -365,7 +396,8 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    async fn probe(&self, place: &Location) -> Fact<()> {
+    /// Whether something is at this place.
+    pub async fn probe(&self, place: &Location) -> Fact<()> {
         let url = match place {
             Location::File(path) => {
                 let path = match self.file(place, path) {
@@ -420,28 +452,4 @@ fn small_file(from: &Location, path: &Path, most: usize) -> Result<Vec<u8>, Fetc
         return Err(too_long(from, most));
     }
     Ok(std::fs::read(path).map_err(at("reading", path))?)
-}
-
-/// Counts attempts, and waits between them.
-struct Backoff {
-    left: u32,
-    pause: Duration,
-}
-
-impl Backoff {
-    fn new(retries: u32, pause: Duration) -> Self {
-        Backoff { left: retries, pause }
-    }
-
-    /// Waits where another attempt makes sense; gives the error back where it does not.
-    async fn pause(&mut self, error: FetchError) -> Result<(), FetchError> {
-        if !error.is_transient() || self.left == 0 {
-            return Err(error);
-        }
-        tracing::debug!(%error, pause = ?self.pause, "trying again");
-        tokio::time::sleep(self.pause).await;
-        self.left -= 1;
-        self.pause *= 2;
-        Ok(())
-    }
 }

@@ -9,7 +9,7 @@ use crate::model::ids::Sha;
 use crate::model::observed::{ArtifactFacts, Fact};
 
 use super::fetch::{FetchError, Fetcher, missing_or_unknown};
-use super::source::Source;
+use super::source::{Location, Source};
 
 /// The name under which the build as a whole appears among its checks, where it did not succeed.
 pub const BUILD: &str = "build";
@@ -18,12 +18,13 @@ impl Fetcher {
     /// Looks at what stands beside the bundle of `sha`, without fetching the bundle. The record is read for these checks.
     pub async fn inspect(&self, source: &Source, sha: &Sha, checks: &[String]) -> ArtifactFacts {
         let sha256 = self.checksum(source).await.map_or_else(missing_or_unknown, Fact::Known);
-        let checks = if checks.is_empty() { Fact::NotAsked } else { self.record(source, sha, checks).await };
+        let checks = if checks.is_empty() { Fact::NotAsked } else { self.record(&source.checks, sha, checks).await };
         ArtifactFacts { sha256, checks }
     }
 
-    async fn record(&self, source: &Source, sha: &Sha, checks: &[String]) -> Fact<BTreeMap<String, String>> {
-        let text = match self.small(&source.checks).await {
+    /// How these checks came out for a commit, by the record of its build.
+    pub async fn record(&self, place: &Location, sha: &Sha, checks: &[String]) -> Fact<BTreeMap<String, String>> {
+        let text = match self.small(place).await {
             Ok(text) => text,
             Err(error) => return missing_or_unknown(error),
         };
@@ -34,7 +35,7 @@ impl Fetcher {
                 found.retain(|name, _| name == BUILD || checks.contains(name));
                 Fact::Known(found)
             }
-            Err(reason) => missing_or_unknown(FetchError::refused(&source.checks, reason)),
+            Err(reason) => missing_or_unknown(FetchError::refused(place, reason)),
         }
     }
 }
@@ -73,7 +74,7 @@ impl BuildRecord {
 }
 
 /// What CI systems conclude or are at. Anything else is not told on: nobody knows whose file it is.
-fn known(word: &str) -> &'static str {
+pub(super) fn known(word: &str) -> &'static str {
     const WORDS: [&str; 26] = [
         "action_required",
         "canceled",

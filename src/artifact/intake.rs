@@ -8,11 +8,13 @@ use std::thread;
 
 use crate::model::ids::Digest;
 
+use super::apple_double::{self, LeftOut};
+use super::decode::grows;
 use super::files::FileError;
-use super::manifest::Node;
+use super::manifest::{Entry, Node};
 use super::pack::{CHUNK, PackError, PackWriter};
 use super::tarball::{Cause, Fault, Member, MemberKind, Members};
-use super::tree::{Tree, canonical, shown};
+use super::tree::{Reason, Tree, canonical, shown};
 use super::unpack::Limits;
 
 /// So many bytes are gathered, or so many members.
@@ -28,15 +30,21 @@ pub(super) struct Intake<'a> {
     limits: &'a Limits,
     /// Bytes of all files.
     total: u64,
+    /// Those of them that nothing in the archive stands for.
+    holes: u64,
     waiting: Vec<Waiting>,
     /// Bytes of those that wait.
     gathered: usize,
+    left_out: LeftOut,
 }
 
 /// A member that is still to be entered.
 struct Waiting {
     name: Vec<u8>,
     path: String,
+    /// As the archive has it.
+    mode: u32,
+    time: Option<i64>,
     what: What,
 }
 
@@ -56,7 +64,7 @@ impl Stop {
         Stop::Archive(Fault { entry: Some(name.to_owned()), cause })
     }
 
-    fn refused(name: &[u8], reason: String) -> Stop {
+    fn refused(name: &[u8], reason: Reason) -> Stop {
         Stop::at(name, Cause::Refused(reason))
     }
 }
@@ -64,7 +72,16 @@ impl Stop {
 impl<'a> Intake<'a> {
     /// Nothing yet.
     pub(super) fn new(pack: &'a mut PackWriter, limits: &'a Limits) -> Self {
-        Intake { tree: Tree::new(limits.entries), pack, limits, total: 0, waiting: Vec::new(), gathered: 0 }
+        Intake {
+            tree: Tree::new(limits.entries),
+            pack,
+            limits,
+            total: 0,
+            holes: 0,
+            waiting: Vec::new(),
+            gathered: 0,
+            left_out: LeftOut::default(),
+        }
     }
 
     /// The next member of `members`, taken; `false`: there is none. What is wrong is said of the first that has a fault.
@@ -81,9 +98,10 @@ impl<'a> Intake<'a> {
     }
 
     fn gather<R: Read>(&mut self, member: Member, members: &mut Members<R>) -> Result<(), Stop> {
-        let Member { name, kind, size, executable } = member;
-        let refused = |reason: String| Stop::refused(&name, reason);
-        let path = match (canonical(&name).map_err(refused)?, &kind) {
+        let Member { name, kind, size, holes, mode, time } = member;
+        let executable = mode & 0o111 != 0;
+        let refused = |text: String| Stop::refused(&name, Reason::Packing(text));
+        let path = match (canonical(&name).map_err(|reason| Stop::refused(&name, reason))?, &kind) {
             (Some(path), MemberKind::Dir) => path,
             (None, MemberKind::Dir) => return Ok(()),
             (None, _) => return Err(refused("it takes the place of the release itself".to_owned())),
@@ -99,54 +117,80 @@ impl<'a> Intake<'a> {
                 What::Node(Node::Link { target })
             }
             MemberKind::File if size <= CHUNK as u64 => {
-                self.charge(&name, size)?;
+                self.charge(&name, size, holes)?;
                 let mut contents = vec![0; size as usize];
                 members.read_exact(&mut contents).map_err(|error| Stop::at(&name, error.into()))?;
+                if apple_double::is_one(&path, &contents) {
+                    self.left_out.add(&path);
+                    return Ok(());
+                }
                 What::File { contents, executable, sha256: OnceLock::new() }
             }
             MemberKind::File => {
-                self.charge(&name, size)?;
-                let sha256 = self.pack.add(members, size).map_err(|error| match error {
-                    PackError::Source(error) => Stop::at(&name, error.into()),
-                    PackError::File(error) => Stop::File(error),
-                })?;
+                self.charge(&name, size, holes)?;
+                let mut start = [0; apple_double::MAGIC.len()];
+                members.read_exact(&mut start).map_err(|error| Stop::at(&name, error.into()))?;
+                if apple_double::is_one(&path, &start) {
+                    self.left_out.add(&path);
+                    return Ok(());
+                }
+                let sha256 =
+                    self.pack.add(&mut start.as_slice().chain(&mut *members), size).map_err(|error| match error {
+                        PackError::Source(error) => Stop::at(&name, error.into()),
+                        PackError::File(error) => Stop::File(error),
+                    })?;
                 What::Node(Node::File { sha256, size, executable })
             }
             MemberKind::Hard(target) => {
-                // It may be one of those that wait.
+                // The file that the hard link names may still wait to be entered.
                 self.enter()?;
                 let spelt = shown(&String::from_utf8_lossy(&target));
-                let known = canonical(&target).ok().flatten().and_then(|target| self.tree.file(&target));
-                let (sha256, size, executable) = known.ok_or_else(|| {
-                    refused(format!(
-                        "it is a hard link to `{spelt}`, which is not a file that came before it in this archive"
-                    ))
-                })?;
-                self.charge(&name, size)?;
-                What::Node(Node::File { sha256, size, executable })
+                let known =
+                    canonical(&target).ok().flatten().and_then(|target| self.tree.get(&target).map(Node::owned));
+                match known {
+                    Some(Node::File { sha256, size, executable }) => {
+                        self.charge(&name, size, 0)?;
+                        What::Node(Node::File { sha256, size, executable })
+                    }
+                    // Two names of one link: it says the same from wherever it is.
+                    Some(Node::Link { target }) => What::Node(Node::Link { target }),
+                    Some(Node::Dir) | None => {
+                        return Err(refused(format!(
+                            "it is a hard link to `{spelt}`, which is not a file that came before it in this archive"
+                        )));
+                    }
+                }
             }
         };
         if let What::File { contents, .. } = &what {
             self.gathered += contents.len();
         }
-        self.waiting.push(Waiting { name, path, what });
+        self.waiting.push(Waiting { name, path, mode, time, what });
         Ok(())
     }
 
-    /// All of it, with nothing left to enter.
-    pub(super) fn finish(mut self) -> Result<Tree, Stop> {
+    /// All of it, with nothing left to enter, and what people should know of it.
+    pub(super) fn finish(mut self) -> Result<(Tree, Vec<String>), Stop> {
         self.enter()?;
-        Ok(self.tree)
+        Ok((self.tree, self.left_out.told().into_iter().collect()))
     }
 
-    fn charge(&mut self, name: &[u8], size: u64) -> Result<(), Stop> {
+    fn charge(&mut self, name: &[u8], size: u64, holes: u64) -> Result<(), Stop> {
         let Limits { file_bytes, total_bytes, .. } = self.limits;
         self.total += size;
+        self.holes += holes;
+        let too_much = |text: String| Err(Stop::refused(name, Reason::Contents(text)));
         if size > *file_bytes {
-            return Err(Stop::refused(name, format!("it has {size} bytes; {file_bytes} are the limit for one file")));
+            return too_much(format!("it has {size} bytes; {file_bytes} are the limit for one file: leave it out"));
+        }
+        // A hole of gigabytes takes a few bytes of an archive: the same bomb as any other.
+        if self.holes > self.limits.ratio_after && self.holes / self.limits.ratio > self.total - self.holes {
+            return Err(Stop::refused(name, grows(self.limits)));
         }
         if self.total > *total_bytes {
-            return Err(Stop::refused(name, format!("with it the release has more than {total_bytes} bytes")));
+            return too_much(format!(
+                "with it the release has more than {total_bytes} bytes; leave out what the application does not need to run"
+            ));
         }
         Ok(())
     }
@@ -156,7 +200,7 @@ impl<'a> Intake<'a> {
         let waiting = std::mem::take(&mut self.waiting);
         self.gathered = 0;
         hash(&waiting);
-        for Waiting { name, path, what } in waiting {
+        for Waiting { name, path, mode, time, what } in waiting {
             let node = match what {
                 What::Node(node) => node,
                 What::File { contents, executable, sha256 } => {
@@ -165,7 +209,8 @@ impl<'a> Intake<'a> {
                     Node::File { sha256, size: contents.len() as u64, executable }
                 }
             };
-            self.tree.add(&path, node).map_err(|reason| Stop::refused(&name, reason))?;
+            let entry = Entry { path: path.as_str(), node: node.as_ref(), mode: node.kept_mode(mode) };
+            self.tree.add(entry, time).map_err(|reason| Stop::refused(&name, reason))?;
         }
         Ok(())
     }

@@ -4,22 +4,19 @@
 //! `bundles/DIGEST/` is complete or absent, also after `kill -9`: it appears by one rename and goes by one. Downloads
 //! and whatever else is unfinished lie in `work/DIGEST/`; `locks/DIGEST` is held while either changes.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-use rustix::fs::{FlockOperation, flock};
 
 use crate::model::ids::Digest;
 
 use super::fetch::{FetchError, FetchSettings, Fetcher, OnProgress};
 use super::files::{self, FileError, at, inside};
+use super::lock::Lock;
 use super::origins::Rules;
 use super::pack::{self, Unpacked};
 use super::source::{Location, Source};
-use super::unpack::{Limits, UnpackError, unpack};
+use super::unpack::{Limits, UnpackError, unpack, unpack_as};
 
 /// A half-finished download that nobody came back for.
 const STALE_PART: Duration = Duration::from_secs(24 * 3600);
@@ -41,12 +38,28 @@ pub enum ArtifactError {
     Unpack(#[from] UnpackError),
     #[error(transparent)]
     File(#[from] FileError),
+    /// What an archive was to be made of could not be had, or is not taken: object, place, reason, next move.
+    #[error("{0}")]
+    Origin(String),
 }
 
 impl ArtifactError {
     /// Another attempt may succeed with nothing changed.
     pub fn is_transient(&self) -> bool {
         matches!(self, ArtifactError::Fetch(error) if error.is_transient())
+    }
+
+    /// There is no room on this machine.
+    pub fn is_full(&self) -> bool {
+        let file = match self {
+            // As the C library says it in the locale `C`, which is that of every git of ours.
+            ArtifactError::Origin(text) => return text.contains("No space left on device"),
+            ArtifactError::File(error)
+            | ArtifactError::Unpack(UnpackError::File(error))
+            | ArtifactError::Fetch(FetchError::File(error)) => error,
+            _ => return false,
+        };
+        matches!(file, FileError::DiskFull { .. })
     }
 }
 
@@ -58,7 +71,7 @@ impl ArtifactStore {
 
     /// The same with other settings.
     pub fn with(dir: impl Into<PathBuf>, fetch: FetchSettings, limits: Limits) -> Result<Self, ArtifactError> {
-        let store = ArtifactStore { dir: dir.into(), fetcher: Fetcher::new(fetch)?, limits };
+        let store = ArtifactStore { dir: dir.into(), fetcher: Fetcher::new(fetch), limits };
         for room in ["bundles", "work", "locks"] {
             let room = store.dir.join(room);
             std::fs::create_dir_all(&room).map_err(inside("making", &room))?;
@@ -68,11 +81,8 @@ impl ArtifactStore {
     }
 
     /// The same under these rules of where bundles may come from.
-    ///
-    /// # Errors
-    /// Those of [`Fetcher::under`].
-    pub fn under(self, rules: Rules) -> Result<Self, ArtifactError> {
-        Ok(ArtifactStore { fetcher: self.fetcher.under(rules)?, ..self })
+    pub fn under(self, rules: Rules) -> Self {
+        ArtifactStore { fetcher: self.fetcher.under(rules), ..self }
     }
 
     /// Where it lies: the place for what is as large as bundles are.
@@ -119,12 +129,10 @@ impl ArtifactStore {
         if let Some(found) = self.get(&digest) {
             return Ok(found);
         }
-        let lock = self.lock(&digest).await?;
-        if let Some(found) = self.get(&digest) {
-            return Ok(found);
-        }
-        let work = self.work_dir(&digest);
-        std::fs::create_dir_all(&work).map_err(inside("making", &work))?;
+        let (lock, work) = match self.begin(&digest).await? {
+            Begun::There(found) => return Ok(*found),
+            Begun::Locked(lock, work) => (lock, work),
+        };
         let fetched = self.fetcher.fetch(source, digest, &work, progress).await?;
         let (store, place) = (self.clone(), source.url.clone());
         // The lock goes along: if the caller goes away, the work is still finished before anyone else starts on it.
@@ -137,6 +145,72 @@ impl ArtifactStore {
         task.await.map_err(io::Error::other).map_err(inside("unpacking into", &self.dir))?
     }
 
+    /// What goes by this digest, unpacked; where it is not here yet it is made by `make`, which writes archives that belong
+    /// over one another into the directory that it is given. `accept` looks at what came out before anybody else can.
+    /// `place`: where it is from, for people.
+    pub async fn ensure_made(
+        &self,
+        digest: Digest,
+        place: String,
+        make: impl FnOnce(&Path) -> Result<Vec<PathBuf>, ArtifactError> + Send + 'static,
+        accept: impl FnOnce(&Unpacked) -> Result<(), ArtifactError> + Send + 'static,
+    ) -> Result<Unpacked, ArtifactError> {
+        if let Some(found) = self.get(&digest) {
+            return Ok(found);
+        }
+        let (lock, work) = match self.begin(&digest).await? {
+            Begun::There(found) => return Ok(*found),
+            Begun::Locked(lock, work) => (lock, work),
+        };
+        let store = self.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
+            let staged = store.clear(&work, &digest);
+            let result = staged.map_err(ArtifactError::from).and_then(|staged| {
+                let archives = make(&work)?;
+                let unpacked =
+                    unpack_as(Some(digest), &archives, &staged, &store.limits).map_err(|error| error.of(&place))?;
+                accept(&unpacked)?;
+                store.settle(unpacked, &staged)
+            });
+            let _ = std::fs::remove_dir_all(&work);
+            result
+        });
+        task.await.map_err(io::Error::other).map_err(inside("unpacking into", &self.dir))?
+    }
+
+    /// Takes the lock of a digest, and the directory to work in, unless somebody else was quicker.
+    async fn begin(&self, digest: &Digest) -> Result<Begun, ArtifactError> {
+        let lock = self.lock(digest).await?;
+        if let Some(found) = self.get(digest) {
+            return Ok(Begun::There(Box::new(found)));
+        }
+        let work = self.work_dir(digest);
+        std::fs::create_dir_all(&work).map_err(inside("making", &work))?;
+        Ok(Begun::Locked(lock, work))
+    }
+
+    /// Where something is unpacked first. Nothing of this digest is there any more. The lock is held.
+    fn clear(&self, work: &Path, digest: &Digest) -> Result<PathBuf, FileError> {
+        if self.bundle_dir(digest).exists() {
+            self.remove(digest)?;
+            std::fs::create_dir_all(work).map_err(inside("making", work))?;
+        }
+        let staged = work.join("tree");
+        if staged.exists() {
+            std::fs::remove_dir_all(&staged).map_err(at("removing", &staged))?;
+        }
+        Ok(staged)
+    }
+
+    /// Gives what was unpacked its place. The lock is held.
+    fn settle(&self, unpacked: Unpacked, staged: &Path) -> Result<Unpacked, ArtifactError> {
+        let dest = self.bundle_dir(&unpacked.bundle);
+        std::fs::rename(staged, &dest).map_err(at("moving what was unpacked to", &dest))?;
+        super::files::sync_dir(&self.dir.join("bundles"))?;
+        Ok(unpacked.moved(&dest))
+    }
+
     /// Unpacks an archive and gives it its place. The lock is held. What is unpacked is what was hashed, in one reading.
     fn take_in(
         &self,
@@ -145,14 +219,7 @@ impl ArtifactStore {
         work: &Path,
         digest: &Digest,
     ) -> Result<Unpacked, ArtifactError> {
-        let dest = self.bundle_dir(digest);
-        if dest.exists() {
-            self.remove(digest)?;
-        }
-        let staged = work.join("tree");
-        if staged.exists() {
-            std::fs::remove_dir_all(&staged).map_err(at("removing", &staged))?;
-        }
+        let staged = self.clear(work, digest)?;
         let unpacked = unpack(archive, &staged, &self.limits);
         // Why something else than what was promised does not unpack says less than that it is something else.
         let found = match &unpacked {
@@ -163,10 +230,7 @@ impl ArtifactStore {
         if found != *digest {
             return Err(FetchError::Mismatch { place: place.to_string(), expected: *digest, found }.into());
         }
-        let unpacked = unpacked?;
-        std::fs::rename(&staged, &dest).map_err(at("moving what was unpacked to", &dest))?;
-        super::files::sync_dir(&self.dir.join("bundles"))?;
-        Ok(unpacked.moved(&dest))
+        self.settle(unpacked.map_err(|error| error.of(&place.to_string()))?, &staged)
     }
 
     /// Removes what nobody used for `max_age`, then the longest unused until at most `keep_bytes` remain. Gives the
@@ -255,44 +319,22 @@ impl ArtifactStore {
     }
 
     async fn lock(&self, digest: &Digest) -> Result<Lock, FileError> {
-        // Asking again and again, instead of waiting in the kernel, lets the caller be cancelled.
-        let mut pause = Duration::from_millis(5);
-        loop {
-            if let Some(lock) = self.try_lock(digest)? {
-                return Ok(lock);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(25));
-        }
+        Lock::wait(&self.lock_path(digest)).await
     }
 
     fn try_lock(&self, digest: &Digest) -> Result<Option<Lock>, FileError> {
-        let path = self.dir.join("locks").join(digest.to_string());
-        let file =
-            File::options().write(true).create(true).truncate(false).open(&path).map_err(at("opening", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(at("locking", &path)(error.into())),
-        }
-        // Whoever held it before may have retired it: then this is the lock of a file that is gone.
-        let same = |found: std::fs::Metadata| file.metadata().is_ok_and(|own| own.ino() == found.ino());
-        if !std::fs::metadata(&path).is_ok_and(same) {
-            return Ok(None);
-        }
-        Ok(Some(Lock { path, _file: file }))
+        Lock::attempt(&self.lock_path(digest))
+    }
+
+    fn lock_path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("locks").join(digest.to_string())
     }
 }
 
-/// Held until it is dropped, or its process ends.
-struct Lock {
-    path: PathBuf,
-    _file: File,
-}
-
-impl Lock {
-    /// Removes the lock file, while it is still held.
-    fn retire(self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
+/// What somebody finds who begins to bring something.
+enum Begun {
+    /// It is there already.
+    There(Box<Unpacked>),
+    /// It is theirs to bring, into this directory.
+    Locked(Lock, PathBuf),
 }

@@ -2,6 +2,7 @@
 //! destination ever changes.
 
 mod hostile;
+mod producers;
 mod raw;
 
 use std::collections::BTreeMap;
@@ -12,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
-use soll::artifact::bundle::{self, BundleError};
+use soll::artifact::bundle::{self, BundleError, Making};
 use soll::artifact::manifest::{Manifest, Node};
 use soll::artifact::pack::Unpacked;
+use soll::artifact::picked::Picked;
+use soll::artifact::terms::Terms;
 use soll::artifact::unpack::{Limits, unpack};
 use soll::model::desired::{Gate, GateTest};
 use soll::model::ids::{Digest, Sha};
@@ -63,9 +66,11 @@ impl Ground {
         let dest = self.dir.path().join("cache/tree");
         std::fs::write(&archive, bytes).unwrap();
         let before = everything(self.dir.path());
-        let result = unpack(&archive, &dest, limits);
+        let unpacked = unpack(&archive, &dest, limits);
+        let is_there = unpacked.is_ok();
+        let result = unpacked.and_then(|unpacked| Terms::default().take(unpacked, "ARCHIVE"));
         let mut after = everything(self.dir.path());
-        if result.is_ok() {
+        if is_there {
             assert!(after.remove(&dest).is_some_and(|what| what.starts_with("dir")));
             assert!(after.remove(&dest.join("blobs.pack")).is_some());
             assert!(after.remove(&dest.join("manifest.json")).is_some());
@@ -78,7 +83,7 @@ impl Ground {
 
 fn listing(manifest: &Manifest) -> String {
     let mut out = String::new();
-    for entry in &manifest.entries {
+    for entry in manifest.entries() {
         match &entry.node {
             Node::Dir => write!(out, " {}/", entry.path),
             Node::File { size, executable, .. } => {
@@ -107,13 +112,13 @@ fn expected(dir: &Path) -> BTreeMap<String, String> {
 }
 
 fn found(manifest: &Manifest) -> BTreeMap<String, String> {
-    assert!(manifest.entries.is_sorted_by(|a, b| a.path < b.path));
-    let what = |node: &Node| match node {
+    assert!(manifest.entries().is_sorted_by(|a, b| a.path < b.path));
+    let what = |node: Node<&str>| match node {
         Node::Dir => "dir".to_owned(),
         Node::File { sha256, size, executable } => format!("file {executable} {sha256} {size}"),
         Node::Link { target } => format!("link {target}"),
     };
-    manifest.entries.iter().map(|entry| (entry.path.clone(), what(&entry.node))).collect()
+    manifest.entries().map(|entry| (entry.path.to_owned(), what(entry.node))).collect()
 }
 
 #[test]
@@ -175,34 +180,34 @@ fn contents_come_back_as_they_went_in() {
     let dir = tempfile::tempdir().unwrap();
     let (tree, out) = (dir.path().join("tree"), dir.path().join("out"));
     real_tree(&tree);
-    let made = bundle::create(&tree, &sha(), &out, &BTreeMap::new(), &[]).unwrap();
+    let made = bundle::create(&tree, &sha(), &out, &Making::default()).unwrap();
     let unpacked = unpack(&made.archive, &dir.path().join("dest"), &Limits::default()).unwrap();
-    let mut digests = Vec::new();
+    let all = Picked::of(0..unpacked.manifest.len());
     let mut whole = Vec::new();
-    for (path, digest, size) in unpacked.manifest.files() {
+    for (number, _, size) in all.files(&unpacked.manifest) {
+        let path = unpacked.manifest.entry(number).unwrap().path;
         let bytes = std::fs::read(tree.join(path)).unwrap();
         let mut one = Vec::new();
-        unpacked.blob_reader(digest).unwrap().read_to_end(&mut one).unwrap();
+        unpacked.reader(number).unwrap().read_to_end(&mut one).unwrap();
         assert!(one == bytes && one.len() as u64 == size, "{path}");
-        assert_eq!(unpacked.blob_size(digest), Some(size));
-        digests.push(*digest);
         whole.extend(bytes);
     }
-    let pieces: Vec<Vec<u8>> = unpacked.stream(&digests).collect::<Result<_, _>>().unwrap();
+    let files = Picked::of(all.files(&unpacked.manifest).map(|(number, ..)| number));
+    let pieces: Vec<Vec<u8>> = unpacked.stream(&files).collect::<Result<_, _>>().unwrap();
     assert!(pieces.iter().all(|piece| piece.len() <= 256 << 10) && pieces.concat() == whole);
     // The copies of `big.bin` and `artisan` are kept once.
     let unique: std::collections::BTreeMap<_, _> = unpacked.manifest.files().map(|(_, d, size)| (d, size)).collect();
     assert_eq!(std::fs::metadata(dir.path().join("dest/blobs.pack")).unwrap().len(), unique.values().sum::<u64>());
 
-    let stranger = Digest::of(b"stranger");
-    assert_eq!(unpacked.blob_reader(&stranger).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let stranger = unpacked.manifest.len();
+    assert_eq!(unpacked.reader(stranger).unwrap_err().kind(), std::io::ErrorKind::NotFound);
 
-    unpacked.check(&digests).unwrap();
+    unpacked.check(&files).unwrap();
     let pack = dir.path().join("dest/blobs.pack");
     let mut rotten = std::fs::read(&pack).unwrap();
     rotten[5] ^= 1;
     std::fs::write(&pack, &rotten).unwrap();
-    let error = unpacked.check(&digests).unwrap_err();
+    let error = unpacked.check(&files).unwrap_err();
     assert!(error.to_string().contains("is damaged"), "{error}");
     std::fs::write(&pack, &rotten[1..]).unwrap();
     assert_eq!(Unpacked::open(&dir.path().join("dest")).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
@@ -210,6 +215,10 @@ fn contents_come_back_as_they_went_in() {
 
 fn sha() -> Sha {
     "f0959bafdeadbeeff0959bafdeadbeeff0959baf".parse().unwrap()
+}
+
+fn gated(gates: &[Gate]) -> Making {
+    Making { gates: gates.to_vec(), ..Making::default() }
 }
 
 fn gate(test: GateTest) -> Gate {
@@ -232,8 +241,8 @@ fn a_bundle_is_reproducible_and_what_lies_beside_it_fits() {
         gate(GateTest::Dir("public".into())),
         gate(GateTest::Run("false".into())),
     ];
-    let first = bundle::create(&one, &sha(), &dir.path().join("out1"), &checks, &gates).unwrap();
-    let second = bundle::create(&two, &sha(), &dir.path().join("out2"), &BTreeMap::new(), &gates).unwrap();
+    let first = bundle::create(&one, &sha(), &dir.path().join("out1"), &Making { checks, ..gated(&gates) }).unwrap();
+    let second = bundle::create(&two, &sha(), &dir.path().join("out2"), &gated(&gates)).unwrap();
     assert_eq!(first.sha256, second.sha256);
     assert_eq!(first.sha256, Digest::of(&std::fs::read(&first.archive).unwrap()));
     assert_eq!(second.checks, None);
@@ -263,7 +272,7 @@ fn a_tree_that_could_not_be_deployed_becomes_no_bundle() {
         let tree = dir.path().join(name);
         std::fs::create_dir(&tree).unwrap();
         make(&tree);
-        let error = bundle::create(&tree, &sha(), &out, &BTreeMap::new(), gates).unwrap_err();
+        let error = bundle::create(&tree, &sha(), &out, &gated(gates)).unwrap_err();
         assert_eq!(everything(&out), BTreeMap::new(), "{name}: something was left");
         writeln!(text, "{}", error.to_string().replace(&dir.path().display().to_string(), "")).unwrap();
     };
@@ -283,7 +292,7 @@ fn a_tree_that_could_not_be_deployed_becomes_no_bundle() {
     let tree = dir.path().join("inside");
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("x"), "x").unwrap();
-    let inside = bundle::create(&tree, &sha(), &tree.join("dist"), &BTreeMap::new(), &[]);
+    let inside = bundle::create(&tree, &sha(), &tree.join("dist"), &Making::default());
     assert!(matches!(inside, Err(BundleError::OutputInside { .. })), "{inside:?}");
 }
 
@@ -319,10 +328,10 @@ proptest! {
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o711)).unwrap();
             }
         }
-        let made = bundle::create(&tree, &sha(), &dir.path().join("out"), &BTreeMap::new(), &[]).unwrap();
+        let made = bundle::create(&tree, &sha(), &dir.path().join("out"), &Making::default()).unwrap();
         let unpacked = unpack(&made.archive, &dir.path().join("dest"), &Limits::default()).unwrap();
         prop_assert_eq!(found(&unpacked.manifest), expected(&tree));
-        prop_assert_eq!(unpacked.manifest.entries.len(), made.entries);
+        prop_assert_eq!(unpacked.manifest.len(), made.entries);
     }
 }
 
@@ -360,7 +369,7 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         if let Ok(tree) = Ground::new().unpack(&bytes, &hostile::limits()) {
-            for entry in &tree.manifest.entries {
+            for entry in tree.manifest.entries() {
                 let part = |part: &str| !part.is_empty() && part != "." && part != "..";
                 prop_assert!(entry.path.split('/').all(part), "{}", entry.path);
             }

@@ -37,7 +37,7 @@ fn nobody(_: Progress) {}
 /// Fetches `/b.tar.gz` into `dir`.
 async fn fetch(server: &Server, settings: FetchSettings, dir: &Path, expected: Digest) -> Result<Fetched, FetchError> {
     let source = Source::beside(&format!("{}/b.tar.gz", server.address)).unwrap();
-    Fetcher::new(settings).unwrap().fetch(&source, expected, dir, &nobody).await
+    Fetcher::new(settings).fetch(&source, expected, dir, &nobody).await
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -114,7 +114,7 @@ async fn a_download_that_its_process_did_not_finish_is_taken_up_by_the_next() {
     server.on("/b.tar.gz", [partial(120_000, "\"any\"")]);
     let seen = Mutex::new(Vec::new());
     let source = Source::beside(&format!("{}/b.tar.gz", server.address)).unwrap();
-    let fetcher = Fetcher::new(patient()).unwrap();
+    let fetcher = Fetcher::new(patient());
     let fetched = fetcher.fetch(&source, digest, dir.path(), &|progress| seen.lock().unwrap().push(progress)).await;
     assert!(std::fs::read(fetched.unwrap().path).unwrap() == contents());
     let seen = seen.into_inner().unwrap();
@@ -175,7 +175,7 @@ async fn what_is_wrong_for_good_is_said_at_once_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let address = server.address.replace("http://", "http://ci:hunter2@");
         let source = Source::beside(&format!("{address}/b.tar.gz?signature=hunter2")).unwrap();
-        let error = Fetcher::new(patient()).unwrap().fetch(&source, expected, dir.path(), &nobody).await.unwrap_err();
+        let error = Fetcher::new(patient()).fetch(&source, expected, dir.path(), &nobody).await.unwrap_err();
         let found = match &error {
             FetchError::Transient { .. } => "transient",
             FetchError::Missing { .. } => "missing",
@@ -219,7 +219,7 @@ fn wanted() -> Vec<String> {
 async fn what_stands_beside_a_bundle_is_seen_and_never_guessed() {
     let server = Server::start().await;
     let source = Source::beside(&format!("{}/b.tar.gz", server.address)).unwrap();
-    let fetcher = Fetcher::new(FetchSettings { read_timeout: Duration::from_millis(50), ..patient() }).unwrap();
+    let fetcher = Fetcher::new(FetchSettings { read_timeout: Duration::from_millis(50), ..patient() });
     let digest = Digest::of(b"x");
     let record = format!(
         r#"{{"sha":"{}","status":"completed","conclusion":"success","checks":{{"run-tests":"success"}}}}"#,
@@ -265,7 +265,7 @@ async fn what_stands_beside_a_bundle_is_seen_and_never_guessed() {
 async fn whether_a_bundle_exists() {
     let server = Server::start().await;
     let source = Source::beside(&format!("{}/b.tar.gz", server.address)).unwrap();
-    let fetcher = Fetcher::new(patient()).unwrap();
+    let fetcher = Fetcher::new(patient());
     assert_eq!(fetcher.exists(&source).await, Fact::Missing);
     server.on("/b.tar.gz.sha256", [Reply::ok("x")]);
     assert_eq!(fetcher.exists(&source).await, Fact::Missing);
@@ -301,7 +301,7 @@ async fn a_full_disk_is_called_by_its_name() {
     let tree = other.path().join("tree");
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("noise"), noise(0, 2_000_000)).unwrap();
-    let made = soll::artifact::bundle::create(&tree, &sha(), &other.path().join("out"), &BTreeMap::new(), &[]).unwrap();
+    let made = soll::artifact::bundle::create(&tree, &sha(), &other.path().join("out"), &Default::default()).unwrap();
 
     let server = Server::start().await;
     server.on("/b.tar.gz", [Reply::ok(std::fs::read(&made.archive).unwrap())]);
@@ -315,7 +315,37 @@ async fn a_full_disk_is_called_by_its_name() {
     assert_eq!(names(disk.path()), [""; 0]);
 
     let full = disk.path().join("out");
-    let error = soll::artifact::bundle::create(&tree, &sha(), &full, &BTreeMap::new(), &[]).unwrap_err();
+    let error = soll::artifact::bundle::create(&tree, &sha(), &full, &Default::default()).unwrap_err();
     assert!(error.to_string().starts_with(&format!("the disk of {place}/out is full")), "{error}");
     assert_eq!(names(&full), [""; 0]);
+}
+
+/// What would fill the disk to its end is refused before it does: the journal of the run lies on the same one.
+#[tokio::test]
+async fn a_bundle_leaves_room_for_the_journal_beside_it() {
+    let disk = Disk::new("1m");
+    let other = tempfile::tempdir().unwrap();
+    let made = |name: &str, bytes| {
+        let tree = other.path().join(name);
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("noise"), noise(0, bytes)).unwrap();
+        soll::artifact::bundle::create(&tree, &sha(), &other.path().join(format!("out-{name}")), &Default::default())
+            .unwrap()
+    };
+    let server = Server::start().await;
+    // Both fit on the disk of 1,048,576 bytes; the second leaves less than the eighth part of it.
+    for (name, bytes, fits) in [("small", 700_000, true), ("large", 980_000, false)] {
+        let made = made(name, bytes);
+        let archive = std::fs::read(&made.archive).unwrap();
+        assert!(archive.len() < 1_020_000);
+        server.on("/b.tar.gz", [Reply::ok(archive)]);
+        let fetched = fetch(&server, FetchSettings::default(), disk.path(), made.sha256).await;
+        assert_eq!(fetched.is_ok(), fits, "{name}: {fetched:?}");
+        for name in names(disk.path()) {
+            std::fs::remove_file(disk.path().join(name)).unwrap();
+        }
+        let unpacked = unpack(&made.archive, &disk.path().join("dest"), &Limits::default());
+        assert_eq!(unpacked.is_ok(), fits, "{name}: {unpacked:?}");
+        let _ = std::fs::remove_dir_all(disk.path().join("dest"));
+    }
 }

@@ -15,6 +15,7 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
     all.extend(doubles());
     all.extend(links());
     all.extend(kinds());
+    all.extend(holes());
     all.extend(headers());
     all.extend(ends());
     all.extend(bombs());
@@ -119,13 +120,101 @@ fn kinds() -> Vec<(&'static str, Vec<u8>)> {
         ("socket", kind(b's')),
         ("volume label", kind(b'V')),
         ("part of another volume", kind(b'M')),
-        ("GNU sparse file", Tar::new().head(Head::new("x", b'S').field(257, b"ustar  \0")).end()),
+        ("GNU sparse file without a map", Tar::new().head(Head::new("x", b'S').field(257, b"ustar  \0")).end()),
+        ("sparse file of star", Tar::new().pax(&[("SCHILY.realsize", b"9")]).file("x", "x").end()),
+        ("sparse file without the mark of GNU", kind(b'S')),
+        ("directory of an incremental backup", kind(b'D')),
         ("PAX sparse file", Tar::new().pax(&[("GNU.sparse.major", b"1")]).file("x", "x").end()),
         (
             "PAX sparse file for all",
             Tar::new().extension(b'g', pax(&[("GNU.sparse.major", b"1")])).file("x", "x").end(),
         ),
         ("directory with contents", Tar::new().head(Head::new("d", b'5').size(3)).data("abc").end()),
+    ]
+}
+
+/// A sparse file as GNU tar has it in its own format.
+fn gnu_sparse(size: u64, parts: &[(u64, u64)], stored: &[u8]) -> Tar {
+    let mut head = Head::new("x", b'S').field(257, b"ustar  \0").size(stored.len() as u64);
+    let octal = |n: u64| format!("{n:011o}\0");
+    for (n, (at, bytes)) in parts.iter().take(4).enumerate() {
+        head = head.field(386 + n * 24, octal(*at).as_bytes()).field(398 + n * 24, octal(*bytes).as_bytes());
+    }
+    head = head.field(482, &[u8::from(parts.len() > 4)]).field(483, octal(size).as_bytes());
+    let mut tar = Tar::new().head(head);
+    let mut rest = parts.get(4..).unwrap_or_default();
+    while !rest.is_empty() {
+        let mut block = [0; 512];
+        let (now, later) = rest.split_at(rest.len().min(21));
+        for (n, (at, bytes)) in now.iter().enumerate() {
+            block[n * 24..n * 24 + 12].copy_from_slice(octal(*at).as_bytes());
+            block[n * 24 + 12..n * 24 + 24].copy_from_slice(octal(*bytes).as_bytes());
+        }
+        block[504] = u8::from(!later.is_empty());
+        tar = tar.block(block);
+        rest = later;
+    }
+    tar.data(stored)
+}
+
+fn holes() -> Vec<(&'static str, Vec<u8>)> {
+    let v0 = |records: &[(&str, &[u8])], stored: &str| Tar::new().pax(records).file("fake/x", stored).end();
+    let v1 = |map: &str, size: &[u8], data: &str| {
+        let mut stored = map.as_bytes().to_vec();
+        stored.resize(map.len().next_multiple_of(512), 0);
+        stored.extend(data.as_bytes());
+        let records = [
+            ("GNU.sparse.major", b"1".as_slice()),
+            ("GNU.sparse.minor", b"0"),
+            ("GNU.sparse.name", b"x"),
+            ("GNU.sparse.realsize", size),
+        ];
+        Tar::new().pax(&records).file("fake/x", stored).end()
+    };
+    let many: Vec<(u64, u64)> = (0..60).map(|n| (n * 100, 1)).collect();
+    vec![
+        ("holes as GNU has them", gnu_sparse(5000, &[(1000, 3), (3000, 2), (5000, 0)], b"abcde").end()),
+        ("holes in further headers", gnu_sparse(7000, &many, &[b'x'; 60]).file("y", "").end()),
+        ("nothing but a hole", gnu_sparse(5000, &[(5000, 0)], b"").file("y", "").end()),
+        ("a hole of gigabytes", gnu_sparse(8 << 30, &[(0, 1)], b"x").end()),
+        ("a hole that is a bomb", gnu_sparse(500 << 10, &[(0, 1)], b"x").end()),
+        ("parts that overlap", gnu_sparse(5000, &[(1000, 3), (1001, 2)], b"abcde").end()),
+        ("parts in disorder", gnu_sparse(5000, &[(3000, 3), (1000, 2)], b"abcde").end()),
+        ("parts behind the end", gnu_sparse(1001, &[(1000, 3), (3000, 2)], b"abcde").end()),
+        ("more parts than contents", gnu_sparse(5000, &[(1000, 3), (3000, 7)], b"abcde").end()),
+        ("less parts than contents", gnu_sparse(5000, &[(1000, 3)], b"abcde").end()),
+        (
+            "holes as PAX 0.0 has them",
+            v0(
+                &[
+                    ("GNU.sparse.size", b"2000"),
+                    ("GNU.sparse.numblocks", b"2"),
+                    ("GNU.sparse.offset", b"0"),
+                    ("GNU.sparse.numbytes", b"1"),
+                    ("GNU.sparse.offset", b"1000"),
+                    ("GNU.sparse.numbytes", b"2"),
+                ],
+                "abc",
+            ),
+        ),
+        (
+            "holes as PAX 0.1 has them",
+            v0(&[("GNU.sparse.size", b"2000"), ("GNU.sparse.map", b"0,1,1000,2"), ("GNU.sparse.name", b"x")], "abc"),
+        ),
+        ("holes as PAX 1.0 has them", v1("2\n0\n1\n1000\n2\n", b"2000", "abc")),
+        ("PAX 1.0, a map of letters", v1("2\n0\nx\n", b"2000", "abc")),
+        ("PAX 1.0, a map without an end", v1(&"1".repeat(600), b"2000", "")),
+        ("PAX 1.0, more parts than there can be", v1("99999999\n0\n", b"2000", "abc")),
+        ("PAX 1.0, a size of letters", v1("1\n0\n3\n", b"-1", "abc")),
+        ("PAX 0.1, half a pair", v0(&[("GNU.sparse.size", b"2000"), ("GNU.sparse.map", b"0,1,1000")], "abc")),
+        ("PAX 0.0, a part without its place", v0(&[("GNU.sparse.size", b"9"), ("GNU.sparse.numbytes", b"3")], "abc")),
+        ("a sparse file without a size", v0(&[("GNU.sparse.map", b"0,3")], "abc")),
+        ("a sparse file of another form", v0(&[("GNU.sparse.major", b"2"), ("GNU.sparse.size", b"3")], "abc")),
+        ("a sparse file with an unknown word", v0(&[("GNU.sparse.colour", b"red")], "abc")),
+        (
+            "a sparse file that leads out",
+            v0(&[("GNU.sparse.size", b"3"), ("GNU.sparse.map", b"0,3"), ("GNU.sparse.name", b"../x")], "abc"),
+        ),
     ]
 }
 
@@ -138,10 +227,14 @@ fn headers() -> Vec<(&'static str, Vec<u8>)> {
     letters[148..156].copy_from_slice(b"checksum");
     let mut old = plain();
     old.block[257..265].fill(0);
+    let mut old_wrong = old.clone().seal();
+    old_wrong[0] = b'y';
     vec![
         ("wrong checksum", Tar::new().block(wrong).end()),
         ("checksum of letters", Tar::new().block(letters).end()),
-        ("header without a format", Tar::new().file("good", "x").head(old).end()),
+        ("header without a format and with a wrong checksum", Tar::new().file("good", "x").block(old_wrong).end()),
+        ("header without a format, damaged, first", Tar::new().block(old_wrong).end()),
+        ("mode of nothing but blanks", head(plain().field(100, b"        "))),
         ("mode of letters", head(plain().field(100, b"rw-r--r-"))),
         ("size of letters", head(plain().field(124, b"lots of it!!"))),
         ("negative size", head(plain().field(124, &[0xff; 12]))),
@@ -229,7 +322,56 @@ fn neutralised() -> Vec<(&'static str, Vec<u8>)> {
     let (one, two) = whole.split_at(700);
     let mut dirty = Head::new("clean\0/../../canary/new", b'0');
     seal(&mut dirty.block);
+    let ancient = |name: &str, kind: u8| {
+        let mut head = Head::new(name, kind);
+        head.block[257..265].fill(0);
+        head
+    };
+    let mut signed = Head::new("\u{fc}", b'0');
+    signed.block[148..156].fill(b' ');
+    let sum: i32 = signed.block.iter().map(|byte| i32::from(byte.cast_signed())).sum();
+    let signed = signed.field(148, format!("{sum:06o}\0 ").as_bytes()).block;
+    let star = Head::new("f", b'0').field(345, b"d").field(476, b"12345670123 12345670123 ").field(508, b"tar\0");
+    let wide = Head::new("f", b'0').field(108, &[0x80, 0, 0, 0, 0, 0x2d, 0xc6, 0xc0]).field(136, &[0xff; 12]);
     vec![
+        ("the root as a slash", Tar::new().dir("/").file("f", "x").end()),
+        ("the root as a slash and a dot", Tar::new().dir("/.").dir(".//").file("f", "x").end()),
+        ("slashes and dots that say nothing", Tar::new().file("a//b", "x").file("a/./c", "x").dir("a/.//").end()),
+        ("header without a format", Tar::new().file("good", "x").head(ancient("old", b'0')).end()),
+        (
+            "an archive from before there were formats",
+            Tar::new()
+                .head(ancient("d/", 0))
+                .head(ancient("d/f", 0).mode(0o755))
+                .head(ancient("h", b'1').target("d/f"))
+                .head(ancient("l", b'2').target("d/f"))
+                .end(),
+        ),
+        ("a checksum of signed bytes", Tar::new().block(signed).end()),
+        ("times where a prefix could end", Tar::new().head(star).end()),
+        ("owners and times that are wide or negative", Tar::new().head(wide).end()),
+        ("a contiguous file", Tar::new().head(Head::new("f", b'7')).end()),
+        ("a label", Tar::new().head(Head::new("label", b'V')).file("f", "x").end()),
+        ("an extended header of Solaris", Tar::new().extension(b'X', pax(&[("path", b"f")])).file("short", "x").end()),
+        (
+            "PAX records that take back",
+            Tar::new().pax(&[("path", b""), ("size", b""), ("linkpath", b"")]).file("f", "x").end(),
+        ),
+        (
+            "PAX size where the header has none",
+            Tar::new().pax(&[("size", b"3")]).head(Head::new("f", b'0')).data("abc").end(),
+        ),
+        ("one block of zeros at the end", Tar::new().file("f", "x").block([0; 512]).0),
+        ("the same file twice", Tar::new().file("f", "x").file("./f", "x").end()),
+        ("the same link twice", Tar::new().link("l", "x").link("l", "x").end()),
+        ("a file that is a hard link to itself", Tar::new().file("f", "x").hard("f", "f").end()),
+        ("two names of one link", Tar::new().link("l", "f").hard("h", "l").end()),
+        ("a file that is only called like macOS's", Tar::new().file("._f", "text").file("._", "").end()),
+        ("files beside files", Tar::new().file("f", "x").file("d/._f", b"\0\x05\x16\x07\0\x02\0\0").end()),
+        (
+            "directories after what is in them",
+            Tar::new().file("a/b", "x").dir("a").dir("a/").head(Head::new("a", b'5').mode(0)).end(),
+        ),
         (
             "setuid, setgid, sticky",
             Tar::new().head(Head::new("d", b'5').mode(0o7777)).head(Head::new("d/f", b'0').mode(0o6755)).end(),

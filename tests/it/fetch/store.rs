@@ -1,12 +1,11 @@
 //! The cache: once for all who ask, whole or absent whatever happens, and no larger than told.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use soll::artifact::bundle;
+use soll::artifact::bundle::{self, Making};
 use soll::artifact::fetch::FetchError;
 use soll::artifact::pack::Unpacked;
 use soll::artifact::source::Source;
@@ -24,7 +23,7 @@ fn bundle(salt: u64) -> (Vec<u8>, Digest) {
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("noise"), noise(salt, 200_000)).unwrap();
     std::fs::write(tree.join("artisan"), "#!/usr/bin/env php").unwrap();
-    let made = bundle::create(&tree, &sha(), &dir.path().join("out"), &BTreeMap::new(), &[]).unwrap();
+    let made = bundle::create(&tree, &sha(), &dir.path().join("out"), &Making::default()).unwrap();
     (std::fs::read(made.archive).unwrap(), made.sha256)
 }
 
@@ -41,9 +40,9 @@ async fn serving(bytes: &[u8], digest: Digest) -> (Server, Source) {
 }
 
 fn artisan(unpacked: &Unpacked) -> String {
-    let (_, digest, _) = unpacked.manifest.files().find(|(path, _, _)| *path == "artisan").unwrap();
+    let number = unpacked.manifest.find("artisan").unwrap();
     let mut text = String::new();
-    unpacked.blob_reader(digest).unwrap().read_to_string(&mut text).unwrap();
+    unpacked.reader(number).unwrap().read_to_string(&mut text).unwrap();
     text
 }
 
