@@ -1,6 +1,6 @@
 //! Repositories of applications: what a tag means, which commits a branch has, the tree of a commit. Only names and
-//! commits are asked for, never files, so that a large repository costs little. Everything goes through the `git`
-//! command; a path on this machine works like an address.
+//! commits are asked for, never files, so that a large repository costs little (`tree` asks for files). Everything goes
+//! through the `git` command; a path on this machine works like an address.
 
 use std::path::Path;
 
@@ -38,6 +38,8 @@ pub struct CommitSummary {
     pub subject: String,
 }
 
+/// Below the cache directory: copies that know commits and trees, and no files.
+const NAMES: &str = "apps";
 const FETCH: &[&str] = &["--quiet", "--no-tags", "--no-recurse-submodules", "--filter=blob:none", "--force"];
 
 impl AppRepo {
@@ -57,6 +59,9 @@ impl AppRepo {
         let mut refs: Vec<RemoteRef> = Vec::new();
         for line in String::from_utf8_lossy(&output).lines() {
             let Some((sha, name)) = line.split_once('\t') else { continue };
+            if sha.len() == 64 {
+                return Err(super::open::sha256(&self.location.to_string(), self.location.as_path()));
+            }
             let Ok(sha) = sha.parse::<Sha>() else { continue };
             let (name, is_peeled) = name.strip_suffix("^{}").map_or((name, false), |name| (name, true));
             match refs.iter_mut().find(|known| known.name == name) {
@@ -97,14 +102,15 @@ impl AppRepo {
         let refname = location::branch_ref(branch)?;
         let limit = limit.clamp(1, 10_000).to_string();
         let depth = format!("--depth={limit}");
-        self.in_mirror(cache_dir, |git| {
+        self.in_mirror(NAMES, cache_dir, |git| {
             let options: Vec<&str> = FETCH.iter().copied().chain([depth.as_str()]).collect();
             let output = git.run("fetch from", "fetch", &options, &["origin", &format!("+{refname}:{refname}")])?;
             if !output.success && output.stderr.contains("couldn't find remote ref") {
                 let heads = self.ls_remote(&["refs/heads/*"])?;
                 let known = heads.iter().filter_map(|head| head.name.strip_prefix("refs/heads/")).map(str::to_owned);
                 let (place, branch) = (self.location.to_string(), branch.to_owned());
-                return Err(RepoError::NoBranch { place, branch, known: known.collect() });
+                let cure = "; `track` in the state file names the one that is followed".to_owned();
+                return Err(RepoError::NoBranch { place, branch, known: known.collect(), cure });
             }
             if !output.success {
                 return Err(git.failure("fetch from", &output));
@@ -118,7 +124,7 @@ impl AppRepo {
     /// The Git tree of a commit, for promotion by tree (B2). `None`: the repository does not have the commit, or does not
     /// give it out.
     pub fn tree_of(&self, sha: &Sha, cache_dir: &Path) -> Result<Option<String>> {
-        self.in_mirror(cache_dir, |git| {
+        self.in_mirror(NAMES, cache_dir, |git| {
             if let Some(tree) = tree(git, sha)? {
                 return Ok(Some(tree));
             }
@@ -135,9 +141,9 @@ impl AppRepo {
         })
     }
 
-    /// Runs `work` inside the bare copy under `cache_dir/apps/`, alone.
-    fn in_mirror<T>(&self, cache_dir: &Path, work: impl Fn(&Git<'_>) -> Result<T>) -> Result<T> {
-        let mirror = Mirror::at(cache_dir, "apps", &self.location)?;
+    /// Runs `work` inside the bare copy under `cache_dir/KIND/`, alone.
+    pub(super) fn in_mirror<T>(&self, kind: &str, cache_dir: &Path, work: impl Fn(&Git<'_>) -> Result<T>) -> Result<T> {
+        let mirror = Mirror::at(cache_dir, kind, &self.location)?;
         let held = mirror.lock(&self.settings)?;
         // Its format is git's own (a partial clone), which libgit2 does not open: look for the file that git looks for.
         if !mirror.dir.join("HEAD").is_file() {
@@ -149,12 +155,35 @@ impl AppRepo {
             git.run("check its copy of", "fsck", &options, &[]).is_ok_and(|output| output.success)
         };
         match first {
-            Err(RepoError::Command { .. }) if !sound(self.git().within(&mirror.dir, &mirror.dir)) => {
-                mirror.create(&self.location, &held, |_| Ok(()))?;
+            // What was stopped says nothing of the copy.
+            Err(RepoError::Command { .. } | RepoError::Objects { .. }) if !self.settings.is_stopped() => {
+                let unlocked = mirror.unlock(&held);
+                if !sound(self.git().within(&mirror.dir, &mirror.dir)) {
+                    mirror.create(&self.location, &held, |_| Ok(()))?;
+                } else if !unlocked {
+                    return first;
+                }
                 work(&self.git().within(&mirror.dir, &mirror.dir))
             }
             first => first,
         }
+    }
+
+    pub(super) fn location(&self) -> &Location {
+        &self.location
+    }
+
+    pub(super) fn settings(&self) -> &GitSettings {
+        &self.settings
+    }
+
+    /// Another repository, with the same settings.
+    pub(super) fn at(&self, location: Location) -> AppRepo {
+        AppRepo { location, settings: self.settings.clone() }
+    }
+
+    pub(super) fn with(&self, settings: GitSettings) -> AppRepo {
+        AppRepo { location: self.location.clone(), settings }
     }
 
     fn git(&self) -> Git<'_> {

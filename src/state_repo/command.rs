@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -57,11 +58,26 @@ pub struct GitSettings {
     pub ssh_config: Option<PathBuf>,
     /// How long one git command may take before it is killed with its helpers.
     pub timeout: Duration,
+    /// Set by whoever does not wait for an answer any more: what runs then is killed likewise.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl GitSettings {
+    /// Whether nobody waits for an answer any more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.load(Ordering::Relaxed))
+    }
 }
 
 impl Default for GitSettings {
     fn default() -> Self {
-        GitSettings { ssh_key: None, known_hosts: None, ssh_config: None, timeout: Duration::from_secs(120) }
+        GitSettings {
+            ssh_key: None,
+            known_hosts: None,
+            ssh_config: None,
+            timeout: Duration::from_secs(120),
+            stop: None,
+        }
     }
 }
 
@@ -71,6 +87,8 @@ const STDOUT_LIMIT: usize = 32 << 20;
 const STDERR_LIMIT: usize = 64 << 10;
 /// How long pipes that a left-over helper keeps open are listened to after git has ended.
 const GRACE: Duration = Duration::from_secs(2);
+/// So often it is asked whether anybody still waits.
+const LOOK: Duration = Duration::from_secs(1);
 /// Answers git's question for a login from the environment of this one process, never from an argument.
 const LOGIN_HELPER: &str =
     r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$SOLL_GIT_USERNAME" "$SOLL_GIT_PASSWORD"; }; f"#;
@@ -80,6 +98,7 @@ pub(super) struct Git<'a> {
     settings: &'a GitSettings,
     location: &'a Location,
     repository: Option<(&'a Path, &'a Path)>,
+    alone: bool,
 }
 
 /// What it left.
@@ -92,12 +111,19 @@ pub(super) struct Output {
 
 impl<'a> Git<'a> {
     pub fn new(settings: &'a GitSettings, location: &'a Location) -> Self {
-        Git { settings, location, repository: None }
+        Git { settings, location, repository: None, alone: false }
     }
 
     /// Inside this repository; relative addresses in its configuration count from `cwd`.
     pub fn within(mut self, git_dir: &'a Path, cwd: &'a Path) -> Self {
         self.repository = Some((git_dir, cwd));
+        self
+    }
+
+    /// Without any settings of this machine or its user: what comes out is the same everywhere, and nothing that they name
+    /// (a filter) is run. For what crosses no connection.
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
         self
     }
 
@@ -123,9 +149,13 @@ impl<'a> Git<'a> {
         let stdout = collect(child.stdout.take(), STDOUT_LIMIT, Keep::Start);
         let stderr = collect(child.stderr.take(), STDERR_LIMIT, Keep::End);
         let deadline = Instant::now() + self.settings.timeout;
-        if !ended_before(&child, deadline) {
+        let is_stopped = || self.settings.is_stopped();
+        if !ended_before(&child, deadline, &is_stopped) {
             kill_group(&child);
             let _ = child.wait();
+            if is_stopped() {
+                return Err(failed("nobody waits for it any more".to_owned()));
+            }
             return Err(RepoError::TimedOut {
                 what: what.to_owned(),
                 place: self.location.to_string(),
@@ -156,26 +186,33 @@ impl<'a> Git<'a> {
 
     /// The error for a refusal.
     pub fn failure(&self, what: &str, output: &Output) -> RepoError {
+        if output.stderr.contains("mismatched algorithms") {
+            return super::open::sha256(&self.location.to_string(), self.location.as_path());
+        }
         let said = output.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
-        let detail = if said.is_empty() { "it gave no reason".to_owned() } else { said };
+        // As OpenSSL and as GnuTLS say it.
+        let unknown = [
+            "unable to get local issuer certificate",
+            "self-signed certificate",
+            "self signed certificate",
+            "certificate verification failed",
+        ];
+        let detail = match said.is_empty() {
+            true => "it gave no reason".to_owned(),
+            false if unknown.iter().any(|sign| said.contains(sign)) => format!(
+                "{said}; where its authority is a private one, name the file with that one's certificate in GIT_SSL_CAINFO, or \
+                 by `git config --global http.sslCAInfo FILE`"
+            ),
+            false => said,
+        };
         RepoError::Command { what: what.to_owned(), place: self.location.to_string(), detail }
     }
 
     fn command(&self, key: Option<&KeyUse>) -> Command {
         let mut git = Command::new("git");
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            // GIT_DIR and its kin would redirect us, SOLL_* holds our secrets.
-            let kept =
-                matches!(&*name, "GIT_EXEC_PATH" | "GIT_CONFIG_GLOBAL" | "GIT_CONFIG_SYSTEM" | "GIT_CONFIG_NOSYSTEM")
-                    || name.starts_with("GIT_SSL_");
-            if name.starts_with("SOLL_") || name.starts_with("GIT_") && !kept {
-                git.env_remove(&*name);
-            }
-        }
+        quiet(&mut git);
         git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         git.process_group(0);
-        git.env("LC_ALL", "C").env_remove("LANGUAGE");
         git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "").env("SSH_ASKPASS_REQUIRE", "never");
         git.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
         git.env("GIT_ALLOW_PROTOCOL", "https:http:ssh:file");
@@ -193,13 +230,28 @@ impl<'a> Git<'a> {
             "push.followTags=false",
             "fetch.recurseSubmodules=false",
             "push.recurseSubmodules=no",
+            // In an archive: what an ordinary umask leaves.
+            "tar.umask=0022",
             // A detached gc would work on a mirror after its lock is gone.
             "gc.autoDetach=false",
             "maintenance.autoDetach=false",
         ] {
             git.args(["-c", setting]);
         }
-        self.log_in(&mut git);
+        if self.alone {
+            for (name, _) in std::env::vars_os() {
+                if name.to_string_lossy().starts_with("GIT_CONFIG_") {
+                    git.env_remove(&name);
+                }
+            }
+            git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_ATTR_NOSYSTEM", "1");
+            // Without it the user's own `~/.config/git/attributes` counts.
+            git.args(["-c", "core.attributesFile=/dev/null"]);
+            // A directory is one, whatever signs its name has.
+            git.arg("--literal-pathspecs");
+        } else {
+            self.log_in(&mut git);
+        }
         if let Some((git_dir, cwd)) = self.repository {
             git.arg("--git-dir").arg(git_dir).current_dir(cwd);
         }
@@ -216,9 +268,12 @@ impl<'a> Git<'a> {
                 git.env("SOLL_GIT_USERNAME", &*login.username).env("SOLL_GIT_PASSWORD", &**password);
             }
             None => {
-                git.env("GIT_CONFIG_COUNT", "1");
-                git.env("GIT_CONFIG_KEY_0", format!("credential.{}.username", login.scope));
-                git.env("GIT_CONFIG_VALUE_0", &*login.username);
+                // After what the user's environment says already.
+                let given = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse::<u32>().ok());
+                let next = given.unwrap_or_default();
+                git.env("GIT_CONFIG_COUNT", (next + 1).to_string());
+                git.env(format!("GIT_CONFIG_KEY_{next}"), format!("credential.{}.username", login.scope));
+                git.env(format!("GIT_CONFIG_VALUE_{next}"), &*login.username);
             }
         }
     }
@@ -247,6 +302,22 @@ impl<'a> Git<'a> {
         }
         words.join(" ")
     }
+}
+
+/// What a `git` of ours hears of this process's environment: the user's configuration, and nothing that sends it to another
+/// repository; what it says is English.
+pub(super) fn quiet(git: &mut Command) {
+    let kept = ["GIT_EXEC_PATH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_COUNT"];
+    let families = ["GIT_SSL_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"];
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let stays = kept.contains(&&*name) || families.iter().any(|family| name.starts_with(family));
+        // GIT_DIR and its kin would redirect us, SOLL_* holds our secrets.
+        if name.starts_with("SOLL_") || name.starts_with("GIT_") && !stays {
+            git.env_remove(&*name);
+        }
+    }
+    git.env("LC_ALL", "C").env_remove("LANGUAGE");
 }
 
 enum Keep {
@@ -287,7 +358,7 @@ fn received(receiver: &mpsc::Receiver<(Vec<u8>, bool)>, until: Instant) -> Optio
 }
 
 /// Waits without reaping: the process id stays ours until it has been decided whether to kill its group.
-fn ended_before(child: &Child, deadline: Instant) -> bool {
+fn ended_before(child: &Child, deadline: Instant, is_stopped: &dyn Fn() -> bool) -> bool {
     let Some(pid) = Pid::from_raw(child.id().cast_signed()) else { return true };
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -295,7 +366,14 @@ fn ended_before(child: &Child, deadline: Instant) -> bool {
         while let Err(rustix::io::Errno::INTR) = rustix::process::waitid(WaitId::Pid(pid), options) {}
         let _ = sender.send(());
     });
-    receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match receiver.recv_timeout(left.min(LOOK)) {
+            Ok(()) => return true,
+            Err(_) if left <= LOOK || is_stopped() => return false,
+            Err(_) => {}
+        }
+    }
 }
 
 fn kill_group(child: &Child) {

@@ -50,6 +50,7 @@ impl StateRepo {
             let why = format!("{} is remote: a commit in its mirror must be pushed with it", self.location);
             return Err(RepoError::Grammar(why));
         }
+        self.must_have_branch()?;
         if self.head()? != *expected_parent {
             return Err(self.moved());
         }

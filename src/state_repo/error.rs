@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CommitId;
+use crate::model::ids::Sha;
 
 /// A failure of the state repository or of an application's repository.
 #[derive(Debug, thiserror::Error)]
@@ -13,19 +14,59 @@ pub enum RepoError {
     /// An address, branch, revision or path that the grammar does not allow.
     #[error("{0}")]
     Grammar(String),
-    #[error("{path} is not in a Git repository: {detail}")]
+    #[error(
+        "{path} is not in a Git repository: {detail}; clone it there, or name another one with --repo or SOLL_REPO"
+    )]
     NotARepository { path: String, detail: String },
+    /// Whoever owns a repository decides what Git runs in it.
+    #[error(
+        "{path} belongs to another user, and Git takes it only from people who say so: run `{line}` if you trust it"
+    )]
+    Foreign { path: String, line: String },
+    /// It is whole, but not of a form that libgit2 reads.
+    #[error("{place} {what}, which is not read here: {cure}")]
+    Form { place: String, what: String, cure: String },
     #[error("{place} has no commits yet: commit the state file and push it")]
     Empty { place: String },
-    #[error("{place} has no branch `{branch}`{}", known_names(branch, known))]
-    NoBranch { place: String, branch: String, known: Vec<String> },
+    #[error("{place} has no branch `{branch}`{}{cure}", known_names(branch, known))]
+    NoBranch {
+        place: String,
+        branch: String,
+        known: Vec<String>,
+        /// Begins with `; `, or is empty.
+        cure: String,
+    },
     #[error("{place} has no tag `{tag}`{}", known_names(tag, known))]
     NoTag { place: String, tag: String, known: Vec<String> },
+    #[error(
+        "no branch or tag of {place} leads to a commit {sha}: push it there, or name another one (a commit of a fork, of a \
+         pull request or of a branch that was deleted is not taken)"
+    )]
+    NoCommit { place: String, sha: Sha },
+    #[error(
+        "commit {} of {place} has no directory `{directory}`: `checkout = {{ directory = \"…\" }}` in the state file names the \
+         one that is deployed",
+        sha.short()
+    )]
+    NoDirectory { place: String, sha: Sha, directory: String },
+    /// They would come out as empty directories.
+    #[error(
+        "commit {} of {place} has submodules, which are not fetched and would be empty in the release: {}{}; say \
+         `checkout = {{ submodules = true }}` in the state file, or make them part of the repository (`git subtree`)",
+        sha.short(),
+        paths.join(", "),
+        if *more > 0 { format!(" and {more} more") } else { String::new() }
+    )]
+    Submodules { place: String, sha: Sha, paths: Vec<String>, more: usize },
+    /// `why` goes on after the submodule, and ends with the next move where there is one.
+    #[error("the submodule `{path}` of commit {} of {place} {why}", sha.short())]
+    Submodule { place: String, sha: Sha, path: String, why: String },
     /// A moving name where a fixed one is needed.
     #[error(
         "`{name}` is a branch of {place}, not a tag: name a full SHA or a tag; a branch is followed only through `track`"
     )]
     BranchAsTag { place: String, name: String },
+    /// `detail` ends with the next move, where there is one.
     #[error("`{rev}` names no commit of {place}: {detail}")]
     NoRevision { place: String, rev: String, detail: String },
     /// The tree holds something at this path that is never followed.
@@ -35,7 +76,9 @@ pub enum RepoError {
     TooLarge { commit: CommitId, path: String, size: usize, limit: usize },
     #[error("`{glob}` matches more than {limit} files in commit {commit}: use a narrower pattern")]
     TooMany { commit: CommitId, glob: String, limit: usize },
-    #[error("{place} is a shallow clone, so that its history cannot be checked: run `git fetch --unshallow` in it")]
+    #[error(
+        "{place} is a shallow clone, so that its history cannot be checked: run `git fetch --unshallow` in it (a CI job gets the whole history with `fetch-depth: 0` or `GIT_DEPTH: 0`)"
+    )]
     Shallow { place: String },
     /// Nobody can say which commits need a signature.
     #[error(
@@ -71,7 +114,13 @@ pub enum RepoError {
     Busy { path: PathBuf, after: Duration },
     /// libgit2 could not read or write something.
     #[error("cannot {what} in {place}: {detail}")]
-    Objects { what: String, place: String, detail: String },
+    Objects {
+        what: String,
+        place: String,
+        detail: String,
+        /// What is not there, where that is the reason: a partial clone has left it at its remote.
+        missing: Vec<git2::Oid>,
+    },
 }
 
 impl RepoError {
@@ -88,9 +137,11 @@ pub type Result<T, E = RepoError> = std::result::Result<T, E>;
 /// `: did you mean …; it has …`, or nothing where there is nothing to name.
 fn known_names(wanted: &str, known: &[String]) -> String {
     const SHOWN: usize = 10;
+    let known: Vec<String> = known.iter().filter(|name| *name != wanted).cloned().collect();
     if known.is_empty() {
         return ": it has none".to_owned();
     }
+    let known = known.as_slice();
     let mut text = match nearest(wanted, known) {
         Some(name) => format!(": did you mean `{name}`? It has "),
         None => ": it has ".to_owned(),

@@ -1,6 +1,8 @@
 //! Where a repository is: an allow-list grammar for addresses, so that nothing that reaches git can be an option or a
 //! command, and a form for people that shows no credential. It does not look whether anything is there.
 
+mod beside;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -57,7 +57,7 @@ impl Mirror {
     }
 
     /// Makes the mirror with what `fetch` brings, under another name first: it is there complete or not at all.
-    /// One that stands there already is replaced.
+    /// A mirror that is there already is replaced.
     pub fn create(&self, location: &Location, _held: &MirrorLock, fetch: impl Fn(&Path) -> Result<()>) -> Result<()> {
         let parent = self.dir.parent().unwrap_or(Path::new("."));
         let storage = |what| move |source| RepoError::Storage { what, path: parent.to_owned(), source };
@@ -67,6 +67,7 @@ impl Mirror {
             what: "make a mirror".to_owned(),
             place: location.to_string(),
             detail: error.message().to_owned(),
+            missing: Vec::new(),
         };
         let repo = git2::Repository::init_opts(
             fresh.path(),
@@ -85,6 +86,25 @@ impl Mirror {
             fs::rename(&self.dir, old.path().join("repository")).map_err(storage("move the broken mirror in"))?;
         }
         fs::rename(fresh.keep(), &self.dir).map_err(storage("move the new mirror in"))
+    }
+
+    /// Removes the locks of git itself that one which was killed has left: nobody else works here. Whether there were any.
+    pub fn unlock(&self, _held: &MirrorLock) -> bool {
+        let mut dirs = vec![(self.dir.clone(), true)];
+        let mut found = false;
+        while let Some((dir, top)) = dirs.pop() {
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let (path, name) = (entry.path(), entry.file_name());
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                // Objects have no locks of this kind, and there are many of them.
+                if is_dir && !(top && name == "objects") {
+                    dirs.push((path, false));
+                } else if !is_dir && path.extension().is_some_and(|end| end == "lock") {
+                    found |= fs::remove_file(path).is_ok();
+                }
+            }
+        }
+        found
     }
 
     /// Whether everything that the refs need is there. Slow: only after something failed.

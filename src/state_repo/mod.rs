@@ -4,22 +4,32 @@
 //! ([`command`]). Everything here is synchronous (callers use `spawn_blocking`) apart from the hint of [`watch`]. The
 //! room knows bytes at paths of commits, and who signed them; it knows nothing of what the files mean.
 //!
-//! Reading order: [`location`] (what an address may be), [`repo`] (open, refresh, head), [`read`], [`advance`] (may this
-//! commit be acted on), [`signers`] and [`signature`], [`commit`] and [`publish`] (writing), [`words`] (approvals),
-//! [`application`] (the other kind of repository), [`watch`].
+//! Reading order: [`location`] (what an address may be), [`repo`] (open, refresh, head), `open` and `partial` (clones that
+//! others made), [`read`], `revision` (what `--ref` means), [`advance`] (may this commit be acted on), [`signers`] and
+//! [`signature`], [`commit`] and [`publish`] (writing), [`words`] (approvals), [`application`] and [`tree`] (the other kind of
+//! repository; `led`: which of its commits are taken, `submodules`, `tidy`), [`sources`] (the work tree of a build), [`watch`].
 
 pub mod advance;
 pub mod application;
 mod command;
 pub mod commit;
+mod directory;
 pub mod error;
+mod led;
 pub mod location;
 mod mirror;
+mod open;
+mod partial;
 pub mod publish;
 pub mod read;
 pub mod repo;
+mod revision;
 pub mod signature;
 pub mod signers;
+pub mod sources;
+mod submodules;
+mod tidy;
+pub mod tree;
 pub mod watch;
 pub mod words;
 mod worktree;

@@ -82,6 +82,7 @@ impl StateRepo {
 
     /// A local repository with an upstream: the push comes first, so that a refusal leaves nothing behind.
     fn commit_and_push(&self, publish: &Publish, edits: &Edits, parent: &CommitId) -> Result<CommitId> {
+        self.must_have_branch()?;
         let repo = self.repository()?;
         let paths: Vec<&str> = edits.files.iter().map(|(path, _)| path.as_str()).collect();
         for tree in worktree::with_branch(&repo, &self.refname) {

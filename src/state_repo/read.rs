@@ -1,13 +1,15 @@
 //! Reading a commit: files as blobs, names by pattern, who made it and when. Nothing is ever followed: a symlink or a
 //! submodule in the tree is an error (six advisories of this field began with one that was followed).
 
+use std::collections::BTreeSet;
+
 use crate::model::shown::clean;
 use git2::{ObjectType, Oid, Repository, Sort, Tree};
 use jiff::Timestamp;
 
-use super::CommitId;
 use super::error::{RepoError, Result};
 use super::repo::StateRepo;
+use super::{CommitId, partial};
 
 /// A state file may have so many bytes.
 pub const FILE_LIMIT: usize = 4 << 20;
@@ -44,13 +46,22 @@ impl StateRepo {
     pub fn read(&self, commit: &CommitId, path: &str) -> Result<Option<Vec<u8>>> {
         let parts = parts(path)?;
         self.reading(|repo| {
-            let Some((id, mode)) = self.entry(repo, commit, &parts)? else { return Ok(None) };
+            let Some((directory, name)) = self.directory(repo, commit, &parts)? else { return Ok(None) };
+            let found = directory.get_name(name).map(|entry| (entry.id(), entry.filemode()));
+            let Some((id, mode)) = found else { return Ok(None) };
             if let Some(what) = not_a_file(mode) {
                 return Err(RepoError::Entry { commit: *commit, path: path.to_owned(), what: what.to_owned() });
             }
             let objects = |error| self.objects(&format!("read {path} of commit {commit}"), &error);
             // The size comes from the header: a huge blob is not loaded to be refused.
-            let (size, _) = repo.odb().and_then(|odb| odb.read_header(id)).map_err(objects)?;
+            let header = repo.odb().and_then(|odb| odb.read_header(id));
+            let (size, _) = header.map_err(|error| match objects(error) {
+                RepoError::Objects { what, place, detail, missing } if !missing.is_empty() => {
+                    let missing = partial::siblings(repo, &directory, name);
+                    RepoError::Objects { what, place, detail, missing }
+                }
+                other => other,
+            })?;
             if size > FILE_LIMIT {
                 return Err(RepoError::TooLarge { commit: *commit, path: path.to_owned(), size, limit: FILE_LIMIT });
             }
@@ -111,6 +122,17 @@ impl StateRepo {
             }
             found.sort();
             Ok(found)
+        })
+    }
+
+    /// The objects that are at these paths, in their order; `None` where there is nothing that could be read.
+    pub fn blobs(&self, commit: &CommitId, paths: &BTreeSet<String>) -> Result<Vec<Option<String>>> {
+        self.reading(|repo| {
+            let blob = |path: &String| {
+                let entry = parts(path).ok().and_then(|parts| self.entry(repo, commit, &parts).ok().flatten());
+                entry.map(|(id, _)| id.to_string())
+            };
+            Ok(paths.iter().map(blob).collect())
         })
     }
 
@@ -176,6 +198,17 @@ impl StateRepo {
 
     /// The object and mode at a path. `None` where there is nothing; an error where the way leads through a link.
     pub(super) fn entry(&self, repo: &Repository, commit: &CommitId, parts: &[&str]) -> Result<Option<(Oid, i32)>> {
+        let Some((directory, name)) = self.directory(repo, commit, parts)? else { return Ok(None) };
+        Ok(directory.get_name(name).map(|entry| (entry.id(), entry.filemode())))
+    }
+
+    /// The directory of a path, and the name in it. `None` where there is no such directory.
+    fn directory<'r, 'p>(
+        &self,
+        repo: &'r Repository,
+        commit: &CommitId,
+        parts: &[&'p str],
+    ) -> Result<Option<(Tree<'r>, &'p str)>> {
         let mut tree = self.tree(repo, commit)?;
         let (last, directories) = parts.split_last().unwrap_or((&"", &[]));
         for (depth, part) in directories.iter().enumerate() {
@@ -197,7 +230,7 @@ impl StateRepo {
                 .find_tree(id)
                 .map_err(|error| self.objects(&format!("read {part}/ of commit {commit}"), &error))?;
         }
-        Ok(tree.get_name(last).map(|entry| (entry.id(), entry.filemode())))
+        Ok(Some((tree, last)))
     }
 }
 

@@ -8,7 +8,8 @@ use super::command::{Git, GitSettings};
 use super::error::{RepoError, Result};
 use super::location::{self, Location};
 use super::mirror::{Mirror, MirrorLock};
-use super::{Author, CommitId};
+use super::{Author, CommitId, open, partial};
+use crate::model::shown::shell_word;
 
 /// A state repository at one branch. Cheap to clone; holds paths, no open files, so that a `gc`, a repack or a mirror
 /// made anew is never in its way.
@@ -34,14 +35,12 @@ impl StateRepo {
     /// # Errors
     /// A path that is no repository; a remote that cannot be reached, is empty or lacks the branch.
     pub fn open(location: Location, branch: &str, cache_dir: &Path, settings: GitSettings) -> Result<StateRepo> {
-        let refname = location::branch_ref(branch)?;
-        let branch = branch.to_owned();
+        // CI says it in full (`GITHUB_REF`).
+        let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch).to_owned();
+        let refname = location::branch_ref(&branch)?;
         match &location {
             Location::Local(path) => {
-                let repo = Repository::discover(path).map_err(|error| RepoError::NotARepository {
-                    path: path.display().to_string(),
-                    detail: error.message().to_owned(),
-                })?;
+                let repo = open::discover(path)?;
                 let git_dir = repo.path().to_owned();
                 Ok(StateRepo { location, branch, refname, git_dir, settings, mirror: None })
             }
@@ -72,60 +71,31 @@ impl StateRepo {
         self.fetch_or_rebuild(mirror, &held)
     }
 
-    /// The commit that the branch names now.
+    /// The commit that the branch names now. In a clone without that branch, where CI has checked out a commit and no branch at
+    /// all, it is the one of its `origin`.
     ///
     /// # Errors
     /// [`RepoError::NoBranch`] with the names there are, [`RepoError::Empty`].
     pub fn head(&self) -> Result<CommitId> {
         let repo = self.repository()?;
-        match repo.find_reference(&self.refname).and_then(|reference| reference.peel_to_commit()) {
-            Ok(commit) => Ok(CommitId(commit.id())),
-            Err(error) if error.code() == ErrorCode::NotFound && repo.find_reference(&self.refname).is_err() => {
-                let names = |repo: &Repository| -> std::result::Result<Vec<String>, git2::Error> {
-                    let branches = repo.branches(Some(git2::BranchType::Local))?;
-                    Ok(branches.flatten().filter_map(|(b, _)| b.name().ok().flatten().map(str::to_owned)).collect())
-                };
-                Err(self.no_branch(names(&repo).map_err(|error| self.objects("list the branches", &error))?))
+        let detached = repo.head_detached().unwrap_or_default();
+        for name in [Some(self.refname.clone()), self.at_origin().filter(|_| detached)].into_iter().flatten() {
+            match repo.find_reference(&name).and_then(|reference| reference.peel_to_commit()) {
+                Ok(commit) => return Ok(CommitId(commit.id())),
+                Err(error) if error.code() == ErrorCode::NotFound && repo.find_reference(&name).is_err() => {}
+                Err(error) => return Err(self.objects(&format!("read the branch `{}`", self.branch), &error)),
             }
-            Err(error) => Err(self.objects(&format!("read the branch `{}`", self.branch), &error)),
         }
+        Err(self.without_branch(&repo))
     }
 
-    /// The commit that `--ref REV` means: a full or short id, a branch, a tag, `HEAD~2`. A branch or commit that the
-    /// mirror of a remote does not hold is fetched.
-    pub fn resolve(&self, rev: &str) -> Result<CommitId> {
-        let plain = !rev.starts_with(['-', '.', '/'])
-            && rev.chars().all(|c| c.is_alphanumeric() || "._/+@#=-^~{}".contains(c))
-            && !rev.is_empty();
-        if !plain {
-            return Err(RepoError::Grammar(format!("`{rev}` is not a revision: an id, a branch or a tag is needed")));
+    /// A commit is made on a branch of this repository, not on what its `origin` had at the last fetch.
+    pub(super) fn must_have_branch(&self) -> Result<()> {
+        let repo = self.repository()?;
+        match self.at_origin().is_none() || repo.find_reference(&self.refname).is_ok() {
+            true => Ok(()),
+            false => Err(self.without_branch(&repo)),
         }
-        let find = |rev: &str| -> Result<CommitId> {
-            let repo = self.repository()?;
-            let commit = repo.revparse_single(rev).and_then(|object| object.peel_to_commit());
-            commit.map(|commit| CommitId(commit.id())).map_err(|error| RepoError::NoRevision {
-                place: self.location.to_string(),
-                rev: rev.to_owned(),
-                detail: error.message().to_owned(),
-            })
-        };
-        let found = find(rev);
-        let (Err(RepoError::NoRevision { .. }), Some(mirror)) = (&found, &self.mirror) else { return found };
-        let held = mirror.lock(&self.settings)?;
-        // `feature~2`: the name is fetched, the way from there is walked here.
-        let (name, way) = rev.split_at(rev.find(['~', '^']).unwrap_or(rev.len()));
-        let fetched = format!("refs/remotes/origin/{name}");
-        let refspec = match name.parse::<CommitId>() {
-            Ok(_) => name.to_owned(),
-            Err(_) if location::branch_ref(name).is_ok() => format!("+refs/heads/{name}:{fetched}"),
-            Err(_) => return found,
-        };
-        let output = self.git(&self.git_dir).run("fetch from", "fetch", FETCH, &["origin", &refspec])?;
-        drop(held);
-        if !output.success {
-            return found;
-        }
-        find(rev).or_else(|_| find(&format!("{fetched}{way}"))).or(found)
     }
 
     /// The name of the branch.
@@ -173,6 +143,7 @@ impl StateRepo {
             what: what.to_owned(),
             place: self.location.to_string(),
             detail: self.location.redact(error.message()),
+            missing: partial::missing(error),
         }
     }
 
@@ -180,10 +151,12 @@ impl StateRepo {
         Git::new(&self.settings, &self.location).within(dir, dir)
     }
 
-    /// Runs `read`; where libgit2 cannot read an object of a mirror, the mirror is made anew and `read` runs once more.
+    /// Runs `read`; where libgit2 cannot read an object of a mirror, the mirror is made anew and `read` runs once more. What
+    /// a partial clone has left at its remote is fetched.
     pub(super) fn reading<T>(&self, read: impl Fn(&Repository) -> Result<T>) -> Result<T> {
         let first = self.repository().and_then(|repo| read(&repo));
-        let (Err(RepoError::Objects { .. }), Some(mirror)) = (&first, &self.mirror) else { return first };
+        let Err(RepoError::Objects { .. }) = &first else { return first };
+        let Some(mirror) = &self.mirror else { return self.with_what_is_missing(first, read) };
         let held = mirror.lock(&self.settings)?;
         if mirror.is_whole(&self.settings, &self.location) {
             return first;
@@ -219,6 +192,10 @@ impl StateRepo {
         let refspecs = ["origin", &branch, "+refs/tags/*:refs/tags/*", "+refs/soll/*:refs/remotes/soll/*"];
         let git = self.git(dir);
         let output = git.run("fetch from", "fetch", FETCH_ALL, &refspecs)?;
+        // Of a shallow repository Git takes no ref, and says so in passing.
+        if output.success && output.stderr.contains("shallow roots") {
+            return Err(RepoError::Shallow { place: self.location.to_string() });
+        }
         if output.success {
             return self.follow_words(dir);
         }
@@ -233,14 +210,51 @@ impl StateRepo {
         Err(self.no_branch(names.collect()))
     }
 
+    /// Where a clone keeps what its `origin` said of the branch. A mirror is its remote, and keeps nothing of the kind.
+    fn at_origin(&self) -> Option<String> {
+        self.mirror.is_none().then(|| format!("refs/remotes/origin/{}", self.branch))
+    }
+
+    /// The branch is not here: which ones are, and what makes it so.
+    fn without_branch(&self, repo: &Repository) -> RepoError {
+        let mut known = branches(repo, git2::BranchType::Local);
+        let at_origin = branches(repo, git2::BranchType::Remote);
+        let at_origin = at_origin.iter().filter_map(|name| name.strip_prefix("origin/")).filter(|name| *name != "HEAD");
+        known.extend(at_origin.map(str::to_owned).filter(|name| !known.contains(name)).collect::<Vec<_>>());
+        let (place, branch) = (self.location.to_string(), self.branch.clone());
+        let git = format!("git -C {}", shell_word(&place));
+        if known.contains(&branch) {
+            let cure = format!("; its `origin` has it, and `{git} branch {branch} origin/{branch}` makes it here");
+            return RepoError::NoBranch { place, branch, known, cure };
+        }
+        if !known.is_empty() || repo.head().is_err() || self.mirror.is_some() {
+            return self.no_branch(known);
+        }
+        // A commit is checked out, and no branch was fetched.
+        let cure = match (repo.find_remote("origin"), repo.is_shallow()) {
+            (Ok(_), shallow) => {
+                let deep = if shallow { " --unshallow" } else { "" };
+                format!("; `{git} fetch{deep} origin +refs/heads/{branch}:refs/remotes/origin/{branch}` fetches it")
+            }
+            (Err(_), _) => format!("; `{git} branch {branch}` makes it of the commit that is checked out"),
+        };
+        RepoError::NoBranch { place, branch, known, cure }
+    }
+
     fn no_branch(&self, known: Vec<String>) -> RepoError {
         let place = self.location.to_string();
-        match known.is_empty() {
-            true => RepoError::Empty { place },
-            false => RepoError::NoBranch { place, branch: self.branch.clone(), known },
+        if known.is_empty() {
+            return RepoError::Empty { place };
         }
+        let one = if known.len() == 1 { known[0].as_str() } else { "NAME" };
+        let cure = format!("; `--branch {one}` or SOLL_BRANCH={one} names the one that is meant");
+        RepoError::NoBranch { place, branch: self.branch.clone(), known, cure }
     }
 }
 
-const FETCH: &[&str] = &["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+fn branches(repo: &Repository, kind: git2::BranchType) -> Vec<String> {
+    let found = repo.branches(Some(kind)).ok().into_iter().flat_map(Iterator::flatten);
+    found.filter_map(|(branch, _)| branch.name().ok().flatten().map(str::to_owned)).collect()
+}
+
 const FETCH_ALL: &[&str] = &["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--prune"];

@@ -38,7 +38,7 @@ pub struct Words {
     pub rewritten: bool,
 }
 
-/// One word to be said.
+/// A person's word that is to be added to the history of words.
 #[derive(Debug)]
 pub struct Saying<'a> {
     pub environment: &'a EnvName,
@@ -284,7 +284,8 @@ impl StateRepo {
         let cwd = self.work_tree().unwrap_or_else(|| self.git_dir.clone());
         let git = super::command::Git::new(&self.settings, &self.location).within(&self.git_dir, &cwd);
         let refspec = format!("{WORDS_REF}:{WORDS_REF}");
-        let options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"];
+        // All of them will be read, whatever a partial clone leaves out.
+        let options = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-filter"];
         let output = git.run("fetch the approvals for", "fetch", &options, &["origin", &refspec])?;
         // The first word of all: there is no such ref yet.
         if output.success || output.stderr.contains("couldn't find remote ref") {

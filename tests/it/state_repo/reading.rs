@@ -39,11 +39,12 @@ fn missing_things_are_named() {
     let (bare, seed) = sandbox.remote();
     git(&seed, &["branch", "-m", "main", "mian"]);
     let error = sandbox.open(seed.to_str().unwrap()).unwrap().head().unwrap_err().to_string();
-    assert!(error.ends_with("has no branch `main`: did you mean `mian`? It has `mian`"), "{error}");
+    assert!(error.contains("has no branch `main`: did you mean `mian`? It has `mian`; its `origin` has it"), "{error}");
+    assert!(error.contains("branch main origin/main` makes it here"), "{error}");
 
     git(&bare, &["branch", "-m", "main", "trunk"]);
     let error = sandbox.open(&file_url(&bare)).unwrap_err().to_string();
-    assert!(error.ends_with("has no branch `main`: it has `trunk`"), "{error}");
+    assert!(error.contains("has no branch `main`: it has `trunk`; `--branch trunk` or SOLL_BRANCH=trunk"), "{error}");
 
     let empty = sandbox.path("empty");
     std::fs::create_dir(&empty).unwrap();
