@@ -225,7 +225,7 @@ fn foreign(talk: &Talk, machine: &str, programs: &Programs) -> SshError {
     SshError::new(&talk.connection.place, Phase::Bootstrap, what, cure)
 }
 
-/// One script under way.
+/// A script that runs on a host, and what it has said so far.
 struct Talk {
     connection: Arc<Connection>,
     output: BufReader<Output>,
@@ -263,6 +263,9 @@ impl Talk {
             }
             Ok(Err(error)) => {
                 let what = format!("the host did not run our command: {error}{}", said(&noise));
+                if let Some(cure) = super::expired::cure(&what, &self.connection.place.user) {
+                    return Err(failed(what, &cure));
+                }
                 Err(failed(
                     what,
                     "the user needs a login shell that runs commands: no `nologin`, no forced command for this key",

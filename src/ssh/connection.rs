@@ -1,31 +1,24 @@
 //! One SSH connection: resolve, connect (through a jump host's connection), check the host's key, log in. Each phase has
 //! an end in time. Knows channels; not what is said on them.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use russh::client::{self, Handle};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
-use russh::{AlgorithmKind, cipher};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use russh::{AlgorithmKind, cipher, kex};
 
-use super::error::{Phase, SshError};
+use super::dial::{Proxy, Wire, dial};
+use super::error::{Phase, SshError, quote};
 use super::exec::Exec;
-use super::keys::{fingerprint, login};
-use super::known_hosts::{self, Known, Verdict, line};
-use super::settings::{Accepted, Settings, SshHost};
+use super::gatekeeper::{Gatekeeper, introduce, stranger};
+use super::host_certificate;
+use super::keys::login;
+use super::known_hosts::{Known, Verdict};
+use super::settings::{Settings, SshHost};
 
 const LOGIN: Duration = Duration::from_secs(60);
 const CHANNEL: Duration = Duration::from_secs(15);
-/// The next address is tried so long after the one before.
-const STAGGER: Duration = Duration::from_millis(250);
 /// sshd allows ten sessions on a connection by default, and fewer where somebody was careful.
 pub const SESSIONS: usize = 4;
 
@@ -43,6 +36,8 @@ pub struct Connection {
     mute: AtomicBool,
     /// The connection that carries this one.
     _through: Option<Arc<Connection>>,
+    /// The program that does.
+    _proxy: Option<Proxy>,
 }
 
 impl Connection {
@@ -55,51 +50,53 @@ impl Connection {
         place: Arc<SshHost>,
         through: Option<Arc<Connection>>,
     ) -> Result<Connection, SshError> {
-        let known = Known::read(&place.known_hosts, &place.known_as).map_err(|(file, error)| {
+        let known = Known::read(&place.known_hosts, &place.called).map_err(|(file, error)| {
             let what = format!("cannot read {}: {error}", file.display());
             SshError::new(&place, Phase::HostKey, what, "make it readable, or name another one with SOLL_KNOWN_HOSTS")
         })?;
         let config = Arc::new(config(&place, &known));
         let seen = Arc::new(Mutex::new(None));
         let accepts = settings.accept.is_some() && known.unreadable.is_empty();
-        let gatekeeper = Gatekeeper { known: known.clone(), seen: seen.clone(), accepts };
-        let shaken = match &through {
-            Some(jump) => {
-                let stream = jump.forward(&place).await?;
-                tokio::time::timeout(place.connect, client::connect_stream(config, stream, gatekeeper)).await
-            }
-            None => {
-                let stream = connect(&place).await?;
-                tokio::time::timeout(place.connect, client::connect_stream(config, stream, gatekeeper)).await
-            }
+        let banner = Arc::new(Mutex::new(String::new()));
+        let gatekeeper = Gatekeeper {
+            known: known.clone(),
+            place: place.clone(),
+            seen: seen.clone(),
+            accepts,
+            banner: banner.clone(),
         };
+        let (stream, proxy): (Wire, _) = match &through {
+            Some(jump) => (jump.forward(&place).await?, None),
+            None => dial(&place).await?,
+        };
+        let shaken = tokio::time::timeout(place.connect, client::connect_stream(config, stream, gatekeeper)).await;
         let mut handle = match shaken {
             Ok(Ok(handle)) => handle,
             Ok(Err(error)) => {
                 let shown = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
                 return Err(match shown {
-                    Some((key, verdict)) => stranger(&place, &known, &key, &verdict),
-                    None => unshaken(&place, &known, &error),
+                    Some(shown) => stranger(&place, &known, &shown),
+                    None => complained(unshaken(&place, &known, &error), proxy).await,
                 });
             }
             Err(_) => {
                 let what = format!("it accepts connections but did not greet within {} s", place.connect.as_secs());
-                return Err(SshError::new(
-                    &place,
-                    Phase::Handshake,
-                    what,
-                    "is it an SSH server, and is it overloaded?",
-                ));
+                let cure = "is it an SSH server, and is it overloaded?";
+                return Err(complained(SshError::new(&place, Phase::Handshake, what, cure), proxy).await);
             }
         };
         // The handshake is done: the host has proven that the key is its own.
         let new = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some((key, Verdict::Unknown)), Some(accepted)) = (new, &settings.accept) {
-            let noted = introduce(&place, &key)?;
+        let new = new.filter(|shown| shown.verdict == Verdict::Unknown);
+        if let (Some(shown), Some(accepted)) = (new, &settings.accept) {
+            let noted = introduce(&place, &shown.key)?;
             accepted.lock().unwrap_or_else(PoisonError::into_inner).push(noted);
         }
         match tokio::time::timeout(LOGIN, login(&mut handle, settings, &place)).await {
-            Ok(done) => done?,
+            Ok(done) => done.map_err(|error| {
+                let said = banner.lock().unwrap_or_else(PoisonError::into_inner);
+                expired(error, &said, &place)
+            })?,
             Err(_) => {
                 let what = format!("no answer within {} s", LOGIN.as_secs());
                 return Err(SshError::new(&place, Phase::Login, what, "look at the log of sshd on the host"));
@@ -114,6 +111,7 @@ impl Connection {
             full: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             _through: through,
+            _proxy: proxy,
         })
     }
 
@@ -162,14 +160,14 @@ impl Connection {
     }
 
     /// A stream to another host, from this one.
-    async fn forward(&self, to: &SshHost) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, SshError> {
+    async fn forward(&self, to: &SshHost) -> Result<Wire, SshError> {
         let lost = |what: String| {
             let cure = "can the jump host reach it, and does its sshd allow TCP forwarding (AllowTcpForwarding)?";
             SshError::new(to, Phase::Connect, format!("through {}: {what}", self.place), cure)
         };
         let channel = self.handle.channel_open_direct_tcpip(&to.host, to.port.into(), "127.0.0.1", 0);
         match tokio::time::timeout(to.connect, channel).await {
-            Ok(Ok(channel)) => Ok(channel.into_stream()),
+            Ok(Ok(channel)) => Ok(Box::new(channel.into_stream())),
             Ok(Err(error)) => Err(lost(error.to_string())),
             Err(_) => Err(lost(format!("no answer within {} s", to.connect.as_secs()))),
         }
@@ -197,6 +195,12 @@ fn config(place: &SshHost, known: &Known) -> client::Config {
     let first = [cipher::AES_256_GCM, cipher::AES_128_GCM];
     let others = config.preferred.cipher.iter().copied().filter(|cipher| !first.contains(cipher));
     config.preferred.cipher = first.into_iter().chain(others).collect();
+    // Servers that were hardened by other rules have nothing else; the library leaves them out by default.
+    let nist = [kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521];
+    config.preferred.kex = config.preferred.kex.iter().copied().chain(nist).collect();
+    if !known.authorities.is_empty() {
+        config.preferred.host_key_certificates = host_certificate::kinds().into();
+    }
     let kinds = known.algorithms();
     if !kinds.is_empty() {
         config.preferred.key = kinds.into();
@@ -204,81 +208,26 @@ fn config(place: &SshHost, known: &Known) -> client::Config {
     config
 }
 
-/// Decides on the host's key, and remembers one that it refused.
-struct Gatekeeper {
-    known: Known,
-    seen: Arc<Mutex<Option<(PublicKey, Verdict)>>>,
-    /// A host that nobody knows is believed: a person asked for that. One that is known by another key never is.
-    accepts: bool,
-}
-
-impl client::Handler for Gatekeeper {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        let key = shown.public_key();
-        let verdict = self.known.judge(&key);
-        if verdict == Verdict::Known {
-            return Ok(true);
+/// A login that was refused, where the host's banner says that the account behind it has run out.
+fn expired(error: SshError, banner: &str, place: &SshHost) -> SshError {
+    match super::expired::cure(banner, &place.user) {
+        Some(cure) => {
+            SshError { what: format!("{}; it says: {}", error.what, quote(banner.as_bytes())), cure, ..error }
         }
-        let believed = self.accepts && verdict == Verdict::Unknown;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some((key, verdict));
-        Ok(believed)
+        None => error,
     }
 }
 
-/// Makes the key of a new host known.
-fn introduce(place: &SshHost, key: &PublicKey) -> Result<Accepted, SshError> {
-    let failed = |what: String| {
-        SshError::new(place, Phase::HostKey, what, "name a file that can be written with SOLL_KNOWN_HOSTS")
+/// A failure on the way that a program was, with what that said.
+async fn complained(error: SshError, proxy: Option<Proxy>) -> SshError {
+    let Some(complaint) = (match proxy {
+        Some(proxy) => proxy.complaint().await,
+        None => None,
+    }) else {
+        return error;
     };
-    let file =
-        place.known_hosts.first().ok_or_else(|| failed("there is no known_hosts to add the key to".to_owned()))?;
-    known_hosts::add(file, &place.known_as, key)
-        .map_err(|error| failed(format!("the key cannot be added to {}: {error}", file.display())))?;
-    let kind = key.algorithm().as_str().to_owned();
-    Ok(Accepted { name: place.known_as.clone(), kind, fingerprint: fingerprint(key), file: file.clone() })
-}
-
-/// The host is not the one that is meant, as far as anybody knows.
-fn stranger(place: &SshHost, known: &Known, key: &PublicKey, verdict: &Verdict) -> SshError {
-    let kind = key.algorithm();
-    let shown = format!("{} {}", kind.as_str(), fingerprint(key));
-    let files: Vec<_> = place.known_hosts.iter().map(|file| file.display().to_string()).collect();
-    let compare =
-        "compare the fingerprint with `ssh-keygen -lf` of /etc/ssh/ssh_host_*_key.pub on the host's own console";
-    let (what, cure) = match verdict {
-        Verdict::Revoked(at) => (
-            format!("the host shows the key {shown}, which {at} revokes"),
-            "give the host a new key; until then nobody must log in there".to_owned(),
-        ),
-        Verdict::Changed => {
-            let keys = known.keys.iter().map(|(key, at)| format!("{} ({at})", fingerprint(key)));
-            let old: Vec<_> = keys.collect();
-            (
-                format!(
-                    "the host shows the key {shown}, but is known by {}: it was set up anew, or somebody is in between",
-                    old.join(", ")
-                ),
-                format!("{compare}; if it is right, replace the line by `{}`", line(&place.known_as, key)),
-            )
-        }
-        Verdict::Unknown | Verdict::Known => {
-            let mut what =
-                format!("the host shows the key {shown}, and {} know no `{}`", files.join(", "), place.known_as);
-            if let Some(at) = known.authorities.first() {
-                what.push_str(&format!(
-                    "; {at} trusts an authority (`@cert-authority`), but certificates are not read"
-                ));
-            }
-            if let Some(at) = known.unreadable.first() {
-                what.push_str(&format!("; {at} names it, but cannot be read"));
-            }
-            let file = files.first().map_or("known_hosts", String::as_str);
-            (what, format!("{compare}; if it is right, add to {file}: {}", line(&place.known_as, key)))
-        }
-    };
-    SshError::new(place, Phase::HostKey, what, cure)
+    let what = format!("{}: {complaint}", error.what);
+    SshError { what, cure: "does that command lead to the host when it is typed at a shell here?".to_owned(), ..error }
 }
 
 fn unshaken(place: &SshHost, known: &Known, error: &russh::Error) -> SshError {
@@ -290,9 +239,11 @@ fn unshaken(place: &SshHost, known: &Known, error: &russh::Error) -> SshError {
             SshError::new(place, Phase::HostKey, what, "compare its keys, and add the right one to known_hosts")
         }
         russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-            let what =
-                format!("no {kind:?} algorithm in common: here {}, there {}", ours.join(", "), theirs.join(", "));
-            SshError::new(place, Phase::Handshake, what, "allow a newer one in sshd_config there")
+            let real = |names: &[String]| {
+                names.iter().filter(|name| !is_remark(name)).map(String::as_str).collect::<Vec<_>>().join(", ")
+            };
+            let what = format!("no {kind:?} algorithm in common: here {}, there {}", real(ours), real(theirs));
+            SshError::new(place, Phase::Handshake, what, allow(kind, ours, theirs))
         }
         error => SshError::new(
             place,
@@ -303,71 +254,23 @@ fn unshaken(place: &SshHost, known: &Known, error: &russh::Error) -> SshError {
     }
 }
 
-/// The first address that answers.
-async fn connect(place: &SshHost) -> Result<Prompt, SshError> {
-    let lost = |what: String, cure: &str| SshError::new(place, Phase::Connect, what, cure);
-    let seconds = place.connect.as_secs();
-    let tried = tokio::time::timeout(place.connect, async {
-        let found = tokio::net::lookup_host((place.host.as_str(), place.port)).await;
-        let addresses: Vec<SocketAddr> = match found {
-            Ok(addresses) => addresses.collect(),
-            Err(error) => {
-                return Err(lost(
-                    format!("the name cannot be resolved: {error}"),
-                    "correct `address`, or its DNS record",
-                ));
-            }
-        };
-        let mut attempts: FuturesUnordered<_> = (0u32..)
-            .zip(&addresses)
-            .map(|(turn, address)| async move {
-                tokio::time::sleep(STAGGER * turn).await;
-                TcpStream::connect(address).await.map_err(|error| format!("{}: {error}", address.ip()))
-            })
-            .collect();
-        let mut failed = Vec::new();
-        while let Some(attempt) = attempts.next().await {
-            match attempt {
-                Ok(stream) => return Ok(stream),
-                Err(why) => failed.push(why),
-            }
-        }
-        let cure = "is sshd running there, is the port right (`port = …`), does a firewall stand between?";
-        Err(lost(failed.join(", "), cure))
-    });
-    let stream = match tried.await {
-        Ok(stream) => stream?,
-        Err(_) => {
-            let cure = "is the host up, is the address right, does a firewall stand between?";
-            return Err(lost(format!("no answer within {seconds} s"), cure));
-        }
+/// Names in a list of algorithms that are none, but say what a side can do besides.
+fn is_remark(name: &str) -> bool {
+    name.starts_with("ext-info-") || name.starts_with("kex-strict-")
+}
+
+/// The line that makes a server and this program understand each other.
+fn allow(kind: &AlgorithmKind, ours: &[String], theirs: &[String]) -> String {
+    let key = match kind {
+        AlgorithmKind::Kex => "KexAlgorithms",
+        AlgorithmKind::Key => "HostKeyAlgorithms",
+        AlgorithmKind::Cipher => "Ciphers",
+        AlgorithmKind::Mac => "MACs",
+        AlgorithmKind::Compression => return "set `Compression no` in sshd_config there".to_owned(),
     };
-    // Slower without, but not wrong.
-    let _ = stream.set_nodelay(true);
-    Ok(Prompt(stream))
-}
-
-/// A TCP stream whose arrivals are acknowledged at once: sshd sends small packets and waits for that, 40 ms each.
-struct Prompt(TcpStream);
-
-impl AsyncRead for Prompt {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.0).poll_read(cx, buf);
-        let _ = rustix::net::sockopt::set_tcp_quickack(&self.0, true);
-        read
-    }
-}
-
-impl AsyncWrite for Prompt {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+    // The first one that the server's own list would be lengthened by.
+    let wanted = ours.iter().find(|name| !is_remark(name)).map_or("", String::as_str);
+    let wanted = if matches!(kind, AlgorithmKind::Kex) { "curve25519-sha256" } else { wanted };
+    let all: Vec<_> = theirs.iter().filter(|name| !is_remark(name)).map(String::as_str).chain([wanted]).collect();
+    format!("in sshd_config there let the line be `{key} {}`, and reload sshd", all.join(","))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::host::wire::HostError;
+use crate::host::wire::{HostError, Lost};
 
 /// How far it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// One failure. The state file's name of the host is added by who knows it.
+/// What went wrong on the way to a host. The name that the state file has for the host is added by the caller, who knows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {phase}: {what}; {cure}")]
 pub struct SshError {
@@ -60,7 +60,14 @@ impl SshError {
 
 impl From<SshError> for HostError {
     fn from(error: SshError) -> HostError {
-        HostError::Connection(error.to_string())
+        let SshError { place, phase, what, cure } = &error;
+        HostError::Connection(match phase {
+            // It is away, as far as can be seen from here.
+            Phase::Connect | Phase::Handshake | Phase::Channel => Lost::from(error.to_string()),
+            Phase::Configuration | Phase::HostKey | Phase::Login | Phase::Bootstrap | Phase::Agent => {
+                Lost { why: format!("{place}: {phase}: {what}"), cure: Some(cure.clone()) }
+            }
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `known_hosts`: which keys a host may show. Strict: a key that no line names is refused, and nothing is learned by
-//! connecting. Reads what OpenSSH reads (hashed names, patterns, negation, `[host]:port`, `@revoked`), and says at which
-//! line it found what.
+//! connecting. Reads what OpenSSH reads (hashed names, patterns, negation, `[host]:port`, `@revoked`, `@cert-authority`),
+//! and says at which line it found what.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_key::{Algorithm, HashAlg, PublicKey};
-use russh::keys::{PublicKeyBase64, parse_public_key_base64};
+use russh::keys::{Certificate, PublicKeyBase64, parse_public_key_base64};
 use sha1::Sha1;
 
-/// A line of a file.
+use super::host_certificate;
+
+/// A line of a file; line 0: somewhere in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
     pub file: PathBuf,
@@ -22,7 +24,10 @@ pub struct Spot {
 
 impl fmt::Display for Spot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        match self.line {
+            0 => write!(f, "{}", self.file.display()),
+            line => write!(f, "{}:{line}", self.file.display()),
+        }
     }
 }
 
@@ -31,8 +36,8 @@ impl fmt::Display for Spot {
 pub struct Known {
     pub keys: Vec<(PublicKey, Spot)>,
     pub revoked: Vec<(PublicKey, Spot)>,
-    /// Lines that trust an authority's certificates, which this program does not read.
-    pub authorities: Vec<Spot>,
+    /// Whose certificates for this host are trusted (`@cert-authority`).
+    pub authorities: Vec<(PublicKey, Spot)>,
     /// Lines about this host that cannot be read.
     pub unreadable: Vec<Spot>,
 }
@@ -46,6 +51,20 @@ pub enum Verdict {
     /// Other keys are known.
     Changed,
     Revoked(Spot),
+    /// An authority that is trusted has signed a certificate that does not count here: why not, and what cures it.
+    Uncertified {
+        why: String,
+        cure: String,
+    },
+}
+
+/// What a host is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// In lines of keys: with its port, where that is another one than 22.
+    pub line: String,
+    /// In certificates, whose authorities think of no port.
+    pub bare: String,
 }
 
 /// How a host is called in `known_hosts`.
@@ -55,15 +74,15 @@ pub fn name_of(host: &str, port: u16) -> String {
 }
 
 impl Known {
-    /// Reads what the files say about a host, called as by [`name_of`]. A file that is not there says nothing.
+    /// Reads what the files say about a host. A file that is not there says nothing.
     ///
     /// # Errors
     /// A file that is there and cannot be read.
-    pub fn read(files: &[PathBuf], name: &str) -> Result<Known, (PathBuf, io::Error)> {
+    pub fn read(files: &[PathBuf], names: &Names) -> Result<Known, (PathBuf, io::Error)> {
         let mut known = Known::default();
         for file in files {
             match std::fs::read(file) {
-                Ok(bytes) => known.take(&String::from_utf8_lossy(&bytes), file, name),
+                Ok(bytes) => known.take(&String::from_utf8_lossy(&bytes), file, names),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err((file.clone(), error)),
             }
@@ -71,19 +90,20 @@ impl Known {
         Ok(known)
     }
 
-    fn take(&mut self, text: &str, file: &Path, name: &str) {
+    fn take(&mut self, text: &str, file: &Path, host: &Names) {
         for (index, line) in text.lines().enumerate() {
             let mut words = line.split_ascii_whitespace();
             let Some(first) = words.next().filter(|word| !word.starts_with('#')) else { continue };
             let (marker, names) =
                 if first.starts_with('@') { (Some(first), words.next().unwrap_or_default()) } else { (None, first) };
-            if !names_match(names, name) {
+            let authority = marker == Some("@cert-authority") && names_match(names, &host.bare);
+            if !authority && !names_match(names, &host.line) {
                 continue;
             }
             let at = Spot { file: file.to_owned(), line: index + 1 };
             let (_kind, key) = (words.next(), words.next());
             match (marker, key.map(parse_public_key_base64)) {
-                (Some("@cert-authority"), _) => self.authorities.push(at),
+                (Some("@cert-authority"), Some(Ok(key))) => self.authorities.push((key, at)),
                 (None, Some(Ok(key))) => self.keys.push((key, at)),
                 (Some("@revoked"), Some(Ok(key))) => self.revoked.push((key, at)),
                 _ => self.unreadable.push(at),
@@ -101,6 +121,23 @@ impl Known {
             return Verdict::Known;
         }
         if self.keys.is_empty() { Verdict::Unknown } else { Verdict::Changed }
+    }
+
+    /// Whether a host that shows this certificate is the one that is meant: an authority that is trusted for it says so, or
+    /// the key in it is known by itself.
+    pub fn judge_certificate(&self, certificate: &Certificate, bare: &str, now: u64) -> Verdict {
+        let inner = PublicKey::new(certificate.public_key().clone(), "");
+        let by = |(key, _): &&(PublicKey, Spot)| key.key_data() == certificate.signature_key();
+        if let Some((_, at)) = self.revoked.iter().find(by) {
+            return Verdict::Revoked(at.clone());
+        }
+        let plain = self.judge(&inner);
+        let Some((authority, _)) = self.authorities.iter().find(by) else { return plain };
+        match host_certificate::refusal(certificate, authority, bare, now) {
+            _ if matches!(plain, Verdict::Revoked(_) | Verdict::Known) => plain,
+            None => Verdict::Known,
+            Some((why, cure)) => Verdict::Uncertified { why, cure },
+        }
     }
 
     /// The kinds of key to ask the host for: those by which it is known, so that it does not show another one. Empty
@@ -203,10 +240,15 @@ mod tests {
         parse_public_key_base64(text).unwrap()
     }
 
+    fn names(name: &str) -> Names {
+        let bare = name.trim_start_matches('[').split(']').next().unwrap().to_owned();
+        Names { line: name.to_owned(), bare }
+    }
+
     fn known(text: &str, name: &str) -> Known {
         let text = text.replace("$ED2", ED2).replace("$ED", ED).replace("$EC", EC);
         let mut known = Known::default();
-        known.take(&text, Path::new("/k"), name);
+        known.take(&text, Path::new("/k"), &names(name));
         known
     }
 
@@ -281,8 +323,16 @@ mod tests {
         let known =
             known("@cert-authority * ssh-ed25519 $ED\nweb1 ssh-ed25519 rubbish\n@new web1 ssh-ed25519 $ED", "web1");
         assert_eq!(known.judge(&key(ED)), Verdict::Unknown);
-        let lines = |spots: &[Spot]| spots.iter().map(|spot| spot.line).collect::<Vec<_>>();
-        assert_eq!((lines(&known.authorities), lines(&known.unreadable)), (vec![1], vec![2, 3]));
+        assert_eq!(known.unreadable.iter().map(|spot| spot.line).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(known.authorities.iter().map(|(_, spot)| spot.line).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn an_authority_is_named_with_and_without_the_port() {
+        for line in ["@cert-authority *.example.com ssh-ed25519 $ED", "@cert-authority [web.example.com]:2222 x $ED"] {
+            assert_eq!(known(line, "[web.example.com]:2222").authorities.len(), 1, "{line}");
+            assert_eq!(known(line, "[other.org]:2222").authorities.len(), 0, "{line}");
+        }
     }
 
     #[test]
@@ -299,7 +349,7 @@ mod tests {
         add(&file, "web1", &key(ED)).unwrap();
         std::fs::write(&file, std::fs::read_to_string(&file).unwrap().trim_end()).unwrap();
         add(&file, "[web1]:2222", &key(ED2)).unwrap();
-        let read = |name: &str| Known::read(std::slice::from_ref(&file), name).unwrap();
+        let read = |name: &str| Known::read(std::slice::from_ref(&file), &names(name)).unwrap();
         assert_eq!(read("web1").judge(&key(ED)), Verdict::Known);
         assert_eq!(read("[web1]:2222").judge(&key(ED2)), Verdict::Known);
         assert_eq!(read("web1").judge(&key(ED2)), Verdict::Changed);

@@ -21,7 +21,7 @@ use crate::host::wire::{HostError, Op, Reply};
 
 /// An agent that answered so lately is there.
 const FRESH: Duration = Duration::from_secs(2);
-/// One that did not is asked, and may take so long.
+/// An agent that has not answered for longer is pinged; the ping may take so long.
 const PING: Duration = Duration::from_secs(5);
 
 /// All hosts. Cheap to share behind an `Arc`.
@@ -38,11 +38,11 @@ struct Host {
     connections: AsyncMutex<Connections>,
     /// One agent for whatever holds nothing: observations, probes, samples. A run that needs an agent takes it for itself.
     reader: AsyncMutex<Option<Agent>>,
-    /// Whoever puts an agent there.
+    /// Held by the caller that puts an agent there; the others wait for it.
     putting: AsyncMutex<()>,
 }
 
-/// One that runs there.
+/// An agent that runs on a host.
 struct Agent {
     client: Client,
     over: Weak<Connection>,
@@ -100,7 +100,7 @@ impl Pool {
         // Everybody who uses it has taken a copy under this lock: unshared here means that nobody does.
         let idle = host.reader.lock().await.take_if(|agent| agent.client.is_unshared());
         let Agent { client, over } = match idle {
-            // One that has not spoken for a while may have lost its stream, and nobody has noticed.
+            // An agent that has not spoken for a while is pinged: it may have lost its stream unnoticed.
             Some(agent) if agent.client.is_there(FRESH, PING).await => agent,
             _ => self.started(endpoint, &host).await?,
         };

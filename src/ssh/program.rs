@@ -20,7 +20,7 @@ const OWN: &str = "/proc/self/exe";
 /// So many are remembered: those of the versions that are in use beside each other.
 const REMEMBERED: usize = 16;
 
-/// One program.
+/// The agent's program for one kind of machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     pub path: PathBuf,
@@ -89,7 +89,7 @@ impl Memory {
             return Ok((seen.sha256, size));
         }
         let (sha256, size) = contents::digest(file)?;
-        // One that was written just now could still change and look the same.
+        // A file that was written within the last tick of the clock could still change and look the same.
         if !stamp.is_racy(taken) && size == meta.len() {
             self.seen.push(Seen { device, size, stamp, sha256 });
             self.changed = true;

@@ -6,13 +6,15 @@ use crate::host::disk::token::token;
 
 /// What both scripts begin with. `walk` says `unsafe PATH MODE UID` and ends, where another user than this one and root
 /// could put another program in the place of one in this directory: it, and all above it, must belong to these two and be
-/// writable by nobody else, unless it is sticky; a program must be a file of theirs. A host without `ls` or `id` is taken as
-/// it is: who could take them away is root. One `ls` looks at all of them, from the directory upwards (`.`, `..`, `../..`, which
-/// is also how it sorts them), because each start of a program costs a host about a millisecond.
+/// writable by nobody else, unless it is sticky; a program must be a file of theirs, and `s` is its size. A host without `ls`
+/// is taken as it is: who could take it away is root. One `ls` looks at all of them, from the directory upwards (`.`, `..`,
+/// `../..`, which is also how it sorts them), because each start of a program costs a host one to two milliseconds. Who this
+/// user is its `/proc/self` says in the same breath, sorted last; `id` where there is none. Of owners other than root the
+/// first two are remembered: of two different ones at least one is another user.
 macro_rules! safe {
     ($script:literal) => {
         concat!(
-            r#"bad() { echo "$m unsafe $1 $2 $3"; exit; }; walk() { if command -v ls >/dev/null 2>&1 && u=$(id -u 2>/dev/null); then o=$PWD; g=$2; cd -P "$1" || return; q=$PWD; set -- .; r=..; w=${q%/*}; while test -n "$w"; do set -- "$@" $r; r=$r/..; w=${w%/*}; done; if test -n "$g"; then set -- "$@" "./${g##*/}"; fi; n=$#; l=$(LC_ALL=C ls -ldn "$@"); cd "$o" || cd /; set -- $l; w=$q; while test $# -ge 9; do case $9 in ./*) b=$g;; *) b=${w:-/}; w=${w%/*};; esac; case $1 in l*) bad "$b" $1 $3;; d????????[tT]*) ;; ?????w*|????????w*) bad "$b" $1 $3;; esac; case $3 in 0|$u) ;; *) bad "$b" $1 $3;; esac; n=$((n-1)); shift 9; done; test $n -eq 0 || bad "$q" unknown unknown; fi; }; set -f; "#,
+            r#"bad() { echo "$m unsafe $1 $2 $3"; exit; }; walk() { s=; if command -v ls >/dev/null 2>&1; then o=$PWD; g=$2; cd -P "$1" || return; q=$PWD; set -- .; r=..; w=${q%/*}; while test -n "$w"; do set -- "$@" $r; r=$r/..; w=${w%/*}; done; if test -n "$g"; then set -- "$@" "./${g##*/}"; fi; n=$#; l=$(LC_ALL=C ls -ldn "$@" /proc/self/ 2>/dev/null); cd "$o" || cd /; set -- $l; w=$q; u=; v=; z=; while test $# -ge 9; do case $9 in /*) u=$3; shift 9; continue;; ./*) b=$g; s=$5;; *) b=${w:-/}; w=${w%/*};; esac; case $1 in l*) bad "$b" $1 $3;; d????????[tT]*) ;; ?????w*|????????w*) bad "$b" $1 $3;; esac; case $3 in 0|$v) ;; *) if test -z "$v"; then v=$3; vb=$b; vm=$1; elif test -z "$z"; then z=$3; zb=$b; zm=$1; fi;; esac; n=$((n-1)); shift 9; done; test $n -eq 0 || bad "$q" unknown unknown; test -n "$u" || u=$(id -u 2>/dev/null) || return; test ${v:-$u} = $u || bad "$vb" $vm $v; test ${z:-$u} = $u || bad "$zb" $zm $z; fi; }; set -f; "#,
             $script
         )
     };
@@ -22,7 +24,7 @@ macro_rules! safe {
 /// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each program. A file of another
 /// size is what a crash has left of one.
 const START: &str = safe!(
-    r#"m=$1$2; d=$3; x=$4; shift 4; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f" && test $(wc -c <"$f") -eq ${h#*,}; then if test -x "$f"; then walk "$d" "$f"; echo "$m agent"; exec "$f" host-agent $x; fi; echo "$m noexec $d"; exit; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#
+    r#"m=$1$2; d=$3; x=$4; shift 4; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f"; then walk "$d" "$f"; test -n "$s" || s=$(wc -c <"$f"); if test $s -eq ${h#*,}; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent $x; fi; echo "$m noexec $d"; exit; fi; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#
 );
 
 /// Takes a binary from the standard input. Arguments: the marker in two halves; the directory; digest; size; `gzip` or

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::error::{Phase, SshError, quote};
+use super::known_hosts::{Names, name_of};
 use crate::host::wire::Secret;
 use crate::model::key_text::KeySource;
 
@@ -80,8 +81,8 @@ pub struct SshHost {
     pub host: String,
     pub port: u16,
     pub user: String,
-    /// How `known_hosts` calls it.
-    pub known_as: String,
+    /// How `known_hosts` and certificates call it.
+    pub called: Names,
     pub known_hosts: Vec<PathBuf>,
     pub identities: Vec<KeySource>,
     /// Certificates that are named beside those that lie beside their keys.
@@ -89,8 +90,12 @@ pub struct SshHost {
     /// No key of the agent that is not among the identities.
     pub identities_only: bool,
     pub agent: Option<PathBuf>,
+    /// Keys and certificates of hosts that do not count any more (`RevokedHostKeys`).
+    pub withdrawn: Option<PathBuf>,
     /// The way there, the first hop first.
     pub jumps: Vec<Endpoint>,
+    /// The command that leads there instead (`ProxyCommand`), ready for a shell.
+    pub proxy: Option<String>,
     pub connect: Duration,
     /// A host that is silent for so long is asked whether it lives.
     pub alive: Duration,
@@ -112,18 +117,23 @@ impl Settings {
     pub async fn place(&self, endpoint: &Endpoint) -> Result<SshHost, SshError> {
         let said = SshOptions(self.ask(endpoint).await?);
         let wrong = |what: String, cure: &str| SshError::new(endpoint, Phase::Configuration, what, cure);
-        if let Some(command) = said.one("proxycommand").filter(|command| *command != "none") {
-            return Err(wrong(
-                format!(
-                    "the SSH configuration goes there by `ProxyCommand {command}`, which this program does not run"
-                ),
-                "use `ProxyJump`",
-            ));
-        }
         let host = said.one("hostname").unwrap_or(&endpoint.address).to_owned();
         let port = endpoint.port.or_else(|| said.one("port")?.parse().ok()).unwrap_or(22);
         let user = endpoint.user.clone().or_else(|| said.one("user").map(str::to_owned)).unwrap_or_else(me);
         let fill = |text: &str| expand(text, &host, port, &user, &endpoint.address);
+        let proxy = said.one("proxycommand").filter(|command| *command != "none");
+        // They come from the state file, and become a part of a line for a shell.
+        let odd =
+            |word: &&str| !word.chars().all(|c| c.is_alphanumeric() || "._-:@+".contains(c)) || word.starts_with('-');
+        if let Some(word) = [host.as_str(), &user, &endpoint.address].iter().find(|word| proxy.is_some() && odd(word)) {
+            let what = format!("`{}` is not put into a `ProxyCommand`", quote(word.as_bytes()));
+            return Err(wrong(what, "use an address and a user of letters, digits and `._-:@+`"));
+        }
+        let proxy = proxy.map(|command| tokens(command, &host, port, &user, &endpoint.address));
+        if let Some(command) = proxy.as_ref().filter(|_| said.one("proxyusefdpass") == Some("yes")) {
+            let what = format!("`ProxyCommand {command}` is to pass a file descriptor (ProxyUseFdpass)");
+            return Err(wrong(what, "say `ProxyUseFdpass no`, with a command that carries the bytes itself"));
+        }
         let jumps = said.one("proxyjump").filter(|jump| *jump != "none").unwrap_or_default();
         let jumps = jumps.split(',').filter(|jump| !jump.is_empty()).map(|jump| {
             let bad = || wrong(format!("`ProxyJump {jump}` names no host"), "write user@host:port");
@@ -155,13 +165,16 @@ impl Settings {
         // 0 is what `ssh -G` prints where nothing is said; a connection that nobody asks after would be lost unseen.
         let number = |key| said.one(key).and_then(|text| text.parse::<u32>().ok()).filter(|number| *number > 0);
         let seconds = |key| number(key).map(|number| Duration::from_secs(number.into()));
-        let known_as = match said.one("hostkeyalias") {
-            Some(alias) => alias.to_ascii_lowercase(),
-            None => super::known_hosts::name_of(&host, port),
+        let called = match said.one("hostkeyalias") {
+            Some(alias) => Names { line: alias.to_ascii_lowercase(), bare: alias.to_ascii_lowercase() },
+            None => Names { line: name_of(&host, port), bare: host.to_ascii_lowercase() },
         };
+        let withdrawn = said.one("revokedhostkeys").filter(|file| *file != "none").map(fill);
         Ok(SshHost {
-            known_as,
+            called,
             known_hosts,
+            withdrawn,
+            proxy,
             identities_only: self.key.is_some() || said.one("identitiesonly") == Some("yes"),
             identities,
             certificates: said.all("certificatefile").filter(|file| *file != "none").map(fill).collect(),
@@ -182,8 +195,7 @@ impl Settings {
         let mut command = tokio::process::Command::new("ssh");
         command.arg("-G").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // A `Match exec` of the configuration is a program, too: what is ours is not for it.
-        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOLL_"));
-        ours.for_each(|(name, _)| _ = command.env_remove(name));
+        without_ours(command.as_std_mut());
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }
@@ -235,6 +247,12 @@ impl SshOptions {
     }
 }
 
+/// A program that the user's configuration names hears nothing of what is ours.
+pub fn without_ours(command: &mut std::process::Command) {
+    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SOLL_"));
+    ours.for_each(|(name, _)| _ = command.env_remove(name));
+}
+
 /// What OpenSSH does without a configuration.
 fn defaults() -> Vec<(String, String)> {
     [
@@ -261,11 +279,17 @@ fn me() -> String {
 /// `~` and the tokens of `ssh_config` in a path.
 fn expand(text: &str, host: &str, port: u16, user: &str, asked: &str) -> PathBuf {
     let text = text.trim_matches('"');
-    let (mut out, rest) = match text.strip_prefix("~/") {
+    let (out, rest) = match text.strip_prefix("~/") {
         Some(rest) => (format!("{}/", home().display()), rest),
         None => (String::new(), text),
     };
-    let mut chars = rest.chars();
+    Path::new(&format!("{out}{}", tokens(rest, host, port, user, asked))).to_owned()
+}
+
+/// The tokens of `ssh_config`.
+fn tokens(text: &str, host: &str, port: u16, user: &str, asked: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if c != '%' {
             out.push(c);
@@ -282,7 +306,7 @@ fn expand(text: &str, host: &str, port: u16, user: &str, asked: &str) -> PathBuf
             Some(other) => out.extend(['%', other]),
         }
     }
-    Path::new(&out).to_owned()
+    out
 }
 
 #[cfg(test)]

@@ -78,6 +78,11 @@ impl Sshd {
         self.path("home")
     }
 
+    /// The process that listens.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What sshd wrote.
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
@@ -158,10 +163,11 @@ fn start(dir: &Path, seat: &Seat, kinds: &[&str], more: &str) -> (Child, u16) {
         let port = seat.port.unwrap_or_else(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
         let (at, address) = (dir.display(), &seat.address);
         let keys: String = kinds.iter().map(|kind| format!("HostKey {at}/host_{kind}\n")).collect();
+        // The first word on a matter counts: that of the test.
         let config = format!(
-            "ListenAddress {address}:{port}\n{keys}PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nPermitRootLogin yes\nAuthorizedKeysFile {at}/authorized\n\
-             SetEnv HOME={at}/home\nLogLevel VERBOSE\n{more}\n"
+            "ListenAddress {address}:{port}\n{keys}{more}\nPidFile none\nStrictModes no\nUsePAM no\n\
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
+             AuthorizedKeysFile {at}/authorized\nSetEnv HOME={at}/home\nLogLevel VERBOSE\n"
         );
         fs::write(dir.join("config"), config).unwrap();
         let sshd = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].into_iter().find(|path| Path::new(path).exists());
