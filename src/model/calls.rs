@@ -1,7 +1,7 @@
 //! Which programs a configured command calls, as far as its text says so: the words of each simple command in it. Pure,
 //! and no shell: what is inside a substitution or behind a variable is not seen.
 
-/// One simple command.
+/// A command without pipes, lists or redirections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     /// Without assignments before it, keywords and redirections.
@@ -16,7 +16,7 @@ const BUILTIN: [&str; 37] = [
     "(", ")", "cd", "test", "[", "exit", "export", "set", "unset", "true", "false", ":", ".", "source", "eval", "exec",
     "umask", "trap", "wait", "command", "return",
 ];
-/// Those before which a command still comes.
+/// Words that only introduce a command: the program that is meant comes after them.
 const LEADS: [&str; 14] =
     ["if", "then", "elif", "else", "while", "until", "do", "!", "{", "(", "exec", "command", "}", ")"];
 
@@ -52,7 +52,7 @@ impl Call {
             if option == "--" {
                 break;
             }
-            // Those that take a word.
+            // These options of sudo take a word of their own.
             if ["-u", "-g", "-h", "-p", "-C", "-T", "-D", "-R"].contains(&option.as_str()) {
                 rest = rest.get(1..).unwrap_or_default();
             }

@@ -28,6 +28,16 @@ impl Sha {
     pub fn short(&self) -> &str {
         &self.0[..8]
     }
+
+    /// Stands for the commit of a release of which nobody knows it. Sixteen zeros and a digest of the name: no commit.
+    pub fn unknown_of(release: &ReleaseName) -> Sha {
+        Sha(format!("{:016}{}", 0, &Digest::of(release.as_str().as_bytes()).to_string()[..24]))
+    }
+
+    /// Whether it stands for a commit that nobody knows.
+    pub fn is_unknown(&self) -> bool {
+        self.0.starts_with("0000000000000000")
+    }
 }
 
 impl FromStr for Sha {

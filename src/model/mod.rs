@@ -1,9 +1,12 @@
 //! The nouns: what is desired, what is observed, what a host remembers. Pure data and pure functions over it; this
 //! room imports nothing of the others.
 
+pub mod activation;
 pub mod address;
 pub mod approval;
+pub mod authority;
 pub mod calls;
+pub mod compose;
 pub mod desired;
 mod digest;
 pub mod epochs;
@@ -14,7 +17,10 @@ pub mod machine;
 pub mod mask;
 pub mod observed;
 pub mod origin;
+pub mod place;
 pub mod published;
 pub mod record;
+pub mod rendered;
 pub mod shown;
 pub mod template;
+pub mod tenancy;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::approval::Reviewed;
+use super::compose::ServiceSeen;
 use super::ids::{Digest, EnvName, HostName, ReleaseName, Sha};
 use super::machine::OtherMachine;
 use super::record::{Holder, Record};
@@ -27,6 +28,9 @@ pub struct EnvObserved {
     /// Those of `hosts` that count as unreachable because another machine answers there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other_machines: BTreeMap<HostName, OtherMachine>,
+    /// What brings those of `hosts` back that are unreachable for another reason than that they are away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cures: BTreeMap<HostName, String>,
     /// What `release = "…"` means at this commit.
     pub resolved: Resolved,
     /// Seen only where a fetch is likely, or a policy asks for it.
@@ -63,12 +67,15 @@ pub struct Unasked {
     pub checks: Vec<String>,
     /// Shared files, and variables of the environment file.
     pub files: Vec<String>,
+    /// Files that it would render otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rendered: Vec<String>,
 }
 
 impl Unasked {
     /// Nothing was left out.
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && self.checks.is_empty() && self.files.is_empty()
+        self.hosts.is_empty() && self.checks.is_empty() && self.files.is_empty() && self.rendered.is_empty()
     }
 }
 
@@ -118,17 +125,33 @@ pub struct HostState {
     pub current: Current,
     /// The directories in `releases/`, by name.
     pub releases: Vec<ReleaseName>,
+    /// The commits that directories of `releases/` say of themselves, which the record does not know.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revisions: BTreeMap<ReleaseName, Sha>,
     /// The shared files that the environment names: `from` → digest, or `None` where it is missing.
     pub files: BTreeMap<String, Option<Digest>>,
-    /// Those of them that are no regular file, or too large to be one: `from` → why nothing was read.
+    /// The shared files that are not regular, or too large to be one: `from` → why nothing was read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, String>,
+    /// The versions that rendered files have on this host by what is desired: `from` → version. Said by the controller, and
+    /// never by the host; one that could not be rendered is not among them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rendered: BTreeMap<String, Digest>,
+    /// How those differ from what the live release reads, for people: names of variables, never a value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rerendered: Vec<String>,
     /// The names of `required_env` that the environment file lacks.
     pub missing_env: Vec<String>,
     pub drift: Option<DriftReport>,
     /// What the last run could not remove.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Leftover>,
+    /// What lies in ROOT and is not soll's, where nothing was deployed yet.
+    #[serde(default, skip_serializing_if = "Foreign::is_empty")]
+    pub foreign: Foreign,
+    /// Places of the root that are not such that a release could be made and linked there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misplaced: Vec<Misplaced>,
     /// Someone holds this root right now.
     pub holder: Option<Holder>,
     /// A probation whose lease has run out, with nobody left to act on it.
@@ -137,6 +160,67 @@ pub struct HostState {
     /// The machine that it is on, by a digest of its id; `None`: it has none, or was seen by a program that did not ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Digest>,
+    /// Which directory of which running machine it is: equal for two names of one place. `None`: that cannot be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seat: Option<Digest>,
+    /// The services of the live release, where it is a project of containers, and what else runs under its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceSeen>,
+    /// Why nothing is known of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services_unseen: Option<String>,
+}
+
+impl HostState {
+    /// The commit that a release directory was made from, as far as that is known: by the record, or by what lies in it.
+    pub fn sha_of(&self, release: &ReleaseName) -> Option<&Sha> {
+        let noted = self.record.releases.get(release).and_then(|known| known.sha.as_ref());
+        noted.or_else(|| self.revisions.get(release))
+    }
+
+    /// Whether a release is of this commit, or the one that it stands for.
+    pub fn is_of(&self, release: &ReleaseName, sha: &Sha) -> bool {
+        match self.sha_of(release) {
+            _ if sha.is_unknown() => *sha == Sha::unknown_of(release),
+            Some(known) => known == sha,
+            None => release.names(sha),
+        }
+    }
+}
+
+/// Entries of ROOT that nobody has who only prepares one: an application is live there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Foreign {
+    /// The first of them; none where they are not told.
+    pub names: Vec<String>,
+    pub count: usize,
+}
+
+impl Foreign {
+    /// There is nothing of the kind.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// `index.php, public and 3 more`.
+    pub fn told(&self) -> String {
+        let more = self.count.saturating_sub(self.names.len());
+        match (self.names.is_empty(), more) {
+            (true, 1) => "something".to_owned(),
+            (true, more) => format!("{more} entries"),
+            (false, 0) => self.names.join(", "),
+            (false, more) => format!("{} and {more} more", self.names.join(", ")),
+        }
+    }
+}
+
+/// A place of a root that a deployment cannot use as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misplaced {
+    /// Which place it is, and what is wrong with it.
+    pub what: String,
+    /// What to do about it.
+    pub cure: String,
 }
 
 /// Something in `.soll/` that was to go and that the agent's user may not remove.
@@ -201,6 +285,16 @@ pub struct DriftReport {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub age: u64,
     pub entries: Vec<Drift>,
+    /// So many more paths differ: nobody reads thousands of them, and an answer has room for some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+impl DriftReport {
+    /// How many paths differ.
+    pub fn count(&self) -> u64 {
+        self.entries.len() as u64 + self.more
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -214,6 +308,25 @@ pub struct Drift {
     /// Relative to the release.
     pub path: String,
     pub kind: DriftKind,
+    /// Of the first paths that are there; not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched: Option<Touched>,
+}
+
+impl Drift {
+    /// Without who wrote it.
+    pub fn untold(&self) -> Drift {
+        Drift { touched: None, ..self.clone() }
+    }
+}
+
+/// What a file tells of who wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Touched {
+    /// A user of the host; a number where nobody knows its name.
+    pub owner: String,
+    /// When it was changed last, by the host's clock: its `ctime`, which nobody can set.
+    pub at: Timestamp,
 }
 
 /// How a path differs.

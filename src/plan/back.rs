@@ -3,6 +3,7 @@
 use super::forward::push_hooks;
 use super::graph::Builder;
 use super::step::{Action, Judged, Place, Step};
+use crate::model::activation::Activation;
 use crate::model::desired::{EnvFailure, Environment, OnFailure, Phase, Probe};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 
@@ -14,8 +15,12 @@ pub struct Host {
     pub switched: bool,
     /// The confirmed release, where it is not the one that failed.
     pub confirmed: Option<(ReleaseName, Option<Sha>)>,
-    /// Maintenance hooks ran and were not taken back.
+    /// The units that run that release, and those that only the one that failed had.
+    pub activation: Activation,
+    /// Maintenance hooks ran and were not taken back, or units were stopped before the migration.
     pub closed: bool,
+    /// These units.
+    pub drained: Activation,
 }
 
 /// Why the way back is taken.
@@ -50,7 +55,8 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
                 let action = Action::Rollback { verdict: cause.verdict.clone() };
                 let why = format!("back to {release}: {}", cause.reason);
                 let last = steps.push(Some(&host.name), None, action, &[], OnFailure::Abort, why);
-                let last = push_hooks(&mut steps, env, &host.name, Phase::Rollback, &place, vec![last]);
+                let last = activate(&mut steps, host, vec![last]);
+                let last = push_hooks(&mut steps, env, &host.name, Phase::Rollback, &place, last);
                 let last = reopen(&mut steps, env, host, last);
                 judge(&mut steps, env, &host.name, &place, last)
             }
@@ -61,6 +67,7 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
                 };
                 let action = Action::Hold { verdict: cause.verdict.clone() };
                 let last = vec![steps.push(Some(&host.name), None, action, &[], OnFailure::Abort, why)];
+                let last = start(&mut steps, host, last);
                 reopen(&mut steps, env, host, last)
             }
             live => {
@@ -72,6 +79,7 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
                     }
                     _ => Vec::new(),
                 };
+                let last = start(&mut steps, host, last);
                 reopen(&mut steps, env, host, last)
             }
         };
@@ -83,6 +91,28 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
         steps.push(None, None, action, &all, OnFailure::Warn, cause.reason.as_str());
     }
     steps.finish()
+}
+
+/// What runs the release that a host is back at. Until it has settled the probation lasts: a host whose controller is lost
+/// before does it by itself.
+fn activate(steps: &mut Builder, host: &Host, last: Vec<String>) -> Vec<String> {
+    if host.activation.is_empty() {
+        return last;
+    }
+    let does = if host.activation.project.is_some() { "brought up" } else { "restarted" };
+    let why = format!("{}: {does} with what it is back at", host.activation.told());
+    let action = Action::Activate { activation: host.activation.clone() };
+    vec![steps.push(Some(&host.name), None, action, &last, OnFailure::Abort, why)]
+}
+
+/// What was stopped before the migration runs again, with what did not move.
+fn start(steps: &mut Builder, host: &Host, last: Vec<String>) -> Vec<String> {
+    if host.drained.is_empty() {
+        return last;
+    }
+    let why = format!("{}: started again, with what runs here", host.drained.told());
+    let action = Action::Activate { activation: host.drained.clone() };
+    vec![steps.push(Some(&host.name), Some("drained"), action, &last, OnFailure::Warn, why)]
 }
 
 fn reopen(steps: &mut Builder, env: &Environment, host: &Host, last: Vec<String>) -> Vec<String> {

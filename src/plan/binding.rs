@@ -56,7 +56,7 @@ struct HostV2<'a> {
 enum GetsV2<'a> {
     #[serde(rename = "bundle")]
     Bundle(Digest),
-    /// One that is there, and of which nobody knows the bundle.
+    /// A release that is there, and of which nobody knows the bundle.
     #[serde(rename = "release")]
     Release(&'a ReleaseName),
     /// Nobody can approve that.
@@ -89,6 +89,7 @@ impl<'a> HostV2<'a> {
             | Intent::Reconfigure { release, .. }
             | Intent::Resume { release, .. }
             | Intent::Restart { release, .. }
+            | Intent::Revive { release, .. }
             | Intent::Adopt { release, .. } => there(release),
         };
         let confirmed = deployed.map(|confirmed| (&confirmed.release, confirmed.at));

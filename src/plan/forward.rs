@@ -1,13 +1,17 @@
 //! The graph from what runs to what is desired. The order is A4's: look at the target, fetch, verify, stage and gate
 //! every host before the first one is switched; migrate once; switch batch by batch; judge; confirm all; prune.
 
+mod rest;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::delivery;
 use super::graph::Builder;
-use super::intent::{Intent, is_failed, sha_of};
+use super::intent::{Intent, is_failed};
 use super::step::{Action, Place, Step};
-use crate::model::desired::{Before, Check, Environment, FetchFrom, Gate, OnFailure, Phase, Probe, Strategy, Target};
+use crate::model::activation::Activation;
+use crate::model::desired::{Before, Check, Environment, Gate, Hook, OnFailure, Phase, Probe, Strategy, Target};
 use crate::model::ids::{HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 use crate::model::record::Probation;
@@ -25,18 +29,24 @@ impl Host<'_> {
     }
 
     fn live(&self) -> Place {
-        Place::Live { sha: self.state.current.release().and_then(|r| sha_of(&self.state.record, r)) }
+        Place::Live { sha: self.state.current.release().and_then(|r| self.state.sha_of(r)).cloned() }
     }
 
     /// Where the host will be afterwards.
     fn goal(&self, sha: &Sha) -> Place {
-        let existing = |release: &ReleaseName| Place::Existing { release: release.clone(), sha: Some(sha.clone()) };
+        // What stands for a commit is none: no hook is told of it, and no record.
+        let sha_of = |release: &ReleaseName| match sha.is_unknown() {
+            true => self.state.sha_of(release).cloned(),
+            false => Some(sha.clone()),
+        };
+        let existing = |release: &ReleaseName| Place::Existing { release: release.clone(), sha: sha_of(release) };
         match &self.intent {
             Intent::Deploy { .. } | Intent::Nothing => Place::New { sha: sha.clone() },
             Intent::SwitchTo { release, .. }
             | Intent::Reconfigure { release, .. }
             | Intent::Resume { release, .. }
             | Intent::Restart { release, .. }
+            | Intent::Revive { release, .. }
             | Intent::Adopt { release, .. } => existing(release),
         }
     }
@@ -71,7 +81,7 @@ impl Host<'_> {
 const NAMED: usize = 8;
 
 /// What a migration is remembered by: the commit and the command.
-pub fn migration_key(sha: &Sha, hook: &crate::model::desired::Hook) -> String {
+pub fn migration_key(sha: &Sha, hook: &Hook) -> String {
     format!("{sha}/{}", crate::model::ids::Digest::of(hook.run.as_bytes()).short())
 }
 
@@ -114,7 +124,7 @@ struct Forward<'a> {
     steps: Builder,
 }
 
-impl Forward<'_> {
+impl<'a> Forward<'a> {
     /// Health of what runs, and the adoption of what nobody has confirmed yet, so that there is a way back.
     fn look(&mut self, hosts: &[Host<'_>]) -> Vec<String> {
         let mut seen = Vec::new();
@@ -132,7 +142,7 @@ impl Forward<'_> {
                 looked.push(self.steps.push(Some(host.name()), Some(&check.name), action, &[], on_failure, why));
             }
             let record = &host.state.record;
-            // One of our own that was never finished, or has drifted since, is vouched for by nobody.
+            // A release of our own that was never sealed, or lost its seal by drifting, is no way back.
             let unfinished =
                 |current: &ReleaseName| record.releases.get(current).is_some_and(|r| !r.sealed && !r.adopted);
             let adopts = |current: &&ReleaseName| {
@@ -140,7 +150,8 @@ impl Forward<'_> {
             };
             if let Some(current) = host.state.current.release().filter(adopts) {
                 let checks = self.env.health.checks.iter().filter(|c| !is_assets(c)).cloned().collect();
-                let action = Action::Adopt { release: current.clone(), sha: sha_of(record, current), checks };
+                let sha = host.state.sha_of(current).cloned();
+                let action = Action::Adopt { release: current.clone(), sha, checks };
                 let why = format!("{current} becomes the way back if it is healthy");
                 looked = vec![self.steps.push(Some(host.name()), None, action, &looked, OnFailure::Warn, why)];
             }
@@ -162,34 +173,19 @@ impl Forward<'_> {
         let abort = OnFailure::Abort;
         let mut verified = before.to_vec();
         if hosts.iter().any(Host::deploys) {
-            let sha = self.sha.clone();
-            let why = format!("the bundle of {} is needed", sha.short());
-            let vouched = "only what its SHA-256 vouches for is unpacked";
-            let last = match self.env.bundle.fetch_from {
-                FetchFrom::Controller => {
-                    let fetched = self.steps.push(None, None, Action::Fetch { sha: sha.clone() }, before, abort, why);
-                    let action = Action::Verify { place: Place::New { sha } };
-                    self.steps.push(None, None, action, &[fetched], abort, vouched)
-                }
-                FetchFrom::Host => self.steps.push(None, None, Action::Checksum { sha }, before, abort, vouched),
-            };
-            verified = vec![last];
+            verified = delivery::bring_once(self.env, self.sha, &mut self.steps, before);
         }
         let mut gated = Vec::new();
         for host in hosts {
             let mut last = match &host.intent {
                 Intent::Deploy { why } => {
-                    let name = Some(host.name());
-                    let brings = match self.env.bundle.fetch_from {
-                        FetchFrom::Controller => Action::Upload,
-                        FetchFrom::Host => Action::Fetch { sha: self.sha.clone() },
-                    };
-                    let last = self.steps.push(name, None, brings, &verified, abort, why.as_str());
-                    let why = "complete, under a name of its own, beside what runs";
-                    let last = self.steps.push(name, None, Action::Extract, &[last], abort, why);
+                    let (env, sha, name) = (self.env, self.sha, host.name());
+                    let last = delivery::bring(env, sha, &mut self.steps, name, why, &verified);
+                    let last = self.render(host, last);
                     let why = "shared paths lead to `shared/`";
-                    let last = self.steps.push(name, None, Action::Link, &[last], abort, why);
-                    self.hooks(host, Phase::Prepare, vec![last])
+                    let last = self.steps.push(Some(name), None, Action::Link, &last, abort, why);
+                    let last = self.hooks(host, Phase::Prepare, vec![last]);
+                    delivery::resolve(env, sha, &mut self.steps, name, last)
                 }
                 Intent::SwitchTo { why, .. } => {
                     let place = host.goal(self.sha);
@@ -199,7 +195,11 @@ impl Forward<'_> {
                     vec![self.steps.push(Some(host.name()), None, action, before, abort, why.as_str())]
                 }
                 Intent::Reconfigure { .. } => before.to_vec(),
-                Intent::Resume { .. } | Intent::Restart { .. } | Intent::Adopt { .. } | Intent::Nothing => continue,
+                Intent::Resume { .. }
+                | Intent::Restart { .. }
+                | Intent::Revive { .. }
+                | Intent::Adopt { .. }
+                | Intent::Nothing => continue,
             };
             last = self.gates(host, last);
             gated.extend(last);
@@ -209,6 +209,20 @@ impl Forward<'_> {
         }
         let gated = self.join("gated", gated, "all hosts pass their gates before anything that others would notice");
         self.commit_point(hosts, gated)
+    }
+
+    /// The files that are rendered for a host, where there are any, with what is told of how they differ.
+    fn render(&mut self, host: &Host<'_>, last: Vec<String>) -> Vec<String> {
+        if self.env.files.is_empty() {
+            return last;
+        }
+        let files: Vec<&str> = self.env.files.iter().map(|file| file.path.as_str()).collect();
+        let what = match host.state.rerendered.as_slice() {
+            [] => files.join(", "),
+            told => told.join("; "),
+        };
+        let why = format!("{what}; the live release keeps what it has");
+        vec![self.steps.push(Some(host.name()), None, Action::Render, &last, OnFailure::Abort, why)]
     }
 
     /// The gates of one host. None needs another one, so they are asked side by side: a host that is far away is not waited
@@ -244,12 +258,9 @@ impl Forward<'_> {
         closed.dedup();
         ready = self.join("closed", closed, "all hosts are closed before the migration");
         let target = self.env.targets.first().map(|t| &t.name);
+        ready = self.drain(&deploying, ready);
         let migrator = deploying.iter().find(|h| Some(h.name()) == target).unwrap_or(first);
-        for hook in self.env.hooks_of(Phase::Migrate) {
-            // In pull mode another host does it, and this one is blocked until it is seen to be done.
-            if self.migrated.contains(migration_key(self.sha, hook).as_str()) || !self.env.leads() {
-                continue;
-            }
+        for hook in self.migrations() {
             let action = Action::Migrate { hook: hook.clone(), place: migrator.goal(self.sha) };
             let why = "once per environment; a rollback does not take it back";
             ready =
@@ -299,10 +310,13 @@ impl Forward<'_> {
             let why = format!("{}: probation is written first, then one rename", host.intent.why());
             last = vec![self.steps.push(Some(host.name()), None, action, &last, OnFailure::Rollback, why)];
         }
+        if !matches!(host.intent, Intent::Adopt { .. } | Intent::Nothing) {
+            last = push_activation(&mut self.steps, host.name(), &Activation::of(self.env, host.target), last);
+        }
         match host.intent {
             Intent::SwitchTo { .. } => self.hooks(host, Phase::Rollback, last),
             Intent::Restart { .. } => self.hooks(host, Phase::Restart, last),
-            Intent::Adopt { .. } | Intent::Nothing => last,
+            Intent::Revive { .. } | Intent::Adopt { .. } | Intent::Nothing => last,
             _ => {
                 let last = self.hooks(host, Phase::PostSwitch, last);
                 match host.intent {
@@ -374,7 +388,7 @@ impl Forward<'_> {
                 self.steps.push(name, None, action, &all, OnFailure::Abort, why);
                 continue;
             }
-            let again = matches!(host.intent, Intent::Restart { .. });
+            let again = matches!(host.intent, Intent::Restart { .. } | Intent::Revive { .. });
             let action = Action::Confirm { release, inputs: self.env.inputs_digest(), again };
             let why = "read back from the host before anything is called a success";
             let last = vec![self.steps.push(name, None, action, &all, OnFailure::Rollback, why)];
@@ -396,6 +410,17 @@ impl Forward<'_> {
         };
         push_hooks(&mut self.steps, self.env, host.name(), phase, &place, last)
     }
+}
+
+/// The units of one host, where there are any, after what moved `current`.
+fn push_activation(steps: &mut Builder, host: &HostName, activation: &Activation, last: Vec<String>) -> Vec<String> {
+    if activation.is_empty() {
+        return last;
+    }
+    let does = if activation.project.is_some() { "brought up as it was resolved" } else { "restarted" };
+    let why = format!("{}: {does}, and watched until settled", activation.told());
+    let action = Action::Activate { activation: activation.clone() };
+    vec![steps.push(Some(host), None, action, &last, OnFailure::Rollback, why)]
 }
 
 /// The hooks of a phase on one host, one after the other.

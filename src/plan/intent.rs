@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::{delivery, services};
 use crate::model::desired::{DriftPolicy, Environment, Phase, digests};
 use crate::model::ids::{Digest, ReleaseName, Sha};
-use crate::model::observed::{Current, HostState};
-use crate::model::record::{QuarantineKey, Record};
+use crate::model::observed::{Current, DriftReport, HostState};
+use crate::model::record::{QuarantineKey, Record, Release};
 
 /// What has to happen on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +21,10 @@ pub enum Intent {
     Reconfigure { release: ReleaseName, why: String },
     /// A run ended before its verdict: post-switch hooks, health, confirm.
     Resume { release: ReleaseName, why: String },
-    /// The right release runs, and its health fails: restart hooks, health (C6).
+    /// The right release runs, and its health fails: units, restart hooks, health (C6).
     Restart { release: ReleaseName, why: String },
+    /// The right release is there, and what runs of it is not as it says: brought up again, health (A7).
+    Revive { release: ReleaseName, why: String },
     /// The desired commit runs in a directory that `soll` did not make.
     Adopt { release: ReleaseName, why: String },
 }
@@ -36,6 +39,7 @@ impl Intent {
             | Intent::Reconfigure { why, .. }
             | Intent::Resume { why, .. }
             | Intent::Restart { why, .. }
+            | Intent::Revive { why, .. }
             | Intent::Adopt { why, .. } => why,
         }
     }
@@ -54,26 +58,21 @@ pub fn sha_of(record: &Record, release: &ReleaseName) -> Option<Sha> {
     record.releases.get(release).and_then(|r| r.sha.clone())
 }
 
-fn is_of(record: &Record, release: &ReleaseName, sha: &Sha) -> bool {
-    match sha_of(record, release) {
-        Some(known) => known == *sha,
-        None => release.names(sha),
-    }
-}
-
 /// The shared files as they are now, where all are there.
 pub fn present_files(state: &HostState) -> BTreeMap<String, Digest> {
     state.files.iter().filter_map(|(path, digest)| Some((path.clone(), (*digest)?))).collect()
 }
 
+/// All that an application reads of its shared files: those that are there, and the versions of those that are rendered.
+pub fn judged_files(state: &HostState) -> BTreeMap<String, Digest> {
+    let mut files = present_files(state);
+    files.extend(state.rendered.iter().map(|(from, version)| (from.clone(), *version)));
+    files
+}
+
 /// What a verdict about `sha` on this host would be filed under (law 4).
 pub fn quarantine_key(env: &Environment, state: &HostState, sha: &Sha, bundle: Option<Digest>) -> QuarantineKey {
-    QuarantineKey {
-        sha: sha.clone(),
-        bundle,
-        config: env.config_digest(),
-        files: digests::files(&present_files(state)),
-    }
+    QuarantineKey { sha: sha.clone(), bundle, config: env.config_digest(), files: digests::files(&judged_files(state)) }
 }
 
 /// Whether a release that is there was judged and found bad: it is no way back, however healthy it looks at the moment,
@@ -84,9 +83,16 @@ pub fn is_failed(env: &Environment, state: &HostState, release: &ReleaseName) ->
     known.failed || (!state.record.quarantined.is_empty() && known.sha.as_ref().is_some_and(verdict))
 }
 
-/// The digest of the links that a release of this environment carries.
-pub fn links_digest(env: &Environment) -> Digest {
-    digests::links(&env.shared)
+/// The digest of the links that a release of this environment carries on this host, rendered files by their versions.
+pub fn links_digest(env: &Environment, state: &HostState) -> Digest {
+    digests::links(&env.linked(&state.rendered))
+}
+
+/// Whether a release is linked to what is desired. Of one whose commit nobody knows none could be made with the files that
+/// are rendered now: it goes by the shared paths alone.
+fn is_linked(env: &Environment, sha: &Sha, state: &HostState, release: &Release) -> bool {
+    let plain = || release.adopted && sha.is_unknown() && release.links == Some(digests::links(&env.shared));
+    release.links == Some(links_digest(env, state)) || plain()
 }
 
 /// Decides for one host.
@@ -106,7 +112,7 @@ pub fn intent(env: &Environment, sha: &Sha, state: &HostState) -> Intent {
             return towards(env, sha, state, why);
         }
     };
-    if !is_of(record, current, sha) {
+    if !state.is_of(current, sha) {
         let why = match confirmed {
             Some(c) if c.release != *current && record.probation.is_none() => {
                 format!("`current` was switched by hand to {current}; {short} is desired")
@@ -116,19 +122,31 @@ pub fn intent(env: &Environment, sha: &Sha, state: &HostState) -> Intent {
         return towards(env, sha, state, why);
     }
     let known = record.releases.get(current);
+    let sealed = known.is_some_and(|known| known.sealed);
+    if record.probation.as_ref().is_some_and(|probation| probation.returning) && sealed {
+        let why = format!("{current} is back, and its units were not seen to run it");
+        return Intent::SwitchTo { release: current.clone(), why };
+    }
+    // What a verdict would be about is what would be made now.
+    let otherwise = known.filter(|known| !known.adopted).and_then(|known| delivery::differs(env, sha, known));
     match confirmed {
         Some(c) if c.release == *current && record.probation.is_none() => {
-            let intent = settled(env, state, current, known.and_then(|r| r.links), c);
+            let intent = settled((env, sha), state, current, known, c);
             let sealed = known.is_none_or(|r| r.sealed);
             match intent {
                 // It would have to be confirmed again, and no host confirms what lost its seal: it is made anew.
-                Intent::Reconfigure { why, .. } | Intent::Restart { why, .. } if !sealed => Intent::Deploy {
-                    why: format!("{why}, and the contents of {current} are not those that were released"),
-                },
+                Intent::Reconfigure { why, .. } | Intent::Restart { why, .. } | Intent::Revive { why, .. }
+                    if !sealed =>
+                {
+                    Intent::Deploy {
+                        why: format!("{why}, and the contents of {current} are not those that were released"),
+                    }
+                }
                 intent => intent,
             }
         }
-        // One without a seal could never be confirmed: it falls through, and is made anew.
+        _ if otherwise.is_some() => Intent::Deploy { why: otherwise.unwrap_or_default() },
+        // A release without a seal could never be confirmed: this arm leaves it to the next one, which makes it anew.
         _ if record.probation.as_ref().is_some_and(|p| p.release == *current) && known.is_some_and(|r| r.sealed) => {
             Intent::Resume {
                 release: current.clone(),
@@ -152,43 +170,79 @@ pub fn intent(env: &Environment, sha: &Sha, state: &HostState) -> Intent {
 
 /// `current` is the confirmed release of the desired commit: is it made with what is desired?
 fn settled(
-    env: &Environment,
+    (env, sha): (&Environment, &Sha),
     state: &HostState,
     current: &ReleaseName,
-    links: Option<Digest>,
+    known: Option<&Release>,
     confirmed: &crate::model::record::Confirmed,
 ) -> Intent {
-    if links != Some(links_digest(env)) {
-        return Intent::Deploy {
-            why: "the shared paths changed: the release is made anew with other links".to_owned(),
-        };
+    if let Some(why) = known.and_then(|release| delivery::differs(env, sha, release)) {
+        return Intent::Deploy { why };
     }
-    if env.drift == DriftPolicy::Heal {
-        let report = state.drift.as_ref().filter(|d| d.release == *current && !d.entries.is_empty());
-        if let Some(report) = report {
-            let first = &report.entries[0].path;
-            let why = format!("{} drifted path(s) in {current}, `{first}` first: made anew", report.entries.len());
-            return Intent::Deploy { why };
-        }
+    if !known.is_some_and(|release| is_linked(env, sha, state, release)) {
+        return Intent::Deploy { why: relinked(env, state) };
+    }
+    if let Some(report) = drifted(env, state, current)
+        && let Some(first) = report.entries.first()
+    {
+        let (paths, first) = (report.count(), &first.path);
+        return Intent::Deploy { why: format!("{paths} drifted path(s) in {current}, `{first}` first: made anew") };
     }
     if confirmed.inputs != Some(env.inputs_digest()) {
-        let why = "the variables changed at the same commit".to_owned();
+        let what = if env.units.is_empty() { "the variables" } else { "the variables or the units" };
+        let why = format!("{what} changed at the same commit");
         return Intent::Reconfigure { release: current.clone(), why };
     }
     let now = present_files(state);
     let mut changed = confirmed.files.keys().chain(now.keys()).filter(|f| confirmed.files.get(*f) != now.get(*f));
     if let Some(file) = changed.next() {
         let why = format!("shared/{file} changed at the same commit");
+        if delivery::holds_shared_files(env) {
+            return Intent::Deploy { why: format!("{why}: the release is made anew with it") };
+        }
         return Intent::Reconfigure { release: current.clone(), why };
     }
-    ailing(env, state, current).unwrap_or(Intent::Nothing)
+    gone(env, state, current).or_else(|| ailing(env, state, current)).unwrap_or(Intent::Nothing)
+}
+
+/// Services that are not as the live release says, where that is to be healed. One that did not stay up in this release is the
+/// release's own fault, and not brought up again and again.
+fn gone(env: &Environment, state: &HostState, current: &ReleaseName) -> Option<Intent> {
+    let ill = services::ill(state);
+    if env.drift != DriftPolicy::Heal || ill.is_empty() || is_failed(env, state, current) {
+        return None;
+    }
+    let why = format!("{}: brought up as {current} has it", services::told(&ill));
+    Some(Intent::Revive { release: current.clone(), why })
+}
+
+/// Why a release is made anew that is linked to something else.
+fn relinked(env: &Environment, state: &HostState) -> String {
+    if !state.rerendered.is_empty() {
+        return format!("{}: made anew with it", state.rerendered.join("; "));
+    }
+    match env.files.is_empty() {
+        true => "the shared paths changed: the release is made anew with other links".to_owned(),
+        false => {
+            let files: Vec<&str> = env.files.iter().map(|file| file.path.as_str()).collect();
+            format!("the shared paths or what is rendered into {} changed: made anew with it", files.join(", "))
+        }
+    }
+}
+
+/// What differs in the live release where that is to be healed.
+pub(super) fn drifted<'a>(env: &Environment, state: &'a HostState, current: &ReleaseName) -> Option<&'a DriftReport> {
+    let report = state.drift.as_ref().filter(|_| env.drift == DriftPolicy::Heal)?;
+    (report.release == *current && !report.entries.is_empty()).then_some(report)
 }
 
 /// The first rung of the ladder (C6): a service that keeps failing is restarted, once. A verdict on the release says that
 /// it was, and that it did not help.
 pub(super) fn ailing(env: &Environment, state: &HostState, current: &ReleaseName) -> Option<Intent> {
     let ailing = state.record.ailing.as_ref().filter(|a| a.release == *current && a.samples >= env.health.failures)?;
-    env.hooks_of(Phase::Restart).next()?;
+    if env.units.is_empty() && env.hooks_of(Phase::Restart).next().is_none() {
+        return None;
+    }
     if is_failed(env, state, current) {
         return None;
     }
@@ -209,13 +263,19 @@ fn towards(env: &Environment, sha: &Sha, state: &HostState, why: String) -> Inte
                 && r.sealed
                 && !r.failed
                 && r.confirmed_at.is_some()
-                && r.links == Some(links_digest(env))
-                && is_of(record, name, sha)
+                && is_linked(env, sha, state, r)
+                && delivery::differs(env, sha, r).is_none()
+                && state.is_of(name, sha)
                 && !drifted(name)
         })
         .max_by_key(|(_, r)| r.confirmed_at);
-    // A directory that soll did not make and whose name carries this commit: a way back that needs no bundle (A6).
-    let foreign = || state.releases.iter().rev().find(|name| !record.releases.contains_key(*name) && name.names(sha));
+    // A directory that soll did not make and that is of this commit: a way back that needs no bundle (A6). Nothing could be
+    // made in its place, so that one which was adopted and failed is tried again once its verdict is lifted.
+    let usable = |name: &&ReleaseName| match record.releases.get(*name) {
+        Some(known) => known.adopted && is_linked(env, sha, state, known) && !drifted(name),
+        None => true,
+    };
+    let foreign = || state.releases.iter().rev().filter(usable).find(|name| state.is_of(name, sha));
     match ready.map(|(release, _)| release).or_else(foreign) {
         Some(release) => Intent::SwitchTo { release: release.clone(), why },
         None => Intent::Deploy { why },

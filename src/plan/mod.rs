@@ -7,20 +7,28 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::approval::Reviewed;
+use crate::model::compose::ServiceSeen;
 use crate::model::desired::Grade;
 use crate::model::ids::{AppName, Digest, EnvName, HostName, ReleaseName, Sha};
 use crate::model::observed::{Current, Drift};
+use crate::model::record::Healed;
 
 pub mod back;
 mod binding;
+mod delivery;
 pub mod due;
 mod fingerprint;
 pub mod forward;
 pub mod graph;
+pub mod heal;
 pub mod intent;
+pub mod pick;
 pub mod planner;
 pub mod policy;
+mod promotion;
 pub mod render;
+pub mod reviewable;
+pub mod services;
 pub mod step;
 pub mod tend;
 pub mod window;
@@ -151,6 +159,8 @@ pub struct Blocker {
 pub enum Code {
     Frozen,
     Stopped,
+    /// Something else than a release failed on a host, and nobody has looked at it yet.
+    Suspect,
     Window,
     Approval,
     Rejected,
@@ -162,13 +172,20 @@ pub enum Code {
     Quarantined,
     /// Another machine answers under the name of a host, or has its disk.
     OtherMachine,
+    /// Two names of the state are one directory of one machine.
+    SharedRoot,
     Unreachable,
     Unresolved,
     BundleMissing,
+    CommitMissing,
     SharedFileMissing,
     VariableMissing,
     SecretMissing,
     CurrentNotALink,
+    /// An application that soll does not know is live in the root.
+    Foreign,
+    /// A directory of the root, or a shared path, is not such that a release could be made and linked there.
+    Misplaced,
     /// The host is the controller's own machine, and the settings do not allow that.
     LocalRoot,
     /// A guard of the settings, which the state file does not lower.
@@ -181,6 +198,8 @@ pub enum Code {
     Rewritten,
     /// Shown only: something differs and is not acted on.
     Drift,
+    /// The contents of a release changed again soon after they were healed.
+    HealDidNotLast,
     /// Shown only: the host went back by itself.
     Returned,
     /// Shown only: part of an old release cannot be removed.
@@ -213,9 +232,18 @@ pub struct HostView {
     pub confirmed: Option<ReleaseName>,
     pub releases: Vec<ReleaseName>,
     pub drift: Vec<Drift>,
+    /// So many more paths drifted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub drift_more: u64,
     /// How many seconds before the question contents were compared last; 0: for this question, or never.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub drift_age_s: u64,
+    /// The heal that made the live release, where it is not long ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healed: Option<Healed>,
+    /// The services of the live release, where it is a project of containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceSeen>,
     /// Why the host needs what the plan does, in words.
     pub reason: String,
 }
@@ -226,6 +254,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl HostView {
+    /// How many paths drifted.
+    pub fn drifted(&self) -> usize {
+        self.drift.len().saturating_add(usize::try_from(self.drift_more).unwrap_or(usize::MAX))
+    }
+
     /// `current` as people and scripts read it.
     pub fn current_text(current: &Current) -> Option<String> {
         match current {
@@ -256,7 +289,11 @@ impl Plan {
         plan.observed = None;
         for env in &mut plan.environments {
             env.estimate(&BTreeMap::new());
-            env.hosts.iter_mut().for_each(|host| host.drift_age_s = 0);
+            for host in &mut env.hosts {
+                host.drift_age_s = 0;
+                // These come and go by themselves, and decide nothing.
+                host.services.iter_mut().for_each(|service| (service.health, service.restarts) = (None, 0));
+            }
         }
         plan
     }

@@ -8,15 +8,18 @@ use jiff::Timestamp;
 use super::binding::reviewed;
 use super::fingerprint::fingerprint;
 use super::forward::{Host, forward};
+use super::heal;
 use super::intent::{Intent, intent, present_files};
 use super::policy::{Case, Secrets, aside, blockers, left_behind};
+use super::services;
 use super::{Blocker, Code, EnvPlan, Health, HostView, Plan, PlanVerdict, SCHEMA, Sync, Verdict};
 use crate::model::desired::bounds::Unmet;
 use crate::model::desired::{Desired, DriftPolicy, Environment, Grade, Unreachable};
 use crate::model::ids::{Digest, EnvName, HostName, ReleaseName};
 use crate::model::machine::{self, OtherMachine};
-use crate::model::observed::{self, EnvObserved, HostObserved, HostState, Observed, Resolved};
+use crate::model::observed::{self, Drift, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
+use crate::model::tenancy::{Shared, shared};
 
 /// What a plan depends on beside desired and observed.
 #[derive(Debug, Clone)]
@@ -69,18 +72,28 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         Resolved::NotAsked => None,
     };
     let aside = sha.as_ref().map(|sha| aside(env, sha, seen)).unwrap_or_default();
-    let mut hosts = Vec::new();
-    let mut views = Vec::new();
+    let (mut hosts, mut views) = (Vec::new(), Vec::new());
+    // Hosts whose contents are to be healed, later.
+    let mut waits = BTreeSet::new();
     for target in &env.targets {
         match seen.hosts.get(&target.name) {
             Some(HostObserved::Reached(state)) => {
-                let intent = sha.as_ref().map_or(Intent::Nothing, |sha| intent(env, sha, state));
+                let mut intent = sha.as_ref().map_or(Intent::Nothing, |sha| intent(env, sha, state));
+                let calm = sha.as_ref().and_then(|sha| heal::waiting(env, sha, state, &intent, context.now));
+                if let Some(calm) = calm {
+                    intent = calm;
+                    waits.insert(target.name.clone());
+                }
                 let why = match &sha {
                     Some(_) if aside.contains(&target.name) => "failed here, and is not tried again by itself",
+                    Some(_) if waits.contains(&target.name) && intent == Intent::Nothing => {
+                        "its contents did not stay healed, and are healed later"
+                    }
                     Some(_) => intent.why(),
                     None => "nobody knows what is desired",
                 };
-                views.push(view(env, target, state, why));
+                found.extend(shared(desired, observed, env, target, state).map(|shared| shared_root(target, &shared)));
+                views.push(view(env, target, state, why, context.now));
                 hosts.push(Host { target, state, intent });
             }
             other => {
@@ -94,7 +107,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
                     (Some(unmet), ..) => found.push(refused(Code::LocalRoot, unmet)),
                     (None, Some(_), _) => {}
                     (None, None, Some(other)) => found.push(other_machine(env, target, other)),
-                    (None, None, None) => found.push(unreachable(env, target, why)),
+                    (None, None, None) => found.push(unreachable(env, target, why, seen.cures.get(&target.name))),
                 }
                 views.push(HostView {
                     name: target.name.clone(),
@@ -104,7 +117,10 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
                     confirmed: None,
                     releases: Vec::new(),
                     drift: Vec::new(),
+                    drift_more: 0,
                     drift_age_s: 0,
+                    healed: None,
+                    services: Vec::new(),
                     reason: why.to_owned(),
                 });
             }
@@ -114,7 +130,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     let reached: Vec<_> = hosts.iter().map(|h| (h.target, h.state)).collect();
     let changing: Vec<Host<'_>> =
         hosts.into_iter().filter(|h| h.intent != Intent::Nothing && !aside.contains(&h.target.name)).collect();
-    let sync = match (&sha, changing.is_empty() && aside.is_empty()) {
+    let sync = match (&sha, changing.is_empty() && aside.is_empty() && waits.is_empty()) {
         (None, _) => Sync::Unknown,
         (_, false) => Sync::OutOfSync,
         (_, true) if complete => Sync::InSync,
@@ -144,6 +160,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     if let Some(sha) = &sha {
         found.extend(left_behind(env, sha, seen, &reached, &aside, changing.is_empty()));
     }
+    found.extend(heal::relapses(env, &reached, &waits, changing.is_empty(), context.now));
     found.extend(seen.astray.iter().map(|astray| {
         let (message, fix) = (astray.message.clone(), astray.fix.clone());
         Blocker { grade: Grade::P0, code: Code::Rewritten, message, fix }
@@ -170,7 +187,13 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
     }
 }
 
-fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostState, why: &str) -> HostView {
+fn view(
+    env: &Environment,
+    target: &crate::model::desired::Target,
+    state: &HostState,
+    why: &str,
+    now: Timestamp,
+) -> HostView {
     let current = state.current.release();
     let drift =
         state.drift.as_ref().filter(|drift| env.drift != DriftPolicy::Ignore && Some(&drift.release) == current);
@@ -181,8 +204,12 @@ fn view(env: &Environment, target: &crate::model::desired::Target, state: &HostS
         current: HostView::current_text(&state.current),
         confirmed: state.record.confirmed.as_ref().map(|c| c.release.clone()),
         releases: state.releases.clone(),
-        drift: drift.map(|drift| drift.entries.clone()).unwrap_or_default(),
+        // Who wrote a file is told where it matters, and by whoever is at the host: a plan of what is published has the rest.
+        drift: drift.map(|drift| drift.entries.iter().map(Drift::untold).collect()).unwrap_or_default(),
+        drift_more: drift.map_or(0, |drift| drift.more),
         drift_age_s: drift.map_or(0, |drift| drift.age),
+        services: state.services.clone(),
+        healed: state.record.recent_heal(now).filter(|healed| Some(&healed.release) == current).cloned(),
         reason: why.to_owned(),
     }
 }
@@ -192,18 +219,42 @@ fn without(env: &Environment) -> Grade {
     if env.unreachable == Unreachable::Skip { Grade::P2 } else { Grade::P0 }
 }
 
+/// Two that deploy into one directory overwrite each other, whoever comes first.
+fn shared_root(target: &crate::model::desired::Target, shared: &Shared) -> Blocker {
+    let (name, root) = (&target.name, &target.root);
+    let (message, fix) = match shared {
+        Shared::With(other) => (
+            format!("{root} on {name} is the directory of {other} as well: both names are one place on one machine"),
+            match other.host == *name {
+                true => "give each a `root` of its own, or take one of them out of the state file".to_owned(),
+                false => {
+                    format!("give each a `root` of its own, or take {name} or {} out of the state file", other.host)
+                }
+            },
+        ),
+        Shared::Perhaps(other) => (
+            format!("{root} on {name} was taken last as {other}, whose host does not answer: are both one place?"),
+            format!("make {} reachable, or take it out of {} in the state file", other.host, other.environment),
+        ),
+    };
+    Blocker { grade: Grade::P0, code: Code::SharedRoot, message, fix }
+}
+
 /// Another machine is no host of this environment: one that stops nobody who goes on without unreachable ones (law 13).
 fn other_machine(env: &Environment, target: &crate::model::desired::Target, other: &OtherMachine) -> Blocker {
     let message = format!("{}: {other}", target.name);
     Blocker { grade: without(env), code: Code::OtherMachine, message, fix: machine::cure(&target.name) }
 }
 
-fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &str) -> Blocker {
+/// One cause has one cure, wherever it shows: to go on without a host mends no unknown key.
+fn unreachable(env: &Environment, target: &crate::model::desired::Target, why: &str, cure: Option<&String>) -> Blocker {
     let grade = without(env);
     let message = format!("{} cannot be reached: {why}", target.name);
-    let fix = match env.unreachable {
-        Unreachable::Skip => "it is caught up when it returns".to_owned(),
-        Unreachable::Block => format!("bring it back, or set `unreachable = \"skip\"` for {}", env.name),
+    let fix = match (env.unreachable, cure) {
+        (Unreachable::Skip, Some(cure)) => format!("{cure}; it is caught up then"),
+        (Unreachable::Block, Some(cure)) => cure.clone(),
+        (Unreachable::Skip, None) => "it is caught up when it returns".to_owned(),
+        (Unreachable::Block, None) => format!("bring it back, or set `unreachable = \"skip\"` for {}", env.name),
     };
     Blocker { grade, code: Code::Unreachable, message, fix }
 }
@@ -225,9 +276,11 @@ fn not_accepted(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
             Blocker { grade: Grade::P1, code: Code::NotAccepted, message, fix }
         })
         .collect();
-    for (what, verb, names) in
-        [("the health checks", "asked", &unasked.checks), ("these files and variables", "looked for", &unasked.files)]
-    {
+    for (what, verb, names) in [
+        ("the health checks", "asked", &unasked.checks),
+        ("these files and variables", "looked for", &unasked.files),
+        ("the contents of the rendered files", "made", &unasked.rendered),
+    ] {
         if !names.is_empty() {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let message = format!(
@@ -293,11 +346,11 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
             found.push(Blocker { grade: Grade::P2, code: Code::Leftovers, message, fix: first.cure() });
         }
         found.extend(strangers(env, name, state));
+        found.extend(services::notes(env, name, state));
         let drift =
             state.drift.as_ref().filter(|d| !d.entries.is_empty() && Some(&d.release) == state.current.release());
         if let Some(report) = drift.filter(|_| env.drift == DriftPolicy::Report) {
-            let message =
-                format!("{} path(s) of {} on {name} are not as released", report.entries.len(), report.release);
+            let message = format!("{} path(s) of {} on {name} are not as released", report.count(), report.release);
             let fix = format!("see them: soll diff {}; put them right with `drift = \"heal\"`", env.name);
             found.push(Blocker { grade: Grade::P2, code: Code::Drift, message, fix });
         }
@@ -367,6 +420,9 @@ fn host_health(env: &Environment, state: &HostState) -> Health {
     }
     if state.record.probation.is_some() {
         return Health::Progressing;
+    }
+    if !services::ill(state).is_empty() {
+        return Health::Degraded;
     }
     if let Some(measured) = results(&state.health, env.health.checks.is_empty()) {
         return measured;

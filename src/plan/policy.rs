@@ -3,26 +3,28 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
+use super::delivery;
 use super::forward::{Host, migration_key};
 use super::intent::{Intent, quarantine_key};
 use super::planner::{elsewhere, refused};
+use super::promotion;
 use super::window::{WindowState, windows_state};
 use super::{Blocker, Code};
-use crate::model::address::redacted;
 use crate::model::approval::Reviewed;
-use crate::model::desired::{Environment, Grade, Match, Phase, Promote, Target};
+use crate::model::desired::{Environment, Grade, Phase, Target};
 use crate::model::ids::{EnvName, HostName, Sha};
-use crate::model::observed::{Approval, EnvObserved, Fact, HostObserved, HostState, Resolved};
+use crate::model::observed::{Approval, EnvObserved, Fact, HostObserved, HostState, Misplaced};
 use crate::model::record::{Migration, Quarantine};
+use crate::model::rendered;
 use crate::model::template::fill;
 
 /// What a policy may look at.
 pub struct Case<'a> {
     pub env: &'a Environment,
     pub sha: &'a Sha,
-    /// Those that need something.
+    /// The hosts that need something.
     pub hosts: &'a [Host<'a>],
     /// Every host that was seen: one in sync remembers verdicts and migrations too.
     pub reached: &'a [(&'a Target, &'a HostState)],
@@ -42,6 +44,10 @@ pub struct Case<'a> {
 pub trait Secrets: std::fmt::Debug + Sync {
     /// Why a check of this environment may not send that secret to this address; `None`: it may.
     fn refused(&self, environment: &EnvName, name: &str, url: &str) -> Option<Refused>;
+    /// Why a file that is rendered for this environment may not hold that secret; `None`: it may.
+    fn withheld(&self, environment: &EnvName, name: &str) -> Option<Refused>;
+    /// Why that secret may not log in to this registry for this environment; `None`: it may.
+    fn kept_from(&self, environment: &EnvName, name: &str, registry: &str) -> Option<Refused>;
 }
 
 /// Why a secret cannot be had, as the end of a sentence about it, and the next move.
@@ -63,8 +69,19 @@ impl Secrets for BTreeSet<String> {
     fn refused(&self, _: &EnvName, name: &str, _: &str) -> Option<Refused> {
         (!self.contains(name)).then(|| Refused {
             why: "which this controller does not have".to_owned(),
-            fix: format!("set SOLL_SECRET_{name}, or put it into the controller's secrets directory"),
+            fix: format!(
+                "set SOLL_SECRET_{}, or put it into the controller's secrets directory",
+                name.replace('@', "__")
+            ),
         })
+    }
+
+    fn withheld(&self, environment: &EnvName, name: &str) -> Option<Refused> {
+        self.refused(environment, name, "")
+    }
+
+    fn kept_from(&self, environment: &EnvName, name: &str, registry: &str) -> Option<Refused> {
+        self.refused(environment, name, registry)
     }
 }
 
@@ -75,6 +92,7 @@ pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
     found.extend(quarantined(case));
     found.extend(migrations(case));
     found.extend(stopped(case));
+    found.extend(suspect(case));
     // What runs keeps running: a restart changes no release, and a release on probation was allowed when it was switched.
     let keeps = case.hosts.iter().all(|host| keeps(case.env, host));
     if !keeps {
@@ -82,10 +100,12 @@ pub fn blockers(case: &Case<'_>) -> Vec<Blocker> {
     }
     if !is_return && !keeps {
         found.extend(window(case));
-        found.extend(case.env.promote.as_ref().and_then(|promote| promotion(case, promote)));
+        found.extend(case.env.promote.as_ref().and_then(|promote| promotion::blocker(case, promote)));
     }
-    if case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
-        found.extend(artifact(case));
+    if case.sha.is_unknown() {
+        found.extend(case.hosts.iter().filter_map(|host| unmakeable(case, host)));
+    } else if case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
+        found.extend(delivery::blockers(case));
     }
     found.extend(host_preconditions(case));
     found.extend(secrets(case));
@@ -108,7 +128,7 @@ fn keeps(env: &Environment, host: &Host<'_>) -> bool {
     }
 }
 
-fn blocker(grade: Grade, code: Code, message: impl Into<String>, fix: impl Into<String>) -> Blocker {
+pub(super) fn blocker(grade: Grade, code: Code, message: impl Into<String>, fix: impl Into<String>) -> Blocker {
     Blocker { grade, code, message: message.into(), fix: fix.into() }
 }
 
@@ -128,6 +148,7 @@ fn verdict<'a>(env: &Environment, sha: &Sha, seen: &EnvObserved, state: &'a Host
         Fact::Known(digest) => Some(*digest),
         _ => None,
     });
+    let bundle = bundle.or_else(|| delivery::goes_by(env, sha));
     state.record.verdict_on(&quarantine_key(env, state, sha, bundle))
 }
 
@@ -179,20 +200,28 @@ fn quarantined(case: &Case<'_>) -> Option<Blocker> {
         let verdict = verdict(case.env, case.sha, case.observed, state)?;
         let message =
             format!("{} failed here at {} and is quarantined: {}", case.sha.short(), verdict.at, verdict.reason);
-        let fix = format!("commit another release, or try it again: soll retry {}", case.env.name);
+        let mut fix = format!("commit another release, or try it again: soll retry {}", case.env.name);
+        if migration_is(case, Migration::Failed).is_some() {
+            fix.push_str("; where its migration was carried through by hand, add --migration done, or it runs again");
+        }
         Some(blocker(Grade::P0, Code::Quarantined, message, fix))
     })
 }
 
+/// The host on which a migration of the desired release came so far, of all hosts.
+fn migration_is<'a>(case: &Case<'a>, wanted: Migration) -> Option<(&'a Target, &'a HostState)> {
+    let prefix = format!("{}/", case.sha);
+    let is = |state: &HostState| {
+        let mut all = state.record.migrations.iter().filter(|(key, _)| key.starts_with(&prefix));
+        all.any(|(_, migration)| *migration == wanted)
+    };
+    case.reached.iter().find(|(_, state)| is(state)).copied()
+}
+
 /// Looked for on every host: the one that began it may run the desired release by now.
 fn migrations(case: &Case<'_>) -> Option<Blocker> {
-    let prefix = format!("{}/", case.sha);
-    let begun = |state: &HostState| {
-        let mut all = state.record.migrations.iter().filter(|(key, _)| key.starts_with(&prefix));
-        all.any(|(_, m)| *m == Migration::Begun)
-    };
     let (short, env) = (case.sha.short(), &case.env.name);
-    let Some((host, state)) = case.reached.iter().find(|(_, state)| begun(state)) else { return migrator_unseen(case) };
+    let Some((host, state)) = migration_is(case, Migration::Begun) else { return migrator_unseen(case) };
     let name = &host.name;
     if let Some(holder) = &state.holder {
         let message =
@@ -253,6 +282,15 @@ fn stopped(case: &Case<'_>) -> Option<Blocker> {
     Some(blocker(Grade::P1, Code::Stopped, message, format!("soll start {}", case.env.name)))
 }
 
+/// A host on which the release before failed like the new one: what would be tried there says nothing of what is tried.
+fn suspect(case: &Case<'_>) -> Option<Blocker> {
+    let (host, suspect) = case.reached.iter().find_map(|(host, state)| Some((host, state.record.suspect.as_ref()?)))?;
+    let (name, env) = (&host.name, &case.env.name);
+    let message = format!("{name} is suspect since {}: {}", suspect.at, suspect.reason);
+    let fix = format!("look at {name}; when it is well again: soll retry {env}");
+    Some(blocker(Grade::P0, Code::Suspect, message, fix))
+}
+
 fn frozen(case: &Case<'_>) -> Option<Blocker> {
     let reason = case.env.frozen.as_ref()?;
     let fix = format!("when it is over: soll unfreeze {}", case.env.name);
@@ -275,145 +313,16 @@ fn window(case: &Case<'_>) -> Option<Blocker> {
     }
 }
 
-/// Production takes only what the source runs, well, and has run well for long enough (B2).
-fn promotion(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
-    if case.env.skips(case.sha, "promotion").is_some() && !case.env.bounds.promoted {
-        return None;
-    }
-    let from = &promote.from;
-    let not_green = |message: String| {
-        let fix = match &case.env.pull {
-            Some(_) => format!("name where {from} publishes what it sees: --observation FILE|URL"),
-            None => format!("see what {from} needs: soll why {from}"),
-        };
-        Some(blocker(Grade::P0, Code::NotGreen, message, fix))
+/// A release of which nobody knows the commit is used as it is, or not at all: nothing could be made in its place.
+fn unmakeable(case: &Case<'_>, host: &Host<'_>) -> Option<Blocker> {
+    let Intent::Deploy { why } = &host.intent else { return None };
+    let (release, name, env) = (case.env.release.as_str(), &host.target.name, &case.env.name);
+    let message = match host.state.releases.iter().any(|there| there.as_str() == release) {
+        true => format!("{release} on {name} cannot be used as it is ({why}), and nobody knows the commit it is of"),
+        false => format!("{release} is not in releases/ on {name}, and nobody knows the commit it is of"),
     };
-    // What was not seen is not green: a plan without a look at the source would let everything pass.
-    let Some((source, seen)) = case.source else { return not_green(format!("{from} was not looked at")) };
-    let mut since: Option<Timestamp> = None;
-    for target in &source.targets {
-        let state = match seen.hosts.get(&target.name).or_else(|| seen.elsewhere.get(&target.name)) {
-            Some(HostObserved::Reached(state)) => state,
-            Some(HostObserved::Unreachable(why)) => {
-                return not_green(format!("{from} cannot be seen on {}: {why}", target.name));
-            }
-            None => return not_green(format!("{from} was not looked at on {}", target.name)),
-        };
-        let Some(confirmed) = state.record.confirmed.as_ref().filter(|_| state.record.probation.is_none()) else {
-            return not_green(format!("nothing is confirmed in {from}"));
-        };
-        if state.current.release() != Some(&confirmed.release) {
-            return not_green(format!("{from} does not run its confirmed release {}", confirmed.release));
-        }
-        if let Resolved::Sha(wanted) = &seen.resolved
-            && confirmed.sha.as_ref() != Some(wanted)
-        {
-            return not_green(format!(
-                "{from} wants {} and runs {}: what it wants did not succeed",
-                wanted.short(),
-                confirmed.sha.as_ref().map_or("something older", |s| s.short())
-            ));
-        }
-        if !matches(case, promote.by, confirmed, seen) {
-            if confirmed.sha.as_ref() == Some(case.sha)
-                && let (Match::Sha, Some(theirs)) = (promote.by, confirmed.bundle)
-            {
-                let short = case.sha.short();
-                let message = format!(
-                    "{from} confirmed {short} from another bundle (sha256 {}) than the one that is there now: it was built again",
-                    theirs.short()
-                );
-                let fix =
-                    format!("put the bundle back that {from} confirmed, or release another commit through {from}");
-                return Some(blocker(Grade::P0, Code::NotPromoted, message, fix));
-            }
-            let message = format!("{from} runs {}, not {}", confirmed.release, case.sha.short());
-            let fix = format!("release it there first: soll release {from} {}", case.sha);
-            return Some(blocker(Grade::P0, Code::NotPromoted, message, fix));
-        }
-        let green = state.record.green.as_ref().filter(|green| green.release == confirmed.release);
-        let Some(green) = green.filter(|green| !green.stale(source.health.every, case.now)) else {
-            return not_green(format!("{from} has no recent green health sample of {}", confirmed.release));
-        };
-        since = since.max(Some(green.since));
-    }
-    let soak = SignedDuration::try_from(promote.soak).unwrap_or(SignedDuration::MAX);
-    // A host may say anything of when it began.
-    let ends = since?.checked_add(soak).unwrap_or(Timestamp::MAX);
-    if case.now >= ends || case.env.skips(case.sha, "soak").is_some() {
-        return None;
-    }
-    let message = format!("{} soaks in {from} until {ends}", case.sha.short());
-    Some(blocker(Grade::P1, Code::Soak, message, "it goes on by itself then, if it stays green"))
-}
-
-fn matches(case: &Case<'_>, by: Match, confirmed: &crate::model::record::Confirmed, seen: &EnvObserved) -> bool {
-    match by {
-        // The same commit built twice is not the same release: where both know what they have, it must be the same.
-        Match::Sha => {
-            let ours = case.observed.artifact.as_ref().map(|artifact| &artifact.sha256);
-            let other = matches!((ours, confirmed.bundle), (Some(Fact::Known(ours)), Some(theirs)) if *ours != theirs);
-            confirmed.sha.as_ref() == Some(case.sha) && !other
-        }
-        Match::Bundle => {
-            let ours = case.observed.artifact.as_ref().map(|a| &a.sha256);
-            matches!((ours, confirmed.bundle), (Some(Fact::Known(ours)), Some(theirs)) if *ours == theirs)
-        }
-        Match::Tree => {
-            let theirs = confirmed.sha.as_ref().and_then(|sha| seen.live_trees.get(sha));
-            case.observed.tree.is_some() && case.observed.tree.as_ref() == theirs
-        }
-    }
-}
-
-/// Is there a bundle, and did its build pass (B8)?
-fn artifact(case: &Case<'_>) -> Vec<Blocker> {
-    let facts = case.observed.artifact.as_ref();
-    let mut found = Vec::new();
-    match facts.map(|f| &f.sha256) {
-        Some(Fact::Missing) => {
-            let place = redacted(&case.env.places(case.sha).sha256);
-            let message = format!("there is no bundle of {}: nothing is at {place}", case.sha.short());
-            let fix = "let CI build it, or make one: soll bundle DIR --sha SHA";
-            found.push(blocker(Grade::P1, Code::BundleMissing, message, fix));
-        }
-        Some(Fact::Unknown(why)) => {
-            let message = format!("nobody could see whether there is a bundle of {}: {why}", case.sha.short());
-            let fix = "the run will try to fetch it, and stop before anything is touched where it cannot";
-            found.push(blocker(Grade::P2, Code::Note, message, fix));
-        }
-        Some(Fact::Known(_) | Fact::NotAsked) | None => {}
-    }
-    if case.env.checks.is_empty() || case.env.skips(case.sha, "checks").is_some() {
-        return found;
-    }
-    let record = match facts.map_or(&Fact::NotAsked, |f| &f.checks) {
-        Fact::Known(checks) => Ok(checks.clone()),
-        Fact::Missing => Ok(BTreeMap::new()),
-        Fact::Unknown(why) => Err(format!("the record of the build cannot be read: {why}")),
-        // A build counts only where its record was seen: not asked is not passed.
-        Fact::NotAsked => Err("the record of the build was not looked at".to_owned()),
-    };
-    let record = match record {
-        Ok(record) => record,
-        Err(message) => {
-            let fix = format!("it should be at {}", redacted(&case.env.places(case.sha).checks));
-            found.push(blocker(Grade::P0, Code::Checks, message, fix));
-            return found;
-        }
-    };
-    let success = |name: &str| record.get(name).is_some_and(|c| c == "success");
-    let wanted = case.env.checks.iter().map(String::as_str).filter(|name| !success(name));
-    let build = record.get("build").filter(|c| *c != "success").map(|_| "build");
-    let bad: Vec<String> = wanted
-        .chain(build)
-        .map(|name| format!("{name} ({})", record.get(name).map_or("missing", |c| c.as_str())))
-        .collect();
-    if !bad.is_empty() {
-        let message = format!("required checks of {} are not successful: {}", case.sha.short(), bad.join(", "));
-        found.push(blocker(Grade::P0, Code::Checks, message, "let CI finish this commit, or release another one"));
-    }
-    found
+    let fix = format!("release a commit there: soll release {env} SHA");
+    Some(blocker(Grade::P0, Code::Unresolved, message, fix))
 }
 
 /// What the host lacks before anything starts (E4, A9).
@@ -425,6 +334,22 @@ fn host_preconditions(case: &Case<'_>) -> Vec<Blocker> {
             let message = format!("{root}/current on {name} is a real directory, not a link");
             let fix = format!("take the root over: soll adopt {}", case.env.name);
             found.push(blocker(Grade::P0, Code::CurrentNotALink, message, fix));
+        }
+        if !state.foreign.is_empty() {
+            let message = format!(
+                "{root} on {name} holds what soll did not make, and nothing was deployed there yet: {}; a release beside it \
+                 would leave a second application there",
+                state.foreign.told()
+            );
+            let fix = format!(
+                "take it over as it is: soll adopt {env} (with --dry-run it only says what it would do); or move what is no \
+                 application out of {root}",
+                env = case.env.name
+            );
+            found.push(blocker(Grade::P0, Code::Foreign, message, fix));
+        }
+        for Misplaced { what, cure } in &state.misplaced {
+            found.push(blocker(Grade::P1, Code::Misplaced, format!("{name}: {what}"), cure.as_str()));
         }
         for (file, _) in state.files.iter().filter(|(_, digest)| digest.is_none()) {
             let (message, fix) = match state.unreadable.get(file) {
@@ -440,7 +365,12 @@ fn host_preconditions(case: &Case<'_>) -> Vec<Blocker> {
             found.push(blocker(Grade::P1, Code::SharedFileMissing, message, fix));
         }
         let missing_file = case.env.env_file().is_some_and(|f| state.files.get(&f.from) == Some(&None));
-        if !state.missing_env.is_empty() && !missing_file {
+        let template = case.env.env_file().and_then(|file| case.env.rendered(&file.from)).map(|file| &file.template);
+        if let Some(template) = template.filter(|_| !state.missing_env.is_empty()) {
+            let message = format!("{template} sets no value for {} on {name}", state.missing_env.join(", "));
+            let fix = "add them to that template, which `required_env` asks for";
+            found.push(blocker(Grade::P1, Code::VariableMissing, message, fix));
+        } else if !state.missing_env.is_empty() && !missing_file {
             let file = case.env.env_file().map_or(".env", |f| f.from.as_str());
             let message = format!("{root}/shared/{file} on {name} lacks {}", state.missing_env.join(", "));
             found.push(blocker(Grade::P1, Code::VariableMissing, message, "add the variables to that file"));
@@ -456,6 +386,19 @@ fn secrets(case: &Case<'_>) -> Vec<Blocker> {
     let figures = case.env.watch.iter().flat_map(|watch| &watch.metrics);
     let figures = figures.filter_map(|metric| Some((metric.source.bearer()?, &metric.name)));
     let mut found: Vec<Blocker> = Vec::new();
+    for file in &case.env.files {
+        for name in rendered::secrets(&file.text) {
+            let Some(Refused { why, fix }) = known.withheld(&case.env.name, name) else { continue };
+            let message = format!("{} is rendered with the secret {name}, {why}", file.path);
+            found.push(blocker(Grade::P0, Code::SecretMissing, message, fix));
+        }
+    }
+    for (host, login) in case.env.delivery.compose().into_iter().flat_map(|files| &files.registries) {
+        let name = &login.password;
+        let Some(Refused { why, fix }) = known.kept_from(&case.env.name, name, host) else { continue };
+        let message = format!("images of {host} are pulled with the secret {name}, {why}");
+        found.push(blocker(Grade::P0, Code::SecretMissing, message, fix));
+    }
     for ((name, url), user) in checks.chain(figures) {
         for target in &case.env.targets {
             let url = fill(url, &case.env.values(target, None, Some(case.sha)));

@@ -1,7 +1,11 @@
 //! One step of a plan: data that a person can read and an executor can carry out without deciding anything.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use crate::model::activation::Activation;
+use crate::model::compose::Project;
 use crate::model::desired::{Check, Gate, Hook, OnFailure, Watch};
 use crate::model::ids::{Digest, HostName, ReleaseName, Sha};
 use crate::model::record::Watched;
@@ -55,7 +59,13 @@ pub enum Action {
     },
     Upload,
     Extract,
+    /// The rendered files of the release get their versions on the host (A10).
+    Render,
     Link,
+    /// The images come to the host, and what the release runs with is resolved: nothing that runs is touched.
+    Pull {
+        project: Box<Project>,
+    },
     Gate {
         gate: Gate,
         place: Place,
@@ -82,6 +92,14 @@ pub enum Action {
     },
     Switch {
         to: Place,
+    },
+    /// Units that must not work while the database changes stop, each when it has finished what it is at (D1).
+    Drain {
+        activation: Activation,
+    },
+    /// The units restart what `current` leads to, and settle (I7).
+    Activate {
+        activation: Activation,
     },
     Grace {
         seconds: f64,
@@ -143,7 +161,7 @@ pub struct Judged {
 pub enum Place {
     /// The release that this run makes; it gets its name when the run starts.
     New { sha: Sha },
-    /// One that is there already.
+    /// A release that is on the host already.
     Existing { release: ReleaseName, sha: Option<Sha> },
     /// Whatever `current` leads to at that moment.
     Live { sha: Option<Sha> },
@@ -160,6 +178,21 @@ impl Place {
 }
 
 impl Action {
+    /// How long it may take, where that is configured: then it is over, whatever it came to.
+    pub fn limit(&self) -> Option<Duration> {
+        match self {
+            Action::Hook { hook, .. }
+            | Action::Migrate { hook, .. }
+            | Action::Maintenance { hook, .. }
+            | Action::Reload { hook, .. } => Some(hook.timeout),
+            Action::Gate { gate, .. } => Some(gate.timeout),
+            Action::Grace { seconds } => Duration::try_from_secs_f64(*seconds).ok(),
+            Action::Watch { watch, .. } => Some(watch.duration),
+            Action::Activate { activation } | Action::Drain { activation } => Some(activation.limit()),
+            _ => None,
+        }
+    }
+
     /// The contract's name of the kind.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -170,7 +203,9 @@ impl Action {
             Action::Verify { .. } => "verify",
             Action::Upload => "upload",
             Action::Extract => "extract",
+            Action::Render => "render",
             Action::Link => "link",
+            Action::Pull { .. } => "pull",
             Action::Gate { .. } => "gate",
             Action::Hook { .. } => "hook",
             Action::Migrate { .. } => "migrate",
@@ -178,6 +213,8 @@ impl Action {
             Action::Reload { .. } => "reload",
             Action::Seal { .. } => "seal",
             Action::Switch { .. } => "switch",
+            Action::Activate { .. } => "activate",
+            Action::Drain { .. } => "drain",
             Action::Grace { .. } => "grace",
             Action::Health { .. } => "health",
             Action::Assets { .. } => "assets",

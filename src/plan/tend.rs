@@ -74,7 +74,7 @@ fn resume(env: &Environment, state: &HostState) -> Option<(Sha, Intent)> {
 fn restart(env: &Environment, state: &HostState) -> Option<(Sha, Intent)> {
     let confirmed = state.record.confirmed.as_ref().filter(|_| state.record.probation.is_none())?;
     let release = state.current.release().filter(|live| **live == confirmed.release)?;
-    // One that lost its seal could not be confirmed again.
+    // A release that lost its seal could not be confirmed after its restart.
     let sealed = state.record.releases.get(release).is_none_or(|known| known.sealed);
     if !sealed || idles(state) {
         return None;

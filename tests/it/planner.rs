@@ -4,11 +4,15 @@
 use soll::plan::{EnvPlan, Step};
 
 mod back;
+mod commits;
 mod deploy;
+mod files;
 mod hosts;
 mod laws;
 mod policy;
 pub mod published;
+mod services;
+mod units;
 
 /// Verdict, blockers, hosts, then one line per step: id, irreversible, failure, what comes first.
 fn compact(env: &EnvPlan) -> String {

@@ -159,7 +159,15 @@ fn as_a_picture() {
     assert_snapshot!("dot", graph::dot("staging", &staging.steps));
     let env = environment("production", 'b');
     let confirmed = Some((release('a', 90), Some(sha('a'))));
-    let host = back::Host { name: host_name("web1"), switched: true, confirmed, closed: false };
+    let activation = Default::default();
+    let host = back::Host {
+        name: host_name("web1"),
+        switched: true,
+        confirmed,
+        activation,
+        closed: false,
+        drained: Default::default(),
+    };
     let on_failure = soll::model::desired::OnFailure::Rollback;
     let cause = back::Cause { on_failure, reason: "503".to_owned(), verdict: None, revert: Some((sha('b'), sha('a'))) };
     assert_snapshot!("mermaid_back", graph::mermaid(&back::back(&env, &[host], &cause)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use soll::model::desired::diagnose::{Diagnostics, SourceFile};
 use soll::model::desired::formats::FORMATS;
 use soll::model::desired::load::{Loaded, load, matcher};
+use soll::model::desired::raw::Kind;
 use soll::model::desired::render::Style;
 use soll::model::desired::schema::schema;
 use soll::model::desired::{
@@ -90,11 +91,13 @@ fn the_example_is_accepted_without_a_remark() {
     let loaded = load_from_root(root, "desired-state.example.toml");
     let loaded = loaded.unwrap_or_else(|errors| panic!("{}", errors.render(Style::default())));
     assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
-    assert_eq!(loaded.desired.environments.len(), 5);
+    assert_eq!(loaded.desired.environments.len(), 7);
 }
 
 fn load_from_root(root: &Path, name: &str) -> Result<Loaded, Diagnostics> {
-    load_text(&std::fs::read_to_string(root.join(name)).unwrap())
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).map_err(|error| error.to_string());
+    let main = SourceFile { path: name.to_owned(), text: read(name).unwrap() };
+    load(main, &|path| Ok(vec![SourceFile { path: path.to_owned(), text: read(path)? }]))
 }
 
 const SHA: &str = "f0959bafdeadbeeff0959bafdeadbeeff0959baf";
@@ -119,8 +122,9 @@ fn what_is_not_said_has_the_default_of_the_contract() {
         root: "/srv/site".to_owned(),
     };
     assert_eq!(env.targets, [local]);
-    assert_eq!(env.bundle.sha256, "{url}.sha256");
-    assert_eq!(env.bundle.checks, "{url}.checks.json");
+    let soll::model::desired::Delivery::Bundle(bundle) = &env.delivery else { panic!("{:?}", env.delivery) };
+    assert_eq!(bundle.sha256, "{url}.sha256");
+    assert_eq!(bundle.checks, "{url}.checks.json");
     assert_eq!(env.drift, DriftPolicy::Report);
     assert_eq!(env.drift_every, Duration::from_secs(600));
     assert_eq!(env.on_failure, EnvFailure::Rollback);
@@ -187,9 +191,14 @@ fn the_laravel_recipe_does_what_the_manuals_do() {
 
 #[test]
 fn every_recipe_loads_and_its_commands_have_all_their_variables() {
-    for name in recipe::names() {
-        assert!(recipe::text(name).unwrap().starts_with(&format!("# The recipe `{name}`")));
-        let app = format!("[apps.a]\nrecipe = \"{name}\"\nbundle = {{ url = \"{{sha}}.tar.gz\" }}\n");
+    let kinds = [
+        (Kind::Bundle, "bundle = { url = \"{sha}.tar.gz\" }\n"),
+        (Kind::Git, "kind = \"git\"\nrepository = \"/srv/a.git\"\n"),
+    ];
+    let all = || recipe::names().flat_map(|name| kinds.map(|kind| (name, kind)));
+    for (name, (kind, from)) in all().filter(|(name, _)| recipe::only_for(name).is_none()) {
+        assert!(recipe::text(name, kind).unwrap().starts_with(&format!("# The recipe `{name}`")));
+        let app = format!("[apps.a]\nrecipe = \"{name}\"\n{from}");
         let app = format!("{app}variables = {{ service = \"storage-api\" }}\n");
         let env = format!("[environments.e]\nroot = \"/srv/a\"\nrelease = \"{SHA}\"\n");
         let loaded = load_text(&format!("schema = 1\n{app}{env}"));
@@ -197,10 +206,9 @@ fn every_recipe_loads_and_its_commands_have_all_their_variables() {
         assert!(loaded.warnings.is_empty(), "{name}: {}", loaded.warnings);
         // What a recipe says is what an application could have said itself.
         let text =
-            recipe::text(name).unwrap().replace("\n[[", "\n[[apps.a.").replace("\n[health]", "\n[apps.a.health]");
-        let bundle = "bundle = { url = \"{sha}.tar.gz\" }\n";
-        let text = text.replace("python = \"python3\" }", "python = \"python3\", service = \"storage-api\" }");
-        let written = load_text(&format!("schema = 1\n[apps.a]\n{bundle}{text}\n{env}"))
+            recipe::text(name, kind).unwrap().replace("\n[[", "\n[[apps.a.").replace("\n[health]", "\n[apps.a.health]");
+        let text = text.replace("variables = { ", "variables = { service = \"storage-api\", ");
+        let written = load_text(&format!("schema = 1\n[apps.a]\n{from}{text}\n{env}"))
             .unwrap_or_else(|errors| panic!("{}", errors.render(Style::default())));
         let [mut by_recipe, by_hand] =
             [loaded, written].map(|loaded| loaded.desired.environments.into_values().next().unwrap());
@@ -210,6 +218,29 @@ fn every_recipe_loads_and_its_commands_have_all_their_variables() {
         by_hand.variables.extend([("service".to_owned(), "storage-api".to_owned())]);
         assert_eq!(by_recipe, by_hand, "{name}");
     }
+}
+
+#[test]
+fn the_recipe_of_projects_is_what_one_could_have_said() {
+    let compose = recipe::text("compose", Kind::Compose).unwrap();
+    assert!(compose.starts_with("# The recipe `compose`"));
+    assert!(recipe::text("compose", Kind::Bundle).is_none() && recipe::text("laravel", Kind::Compose).is_none());
+    let own = "directory = \"platform\"\nproject = \"platform\"\n";
+    let env = format!("[environments.e]\nroot = \"/srv/a\"\nrelease = \"{SHA}\"\n");
+    let by_hand = compose.replace("[compose]", "[apps.a.compose]");
+    let texts = [
+        format!("schema = 1\n[apps.a]\nkind = \"compose\"\nrecipe = \"compose\"\n[apps.a.compose]\n{own}{env}"),
+        format!("schema = 1\n[apps.a]\nkind = \"compose\"\n{by_hand}{own}{env}"),
+    ];
+    let [mut by_recipe, by_hand] = texts.map(|text| {
+        let main = SourceFile { path: "desired-state.toml".to_owned(), text };
+        let there = |path: &str| Ok(vec![SourceFile { path: path.to_owned(), text: String::new() }]);
+        let loaded = load(main, &there).unwrap_or_else(|errors| panic!("{}", errors.render(Style::default())));
+        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+        loaded.desired.environments.into_values().next().unwrap()
+    });
+    by_recipe.recipe = "generic".to_owned();
+    assert_eq!(by_recipe, by_hand);
 }
 
 #[test]

@@ -1,10 +1,11 @@
-//! Where the bundles of an application come from, and who fetches them.
+//! Where the bundles of an application come from.
 
 use serde::{Deserialize, Serialize};
 
-use super::Environment;
+use super::FetchFrom;
 use crate::model::address::beside;
 use crate::model::ids::Sha;
+use crate::model::record::strips_none;
 use crate::model::template::{Values, fill};
 
 /// Where bundles come from. Both are templates; `{url}` in `sha256` and `checks` is the filled `url`.
@@ -15,27 +16,13 @@ pub struct Bundle {
     pub sha256: String,
     /// The record of the build (B8).
     pub checks: String,
-    /// Who fetches it. What is usual is not written: plans that people approved before keep their digests.
+    /// Who fetches it; its SHA-256 is always read by the controller, and always checked by whoever unpacks it. What is
+    /// usual is not written: plans that people approved before keep their digests.
     #[serde(default, skip_serializing_if = "FetchFrom::is_default")]
     pub fetch_from: FetchFrom,
-}
-
-/// Who fetches a bundle. Its SHA-256 is always read by the controller, and always checked by whoever unpacks it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FetchFrom {
-    /// Once, for all hosts: each is sent what it does not have.
-    #[default]
-    Controller,
-    /// Each host for itself.
-    Host,
-}
-
-impl FetchFrom {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-    fn is_default(&self) -> bool {
-        *self == FetchFrom::default()
-    }
+    /// So many directories enclose the release in the archive. Likewise.
+    #[serde(default, skip_serializing_if = "strips_none")]
+    pub strip: u32,
 }
 
 /// The places of one bundle, as texts with every template filled in. A relative one is relative to the state file.
@@ -46,16 +33,15 @@ pub struct Places {
     pub checks: String,
 }
 
-impl Environment {
-    /// Where the bundle of a commit is, and what belongs to it.
-    pub fn places(&self, sha: &Sha) -> Places {
-        let mut values = self.variables.clone();
+impl Bundle {
+    /// Where the bundle of a commit is, and what belongs to it. `values`: what the templates may name beside that.
+    pub fn places(&self, sha: &Sha, values: &Values) -> Places {
+        let mut values = values.clone();
         values.insert("sha".to_owned(), sha.to_string());
         values.insert("sha8".to_owned(), sha.short().to_owned());
-        values.insert("env".to_owned(), self.name.to_string());
-        let url = fill(&self.bundle.url, &values);
+        let url = fill(&self.url, &values);
         values.insert("url".to_owned(), url.clone());
-        let (sha256, checks) = (of(&self.bundle.sha256, &url, &values), of(&self.bundle.checks, &url, &values));
+        let (sha256, checks) = (of(&self.sha256, &url, &values), of(&self.checks, &url, &values));
         Places { url, sha256, checks }
     }
 }

@@ -1,7 +1,7 @@
 //! Errors with a place: which file, line and column, which words, why, and the next move. Collected until a whole file
 //! is read, so that nobody repairs one error a run. How they look on a terminal is `render`'s business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
@@ -66,6 +66,8 @@ pub struct SourceFile {
 pub struct Diagnostics {
     pub(super) files: Vec<SourceFile>,
     found: BTreeSet<Diagnostic>,
+    /// Files that are parts of others: templates, by the file that names them.
+    parts: BTreeMap<usize, usize>,
 }
 
 /// A place for people: 1-based, columns in characters.
@@ -89,6 +91,13 @@ impl Diagnostics {
         self.files.len() - 1
     }
 
+    /// Takes a file in that another one names as a part of itself: what is wrong in it is wrong in that one.
+    pub fn add_part(&mut self, path: &str, text: &str, of: usize) -> usize {
+        let part = self.add_file(path, text);
+        self.parts.insert(part, of);
+        part
+    }
+
     /// Adds one; the same remark about the same words counts once, however many environments it concerns.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.found.insert(diagnostic);
@@ -97,6 +106,16 @@ impl Diagnostics {
     /// Whether something must be repaired.
     pub fn has_errors(&self) -> bool {
         self.found.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The files in which something must be repaired.
+    pub fn wrong_files(&self) -> BTreeSet<String> {
+        let errors = self.found.iter().filter(|d| d.severity == Severity::Error);
+        let whole = |span: Span| match self.parts.get(&span.file) {
+            Some(whole) => Span { file: *whole, start: 0, end: 0 },
+            None => span,
+        };
+        errors.map(|error| self.place(whole(error.span)).file).collect()
     }
 
     /// Nothing at all was found.
@@ -112,7 +131,7 @@ impl Diagnostics {
     /// The warnings without the errors.
     pub fn warnings(&self) -> Diagnostics {
         let found = self.found.iter().filter(|d| d.severity == Severity::Warning).cloned().collect();
-        Diagnostics { files: self.files.clone(), found }
+        Diagnostics { files: self.files.clone(), found, parts: self.parts.clone() }
     }
 
     /// Where a span begins.

@@ -69,14 +69,26 @@ field! {
     RelPath(String), "soll-path", Some("^[^/]"), "public/uploads", |t: String| formats::path(&t);
     /// A glob inside the release.
     Glob(String), "soll-glob", Some("^[^/]"), "bootstrap/cache/**", take;
+    /// A glob of places outside the release: absolute, or above the release's top directory.
+    LinkTarget(String), "soll-link-target", Some(r"^(/|\.\.(/|$))"), "/usr/bin/python3*", take;
+    /// A template beside the state file.
+    Template(String), "soll-template", Some("^[^/]"), "env/production.env", |t: String| formats::path(&t);
+    /// An encrypted file beside the state file.
+    SealedFile(String), "soll-sealed", Some(r"^[^/].*\.(age|env|dotenv|ya?ml|json)$"), "production.age", |t: String| formats::path(&t);
+    /// The name of an environment, or a glob over the names.
+    EnvGlob(String), "soll-env-glob", Some(r"\S"), "customer-*", take;
+    /// The permissions of a file, in octal digits.
+    FileMode(u32), "soll-mode", Some("^0?[0-7]{3}$"), "0640", |t: String| formats::mode(&t);
+    /// A user of a host, with a group of it where that matters.
+    Owner(String), "soll-owner", Some("^[A-Za-z0-9_][A-Za-z0-9._-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)?$"), "www-data", take;
     /// A glob of state files.
     Include(String), "soll-include", Some("^[^/]"), "environments/*.toml", take;
     /// Minutes after midnight, written as `09:00`.
     Clock(u16), "soll-clock", Some("^([01][0-9]|2[0-3]):[0-5][0-9]$"), "09:00", |t: String| formats::clock(&t);
     /// An IANA time zone.
     Zone(String), "soll-zone", None, "Europe/Berlin", take;
-    /// The name of a secret of the controller, never its value.
-    SecretName(String), "soll-secret-name", Some("^[A-Z][A-Z0-9_]*$"), "HEALTHCHECK_TOKEN", take;
+    /// The name of a secret of the controller, never its value; `NAME@2` is its second version.
+    SecretName(String), "soll-secret-name", Some("^[A-Z][A-Z0-9_]*(@[1-9][0-9]*)?$"), "HEALTHCHECK_TOKEN", take;
     /// The name of a variable of an environment file.
     EnvVar(String), "soll-env-name", Some("^[A-Za-z_][A-Za-z0-9_]*$"), "APP_KEY", take;
     /// A part of the hosts.
@@ -93,6 +105,10 @@ field! {
     HttpUrl(String), "soll-http", None, "http://127.0.0.1:8080/health", take;
     /// Where a bundle is; a template.
     BundleUrl(String), "soll-bundle", None, "https://artifacts.example.com/api/deployment-bundle-{sha}.tar.gz", take;
+    /// The name of a unit of systemd; a template.
+    UnitName(String), "soll-unit", None, "storage-api.service", take;
+    /// The name of a service of Docker Compose.
+    ServiceName(String), "soll-service", Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"), "api", take;
     /// A Git repository.
     Repository(String), "soll-repository", None, "https://git.example.com/acme/api.git", take;
 }

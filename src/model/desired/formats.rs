@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use super::release;
-use super::secrets;
+use super::sealed::Form;
 use super::suggest;
+use crate::model::activation::{SUFFIXES, is_unit};
+use crate::model::place::Places;
+use crate::model::rendered;
+use crate::model::template;
 
 /// Why a text is not what its key wants. Never holds the text of something that may be secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,13 @@ pub const FORMATS: &[Format] = &[
     ("soll-line", |t| line(t)),
     ("soll-path", |t| path(t).map(drop)),
     ("soll-glob", |t| glob(t)),
+    ("soll-link-target", |t| link_target(t)),
     ("soll-include", |t| include(t)),
+    ("soll-template", |t| template_file(t)),
+    ("soll-sealed", |t| sealed_file(t)),
+    ("soll-env-glob", |t| env_glob(t)),
+    ("soll-mode", |t| mode(t).map(drop)),
+    ("soll-owner", |t| owner(t)),
     ("soll-clock", |t| clock(t).map(drop)),
     ("soll-zone", |t| zone(t)),
     ("soll-secret-name", |t| secret_name(t)),
@@ -61,6 +71,9 @@ pub const FORMATS: &[Format] = &[
     ("soll-endpoint", |t| endpoint(t)),
     ("soll-http", |t| http(t)),
     ("soll-bundle", |t| bundle(t)),
+    ("soll-unit", |t| unit(t)),
+    ("soll-service", |t| service(t)),
+    ("soll-registry", |t| registry(t)),
     ("soll-repository", |t| repository(t)),
 ];
 
@@ -160,6 +173,69 @@ fn glob(text: &str) -> Checked {
     }
 }
 
+fn link_target(text: &str) -> Checked {
+    line(text)?;
+    match Places::new(text) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Fault::new(format!("`{text}` {why}")).help("for example \"/usr/bin/python3*\"")),
+    }
+}
+
+fn template_file(text: &str) -> Checked {
+    let inside = "files of the state repository only, relative to the state file: \"env/production.env\"";
+    let outside = text.starts_with('/') || text.split('/').any(|part| part == "..");
+    if outside || line(text).is_err() {
+        return Err(Fault::new(format!("`{text}` leads out of the state repository")).help(inside));
+    }
+    path(text).map(drop)
+}
+
+/// What stands here by mistake may be a secret: it is not repeated.
+fn sealed_file(text: &str) -> Checked {
+    let help = "a file of the state repository, relative to the state file: \"production.age\", or one of SOPS that ends in .env, .yaml or .json";
+    let outside = text.starts_with('/') || text.split('/').any(|part| part == "..");
+    if outside || line(text).is_err() || Form::of(text).is_none() {
+        return Err(Fault::new("this is not the name of an encrypted file").help(help));
+    }
+    Ok(())
+}
+
+fn env_glob(text: &str) -> Checked {
+    line(text)?;
+    super::load::matcher(text).map(drop).map_err(|why| {
+        Fault::new(format!("`{text}` is neither a name nor a glob: {why}")).help("for example \"customer-*\"")
+    })
+}
+
+/// `0640`. The owner reads what is rendered: else nobody does.
+pub fn mode(text: &str) -> Result<u32, Fault> {
+    let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
+    let is_octal = digits.len() == 3 && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if is_octal && mode & 0o400 != 0 => Ok(mode),
+        Ok(_) if is_octal => Err(Fault::new(format!("`{text}` lets the owner of the file not read it"))
+            .help("for example \"0600\" or \"0640\"")),
+        _ => {
+            Err(Fault::new(format!("`{text}` is not the mode of a file"))
+                .help("three octal digits: \"0600\", \"0640\""))
+        }
+    }
+}
+
+/// `user`, or `user:group`.
+fn owner(text: &str) -> Checked {
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    if is_name(user) && group.is_none_or(is_name) {
+        return Ok(());
+    }
+    Err(Fault::new(format!("`{text}` is not the owner of a file"))
+        .help("\"user\" or \"user:group\", as in \"www-data:www-data\""))
+}
+
 fn include(text: &str) -> Checked {
     let inside = "files of the state repository only, relative to the state file: \"environments/*.toml\"";
     let outside = text.starts_with('/') || text.split('/').any(|part| part == "..");
@@ -197,7 +273,7 @@ fn zone(text: &str) -> Checked {
 }
 
 fn secret_name(text: &str) -> Checked {
-    if secrets::is_name(text) {
+    if rendered::secret(text).is_some() {
         return Ok(());
     }
     // What stands here may be the secret itself: it is not repeated.
@@ -311,6 +387,45 @@ fn bundle(text: &str) -> Checked {
         _ => Err(Fault::new(format!("this version does not fetch bundles over `{scheme}://`"))
             .help("https://, http://, file://, or a path relative to the state file")),
     }
+}
+
+/// One unit, with its suffix; what `{name}` stands for is any letter here.
+fn unit(text: &str) -> Checked {
+    line(text)?;
+    let names = template::names(text).into_iter().map(|name| (name.to_owned(), "x".to_owned()));
+    if is_unit(&template::fill(text, &names.collect())) {
+        return Ok(());
+    }
+    let fault = Fault::new(format!("`{text}` is not the name of a unit that can be restarted"));
+    let bare = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_@{}".contains(&b));
+    Err(fault.help(match bare {
+        true => format!("with its suffix: \"{text}.service\""),
+        false => format!("letters, digits and `:-_.\\@`, then one of {}", SUFFIXES.join(" ")),
+    }))
+}
+
+/// A service of a compose file. It becomes a word of commands.
+fn service(text: &str) -> Checked {
+    let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let fault = || {
+        Fault::new(format!("`{text}` is not the name of a service"))
+            .help("as it stands under `services:` in the compose file")
+    };
+    if good { Ok(()) } else { Err(fault()) }
+}
+
+/// What the references of images begin with.
+fn registry(text: &str) -> Checked {
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let good = host.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b))
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let fault = || {
+        Fault::new(format!("`{text}` is not the host of a registry"))
+            .help("as images begin with it: \"ghcr.io\", \"registry.example.com:5000\"; \"docker.io\" is Docker Hub")
+    };
+    if good { Ok(()) } else { Err(fault()) }
 }
 
 /// An allow-list: a URL that Git would take for an option or a helper program never gets there.

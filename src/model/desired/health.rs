@@ -111,7 +111,7 @@ pub struct Watch {
     pub metrics: Vec<Metric>,
 }
 
-/// One figure that is watched.
+/// A figure that is watched after a switch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     pub name: String,

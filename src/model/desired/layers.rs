@@ -5,7 +5,21 @@
 use super::tree::{Node, Table, Value};
 
 /// Tables that merge key by key. The others (`bundle`, `strategy`, `promote`, …) are one decision and are replaced whole.
-const MERGED: [&str; 3] = ["health", "variables", "watch"];
+const MERGED: [&str; 8] = ["health", "variables", "watch", "compose", "images", "registries", "scale", "update"];
+
+/// Two ways of saying one thing: whoever says it later says all of it.
+const ALIKE: [&str; 2] = ["unit", "units"];
+
+/// One whole layer on top of the ones below it.
+pub fn layer(base: &Node, over: &Node) -> Node {
+    let mut base = base.clone();
+    if let (Value::Table(below), Some(above)) = (&mut base.value, over.table())
+        && ALIKE.iter().any(|key| above.contains_key(*key))
+    {
+        below.retain(|key, _| !ALIKE.contains(&key.as_str()));
+    }
+    merge(&base, over)
+}
 
 /// `over` on top of `base`, both tables.
 pub fn merge(base: &Node, over: &Node) -> Node {
@@ -42,9 +56,12 @@ fn merge_named(list: &str, old: &[Node], new: &[Node]) -> Option<Vec<Node>> {
 
 /// By what an entry of a list is recognised in another layer; `None` for lists that are replaced whole.
 fn identity(list: &str, item: &Node) -> Option<String> {
-    let named = matches!(list, "gates" | "hooks" | "checks" | "metrics") && item.table().is_some();
+    let named = matches!(list, "gates" | "hooks" | "checks" | "metrics" | "files") && item.table().is_some();
     if !named {
         return None;
+    }
+    if list == "files" {
+        return item.get("path").and_then(Node::text).map(str::to_owned);
     }
     if let Some(name) = item.get("name").and_then(Node::text) {
         return Some(name.to_owned());

@@ -1,13 +1,14 @@
 //! From texts to [`Desired`]: parse every file, check each against the schema, put the definitions together, resolve.
 //! Pure: the caller reads files (from a commit or a folder) and hands their texts in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::Desired;
 use super::diagnose::{Diagnostic, Diagnostics, SourceFile};
 use super::formats;
 use super::resolve;
+use super::resolve::Templates;
 use super::tree::{self, Entry, Node, Span, Table};
 use super::walk;
 use crate::model::ids::EnvName;
@@ -42,9 +43,21 @@ pub(super) struct Tables {
     pub hosts: Table,
     pub environments: Table,
     pub templates: Table,
+    /// What `secrets` of the main file names.
+    pub secrets: Vec<Node>,
 }
 
-/// Loads a state. `includes` gives the files that match a glob (relative to the root of the repository, as `main.path` is),
+/// What a state is read from beside its main file.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// Gives the files that match a glob (relative to the root of the repository, as the path of the main file is), or says why it
+    /// cannot; see [`matcher`].
+    pub files: &'a dyn Fn(&str) -> Result<Vec<SourceFile>, String>,
+    /// Gives the id of what a directory holds; `None`: there is no such directory.
+    pub tree: &'a dyn Fn(&str) -> Result<Option<String>, String>,
+}
+
+/// Loads a state of which nobody knows what its directories hold. `includes` gives the files that match a glob (relative to the root of the repository, as `main.path` is),
 /// or says why it cannot; see [`matcher`].
 ///
 /// # Errors
@@ -53,17 +66,41 @@ pub fn load(
     main: SourceFile,
     includes: &dyn Fn(&str) -> Result<Vec<SourceFile>, String>,
 ) -> Result<Loaded, Diagnostics> {
+    let sources = Sources { files: includes, tree: &|_| Ok(Some(String::new())) };
+    load_without(main, &sources, &BTreeSet::new())
+}
+
+/// Loads a state as if these of the included files defined nothing: whoever uses what they define is wrong.
+///
+/// # Errors
+/// Those of [`load`], in the other files.
+pub fn load_without(
+    main: SourceFile,
+    &Sources { files: includes, tree }: &Sources<'_>,
+    without: &BTreeSet<String>,
+) -> Result<Loaded, Diagnostics> {
     let mut out = Diagnostics::default();
     let mut roots = vec![parse(&main, false, &mut out)];
-    for file in included(&main.path, &roots[0], includes, &mut out) {
+    let files = included(&main.path, &roots[0], includes, &mut out);
+    for file in files.into_iter().filter(|file| !without.contains(&file.path)) {
         let root = parse(&file, true, &mut out);
-        if let Some(entry) = root.table().and_then(|table| table.get("include")) {
+        let own = |key: &str| root.table().and_then(|table| table.get(key));
+        if let Some(entry) = own("include") {
             let error = Diagnostic::error(entry.key, "an included file cannot include others");
             out.push(error.label("not here").help(format!("name the files in `include` of {}", main.path)));
         }
+        if let Some(entry) = own("secrets") {
+            let error =
+                Diagnostic::error(entry.key, "secrets for several environments are named by the state file itself");
+            out.push(error.label("not here").help(format!(
+                "name them in `secrets` of {}, or in `secrets` of an environment of this file",
+                main.path
+            )));
+        }
         roots.push(root);
     }
-    let mut tables = Tables::default();
+    let secrets = roots[0].get("secrets").map(Node::items).unwrap_or_default().to_vec();
+    let mut tables = Tables { secrets, ..Tables::default() };
     for root in &roots {
         collect(root, "apps", "application", &mut tables.apps, &mut out);
         collect(root, "hosts", "host", &mut tables.hosts, &mut out);
@@ -74,7 +111,8 @@ pub fn load(
         return Err(out);
     }
     let files = out.files.iter().map(|file| file.path.clone()).collect();
-    let environments = resolve::all(&tables, &mut out);
+    let mut templates = Templates::new(includes, tree);
+    let environments = resolve::all(&tables, &mut templates, &mut out);
     if out.has_errors() {
         return Err(out);
     }
@@ -96,6 +134,13 @@ pub fn load(
         loaded.desired.environments.insert(name, resolved.environment);
     }
     Ok(loaded)
+}
+
+/// The environments that a file defines, as far as it can be read.
+pub fn mentioned(text: &str) -> BTreeSet<EnvName> {
+    let root = tree::parse(0, text, &mut Diagnostics::default());
+    let names = root.get("environments").and_then(Node::table).map(|table| table.keys());
+    names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect()
 }
 
 /// How the globs of `include` match: `*` stays inside one directory.

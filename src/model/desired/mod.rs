@@ -4,11 +4,16 @@
 
 pub mod bounds;
 mod bundle;
+mod checkout;
 mod commands;
+pub mod compose;
+mod delivery;
 pub mod diagnose;
 pub mod digests;
 pub mod edit;
 pub mod fields;
+mod files;
+pub mod forge;
 pub mod formats;
 mod health;
 mod layers;
@@ -20,6 +25,7 @@ pub mod release;
 pub mod render;
 mod resolve;
 pub mod schema;
+pub mod sealed;
 mod secrets;
 mod strategy;
 pub mod suggest;
@@ -33,12 +39,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::bundle::{Bundle, FetchFrom, Places};
+pub use self::bundle::{Bundle, Places};
+pub use self::checkout::Checkout;
 pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
+pub use self::compose::{ComposeFiles, Registry};
+pub use self::delivery::{Delivery, FetchFrom};
+pub use self::files::{File, MODE as FILE_MODE};
 pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};
+pub use self::sealed::Sealed;
 pub use self::secrets::is_name as secret_name;
 pub use self::strategy::{Batch, Strategy};
 pub use self::window::{Weekday, Window, WindowKind};
+use super::activation::{SETTLE, Unit};
 use super::ids::{AppName, EnvName, HostName, ReleaseName, Sha};
 use super::template::Values;
 
@@ -65,15 +77,34 @@ pub struct Environment {
     pub targets: Vec<Target>,
     /// The application's own repository (tags, `track`, promotion by tree).
     pub repository: Option<String>,
-    pub bundle: Bundle,
+    #[serde(flatten)]
+    pub delivery: Delivery,
     pub shared: Vec<Shared>,
+    /// Those of the shared files that are rendered for each host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+    /// The encrypted files of the state repository whose secrets it may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sealed: Vec<Sealed>,
     /// Globs inside a release that the application may write (recipes set theirs).
     pub mutable: Vec<String>,
+    /// Globs of places outside a release that links of its bundle may lead to. What is not used is not written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links_out: Vec<String>,
     pub keep_releases: u32,
     /// Variables that must be present in the shared environment file (E4).
     pub required_env: Vec<String>,
     pub gates: Vec<Gate>,
     pub hooks: Vec<Hook>,
+    /// What runs the release: restarted whenever `current` moved (I7). Texts unfilled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<Unit>,
+    /// Those of them that are stopped before a migration, and started again whatever becomes of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drains: Vec<Unit>,
+    /// For so long each unit must stay what it is before it counts as started.
+    #[serde(default = "settle_default", with = "seconds", skip_serializing_if = "is_settle_default")]
+    pub settle: Duration,
     /// Checks of the build that must be recorded as successful beside the bundle (B8).
     pub checks: Vec<String>,
     /// `{name}` in URLs and commands, `SOLL_VAR_name` in commands.
@@ -113,16 +144,20 @@ pub enum ReleaseRef {
     Sha(Sha),
     /// Peeled to a commit of the application's repository and recorded per commit of the state repository (B6).
     Tag(String),
+    /// A directory of `releases/` that is on the hosts, written `./releases/NAME`: the way back to a release of which nobody
+    /// knows the commit.
+    Directory(ReleaseName),
     /// Nothing yet: `track` names a branch, and no release of it was committed so far.
     Awaited,
 }
 
 impl ReleaseRef {
-    /// The text as it stands in the state file; empty where nothing stands there yet.
+    /// The text as it stands in the state file, a directory by its name alone; empty where nothing stands there yet.
     pub fn as_str(&self) -> &str {
         match self {
             ReleaseRef::Sha(sha) => sha.as_str(),
             ReleaseRef::Tag(tag) => tag,
+            ReleaseRef::Directory(name) => name.as_str(),
             ReleaseRef::Awaited => "",
         }
     }
@@ -229,9 +264,20 @@ impl Environment {
         set("env", self.name.as_str());
         set("host", target.name.as_str());
         set("root", &target.root);
+        // A variable of this name was there before.
+        if !self.variables.contains_key("cache") {
+            set("cache", &format!("{}/.soll/cache", target.root));
+        }
         set("release", release.map_or("", |r| r.as_str()));
         set("sha", sha.map_or("", |s| s.as_str()));
         set("sha8", sha.map_or("", |s| s.short()));
+        values
+    }
+
+    /// The values that the addresses of bundles may name beside the commit.
+    pub fn bundle_values(&self) -> Values {
+        let mut values = self.variables.clone();
+        values.insert("env".to_owned(), self.name.to_string());
         values
     }
 
@@ -250,6 +296,14 @@ impl Environment {
         let files = || self.shared.iter().filter(|s| !s.directory);
         files().find(|s| s.path == ".env").or_else(|| files().find(|s| s.path.ends_with(".env")))
     }
+}
+
+fn settle_default() -> Duration {
+    SETTLE
+}
+
+fn is_settle_default(settle: &Duration) -> bool {
+    *settle == SETTLE
 }
 
 /// Durations as fractional seconds: readable in JSON and stable under a digest.

@@ -1,6 +1,7 @@
 //! The state file as it is written: these structs are the one source of its JSON Schema (doc comments become the
 //! descriptions that editors show) and of what is accepted. No defaults are applied here and nothing is looked up.
 
+mod compose;
 mod health;
 
 use std::collections::BTreeMap;
@@ -8,8 +9,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::compose::{Compose, Registry, Transfer, Update};
 pub use self::health::{Assets, Check, Health, Metric, Watch};
 use super::fields::*;
+use super::forge::Forge;
 use super::{DriftPolicy, EnvFailure, FetchFrom, Match, OnFailure, Phase, Unreachable, Weekday, WindowKind};
 
 /// The desired state of everything that `soll` deploys.
@@ -24,6 +27,9 @@ pub struct StateFile {
     /// templates, and include nothing themselves.
     #[serde(default)]
     pub include: Vec<Include>,
+    /// Encrypted files with secrets, relative to this one: files of age, and files of SOPS.
+    #[serde(default)]
+    pub secrets: Vec<SecretFile>,
     /// Applications by name.
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "format": "soll-name", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" }))]
@@ -43,12 +49,15 @@ pub struct StateFile {
 }
 
 /// How an application is deployed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(extend("x-not-yet" = { "git": "releases checked out with Git", "compose": "Docker Compose releases" }))]
 pub enum Kind {
     /// A tar.gz built once by CI, unpacked beside the old release and switched by a link.
     Bundle,
+    /// The tree of a commit of `repository`, sent beside the old release; hooks of phase `prepare` build in it.
+    Git,
+    /// A project of Docker Compose: a directory of the state repository, and the images that a release changes.
+    Compose,
 }
 
 /// A host.
@@ -78,6 +87,45 @@ pub struct Bundle {
     pub checks: Option<BundleUrl>,
     /// Who fetches the bundle: the controller once for all hosts, or each host itself. Default: controller.
     pub fetch_from: Option<FetchFrom>,
+    /// So many directories enclose the release in the archive: `package/` of npm, `NAME-VERSION/` of a forge. Default: 0.
+    #[schemars(range(min = 0, max = 8), example = 1)]
+    #[schemars(extend("x-why" = "no archive wraps a release in more directories than that"))]
+    pub strip: Option<u32>,
+}
+
+/// What of a commit becomes the release, with `kind = "git"`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Checkout {
+    /// Who fetches the commit. Default: controller, so that hosts need no key of the forge; host: each into a mirror in
+    /// ROOT/repo, with its own Git and its own keys.
+    pub fetch_from: Option<FetchFrom>,
+    /// The directory of the repository that becomes the release. Default: all of it.
+    pub directory: Option<RelPath>,
+    /// Whether what its submodules have belongs to the release: repositories on the same server, or beside a path. Default:
+    /// false, and a commit that has any is refused.
+    pub submodules: Option<bool>,
+    /// Where the record of the build's checks is: https://, http://, file://, or a path relative to the state file. `{sha}`,
+    /// `{sha8}`, `{env}` and variables are filled in.
+    pub checks: Option<BundleUrl>,
+    /// The forge that says how the checks of the commit came out: GitHub, GitLab, Gitea or Forgejo, by its API.
+    pub checks_from: Option<ChecksFrom>,
+}
+
+/// A forge, and how it is asked. Of a repository at github.com, gitlab.com or codeberg.org everything may be left out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChecksFrom {
+    /// Which one. Default: by the host of `repository`, where that is github.com, gitlab.com, codeberg.org or gitea.com.
+    pub forge: Option<Forge>,
+    /// Where its API begins. Default: the usual place at the host of `repository`.
+    #[schemars(example = &"https://git.example.com/api/v4")]
+    pub url: Option<HttpUrl>,
+    /// The repository as the forge calls it. Default: the path of `repository`.
+    #[schemars(example = &"acme/api")]
+    pub project: Option<Line>,
+    /// The name of a secret of the controller, with the use `fetch`: a token that may read statuses. Default: none.
+    pub token: Option<SecretName>,
 }
 
 /// A shared file: its path in the release, or a table where it has another name under `ROOT/shared/`.
@@ -98,6 +146,61 @@ pub struct RenamedFile {
     pub from: RelPath,
 }
 
+/// A shared file that is rendered for each host: a version of it belongs to each release, and comes and goes with it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The path of one of `shared_files` in the release.
+    pub path: RelPath,
+    /// The template: a file of the state repository, relative to this one. `{name}` is a variable, `{secret:NAME}` a secret of
+    /// the controller; braces that are meant as they stand are doubled.
+    pub template: Template,
+    /// The permissions of the file, in octal digits. Default: 0600.
+    pub mode: Option<FileMode>,
+    /// `user` or `user:group`. Default: the user who deploys; for another one that user needs the right to give files away.
+    pub owner: Option<Owner>,
+}
+
+/// An encrypted file with secrets for every environment, or a table where it is for some.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SecretFile {
+    ForAll(SealedFile),
+    ForSome(BoundSecrets),
+}
+
+/// An encrypted file with secrets for some environments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BoundSecrets {
+    /// The file.
+    pub file: SealedFile,
+    /// The environments that may use its secrets: names, or globs over them.
+    #[schemars(length(min = 1))]
+    pub environments: Vec<EnvGlob>,
+}
+
+/// A unit of systemd: its name, or a table where it belongs to the manager of the user who deploys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Unit {
+    Named(UnitName),
+    Other(OtherUnit),
+}
+
+/// A unit of systemd with more than its name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtherUnit {
+    /// With its suffix.
+    pub name: UnitName,
+    /// It belongs to the manager of the user who deploys (`systemctl --user`). Default: false.
+    pub user: Option<bool>,
+    /// A worker of a queue: it is stopped before a migration, once it has finished what it is at, and started again whatever
+    /// becomes of the deployment. Default: false.
+    pub drain: Option<bool>,
+}
+
 /// A check of the new release directory before anything is switched.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +215,8 @@ pub struct Gate {
     pub dir: Option<RelPath>,
     /// This command must succeed, through `sh -c` in the new release.
     pub run: Option<Text>,
+    /// With `kind = "compose"` and `run`: inside a container of this service, made for this.
+    pub service: Option<ServiceName>,
     /// Default: 10m.
     pub timeout: Option<Time>,
 }
@@ -132,6 +237,9 @@ pub struct Hook {
     pub on_failure: Option<OnFailure>,
     /// Default: 10m.
     pub timeout: Option<Time>,
+    /// With `kind = "compose"`: inside this service, through its own `sh -c`; before the switch, `maintenance-on` aside, in a
+    /// container made for this.
+    pub service: Option<ServiceName>,
     /// Counted and shown as a reload of a service.
     pub reload: Option<bool>,
 }
@@ -235,18 +343,34 @@ macro_rules! with_settings {
             $($own)*
             /// Where bundles are.
             pub bundle: Option<Bundle>,
+            /// What of a commit becomes the release, with `kind = "git"`.
+            pub checkout: Option<Checkout>,
+            /// The project, with `kind = "compose"`.
+            pub compose: Option<Compose>,
             /// Directories that live under `ROOT/shared/` and outlive every release.
             pub shared_dirs: Option<Vec<RelPath>>,
             /// Files that live under `ROOT/shared/`. They must exist there: none is ever made empty.
             pub shared_files: Option<Vec<SharedFile>>,
+            /// Shared files that are rendered from templates; one of the same path replaces an inherited one.
+            #[serde(default)]
+            pub files: Vec<File>,
             /// Globs inside a release that the application may write without this being drift.
             pub mutable: Option<Vec<Glob>>,
+            /// Globs of places outside the release that links of the bundle may lead to. Default: none.
+            pub links_out: Option<Vec<LinkTarget>>,
             /// How many confirmed releases are kept, the live one included. Default: 5.
             #[schemars(range(min = 1, max = 100), example = 5)]
             #[schemars(extend("x-why" = "the live release is always kept, and disks are finite"))]
             pub keep_releases: Option<u32>,
             /// Variables that the shared environment file must have before a switch.
             pub required_env: Option<Vec<EnvVar>>,
+            /// The unit of systemd that runs the release: restarted whenever `current` moved, forward or back, and watched until
+            /// it has settled.
+            pub unit: Option<UnitName>,
+            /// The same for several, in the order in which they are restarted.
+            pub units: Option<Vec<Unit>>,
+            /// For so long a restarted unit must stay what it is. Default: 10s.
+            pub settle: Option<Time>,
             /// Checks of the build that must have succeeded for exactly this commit.
             pub checks: Option<Vec<Line>>,
             /// Checks of the new release directory; one of the same name replaces an inherited one.
@@ -296,6 +420,8 @@ with_settings! {
         /// ROOT on the hosts, absolute; `{env}`, `{host}` and variables are filled in.
         #[schemars(example = &"/var/www/api")]
         pub root: Option<Line>,
+        /// Encrypted files with secrets for this environment, beside those of the top level: files of age, and files of SOPS.
+        pub secrets: Option<Vec<SealedFile>>,
         /// What is done about changed contents and links. Default: report.
         pub drift: Option<DriftPolicy>,
         /// Between two scans of the contents. Default: 10m.

@@ -1,9 +1,9 @@
-//! What may stand in `release = "…"`: a full commit id, or a tag. Everything that only looks like one of them is
+//! What may stand in `release = "…"`: a full commit id, a tag, or a directory that is on the hosts. Everything that only looks like one of them is
 //! refused with the reason (B1, B4, B8), because this is the line that decides what runs.
 
 use super::ReleaseRef;
 use super::formats::Fault;
-use crate::model::ids::Sha;
+use crate::model::ids::{ReleaseName, Sha};
 
 /// Names that move by habit: allowed where tags are, and remarked upon (B4).
 pub const MOVING: [&str; 9] =
@@ -12,8 +12,19 @@ pub const MOVING: [&str; 9] =
 /// Names that are branches by habit: a branch is followed by `track`, never by `release` (B1).
 const BRANCHES: [&str; 6] = ["HEAD", "main", "master", "develop", "dev", "trunk"];
 
+/// What a directory of `releases/` is written with: no tag can begin so.
+const DIRECTORY: &str = "./releases/";
+
+/// How a release is written of which nobody knows the commit.
+pub fn directory(name: &ReleaseName) -> String {
+    format!("{DIRECTORY}{name}")
+}
+
 /// The typed form of a text that passed [`check`].
 pub fn parse(text: &str) -> ReleaseRef {
+    if let Some(Ok(name)) = text.strip_prefix(DIRECTORY).map(str::parse) {
+        return ReleaseRef::Directory(name);
+    }
     text.parse().map_or_else(|_| ReleaseRef::Tag(text.to_owned()), ReleaseRef::Sha)
 }
 
@@ -21,6 +32,11 @@ pub fn parse(text: &str) -> ReleaseRef {
 pub fn check(text: &str) -> Result<(), Fault> {
     if text.parse::<Sha>().is_ok() {
         return Ok(());
+    }
+    if let Some(name) = text.strip_prefix(DIRECTORY) {
+        let named = name.parse::<ReleaseName>().map(drop);
+        return named
+            .map_err(|error| Fault::new(error.to_string()).help("`ls ROOT/releases` on a host says their names"));
     }
     if text.trim().is_empty() {
         return Err(Fault::new("no release is named").help("a full commit id of 40 digits, or a tag"));

@@ -1,6 +1,9 @@
 //! What must not be shown although it was written: values beside keys that speak of secrets. A state file should hold
 //! none; where one does, the error about it must not spread it (law 9). Works on text that does not even parse.
 
+use super::sealed::Form;
+use crate::model::rendered;
+
 /// Words that make a key speak of a secret.
 const WORDS: [&str; 9] =
     ["password", "passwd", "passphrase", "token", "secret", "secrets", "apikey", "bearer", "credential"];
@@ -27,7 +30,12 @@ pub fn masked(text: &str) -> String {
         if speaks_of_secrets(key) {
             let (start, end) = value(text, at + 1);
             // The right way to write it is no secret.
-            if !is_name(&text[start..end]) || key != "bearer" {
+            let is_right = match key {
+                "bearer" => rendered::secret(&text[start..end]).is_some(),
+                "secrets" => names_files(&text[start..end]),
+                _ => false,
+            };
+            if !is_right {
                 blank(&mut bytes[start..end]);
             }
         }
@@ -42,6 +50,13 @@ pub fn masked(text: &str) -> String {
     }
     // Only ASCII replaced whole characters, so this never fails; if it ever did, nothing is shown rather than too much.
     String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// Whether a line is the beginning of a list of encrypted files, or such a list; the environments that they are for are names.
+fn names_files(line: &str) -> bool {
+    let of_files = line.split("environments").next().unwrap_or_default();
+    let names = of_files.split('"').skip(1).step_by(2);
+    line.starts_with('[') && !line.contains('\'') && names.into_iter().all(|name| Form::of(name).is_some())
 }
 
 fn blank(bytes: &mut [u8]) {
@@ -79,6 +94,20 @@ mod tests {
             masked,
             "bearer = \"********\"\nx = { db_password = '*******', a = 1 }\ntoken = **********\nbearer = \"NAME_1\"\nu = \"https://me:**@host/x\"\n"
         );
+    }
+
+    #[test]
+    fn lists_of_encrypted_files_are_shown() {
+        for text in [
+            "secrets = [\"production.age\", \"a.enc.yaml\"]\n",
+            "secrets = [{ file = \"b.env\", environments = [\"prod*\"] }]\n",
+            "secrets = [\n",
+        ] {
+            assert_eq!(masked(text), text);
+        }
+        for text in ["secrets = [\"hunter2\", \"a.age\"]", "secrets = ['hunter2']", "secrets = \"hunter2.age\""] {
+            assert!(!masked(text).contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub use self::veil::Veil;
 use super::desired::{Check, Probe};
 use super::format::Form;
 use super::ids::{Digest, EnvName, HostName, ReleaseName, Sha};
+use super::record::strips_none;
 
 /// The version of this form. 1 was the live types of the first programs, which are still read (`run::look::published`).
 pub const SCHEMA: u64 = 2;
@@ -160,19 +161,41 @@ pub struct RootV2 {
     pub migrations: BTreeMap<String, MigrationV2>,
     pub green: Option<GreenV2>,
     pub ailing: Option<AilingV2>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healed: Option<HealedV2>,
     /// Since when it is stopped.
     pub stopped: Option<Timestamp>,
+    /// Since when it is suspect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Timestamp>,
     pub returned: Option<ReturnedV2>,
     /// Since when somebody holds it.
     pub held: Option<Timestamp>,
     /// The shared files: a token for the contents, `null` where one is missing.
     pub files: BTreeMap<String, Option<Digest>>,
-    /// Those that are no files, and what they are instead.
+    /// The shared files that are no regular files, and what they are instead.
     pub unreadable: BTreeMap<String, String>,
+    /// The versions of rendered files that are desired here, as tokens.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rendered: BTreeMap<String, Digest>,
+    /// So many places of the root cannot be used as they are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub misplaced: u64,
     /// Names of variables that the environment file lacks.
     pub missing_env: Vec<String>,
     pub drift: Option<DriftReportV2>,
     pub health: Vec<CheckV2>,
+    /// So many entries of ROOT are an application that is live there, and not soll's.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub foreign: usize,
+    /// The commits of directories in `releases/` that nothing else is known of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub revisions: BTreeMap<ReleaseName, Sha>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What `ROOT/current` is.
@@ -232,6 +255,8 @@ pub struct ReleaseV2 {
     pub sha: Option<Sha>,
     pub bundle: Option<Digest>,
     pub links: Option<Digest>,
+    #[serde(default, skip_serializing_if = "strips_none")]
+    pub strip: u32,
     pub staged_at: Timestamp,
     pub sealed: bool,
     pub confirmed_at: Option<Timestamp>,
@@ -271,6 +296,13 @@ pub struct AilingV2 {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HealedV2 {
+    pub release: ReleaseName,
+    pub at: Timestamp,
+    pub times: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReturnedV2 {
     pub from: ReleaseName,
     pub to: Option<ReleaseName>,
@@ -287,6 +319,14 @@ pub struct DriftReportV2 {
     /// How old it was when the hosts were looked at, in seconds by the host's own clock.
     pub age: u64,
     pub entries: Vec<DriftV2>,
+    /// So many more paths differ.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use super::{
     AilingV2, ArtifactV2, CaseV2, CheckV2, ConfirmedV2, CurrentV2, DriftKindV2, DriftReportV2, DriftV2, EnvironmentV2,
-    FactV2, GreenV2, HostV2, MigrationV2, OtherMachineV2, ProbationV2, QuarantineV2, ReleaseV2, ResolvedV2, ReturnedV2,
-    RootV2, VerdictV2, WatchedV2, WordV2,
+    FactV2, GreenV2, HealedV2, HostV2, MigrationV2, OtherMachineV2, ProbationV2, QuarantineV2, ReleaseV2, ResolvedV2,
+    ReturnedV2, RootV2, VerdictV2, WatchedV2, WordV2,
 };
+use crate::model::activation::Activation;
 use crate::model::approval::Reviewed;
 use crate::model::ids::Epoch;
 use crate::model::machine::{self, Machine, NotedBy, OtherMachine};
 use crate::model::observed::{
-    Approval, ArtifactFacts, CheckResult, Current, Drift, DriftKind, DriftReport, EnvObserved, Fact, HostObserved,
-    HostState, Remark, Resolved, Unasked, Verdict,
+    Approval, ArtifactFacts, CheckResult, Current, Drift, DriftKind, DriftReport, EnvObserved, Fact, Foreign,
+    HostObserved, HostState, Misplaced, Remark, Resolved, Unasked, Verdict,
 };
 use crate::model::record::{
-    Ailing, Closed, Confirmed, Green, Holder, Migration, Probation, Quarantine, QuarantineKey, Record, Release,
-    Returned, Stopped, Watched,
+    Ailing, Closed, Confirmed, Green, Healed, Holder, Migration, Probation, Quarantine, QuarantineKey, Record, Release,
+    Returned, Stopped, Suspect, Watched,
 };
 
 /// Instead of a reason.
@@ -55,6 +56,7 @@ impl EnvironmentV2 {
         EnvObserved {
             hosts,
             other_machines,
+            cures: BTreeMap::new(),
             elsewhere: Default::default(),
             resolved: match resolved {
                 ResolvedV2::Sha(sha) => Resolved::Sha(sha),
@@ -88,14 +90,20 @@ fn state(root: RootV2) -> HostState {
         migrations,
         green,
         ailing,
+        healed,
         stopped,
+        suspect,
         returned,
         held,
         files,
         unreadable,
+        rendered,
+        misplaced,
         missing_env,
         drift,
         health,
+        foreign,
+        revisions,
     } = root;
     let record = Record {
         confirmed: confirmed.map(|ConfirmedV2 { release, sha, bundle, at, inputs, files }| Confirmed {
@@ -105,6 +113,7 @@ fn state(root: RootV2) -> HostState {
             at,
             inputs,
             files,
+            activation: Default::default(),
         }),
         probation: probation.map(|ProbationV2 { release, sha, back_to, armed_at, key, watched }| Probation {
             release,
@@ -115,9 +124,17 @@ fn state(root: RootV2) -> HostState {
             lease: Duration::ZERO,
             key: case(key),
             rollback: Vec::new(),
+            activation: Default::default(),
+            returning: false,
             watched: watched.map(|WatchedV2 { time, broken }| Watched { time: Duration::from_secs(time), broken }),
         }),
-        closed: closed.map(|at| Closed { epoch: Epoch::default(), at, lease: Duration::ZERO, open: Vec::new() }),
+        closed: closed.map(|at| Closed {
+            epoch: Epoch::default(),
+            at,
+            lease: Duration::ZERO,
+            open: Vec::new(),
+            start: Activation::default(),
+        }),
         releases: known.into_iter().map(|(name, release)| (name, release_of(release))).collect(),
         quarantined: quarantined
             .into_iter()
@@ -132,7 +149,9 @@ fn state(root: RootV2) -> HostState {
         migrations: migrations.into_iter().map(|(key, migration)| (key, migration.into())).collect(),
         green: green.map(|GreenV2 { release, since, last, samples }| Green { release, since, last, samples }),
         ailing: ailing.map(|AilingV2 { release, since, samples }| Ailing { release, since, samples }),
+        healed: healed.map(|HealedV2 { release, at, times }| Healed { release, at, times }),
         stopped: stopped.map(|at| Stopped { reason: UNSAID.to_owned(), by: "a person".to_owned(), at }),
+        suspect: suspect.map(|at| Suspect { reason: UNSAID.to_owned(), at }),
         returned: returned.map(|ReturnedV2 { from, to, at }| Returned { from, to, at, reason: UNSAID.to_owned() }),
         ..Record::default()
     };
@@ -147,14 +166,30 @@ fn state(root: RootV2) -> HostState {
         releases,
         files,
         unreadable,
+        rendered,
+        rerendered: Vec::new(),
         missing_env,
         drift: drift.map(drift_of),
         leftovers: Vec::new(),
+        revisions,
+        foreign: Foreign { names: Vec::new(), count: foreign },
+        // Of each the same would be said, and how many there are is a word of somebody else.
+        misplaced: (misplaced > 0).then(unsaid).into_iter().collect(),
         holder: held.map(|since| Holder { who: "another run".to_owned(), since, epoch: Epoch::default(), pid: 0 }),
         lease_over: false,
         machine: None,
+        seat: None,
+        services: Vec::new(),
+        services_unseen: None,
         health: health.into_iter().map(check).collect(),
     }
+}
+
+/// Where it is and how it is mended is for whoever is at the host.
+fn unsaid() -> Misplaced {
+    let (what, cure) =
+        ("a place of the root cannot be used as it is", "ask the daemon that published this, or `soll doctor`");
+    Misplaced { what: what.to_owned(), cure: cure.to_owned() }
 }
 
 fn case(key: CaseV2) -> QuarantineKey {
@@ -189,12 +224,12 @@ fn approval(word: WordV2) -> Approval {
 }
 
 fn release_of(release: ReleaseV2) -> Release {
-    let ReleaseV2 { sha, bundle, links, staged_at, sealed, confirmed_at, failed, adopted } = release;
-    Release { sha, bundle, tree: None, links, staged_at, sealed, confirmed_at, failed, adopted }
+    let ReleaseV2 { sha, bundle, links, strip, staged_at, sealed, confirmed_at, failed, adopted } = release;
+    Release { sha, bundle, tree: None, links, strip, staged_at, sealed, confirmed_at, failed, adopted }
 }
 
 fn drift_of(report: DriftReportV2) -> DriftReport {
-    let DriftReportV2 { release, at, looked, age, entries } = report;
+    let DriftReportV2 { release, at, looked, age, entries, more } = report;
     let entry = |DriftV2 { path, kind }: DriftV2| {
         let kind = match kind {
             DriftKindV2::Changed => DriftKind::Changed,
@@ -204,9 +239,9 @@ fn drift_of(report: DriftReportV2) -> DriftReport {
             DriftKindV2::Unreadable => DriftKind::Unreadable,
             DriftKindV2::Link => DriftKind::Link,
         };
-        Drift { path, kind }
+        Drift { path, kind, touched: None }
     };
-    DriftReport { release, at, looked, age, entries: entries.into_iter().map(entry).collect() }
+    DriftReport { release, at, looked, age, entries: entries.into_iter().map(entry).collect(), more }
 }
 
 impl From<MigrationV2> for Migration {

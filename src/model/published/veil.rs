@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::{
     AilingV2, ArtifactV2, CaseV2, CheckV2, ConfirmedV2, CurrentV2, DriftKindV2, DriftReportV2, DriftV2, EnvironmentV2,
-    FactV2, GreenV2, HostV2, MigrationV2, OtherMachineV2, ProbationV2, QuarantineV2, ReleaseV2, ResolvedV2, ReturnedV2,
-    RootV2, VerdictV2, WatchedV2, WordV2, label, shown,
+    FactV2, GreenV2, HealedV2, HostV2, MigrationV2, OtherMachineV2, ProbationV2, QuarantineV2, ReleaseV2, ResolvedV2,
+    ReturnedV2, RootV2, VerdictV2, WatchedV2, WordV2, label, shown,
 };
 use crate::model::approval::Reviewed;
 use crate::model::desired::{Environment, digests};
@@ -19,7 +19,8 @@ use crate::model::observed::{
     HostState, Resolved, Verdict,
 };
 use crate::model::record::{
-    Ailing, Confirmed, Green, Migration, Probation, Quarantine, QuarantineKey, Record, Release, Returned, Watched,
+    Ailing, Confirmed, Green, Healed, Migration, Probation, Quarantine, QuarantineKey, Record, Release, Returned,
+    Watched,
 };
 
 /// Makes tokens of digests that would let one guess a value: the digest of a small `.env` is found by trying what may be in
@@ -52,6 +53,8 @@ impl Veil {
         let EnvObserved {
             hosts,
             other_machines,
+            // The words are for whoever keeps the hosts.
+            cures: _,
             elsewhere: _,
             resolved,
             artifact,
@@ -121,20 +124,29 @@ impl Veil {
     }
 
     fn root(&self, env: &Environment, host: &HostName, state: &HostState) -> RootV2 {
-        // Which machine it is its reader has nothing to compare with. Leftovers are for whoever is at the host: paths and names of its users.
+        // Which machine and which directory it is its reader has nothing to compare with. Leftovers are for whoever is at the host: paths and names of its users.
         let HostState {
             record,
             current,
             releases,
             files,
             unreadable,
+            rendered,
+            // Names of variables are for whoever keeps them.
+            rerendered: _,
             missing_env,
             drift,
             leftovers: _,
+            foreign,
+            misplaced,
+            revisions,
             holder,
             lease_over: _,
             health,
             machine: _,
+            seat: _,
+            services: _,
+            services_unseen: _,
         } = state;
         let Record {
             format: _,
@@ -148,19 +160,31 @@ impl Veil {
             migrated: _,
             green,
             ailing,
+            healed,
             accepted: _,
             stopped,
+            suspect,
             returned,
             cancel: _,
             machine: _,
+            tenant: _,
         } = record;
         let place = [env.name.as_str(), host.as_str()];
         let file = |path: &str, digest: &Digest| self.token(&[place[0], place[1], "file", path], digest);
         let veiled: BTreeMap<String, Option<Digest>> =
             files.iter().map(|(path, digest)| (path.clone(), digest.map(|digest| file(path, &digest)))).collect();
         // A verdict is held against the files that are there: whether it was about these is all that is asked.
-        let now = all(files);
-        let instead = all(&veiled);
+        let tokens: BTreeMap<String, Digest> =
+            rendered.iter().map(|(path, version)| (path.clone(), file(path, version))).collect();
+        let now = all(files, rendered);
+        let instead = all(&veiled, &tokens);
+        // Links name the versions of rendered files: likewise.
+        let linked = (digests::links(&env.linked(rendered)), digests::links(&env.linked(&tokens)));
+        let links = |links: &Digest| match (env.files.is_empty(), *links == linked.0) {
+            (true, _) => *links,
+            (false, true) => linked.1,
+            (false, false) => self.token(&[place[0], place[1], "links"], links),
+        };
         let case = |key: &QuarantineKey| {
             let QuarantineKey { sha, bundle, config, files } = key;
             let files = match *files == now {
@@ -176,17 +200,31 @@ impl Veil {
                 Current::Elsewhere(target) => CurrentV2::Elsewhere(target.clone()),
                 Current::NotALink => CurrentV2::NotALink,
             },
-            confirmed: confirmed.as_ref().map(|Confirmed { release, sha, bundle, at, inputs, files }| ConfirmedV2 {
-                release: release.clone(),
-                sha: sha.clone(),
-                bundle: *bundle,
-                at: *at,
-                inputs: *inputs,
-                files: files.iter().map(|(path, digest)| (path.clone(), file(path, digest))).collect(),
-            }),
+            confirmed: confirmed.as_ref().map(
+                |Confirmed { release, sha, bundle, at, inputs, files, activation: _ }| ConfirmedV2 {
+                    release: release.clone(),
+                    sha: sha.clone(),
+                    bundle: *bundle,
+                    at: *at,
+                    inputs: *inputs,
+                    files: files.iter().map(|(path, digest)| (path.clone(), file(path, digest))).collect(),
+                },
+            ),
             probation: probation.as_ref().map(|probation| {
-                let Probation { release, sha, back_to, epoch: _, armed_at, lease: _, key, rollback: _, watched } =
-                    probation;
+                let Probation {
+                    release,
+                    sha,
+                    back_to,
+                    epoch: _,
+                    armed_at,
+                    lease: _,
+                    key,
+                    rollback: _,
+                    // What a host does to go back is its own.
+                    activation: _,
+                    returning: _,
+                    watched,
+                } = probation;
                 ProbationV2 {
                     release: release.clone(),
                     sha: sha.clone(),
@@ -199,7 +237,7 @@ impl Veil {
                 }
             }),
             closed: closed.as_ref().map(|closed| closed.at),
-            known: known.iter().map(|(name, release)| (name.clone(), release_of(release))).collect(),
+            known: known.iter().map(|(name, release)| (name.clone(), release_of(release, &links))).collect(),
             releases: releases.clone(),
             quarantined: quarantined
                 .iter()
@@ -225,7 +263,13 @@ impl Veil {
                 since: *since,
                 samples: *samples,
             }),
+            healed: healed.as_ref().map(|Healed { release, at, times }| HealedV2 {
+                release: release.clone(),
+                at: *at,
+                times: *times,
+            }),
             stopped: stopped.as_ref().map(|stopped| stopped.at),
+            suspect: suspect.as_ref().map(|suspect| suspect.at),
             returned: returned.as_ref().map(|Returned { from, to, at, reason: _ }| ReturnedV2 {
                 from: from.clone(),
                 to: to.clone(),
@@ -233,10 +277,14 @@ impl Veil {
             }),
             held: holder.as_ref().map(|holder| holder.since),
             files: veiled,
+            rendered: tokens,
             unreadable: unreadable.clone(),
+            misplaced: misplaced.len() as u64,
             missing_env: missing_env.clone(),
             drift: drift.as_ref().map(drift_of),
             health: checks(env, health),
+            foreign: foreign.count,
+            revisions: revisions.clone(),
         }
     }
 }
@@ -251,9 +299,10 @@ fn other_machine(other: &OtherMachine) -> HostV2 {
 }
 
 /// The digest of all files that are there.
-fn all(files: &BTreeMap<String, Option<Digest>>) -> Digest {
+fn all(files: &BTreeMap<String, Option<Digest>>, rendered: &BTreeMap<String, Digest>) -> Digest {
     let present = files.iter().filter_map(|(path, digest)| Some((path.clone(), (*digest)?)));
-    digests::files(&present.collect())
+    let rendered = rendered.iter().map(|(path, version)| (path.clone(), *version));
+    digests::files(&present.chain(rendered).collect())
 }
 
 fn fact<T: Clone>(fact: &Fact<T>) -> FactV2<T> {
@@ -278,13 +327,14 @@ fn checks(env: &Environment, results: &[CheckResult]) -> Vec<CheckV2> {
     results.iter().map(one).collect()
 }
 
-fn release_of(release: &Release) -> ReleaseV2 {
+fn release_of(release: &Release, veiled: &dyn Fn(&Digest) -> Digest) -> ReleaseV2 {
     // The digest of its manifest is over files that hooks wrote, too, which may hold secrets.
-    let Release { sha, bundle, tree: _, links, staged_at, sealed, confirmed_at, failed, adopted } = release;
+    let Release { sha, bundle, tree: _, links, strip, staged_at, sealed, confirmed_at, failed, adopted } = release;
     ReleaseV2 {
         sha: sha.clone(),
         bundle: *bundle,
-        links: *links,
+        links: links.as_ref().map(veiled),
+        strip: *strip,
         staged_at: *staged_at,
         sealed: *sealed,
         confirmed_at: *confirmed_at,
@@ -294,8 +344,9 @@ fn release_of(release: &Release) -> ReleaseV2 {
 }
 
 fn drift_of(report: &DriftReport) -> DriftReportV2 {
-    let DriftReport { release, at, looked, age, entries } = report;
-    let entry = |Drift { path, kind }: &Drift| {
+    let DriftReport { release, at, looked, age, entries, more } = report;
+    // Who wrote a file is for whoever is at the host: names of its users.
+    let entry = |Drift { path, kind, touched: _ }: &Drift| {
         let kind = match kind {
             DriftKind::Changed => DriftKindV2::Changed,
             DriftKind::Missing => DriftKindV2::Missing,
@@ -312,6 +363,7 @@ fn drift_of(report: &DriftReport) -> DriftReportV2 {
         looked: *looked,
         age: *age,
         entries: entries.iter().map(entry).collect(),
+        more: *more,
     }
 }
 

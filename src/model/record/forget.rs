@@ -73,11 +73,13 @@ impl Record {
         self.migrated.retain(|key| self.migrations.contains_key(key));
     }
 
-    /// A person's word on the migrations of a commit of which nobody knows how they ended. Gives how many there were.
+    /// A person's word on the migrations of a commit that were begun here and are not done: of those that nobody saw finish
+    /// how they ended, and of those that said no that they were carried through by hand. Gives how many it changes.
     pub fn settle(&mut self, sha: &Sha, word: Migration) -> usize {
-        let unknown =
-            |(key, state): &(&String, &mut Migration)| **state == Migration::Begun && commit_of(key) == sha.as_str();
-        self.migrations.iter_mut().filter(unknown).map(|(_, state)| *state = word).count()
+        let open = |(key, state): &(&String, &mut Migration)| {
+            ![Migration::Done, word].contains(*state) && commit_of(key) == sha.as_str()
+        };
+        self.migrations.iter_mut().filter(open).map(|(_, state)| *state = word).count()
     }
 }
 
@@ -170,6 +172,7 @@ mod tests {
                 bundle: Some(digest(n)),
                 tree: None,
                 links: None,
+                strip: 0,
                 staged_at: at,
                 sealed: false,
                 confirmed_at: None,
@@ -215,6 +218,8 @@ mod tests {
                 lease: Duration::from_secs(120),
                 key: case(n),
                 rollback: vec![command("cache"), command("restart")],
+                activation: Default::default(),
+                returning: false,
                 watched: None,
             };
             record.arm(probation).unwrap();
@@ -233,8 +238,9 @@ mod tests {
                 _ => {
                     let (bundle, files) = (Some(digest(n)), [(".env".to_owned(), digest(n / 50))].into());
                     let release = release(n);
-                    let confirmed =
-                        Confirmed { release, sha: Some(sha(n)), bundle, at, inputs: Some(digest(1)), files };
+                    let (sha, inputs) = (Some(sha(n)), Some(digest(1)));
+                    let activation = Default::default();
+                    let confirmed = Confirmed { release, sha, bundle, at, inputs, files, activation };
                     record.confirm(epoch, &confirmed.release.clone(), confirmed).unwrap();
                     self.current = Some(self.record.confirmed.as_ref().unwrap().release.clone());
                     self.prune();
@@ -283,6 +289,24 @@ mod tests {
         let of: Sha = commit_of(&oldest).parse().unwrap();
         assert_eq!((life.record.settle(&of, Migration::Done), life.record.settle(&of, Migration::Done)), (3, 0));
         assert_eq!(life.record.migrations[&oldest], Migration::Done);
+    }
+
+    #[test]
+    fn a_word_about_migrations_holds_for_those_that_failed_as_for_those_nobody_saw_finish() {
+        let states = [Migration::Begun, Migration::Failed, Migration::Done];
+        for (word, changed, wanted) in [
+            (Migration::Done, 2, [Migration::Done; 3]),
+            (Migration::Failed, 1, [Migration::Failed, Migration::Failed, Migration::Done]),
+        ] {
+            let mut record = Record::default();
+            for (n, state) in states.iter().enumerate() {
+                record.migration(&format!("{}/{n}", sha(1)), *state);
+                record.migration(&format!("{}/{n}", sha(2)), *state);
+            }
+            assert_eq!(record.settle(&sha(1), word), changed);
+            let of = |commit| (0..3).map(|n| record.migrations[&format!("{}/{n}", sha(commit))]).collect::<Vec<_>>();
+            assert_eq!((of(1), of(2)), (wanted.to_vec(), states.to_vec()), "{word:?}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What a host knows about one root: the truth that decides (contract 1.4), kept under `ROOT/.soll/`.
 //!
-//! Every change of it is one of the transitions in `transition` and [`forget`], pure and total, so that the real host and the simulated
+//! Every change of it is one of the transitions in `transition`, [`heal`] and [`forget`], pure and total, so that the real host and the simulated
 //! one of the law tests run the same code. No files, no clock: `now` is handed in.
 
 pub mod forget;
+pub mod heal;
 mod transition;
 pub mod unknown;
 
@@ -13,9 +14,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::activation::Activation;
 use super::format::Form;
 use super::ids::{Digest, Epoch, ReleaseName, Sha};
 use super::machine::{Machine, OtherMachine};
+use super::tenancy::Tenant;
+
+pub use heal::Healed;
 
 /// The version of this format, which every record that is written gets: from then on an older program, which would forget
 /// what it does not know, refuses it. A newer one is refused, never rewritten; an older one is read.
@@ -52,9 +57,15 @@ pub struct Record {
     /// The opposite of green: bad samples in a row (C6).
     #[serde(default)]
     pub ailing: Option<Ailing>,
+    /// The last time contents were healed, where nothing was deployed since ([`heal`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healed: Option<Healed>,
     /// The last commit of the state repository that was acted on here (law 10).
     pub accepted: Option<Accepted>,
     pub stopped: Option<Stopped>,
+    /// What failed here was not the release: nothing is changed until a person has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Suspect>,
     /// The last time the host went back by itself (law 6).
     pub returned: Option<Returned>,
     /// A person asked the run of this epoch to stop at its next safe point.
@@ -63,6 +74,9 @@ pub struct Record {
     /// since there were such notes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<Machine>,
+    /// By which names it was taken last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Tenant>,
 }
 
 impl Default for Record {
@@ -79,11 +93,14 @@ impl Default for Record {
             migrated: Vec::new(),
             green: None,
             ailing: None,
+            healed: None,
             accepted: None,
             stopped: None,
+            suspect: None,
             returned: None,
             cancel: None,
             machine: None,
+            tenant: None,
         }
     }
 }
@@ -101,6 +118,9 @@ pub struct Confirmed {
     /// The shared files (`from` → digest) at that time (A10).
     #[serde(default)]
     pub files: BTreeMap<String, Digest>,
+    /// The units that ran it: what a way back to it restarts.
+    #[serde(default, skip_serializing_if = "Activation::is_empty")]
+    pub activation: Activation,
 }
 
 /// A switched release that is not confirmed yet. Written before the switch (law 6).
@@ -118,6 +138,13 @@ pub struct Probation {
     pub key: QuarantineKey,
     /// The rollback hooks, ready to run: the host needs nobody for its way back.
     pub rollback: Vec<Command>,
+    /// What makes the release run that the host goes back to, before the rollback hooks.
+    #[serde(default, skip_serializing_if = "Activation::is_empty")]
+    pub activation: Activation,
+    /// `current` is back already, and what runs is not known to be: it ends when the activation has succeeded, or with the
+    /// lease, when the host does all of it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub returning: bool,
     /// How far the watch after the switch has come: whoever takes over goes on from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watched: Option<Watched>,
@@ -143,12 +170,24 @@ pub struct Closed {
     pub lease: Duration,
     /// The hooks that open it, ready to run, those that did not run well yet.
     pub open: Vec<Command>,
+    /// The units that were stopped before a migration, those that do not run again yet.
+    #[serde(default, skip_serializing_if = "Activation::is_empty")]
+    pub start: Activation,
 }
 
 impl Closed {
     /// The commands that open it, as a person would type them.
     pub fn commands(&self) -> String {
-        self.open.iter().map(|command| command.run.as_str()).collect::<Vec<_>>().join("; ")
+        let start = self.start.units.iter().map(|unit| {
+            let user = if unit.user { "--user " } else { "" };
+            format!("systemctl {user}start {}", unit.name)
+        });
+        start.chain(self.open.iter().map(|command| command.run.clone())).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Nothing is left to be done before it is as it was.
+    fn is_open(&self) -> bool {
+        self.open.is_empty() && self.start.is_empty()
     }
 }
 
@@ -184,6 +223,9 @@ pub struct Release {
     pub tree: Option<Digest>,
     /// The digest of the shared paths that are linked into it.
     pub links: Option<Digest>,
+    /// So many directories were stripped of its archive: the same bundle with another number is another release.
+    #[serde(default, skip_serializing_if = "strips_none")]
+    pub strip: u32,
     pub staged_at: Timestamp,
     /// Contents do not change any more.
     pub sealed: bool,
@@ -191,6 +233,11 @@ pub struct Release {
     pub failed: bool,
     /// `soll` did not make it.
     pub adopted: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(in crate::model) fn strips_none(strip: &u32) -> bool {
+    *strip == 0
 }
 
 /// What a verdict was about (law 4). The environment is the root itself.
@@ -260,6 +307,14 @@ pub struct Stopped {
     pub at: Timestamp,
 }
 
+/// A release failed here, and so did the one before it, in the same way, which had been well: something else is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// What failed both times.
+    pub reason: String,
+    pub at: Timestamp,
+}
+
 /// The host went back by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returned {
@@ -275,6 +330,9 @@ pub struct Cancel {
     pub epoch: Epoch,
     pub by: String,
     pub at: Timestamp,
+    /// What runs then is stopped, and not waited for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
 }
 
 /// Who holds a root.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Ailing, Closed, Confirmed, Green, Leased, Probation, Quarantine, QuarantineKey, Record, Refusal};
-use super::{Release, Returned, Watched};
+use super::{Ailing, Cancel, Closed, Confirmed, Green, Leased, Probation, Quarantine, QuarantineKey, Record, Refusal};
+use super::{Release, Returned, Suspect, Watched};
+use crate::model::activation::Unit;
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::machine::{self, Machine};
 
@@ -19,6 +20,25 @@ impl Record {
         if epoch == self.epoch { Ok(()) } else { Err(Refusal::Fenced { have: self.epoch.0, got: epoch.0 }) }
     }
 
+    /// A person wants the run that holds it to stop. `only`: where it is this one. What was wished before is not taken back.
+    pub fn cancel(&mut self, by: String, at: Timestamp, now: bool, only: Option<Epoch>) {
+        if only.is_some_and(|only| only != self.epoch) {
+            return;
+        }
+        let before = self.cancel.take().filter(|before| before.epoch == self.epoch);
+        self.cancel = match before {
+            Some(before) if !now => Some(before),
+            _ => Some(Cancel { epoch: self.epoch, by, at, now }),
+        };
+    }
+
+    /// Who wants what the run of this epoch has begun at that time to be stopped at once. What it begins after that wish,
+    /// which is its way back, is not meant.
+    pub fn stops(&self, epoch: Epoch, began: Timestamp) -> Option<&str> {
+        let wish = self.cancel.as_ref().filter(|wish| wish.now && wish.epoch == epoch && wish.at >= began)?;
+        Some(&wish.by)
+    }
+
     /// A new run takes over. Its epoch must be higher than any before.
     pub fn acquire(&mut self, epoch: Epoch) -> Result<(), Refusal> {
         if epoch <= self.epoch {
@@ -29,7 +49,7 @@ impl Record {
         Ok(())
     }
 
-    /// Whoever takes this root says on which machine: the first one is noted, and another one is refused.
+    /// Notes the machine that this root is on when it is taken for the first time, and refuses another one later.
     pub fn pin(&mut self, found: Option<Digest>, now: Timestamp) -> Result<(), Refusal> {
         machine::judge(None, self.machine.as_ref(), found).map_err(Refusal::OtherMachine)?;
         self.machine = self.machine.or(found.map(|id| Machine { id, since: now }));
@@ -112,10 +132,31 @@ impl Record {
     /// A maintenance hook is about to close it. Closed twice, the first time counts.
     pub fn close(&mut self, closed: Closed) -> Result<(), Refusal> {
         self.fence(closed.epoch)?;
-        if !closed.open.is_empty() {
-            self.closed.get_or_insert(closed);
+        match &mut self.closed {
+            // Its units were stopped before: the door is another matter.
+            Some(before) if before.open.is_empty() => before.open = closed.open,
+            Some(_) => {}
+            None => self.closed = Some(closed).filter(|closed| !closed.is_open()),
         }
         Ok(())
+    }
+
+    /// Units are about to be stopped before a migration: whoever finds it after a crash starts them again.
+    pub fn drain(&mut self, closed: Closed) -> Result<(), Refusal> {
+        self.fence(closed.epoch)?;
+        match &mut self.closed {
+            Some(before) => before.start = closed.start,
+            None => self.closed = Some(closed).filter(|closed| !closed.is_open()),
+        }
+        Ok(())
+    }
+
+    /// These units run.
+    pub fn started(&mut self, units: &[Unit]) {
+        if let Some(closed) = &mut self.closed {
+            closed.start.units.retain(|unit| !units.contains(unit));
+        }
+        self.closed.take_if(|closed| closed.is_open());
     }
 
     /// A hook that opens it ran well; after the last of them it is open.
@@ -123,7 +164,7 @@ impl Record {
         if let Some(closed) = &mut self.closed {
             closed.open.retain(|command| command.name != hook);
         }
-        self.closed.take_if(|closed| closed.open.is_empty());
+        self.closed.take_if(|closed| closed.is_open());
     }
 
     /// The release on probation is good. `current` is what the link says now.
@@ -149,6 +190,7 @@ impl Record {
         }
         // A success wipes the slate for this commit: an old verdict under other circumstances is history.
         self.quarantined.retain(|q| Some(&q.key.sha) != sha.as_ref());
+        self.healed = self.healed_by(&confirmed);
         self.confirmed = Some(confirmed);
         self.probation = None;
         self.ailing = None;
@@ -169,6 +211,24 @@ impl Record {
         }
         self.probation = None;
         self.green = None;
+    }
+
+    /// `current` is back at the confirmed release, and its units are still to be activated: until then the probation lasts, so
+    /// that a host whose controller is lost in between does it by itself.
+    pub fn returning(&mut self) {
+        let Some(probation) = &mut self.probation else { return };
+        probation.returning = true;
+        if let Some(release) = self.releases.get_mut(&probation.release) {
+            release.failed = true;
+        }
+        self.green = None;
+    }
+
+    /// The units of what `current` leads to run it. A way back that waited for that is over.
+    pub fn activated(&mut self) {
+        if let Some(probation) = self.probation.as_ref().filter(|probation| probation.returning) {
+            self.returned(&probation.release.clone());
+        }
     }
 
     /// A lease ran out: an error, not a verdict; the second in a row for the same case is one (law 6).
@@ -208,6 +268,12 @@ impl Record {
         self.judge(entry);
     }
 
+    /// It was not the release: what was said of it is taken back, and people look at the machine first.
+    pub fn suspect(&mut self, key: &QuarantineKey, suspect: Option<Suspect>) {
+        self.quarantined.retain(|q| q.key != *key);
+        self.suspect = suspect.or(self.suspect.take());
+    }
+
     /// The verdict that applies to `key`, if any; one about all hosts before one about this host alone. A missing bundle
     /// digest on either side matches any.
     pub fn verdict_on(&self, key: &QuarantineKey) -> Option<&Quarantine> {
@@ -221,8 +287,10 @@ impl Record {
         self.quarantined.iter().filter(applies).min_by_key(|q| q.alone)
     }
 
-    /// A person says: try it again. Returns how many verdicts were lifted.
+    /// A person says: try it again, and heal it at once where that waits. Returns how many verdicts were lifted.
     pub fn retry(&mut self, sha: &Sha) -> usize {
+        self.healed = None;
+        self.suspect = None;
         let before = self.quarantined.len();
         self.quarantined.retain(|q| q.key.sha != *sha);
         before - self.quarantined.len()
@@ -280,7 +348,7 @@ impl Record {
         let surplus = good.len().saturating_sub(keep.max(1));
         let failed = present().filter(|n| !counts(n)).cloned();
         let old: Vec<_> = good.iter().filter(|n| !protected(n)).take(surplus).cloned().collect();
-        // One in use stays beyond `keep`: it must not push out a newer one, which would be the better way back.
+        // A release that is in use stays beyond `keep`: it must not push out a newer one, which is the better way back.
         let mut going = 0;
         let mut in_turn = |name: &ReleaseName| {
             going += usize::from(adopted(name));

@@ -2,6 +2,7 @@
 //! next, details folded; one line where nothing changes. Nothing from outside can mention, link or format.
 
 use super::parts::{self, count};
+use super::services;
 use crate::model::shown::clean;
 use crate::plan::{Blocker, Code, EnvPlan, Plan, Step, Verdict};
 
@@ -113,7 +114,9 @@ fn details(comment: &mut Comment, env: &EnvPlan) {
     let hosts = env.hosts.iter().map(|host| {
         let confirmed = host.confirmed.as_ref().map_or("nothing".to_owned(), |c| code(c.as_str()));
         let now = code(&parts::current(host));
-        format!("- {}: runs {now}, confirmed {confirmed}: {}\n", code(host.name.as_str()), words(&host.reason))
+        let line =
+            format!("- {}: runs {now}, confirmed {confirmed}: {}\n", code(host.name.as_str()), words(&host.reason));
+        services::of(env, host).iter().fold(line, |line, service| format!("{line}  - {}\n", code(service)))
     });
     let summary = format!("{}: {}", html(env.name.as_str()), count(env.hosts.len(), "host"));
     comment.fold(&summary, noted.into_iter().chain(hosts));
@@ -150,7 +153,7 @@ fn notes(comment: &mut Comment, env: &EnvPlan) {
 fn drift(comment: &mut Comment, environments: &[EnvPlan]) {
     let drifted =
         || environments.iter().flat_map(|env| env.hosts.iter().filter(|h| !h.drift.is_empty()).map(move |h| (env, h)));
-    let paths: usize = drifted().map(|(_, host)| host.drift.len()).sum();
+    let paths: usize = drifted().map(|(_, host)| host.drifted()).sum();
     if paths == 0 {
         return;
     }
@@ -162,7 +165,7 @@ fn drift(comment: &mut Comment, environments: &[EnvPlan]) {
             code(&parts::current(host)),
             parts::compared(host)
         );
-        let more = host.drift.len().saturating_sub(parts::DRIFT_LINES);
+        let more = host.drifted().saturating_sub(parts::DRIFT_LINES);
         let paths = host.drift.iter().take(parts::DRIFT_LINES);
         let paths = paths.map(|d| format!("- {} {}\n", parts::drift(d.kind), code(&d.path)));
         let more = (more > 0).then(|| format!("- … and {more} more\n"));

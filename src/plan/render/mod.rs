@@ -6,6 +6,7 @@
 pub mod graph;
 pub mod markdown;
 pub mod parts;
+pub mod services;
 pub mod text;
 pub mod why;
 

@@ -57,6 +57,8 @@ pub fn message(blocker: &Blocker) -> Cow<'_, str> {
 pub fn soll(env: &EnvPlan) -> String {
     match &env.desired {
         Some(sha) if env.release == sha.as_str() => sha.short().to_owned(),
+        // A directory of which nobody knows the commit.
+        Some(sha) if sha.is_unknown() => clean(&env.release).into_owned(),
         Some(sha) => format!("{} ({})", clean(&env.release), sha.short()),
         None => format!("{} (unresolved)", clean(&env.release)),
     }
@@ -120,9 +122,10 @@ impl Part {
             | Action::Fetch { .. }
             | Action::Verify { .. }
             | Action::Upload
-            | Action::Extract => Part::Stage,
-            Action::Link | Action::Gate { .. } => Part::Stage,
-            Action::Migrate { .. } | Action::Seal { .. } => Part::Ready,
+            | Action::Extract
+            | Action::Render => Part::Stage,
+            Action::Link | Action::Pull { .. } | Action::Gate { .. } => Part::Stage,
+            Action::Drain { .. } | Action::Migrate { .. } | Action::Seal { .. } => Part::Ready,
             Action::Hook { hook, .. } | Action::Maintenance { hook, .. } | Action::Reload { hook, .. } => {
                 match hook.phase {
                     Phase::Prepare => Part::Stage,
@@ -131,7 +134,9 @@ impl Part {
                     _ => Part::Switch,
                 }
             }
-            Action::Switch { .. } | Action::Grace { .. } | Action::Health { .. } => Part::Switch,
+            Action::Switch { .. } | Action::Activate { .. } | Action::Grace { .. } | Action::Health { .. } => {
+                Part::Switch
+            }
             Action::Assets { .. } | Action::Watch { .. } => Part::Switch,
             Action::Adopt { .. } | Action::Confirm { .. } | Action::Prune { .. } => Part::Settle,
             Action::Rollback { .. } | Action::Hold { .. } | Action::RevertCommit { .. } => Part::Back,
@@ -165,6 +170,8 @@ pub fn what(step: &Step) -> String {
         | Action::Migrate { hook, .. }
         | Action::Maintenance { hook, .. }
         | Action::Reload { hook, .. } => &hook.name,
+        Action::Activate { activation } => return format!("activate {}", clean(&activation.told())),
+        Action::Drain { activation } => return format!("drain {}", clean(&activation.told())),
         Action::Grace { seconds } => return format!("grace {seconds} s"),
         action => return action.kind().to_owned(),
     };

@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 
 use super::parts::{self, count};
+use super::services;
 use crate::model::shown::clean;
-use crate::plan::{EnvPlan, Health, HostView, Plan, Step, Sync, Verdict};
+use crate::plan::{Code, EnvPlan, Health, HostView, Plan, Step, Sync, Verdict};
 
 /// Whether colours may be used. Off a terminal they may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +40,7 @@ pub fn text(plan: &Plan, style: Style) -> String {
     if !quiet.is_empty() {
         page.line("");
     }
+    page.services(&plan.environments);
     page.drift(&plan.environments);
     let commit = clean(&plan.commit);
     let tally = parts::tally(&plan.environments);
@@ -79,6 +81,7 @@ impl Page {
         for host in &env.hosts {
             let line = host_line(host, width);
             self.line(&format!("  {line}"));
+            services::of(env, host).iter().for_each(|line| self.line(&format!("    {line}")));
         }
         self.steps(env);
         self.line("");
@@ -107,7 +110,7 @@ impl Page {
         let fields =
             [self.ink(Ink::Strong, env.name.as_str()), self.sync(env.sync), self.health(env.health), parts::soll(env)];
         self.line(&fields.join("  "));
-        for note in env.blockers.iter().filter(|b| b.code != crate::plan::Code::Drift) {
+        for note in env.blockers.iter().filter(|b| b.code != Code::Drift) {
             let grade = self.ink(Ink::Faint, parts::grade(note.grade));
             self.line(&format!("  {grade} {}: {}", parts::word(&note.code), parts::message(note)));
         }
@@ -136,6 +139,25 @@ impl Page {
         }
     }
 
+    /// Services that are not as their release says, where nothing is done about them.
+    fn services(&mut self, environments: &[EnvPlan]) {
+        let quiet = environments.iter().filter(|env| !env.has_changes() && env.blocking().next().is_none());
+        let ill: Vec<_> = quiet
+            .flat_map(|env| env.hosts.iter().map(move |host| (env, host)))
+            .filter(|(_, host)| host.services.iter().any(|service| !service.is_well()))
+            .collect();
+        if ill.is_empty() {
+            return;
+        }
+        let title = self.ink(Ink::Strong, "services: not as released");
+        self.line(&title);
+        for (env, host) in ill {
+            self.line(&format!("  {}  {}  {}", env.name, host.name, parts::current(host)));
+            services::of(env, host).iter().for_each(|line| self.line(&format!("    {line}")));
+        }
+        self.line("");
+    }
+
     /// Drift of every environment, file by file.
     fn drift(&mut self, environments: &[EnvPlan]) {
         let hosts: Vec<_> = environments
@@ -148,15 +170,19 @@ impl Page {
         let title = self.ink(Ink::Strong, "drift: not as released");
         self.line(&title);
         for (env, host) in hosts {
-            let healed = env.has_changes() && env.blockers.iter().all(|b| b.code != crate::plan::Code::Drift);
-            let what = if healed { "the plan makes it anew" } else { "reported only" };
+            let said = |code: Code| env.blockers.iter().any(|blocker| blocker.code == code);
+            let what = match env.has_changes() {
+                true if !said(Code::Drift) => "the plan makes it anew",
+                false if said(Code::HealDidNotLast) => "healed later",
+                _ => "reported only",
+            };
             let place = format!("{}  {}  {}", env.name, host.name, parts::current(host));
-            self.line(&format!("  {place}  {}, {what}{}", count(host.drift.len(), "path"), parts::compared(host)));
+            self.line(&format!("  {place}  {}, {what}{}", count(host.drifted(), "path"), parts::compared(host)));
             for drift in host.drift.iter().take(parts::DRIFT_LINES) {
                 self.line(&format!("    {:7}  {}", parts::drift(drift.kind), clean(&drift.path)));
             }
-            if host.drift.len() > parts::DRIFT_LINES {
-                let more = host.drift.len() - parts::DRIFT_LINES;
+            if host.drifted() > parts::DRIFT_LINES {
+                let more = host.drifted() - parts::DRIFT_LINES;
                 self.line(&format!("    … and {more} more: soll diff {}", env.name));
             }
         }

@@ -9,7 +9,14 @@ use crate::support::states::{environment, hook, host_name, release, sha};
 
 fn host(name: &str, switched: bool, confirmed: Option<char>, closed: bool) -> Host {
     let confirmed = confirmed.map(|digit| (release(digit, 90), Some(sha(digit))));
-    Host { name: host_name(name), switched, confirmed, closed }
+    Host {
+        name: host_name(name),
+        switched,
+        confirmed,
+        activation: Default::default(),
+        closed,
+        drained: Default::default(),
+    }
 }
 
 fn cause(on_failure: OnFailure) -> Cause {

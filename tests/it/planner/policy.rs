@@ -124,14 +124,16 @@ fn an_approval_does_not_outlive_what_it_was_about() {
     };
     assert_eq!(changed(&|_| ()), binding);
     type Change<'a> = &'a dyn Fn(&mut Environment);
-    let changes: [(&str, Change<'_>); 14] = [
+    let changes: [(&str, Change<'_>); 16] = [
         ("to", &|env| env.release = environment("production", 'c').release),
         ("configuration", &|env| drop(env.variables.insert("x".into(), "y".into()))),
         ("irreversible steps", &|env| env.hooks.push(hook(Phase::Migrate, "migrate"))),
-        ("bundle", &|env| env.bundle.url = "https://evil.example.com/{sha}.tar.gz".to_owned()),
-        ("checksum", &|env| env.bundle.sha256 = "https://evil.example.com/{sha}.sha256".to_owned()),
-        ("record of the build", &|env| env.bundle.checks = "https://evil.example.com/{sha}.json".to_owned()),
-        ("who fetches", &|env| env.bundle.fetch_from = FetchFrom::Host),
+        ("bundle", &|env| bundle_of(env).url = "https://evil.example.com/{sha}.tar.gz".to_owned()),
+        ("checksum", &|env| bundle_of(env).sha256 = "https://evil.example.com/{sha}.sha256".to_owned()),
+        ("record of the build", &|env| bundle_of(env).checks = "https://evil.example.com/{sha}.json".to_owned()),
+        ("who fetches", &|env| bundle_of(env).fetch_from = FetchFrom::Host),
+        ("what is stripped of it", &|env| bundle_of(env).strip = 1),
+        ("where links may lead", &|env| env.links_out.push("/usr/bin/python3*".to_owned())),
         ("checks", &|env| env.checks.push("tests".to_owned())),
         ("address", &|env| env.targets[0].address = Address::Remote("evil.example.com".to_owned())),
         ("user", &|env| env.targets[0].user = Some("root".to_owned())),
@@ -193,6 +195,7 @@ fn an_approval_is_used_up_by_what_it_allowed_and_by_nothing_else() {
             at: ago(5),
             inputs: None,
             files: Default::default(),
+            activation: Default::default(),
         };
         state.record.confirmed = Some(confirmed);
     });

@@ -11,7 +11,7 @@ use soll::model::observed::{
     Approval, Attempt, CheckResult, Current, DriftKind, HostObserved, Remark, Resolved, Verdict,
 };
 use soll::model::published::{Environments, FORM, SCHEMA, Veil, View};
-use soll::model::record::{Closed, Command, Holder, Migration, Returned, Stopped, Watched};
+use soll::model::record::{Closed, Command, Healed, Holder, Migration, Returned, Stopped, Watched};
 use soll::plan::{EnvPlan, Plan};
 use soll::run::publish;
 
@@ -145,6 +145,11 @@ fn a_plan_of_what_is_published_is_the_daemons_own() {
         ("a release is wanted", one(&a)),
         ("a file is missing", one(&a.clone().file(".env", None).with(|s| s.missing_env = vec!["APP_KEY".to_owned()]))),
         ("a file changed", one(&Host::running(&env, 'b').file(".env", Some("APP_KEY=hunter2")))),
+        ("what was healed drifted again", {
+            let healed = Healed { release: drifted.0.current.release().unwrap().clone(), at: ago(1), times: 9 };
+            let host = drifted.clone().with(|state| state.record.healed = Some(healed.clone()));
+            Case::new(&healing, &[("web1", &host)])
+        }),
         ("it drifted, which is reported", {
             let env = production('a');
             Case::new(&env, &[("web1", &Host::running(&env, 'a').drifted(&[("a.php", DriftKind::Missing)]))])
@@ -161,7 +166,8 @@ fn a_plan_of_what_is_published_is_the_daemons_own() {
             "closed for maintenance",
             with(&|state| {
                 let (lease, open) = (Duration::from_secs(9), vec![command("open sesame")]);
-                state.record.closed = Some(Closed { epoch: Epoch(3), at: ago(4), lease, open });
+                state.record.closed =
+                    Some(Closed { epoch: Epoch(3), at: ago(4), lease, open, start: Default::default() });
             }),
         ),
         (
@@ -301,4 +307,37 @@ fn a_token_says_no_more_than_whether_two_are_equal() {
     assert_eq!(one["files"], one["confirmed"]["files"]);
     assert_ne!(one["files"], other["files"]);
     assert!(!one.to_string().contains(&digest));
+}
+
+/// Versions of rendered files are digests of what is secret: they are tokens wherever they are published, in links as well, and
+/// a reader plans with them what the daemon plans.
+#[test]
+fn versions_of_rendered_files_are_published_as_tokens() {
+    let mut env = production('a');
+    env.files = vec![soll::model::desired::File {
+        path: ".env".to_owned(),
+        from: ".env".to_owned(),
+        template: "production.env".to_owned(),
+        text: "APP_KEY={secret:APP_KEY}".to_owned(),
+        mode: 0o600,
+        owner: None,
+    }];
+    let made = |now: &str| {
+        // What is rendered is not looked for on the host.
+        let told = |state: &mut soll::model::observed::HostState| state.files.clear();
+        Host::fresh().with(told).renders(".env", "1").deployed(&env, 'a', 90).renders(".env", now)
+    };
+    for (now, word) in [("1", "in-sync"), ("2", "out-of-sync")] {
+        let host = made(now);
+        let case = Case::new(&env, &[("web1", &host)]);
+        let text = published(&case);
+        let links = host.0.record.releases.values().filter_map(|release| release.links);
+        for digest in host.0.rendered.values().copied().chain(links) {
+            assert!(!text.contains(&digest.to_string()), "{now}: {digest} is published:\n{text}");
+        }
+        let plan = same(now, &case);
+        assert_eq!(serde_json::to_value(plan.environments[0].sync).unwrap(), word);
+        // Templates and variables are reviewed, and stand in the configuration; nobody reviews a secret.
+        assert_eq!(plan.environments[0].binding, case.env("production").binding);
+    }
 }

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::asked::{GateV1, HealthV1, HookV1, WatchV1, in_seconds};
-use crate::model::desired::{
-    Address, Batch, Bundle, DriftPolicy, Emergency, EnvFailure, Environment, FetchFrom, Match, Promote, ReleaseRef,
-    Shared, Strategy, Target, Track, Unreachable, Weekday, Window, WindowKind, pull::Pull,
-};
-use crate::model::ids::HostName;
+use super::made_of::{BundleV1, CheckoutV1, ComposeV1, FileV1, SharedV1, UnitV1, UnitsV1};
+use super::rules::{EmergencyV1, PromoteV1, PullV1, StrategyV1, TrackV1, WindowV1};
+use crate::model::desired::{Address, Delivery, DriftPolicy, EnvFailure, Environment, ReleaseRef, Target, Unreachable};
 
 /// The views of a list.
 pub fn all<'a, L, V: From<&'a L>>(live: &'a [L]) -> Vec<V> {
@@ -25,11 +23,26 @@ pub struct EnvironmentV1<'a> {
     release: ReleaseV1<'a>,
     targets: Vec<TargetV1<'a>>,
     repository: Option<&'a str>,
-    bundle: BundleV1<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<BundleV1<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git: Option<CheckoutV1<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compose: Option<ComposeV1<'a>>,
     shared: Vec<SharedV1<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileV1<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed: Vec<&'a str>,
     mutable: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    links_out: &'a [String],
     keep_releases: u32,
     required_env: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    units: Option<UnitsV1<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    drains: Vec<UnitV1<'a>>,
     gates: Vec<GateV1<'a>>,
     hooks: Vec<HookV1<'a>>,
     checks: &'a [String],
@@ -63,13 +76,19 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             release,
             targets,
             repository,
-            bundle,
+            delivery,
             shared,
+            files,
+            sealed,
             mutable,
+            links_out,
             keep_releases,
             required_env,
             gates,
             hooks,
+            units: _,
+            drains,
+            settle: _,
             checks,
             variables,
             health,
@@ -92,6 +111,11 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             // What the settings raise stands in the fields that it raises; whom they bar is no part of what is desired.
             bounds: _,
         } = live;
+        let (bundle, git) = match delivery {
+            Delivery::Bundle(bundle) => (Some(bundle.into()), None),
+            Delivery::Git(checkout) => (None, Some(checkout.into())),
+            Delivery::Compose(_) => (None, None),
+        };
         EnvironmentV1 {
             name: name.as_str(),
             app: app.as_str(),
@@ -99,11 +123,19 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             release: release.into(),
             targets: all(targets),
             repository: repository.as_deref(),
-            bundle: bundle.into(),
+            bundle,
+            git,
+            compose: ComposeV1::of(live),
             shared: all(shared),
+            files: all(files),
+            // What stands in them is in what they are rendered into.
+            sealed: sealed.iter().map(|sealed| sealed.path.as_str()).collect(),
             mutable,
+            links_out,
             keep_releases: *keep_releases,
             required_env,
+            units: UnitsV1::of(live),
+            drains: all(drains),
             gates: all(gates),
             hooks: all(hooks),
             checks,
@@ -145,6 +177,8 @@ enum ReleaseV1<'a> {
     Sha(&'a str),
     #[serde(rename = "tag")]
     Tag(&'a str),
+    #[serde(rename = "directory")]
+    Directory(&'a str),
     #[serde(rename = "awaited")]
     Awaited,
 }
@@ -154,6 +188,7 @@ impl<'a> From<&'a ReleaseRef> for ReleaseV1<'a> {
         match live {
             ReleaseRef::Sha(sha) => ReleaseV1::Sha(sha.as_str()),
             ReleaseRef::Tag(tag) => ReleaseV1::Tag(tag),
+            ReleaseRef::Directory(name) => ReleaseV1::Directory(name.as_str()),
             ReleaseRef::Awaited => ReleaseV1::Awaited,
         }
     }
@@ -190,162 +225,6 @@ enum AddressV1<'a> {
     Remote(&'a str),
 }
 
-#[derive(Serialize)]
-struct BundleV1<'a> {
-    url: &'a str,
-    sha256: &'a str,
-    checks: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fetch_from: Option<&'static str>,
-}
-
-impl<'a> From<&'a Bundle> for BundleV1<'a> {
-    fn from(live: &'a Bundle) -> Self {
-        let Bundle { url, sha256, checks, fetch_from } = live;
-        let fetch_from = match fetch_from {
-            FetchFrom::Controller => None,
-            FetchFrom::Host => Some("host"),
-        };
-        BundleV1 { url, sha256, checks, fetch_from }
-    }
-}
-
-/// [`Shared`].
-#[derive(Serialize)]
-pub struct SharedV1<'a> {
-    path: &'a str,
-    from: &'a str,
-    directory: bool,
-}
-
-impl<'a> From<&'a Shared> for SharedV1<'a> {
-    fn from(live: &'a Shared) -> Self {
-        let Shared { path, from, directory } = live;
-        SharedV1 { path, from, directory: *directory }
-    }
-}
-
-#[derive(Serialize)]
-struct PromoteV1<'a> {
-    from: &'a str,
-    soak: f64,
-    by: &'static str,
-}
-
-impl<'a> From<&'a Promote> for PromoteV1<'a> {
-    fn from(live: &'a Promote) -> Self {
-        let Promote { from, soak, by } = live;
-        let by = match by {
-            Match::Sha => "sha",
-            Match::Bundle => "bundle",
-            Match::Tree => "tree",
-        };
-        PromoteV1 { from: from.as_str(), soak: in_seconds(*soak), by }
-    }
-}
-
-#[derive(Serialize)]
-struct TrackV1<'a> {
-    branch: &'a str,
-}
-
-impl<'a> From<&'a Track> for TrackV1<'a> {
-    fn from(live: &'a Track) -> Self {
-        let Track { branch } = live;
-        TrackV1 { branch }
-    }
-}
-
-#[derive(Serialize)]
-enum StrategyV1 {
-    #[serde(rename = "all-at-once")]
-    AllAtOnce,
-    #[serde(rename = "rolling")]
-    Rolling { batch: BatchV1, max_failures: u32, pause: f64 },
-}
-
-impl From<&Strategy> for StrategyV1 {
-    fn from(live: &Strategy) -> Self {
-        match live {
-            Strategy::AllAtOnce => StrategyV1::AllAtOnce,
-            Strategy::Rolling { batch, max_failures, pause } => {
-                let batch = match batch {
-                    Batch::Hosts(n) => BatchV1::Hosts(*n),
-                    Batch::Percent(n) => BatchV1::Percent(*n),
-                };
-                StrategyV1::Rolling { batch, max_failures: *max_failures, pause: in_seconds(*pause) }
-            }
-        }
-    }
-}
-
-#[derive(Serialize)]
-enum BatchV1 {
-    #[serde(rename = "hosts")]
-    Hosts(u32),
-    #[serde(rename = "percent")]
-    Percent(u32),
-}
-
-#[derive(Serialize)]
-struct WindowV1<'a> {
-    kind: &'static str,
-    days: Vec<&'static str>,
-    from: u16,
-    to: u16,
-    zone: &'a str,
-    reason: Option<&'a str>,
-}
-
-impl<'a> From<&'a Window> for WindowV1<'a> {
-    fn from(live: &'a Window) -> Self {
-        let Window { kind, days, from, to, zone, reason } = live;
-        let kind = match kind {
-            WindowKind::Allow => "allow",
-            WindowKind::Deny => "deny",
-        };
-        let day = |day: &Weekday| match day {
-            Weekday::Mon => "mon",
-            Weekday::Tue => "tue",
-            Weekday::Wed => "wed",
-            Weekday::Thu => "thu",
-            Weekday::Fri => "fri",
-            Weekday::Sat => "sat",
-            Weekday::Sun => "sun",
-        };
-        let days = days.iter().map(day).collect();
-        WindowV1 { kind, days, from: *from, to: *to, zone, reason: reason.as_deref() }
-    }
-}
-
-/// [`Emergency`].
-#[derive(Serialize)]
-pub struct EmergencyV1<'a> {
-    release: &'a str,
-    reason: &'a str,
-    skip: &'a [String],
-}
-
-impl<'a> From<&'a Emergency> for EmergencyV1<'a> {
-    fn from(live: &'a Emergency) -> Self {
-        let Emergency { release, reason, skip } = live;
-        EmergencyV1 { release: release.as_str(), reason, skip }
-    }
-}
-
-#[derive(Serialize)]
-struct PullV1<'a> {
-    first: &'a str,
-    others: Vec<&'a str>,
-}
-
-impl<'a> From<&'a Pull> for PullV1<'a> {
-    fn from(live: &'a Pull) -> Self {
-        let Pull { first, others } = live;
-        PullV1 { first: first.as_str(), others: others.iter().map(HostName::as_str).collect() }
-    }
-}
-
 /// What a person approves of an environment, version 2: all that decides what is done where. Recipe, gates, hooks, shared
 /// paths, variables, health and watch stand in it as the configuration's digest.
 #[derive(Serialize)]
@@ -354,8 +233,19 @@ pub struct ApprovedV2<'a> {
     app: &'a str,
     targets: Vec<TargetV1<'a>>,
     repository: Option<&'a str>,
-    bundle: BundleV1<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<BundleV1<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    git: Option<CheckoutV1<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compose: Option<ComposeV1<'a>>,
     checks: &'a [String],
+    /// What runs is the same with it and without it, so that no verdict depends on it; but it lets in what was refused.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    links_out: &'a [String],
+    /// Secrets of other files are others, by whatever name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sealed: Vec<&'a str>,
     config: String,
     on_failure: &'static str,
     revert_commit: bool,
@@ -377,11 +267,19 @@ impl<'a> From<&'a Environment> for ApprovedV2<'a> {
             targets,
             repository,
             bundle,
+            git,
+            compose,
             shared: _,
+            // They stand in the configuration's digest.
+            files: _,
+            sealed,
             mutable: _,
+            links_out,
             // Nobody reviews how long old releases are kept.
             keep_releases: _,
             required_env: _,
+            units: _,
+            drains: _,
             gates: _,
             hooks: _,
             checks,
@@ -414,7 +312,11 @@ impl<'a> From<&'a Environment> for ApprovedV2<'a> {
             targets,
             repository,
             bundle,
+            git,
+            compose,
             checks,
+            links_out,
+            sealed,
             config,
             on_failure,
             revert_commit,

@@ -48,6 +48,8 @@ pub struct Check {
     pub tcp: Option<Endpoint>,
     /// This command succeeds, in `current` on the host.
     pub run: Option<Text>,
+    /// With `kind = "compose"` and `run`: inside this service.
+    pub service: Option<ServiceName>,
     /// This systemd unit is active.
     #[schemars(example = &"nginx.service")]
     pub systemd: Option<Line>,
@@ -99,7 +101,7 @@ pub struct Watch {
     pub metrics: Vec<Metric>,
 }
 
-/// One figure that is watched.
+/// A figure that is watched after a switch.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-one-of" = [["http", "run", "prometheus"], ["above", "below"]]))]

@@ -6,13 +6,15 @@ use std::time::Duration;
 use super::super::diagnose::{Diagnostic, Diagnostics};
 use super::super::layers;
 use super::super::tree::{Node, Span};
-use super::super::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, OnFailure, Probe, Watch, raw};
-use super::Scope;
+use super::super::{
+    Before, Check, From, Grade, Health, Limit, Metric, MetricSource, OnFailure, Phase, Probe, Watch, raw,
+};
+use super::{Scope, compose};
 
 const FIVE_SECONDS: Duration = Duration::from_secs(5);
 
 impl Scope<'_> {
-    pub(super) fn health(&mut self) -> Health {
+    pub(super) fn health(&mut self, kind: raw::Kind) -> Health {
         let default = raw::Health::default();
         let raw = self.raw.health.as_ref().unwrap_or(&default);
         let time = |field: &Option<super::super::fields::Time>| field.as_ref().map_or(FIVE_SECONDS, |time| time.0);
@@ -24,12 +26,13 @@ impl Scope<'_> {
             timeout: time(&raw.timeout),
             every: raw.every.as_ref().map_or(Duration::from_secs(300), |every| every.0),
             failures: raw.failures.unwrap_or(2),
-            checks: raw.checks.iter().enumerate().filter_map(|(index, check)| self.check(index, check)).collect(),
+            checks: raw.checks.iter().enumerate().filter_map(|(index, check)| self.check(kind, index, check)).collect(),
         }
     }
 
-    fn check(&mut self, index: usize, raw: &raw::Check) -> Option<Check> {
+    fn check(&mut self, of: raw::Kind, index: usize, raw: &raw::Check) -> Option<Check> {
         let at = index.to_string();
+        let service = self.service(of, &["health", "checks", &at, "service"], raw.service.as_ref());
         let text = |text: &super::super::fields::HttpUrl| text.0.clone();
         let probe = if let Some(url) = &raw.http {
             let (bearer, body) = (raw.bearer.as_ref(), raw.body.as_ref());
@@ -38,7 +41,8 @@ impl Scope<'_> {
         } else if let Some(address) = &raw.tcp {
             Probe::Tcp { address: address.0.clone() }
         } else if let Some(command) = &raw.run {
-            Probe::Run { command: command.0.clone() }
+            let within = |service| compose::within(service, Phase::Verify, &command.0);
+            Probe::Run { command: service.map_or_else(|| command.0.clone(), within) }
         } else if let Some(unit) = &raw.systemd {
             Probe::Systemd { unit: unit.0.clone() }
         } else if let Some(address) = &raw.tls {
@@ -60,6 +64,7 @@ impl Scope<'_> {
         if let Probe::Run { command } = &probe {
             self.command(command, spot(self, kind));
         }
+        self.belongs("health", &at, "service", raw.service.is_some(), kind, &["run"]);
         self.belongs("health", &at, "status", raw.status.is_some(), kind, &["http"]);
         self.belongs("health", &at, "body", raw.body.is_some(), kind, &["http"]);
         self.belongs("health", &at, "bearer", raw.bearer.is_some(), kind, &["http"]);

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use super::super::diagnose::Diagnostic;
 use super::super::layers;
+use super::super::raw;
 use super::super::{Gate, GateTest, Hook, OnFailure, Phase};
-use super::{Scope, TEN_MINUTES};
+use super::{Scope, TEN_MINUTES, compose};
 
 /// A command's text serves as the hook's name up to here.
 const NAME_LENGTH: usize = 40;
 
 impl Scope<'_> {
-    pub(super) fn gates(&mut self) -> Vec<Gate> {
+    pub(super) fn gates(&mut self, kind: raw::Kind) -> Vec<Gate> {
         let raw = self.raw;
         let mut gates = Vec::new();
         for (index, gate) in raw.gates.iter().enumerate() {
@@ -21,11 +22,18 @@ impl Scope<'_> {
                 (_, Some(dir), _) => GateTest::Dir(dir.0.clone()),
                 (.., Some(run)) => {
                     self.command(&run.0, self.at(&["gates", &at, "run"]));
-                    GateTest::Run(run.0.clone())
+                    let service = self.service(kind, &["gates", &at, "service"], gate.service.as_ref());
+                    GateTest::Run(service.map_or_else(|| run.0.clone(), |service| compose::beside(service, &run.0)))
                 }
                 // The schema asks for one of them.
                 _ => continue,
             };
+            if gate.service.is_some() && gate.run.is_none() {
+                let error =
+                    Diagnostic::error(self.at(&["gates", &at, "service"]), "`service` means nothing without `run`");
+                self.out
+                    .push(error.label("no effect").help("remove it: files and directories are those of the release"));
+            }
             let own = gate.name.as_ref().map(|name| name.0.clone());
             let name = own.unwrap_or_else(|| self.item("gates", index).map(layers::default_name).unwrap_or_default());
             gates.push(Gate { name, test, timeout: gate.timeout.as_ref().map_or(TEN_MINUTES, |time| time.0) });
@@ -33,11 +41,11 @@ impl Scope<'_> {
         gates
     }
 
-    pub(super) fn hooks(&mut self) -> Vec<Hook> {
+    pub(super) fn hooks(&mut self, kind: raw::Kind) -> Vec<Hook> {
         let raw = self.raw;
         let mut taken: BTreeSet<String> =
             raw.hooks.iter().filter_map(|hook| Some(hook.name.as_ref()?.0.clone())).collect();
-        let mut hooks = Vec::new();
+        let mut hooks = self.once(kind, &taken);
         for (index, hook) in raw.hooks.iter().enumerate() {
             let at = index.to_string();
             self.command(&hook.run.0, self.at(&["hooks", &at, "run"]));
@@ -53,10 +61,19 @@ impl Scope<'_> {
                 Some(name) => name.0.clone(),
                 None => unique(&hook.run.0, &mut taken),
             };
+            let place = ["hooks", at.as_str(), "service"];
+            let service = self.service(kind, &place, hook.service.as_ref());
+            if service.is_some() && hook.phase == Phase::Prepare {
+                let error = Diagnostic::error(self.at(&place), "a prepare hook runs before the services are resolved");
+                let help = "at the phase \"pre-switch\" or \"migrate\", or on the host, without `service`";
+                self.out.push(error.label("not at this phase").help(help));
+            }
+            let run =
+                service.map_or_else(|| hook.run.0.clone(), |service| compose::within(service, hook.phase, &hook.run.0));
             hooks.push(Hook {
                 name,
                 phase: hook.phase,
-                run: hook.run.0.clone(),
+                run,
                 on_failure,
                 timeout: hook.timeout.as_ref().map_or(TEN_MINUTES, |time| time.0),
                 reload: hook.reload.unwrap_or(false),

@@ -2,9 +2,16 @@
 //! cannot be right is reported with its place; what is returned counts only where nothing was.
 
 mod checks;
+mod compose;
+mod delivery;
+mod files;
 mod hooks;
 mod host;
 mod policy;
+mod sealed;
+mod units;
+
+pub(super) use self::files::Templates;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,10 +19,13 @@ use std::time::Duration;
 use super::diagnose::{Diagnostic, Diagnostics};
 use super::formats::BUILT_IN;
 use super::load::Tables;
+use super::raw::Kind;
 use super::tree::{Node, Span, Table, Value};
-use super::{Bundle, DriftPolicy, EnvFailure, Environment, FetchFrom, Shared, Unreachable};
+use super::{DriftPolicy, EnvFailure, Environment, Shared, Unreachable};
 use super::{layers, raw, recipe, release, secrets, suggest, tree};
+use crate::model::activation::SETTLE;
 use crate::model::ids::AppName;
+use crate::model::rendered::VERSIONS;
 use crate::model::template;
 
 /// One environment and the places that others want to know.
@@ -28,8 +38,9 @@ pub(super) struct Resolved {
 }
 
 /// Resolves every environment, then looks at them together.
-pub(super) fn all(tables: &Tables, out: &mut Diagnostics) -> Vec<Resolved> {
+pub(super) fn all(tables: &Tables, templates: &mut Templates<'_>, out: &mut Diagnostics) -> Vec<Resolved> {
     let mut recipes = Recipes::default();
+    let secrets = sealed::Shared::read(&tables.secrets, templates, out);
     for (name, entry) in &tables.templates {
         if let Some(extends) = entry.node.get("extends") {
             let error = Diagnostic::error(extends.span, format!("the template `{name}` extends another one"));
@@ -49,13 +60,15 @@ pub(super) fn all(tables: &Tables, out: &mut Diagnostics) -> Vec<Resolved> {
         };
         let mut scope =
             Scope { name, key: entry.key, node: &layered.node, recipe: layered.recipe_file, raw: &raw, out };
-        if let Some(environment) = scope.environment(&layered, tables) {
+        if let Some(environment) = scope.environment(&layered, tables, &secrets, templates) {
             let release = layered.node.get("release").map(|node| node.span);
             resolved.push(Resolved { environment, key: entry.key, release });
         }
     }
     policy::promotions(tables, &resolved, out);
     host::collisions(tables, &resolved, out);
+    sealed::unused(&tables.secrets, &resolved, out);
+    compose::collisions(tables, &resolved, out);
     resolved
 }
 
@@ -65,23 +78,24 @@ struct Layered {
     app: AppName,
     app_key: Span,
     recipe: String,
+    kind: Kind,
     repository: Option<String>,
     recipe_file: Option<usize>,
 }
 
 /// The recipes that were needed, parsed once.
 #[derive(Default)]
-struct Recipes(BTreeMap<String, Node>);
+struct Recipes(BTreeMap<(String, Kind), Node>);
 
 impl Recipes {
-    fn get(&mut self, name: &str, out: &mut Diagnostics) -> Option<Node> {
-        if let Some(node) = self.0.get(name) {
+    fn get(&mut self, name: &str, kind: Kind, out: &mut Diagnostics) -> Option<Node> {
+        if let Some(node) = self.0.get(&(name.to_owned(), kind)) {
             return Some(node.clone());
         }
-        let text = recipe::text(name)?;
+        let text = recipe::text(name, kind)?;
         let file = out.add_file(&format!("recipe {name}"), text);
         let node = tree::parse(file, text, out);
-        self.0.insert(name.to_owned(), node.clone());
+        self.0.insert((name.to_owned(), kind), node.clone());
         Some(node)
     }
 }
@@ -113,16 +127,32 @@ fn layered(
         }
     };
     let text = |key: &str| app_entry.node.get(key).and_then(Node::text).map(str::to_owned);
+    // The walk was clean: it is one of the kinds.
+    let kind = match text("kind").as_deref() {
+        Some("git") => Kind::Git,
+        Some("compose") => Kind::Compose,
+        _ => Kind::Bundle,
+    };
     let recipe_name = text("recipe").unwrap_or_else(|| recipe::GENERIC.to_owned());
-    let Some(recipe_node) = recipes.get(&recipe_name, out) else {
-        let error = Diagnostic::error(app_entry.node.at(&["recipe"]), format!("there is no recipe `{recipe_name}`"));
+    let Some(recipe_node) = recipes.get(&recipe_name, kind, out) else {
+        let place = app_entry.node.at(&["recipe"]);
+        if recipe::names().any(|known| known == recipe_name) {
+            let message = format!("the recipe `{recipe_name}` is for applications of another kind");
+            let help = match recipe::only_for(&recipe_name) {
+                Some(_) => "give the application `kind = \"compose\"`",
+                None => "with `kind = \"compose\"` take `recipe = \"compose\"`, or leave it out",
+            };
+            out.push(Diagnostic::error(place, message).label("not for this kind").help(help));
+            return None;
+        }
+        let error = Diagnostic::error(place, format!("there is no recipe `{recipe_name}`"));
         out.push(error.label("not known").help(suggest::help(&recipe_name, "recipes", recipe::names())));
         return None;
     };
-    let mut node = layers::merge(&recipe_node, &app_entry.node);
+    let mut node = layers::layer(&recipe_node, &app_entry.node);
     for layer in template.into_iter().chain([own]) {
         checks::duplicates(layer, out);
-        node = layers::merge(&node, layer);
+        node = layers::layer(&node, layer);
     }
     checks::duplicates(&app_entry.node, out);
     if let Value::Table(table) = &mut node.value {
@@ -134,7 +164,7 @@ fn layered(
     let recipe_file = Some(recipe_node.span.file);
     let app_key = app_entry.key;
     let app = app.parse().ok()?;
-    Some(Layered { node, app, app_key, recipe: recipe_name, repository, recipe_file })
+    Some(Layered { node, app, app_key, recipe: recipe_name, kind, repository, recipe_file })
 }
 
 /// What a name refers to, or the error with a suggestion.
@@ -164,14 +194,23 @@ struct Scope<'a> {
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 impl Scope<'_> {
-    fn environment(&mut self, layered: &Layered, tables: &Tables) -> Option<Environment> {
+    fn environment(
+        &mut self,
+        layered: &Layered,
+        tables: &Tables,
+        secrets: &sealed::Shared,
+        templates: &mut Templates<'_>,
+    ) -> Option<Environment> {
         let raw = self.raw;
         self.variables();
         let release = self.release(layered.repository.as_deref());
-        let bundle = self.bundle(layered);
         let shared = self.shared();
-        let gates = self.gates();
+        let delivery = self.delivery(layered, &shared, templates);
+        let files = self.files(&shared, templates);
+        let sealed = self.sealed(secrets, templates);
+        let gates = self.gates(layered.kind);
         let targets = self.targets(tables);
+        let (units, drains) = self.units(layered.kind);
         let environment = Environment {
             name: self.name.parse().ok()?,
             app: layered.app.clone(),
@@ -179,14 +218,18 @@ impl Scope<'_> {
             release: release?,
             targets: targets?,
             repository: layered.repository.clone(),
-            bundle: bundle?,
+            delivery: delivery?,
             mutable: raw.mutable.iter().flatten().map(|glob| glob.0.clone()).collect(),
+            links_out: raw.links_out.iter().flatten().map(|glob| glob.0.clone()).collect(),
             keep_releases: raw.keep_releases.unwrap_or(5),
             required_env: raw.required_env.iter().flatten().map(|name| name.0.clone()).collect(),
-            hooks: self.hooks(),
+            hooks: self.hooks(layered.kind),
+            units,
+            drains,
+            settle: raw.settle.as_ref().map_or(SETTLE, |time| time.0),
             checks: raw.checks.iter().flatten().map(|check| check.0.clone()).collect(),
             variables: raw.variables.clone(),
-            health: self.health(),
+            health: self.health(layered.kind),
             watch: self.watch(),
             drift: raw.drift.unwrap_or(DriftPolicy::Report),
             drift_every: raw.drift_every.as_ref().map_or(TEN_MINUTES, |time| time.0),
@@ -206,6 +249,8 @@ impl Scope<'_> {
             bounds: Default::default(),
             gates,
             shared,
+            files,
+            sealed,
         };
         if environment.env_file().is_none() && !environment.required_env.is_empty() {
             let span = self.at(&["required_env"]);
@@ -223,35 +268,6 @@ impl Scope<'_> {
         }
     }
 
-    fn bundle(&mut self, layered: &Layered) -> Option<Bundle> {
-        let Some(bundle) = &self.raw.bundle else {
-            let message = format!("the application `{}` does not say where its bundles are", layered.app);
-            let help =
-                "for example: bundle = { url = \"https://artifacts.example.com/api/deployment-bundle-{sha}.tar.gz\" }";
-            self.out.push(Diagnostic::error(layered.app_key, message).label("needs `bundle`").help(help));
-            return None;
-        };
-        let or = |field: &Option<super::fields::BundleUrl>, default: &str| {
-            field.as_ref().map_or_else(|| default.to_owned(), |url| url.0.clone())
-        };
-        let made = Bundle {
-            url: bundle.url.0.clone(),
-            sha256: or(&bundle.sha256, "{url}.sha256"),
-            checks: or(&bundle.checks, "{url}.checks.json"),
-            fetch_from: bundle.fetch_from.unwrap_or_default(),
-        };
-        if made.fetch_from == FetchFrom::Host && !made.url.contains("://") && !made.url.starts_with(['/', '{']) {
-            let message = format!("the hosts cannot fetch the bundle `{}`: it is a path on the controller", made.url);
-            let help = "write an https:// address, or an absolute path where the file lies on each host";
-            let error = Diagnostic::error(self.at(&["bundle", "url"]), message).label("relative to the state file");
-            self.out.push(error.help(help));
-        }
-        self.template(&made.url, self.at(&["bundle", "url"]), &[]);
-        self.template(&made.sha256, self.at(&["bundle", "sha256"]), &["url"]);
-        self.template(&made.checks, self.at(&["bundle", "checks"]), &["url"]);
-        Some(made)
-    }
-
     fn shared(&mut self) -> Vec<Shared> {
         let mut shared: Vec<(Shared, Span)> = Vec::new();
         for (index, dir) in self.raw.shared_dirs.iter().flatten().enumerate() {
@@ -265,6 +281,12 @@ impl Scope<'_> {
                 raw::SharedFile::Other(file) => (&file.path.0, &file.from.0),
             };
             shared.push((Shared { path: path.clone(), from: from.clone(), directory: false }, span));
+        }
+        for (this, span) in &shared {
+            if this.from.split('/').next() == Some(VERSIONS) {
+                let message = format!("`{}` is where soll keeps the versions of rendered files", this.from);
+                self.out.push(Diagnostic::error(*span, message).label("taken").help("give it another name in `from`"));
+            }
         }
         for (index, (this, span)) in shared.iter().enumerate() {
             for (other_index, (other, _)) in shared.iter().enumerate().filter(|(other, _)| *other != index) {
@@ -320,7 +342,7 @@ impl Scope<'_> {
     /// A command of a recipe has no braces of its own, so there an unknown name is a missing variable.
     fn command(&mut self, text: &str, span: Span) {
         if Some(span.file) == self.recipe {
-            self.template(text, span, &[]);
+            self.template(text, span, &["cache"]);
         }
     }
 
