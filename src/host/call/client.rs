@@ -12,9 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::artifact::delta::Telling;
+use crate::artifact::picked::Picked;
 use crate::host::call::pending::{Pending, lost};
 use crate::host::call::piece::Pieces;
 use crate::host::call::stream::{Reconnect, Stream};
+use crate::host::call::telling::Told;
 use crate::host::call::transport::{self, Outgoing};
 use crate::host::lock;
 use crate::host::wire::frame::{Frame, Hello, PIECE, PROTOCOL, WINDOW};
@@ -56,9 +59,9 @@ impl Client {
         let program = command.as_std().get_program().to_string_lossy().into_owned();
         let mut child = command
             .spawn()
-            .map_err(|error| HostError::Connection(format!("cannot start the agent {program}: {error}")))?;
+            .map_err(|error| HostError::Connection(format!("cannot start the agent {program}: {error}").into()))?;
         let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
-            return Err(HostError::Connection(format!("the agent {program} has no input or output")));
+            return Err(HostError::Connection(format!("the agent {program} has no input or output").into()));
         };
         // Reaps it whenever it ends.
         tokio::spawn(async move { child.wait().await });
@@ -94,7 +97,7 @@ impl Client {
                 "the agent {} ({}) speaks protocol {}, this program {PROTOCOL}: put the matching binary there",
                 hello.binary, hello.version, hello.protocol
             );
-            return Err(HostError::Connection(text));
+            return Err(HostError::Connection(text.into()));
         }
         let pending = Arc::new(Pending::new(hello.session.is_some()));
         let (frames, queue) = mpsc::channel::<Outgoing>(4);
@@ -143,20 +146,47 @@ impl Client {
         answer.await.unwrap_or_else(|_| Err(self.pending.why()))
     }
 
-    /// Sends blobs, whose bytes `pieces` gives one after the other in the order of `blobs`. An early answer (no room,
-    /// fenced) ends it at once. Pieces that end too early give the upload up; complete blobs are kept there.
+    /// Tells a manifest, and asks what of it is missing there. An answer that takes longer than `patience` does not come.
+    ///
+    /// # Errors
+    /// Those of the operation; [`HostError::Interrupted`]: another stream has to carry it from the beginning.
+    pub async fn offer(
+        &self,
+        root: &str,
+        (epoch, keep): (Epoch, Option<u32>),
+        telling: Telling,
+        patience: Duration,
+    ) -> Result<Reply, HostError> {
+        let op = Op::Missing { epoch, listing: telling.listing(), keep };
+        self.follow(root, op, None, patience, &mut Told::new(telling, self.packed)).await
+    }
+
+    /// Sends the contents of these files of what was offered, `total` bytes, which `pieces` gives one after the other in
+    /// their order. An early answer (no room, fenced) ends it at once. Pieces that end too early give the upload up;
+    /// complete contents are kept there.
     pub async fn upload(
         &self,
         root: &str,
         epoch: Epoch,
-        blobs: Vec<(Digest, u64)>,
+        (tree, files, total): (Digest, Picked, u64),
         pieces: &mut impl Pieces,
     ) -> Result<Reply, HostError> {
-        let total = blobs.iter().map(|(_, size)| size).sum();
+        self.follow(root, Op::Upload { epoch, tree, files }, Some(total), LAST, pieces).await
+    }
+
+    /// Asks for an operation that data follow; `total`: so many bytes, neither more nor fewer.
+    async fn follow(
+        &self,
+        root: &str,
+        op: Op,
+        total: Option<u64>,
+        patience: Duration,
+        pieces: &mut impl Pieces,
+    ) -> Result<Reply, HostError> {
         let window = Arc::new(Semaphore::new(usize::try_from(WINDOW).unwrap_or(PIECE)));
         let (id, mut answer) = self.pending.register(root, Some(window.clone()))?;
         let _forget = self.pending.forget_at_end(id);
-        self.ask(id, root, Op::Upload { epoch, blobs }).await?;
+        self.ask(id, root, op).await?;
         let sent = tokio::select! {
             biased;
             early = &mut answer => return early.unwrap_or_else(|_| Err(self.pending.why())),
@@ -177,21 +207,25 @@ impl Client {
                 Err(_) => self.pending.why(),
             });
         }
-        match tokio::time::timeout(LAST, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(self.pending.why())),
-            Err(_) => Err(lost(&format!("the agent did not say within {} s that the upload arrived", LAST.as_secs()))),
+            Err(_) => {
+                let within = patience.as_secs();
+                Err(lost(&format!("the agent did not say within {within} s that what was sent to it arrived")))
+            }
         }
     }
 
-    async fn pump(&self, id: u64, window: &Semaphore, total: u64, pieces: &mut impl Pieces) -> io::Result<()> {
+    async fn pump(&self, id: u64, window: &Semaphore, total: Option<u64>, pieces: &mut impl Pieces) -> io::Result<()> {
         let mut left = total;
-        while left > 0 {
+        while left != Some(0) {
             let Some(piece) = pieces.next().await? else {
+                let Some(left) = left else { return Ok(()) };
                 // What came is good: complete blobs are kept there.
                 let text = format!("they end {left} bytes too early");
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
             };
-            left = left.saturating_sub(piece.length as u64);
+            left = left.map(|left| left.saturating_sub(piece.length as u64));
             // Never closed: a connection that dies ends the select around this.
             let send = async {
                 if let Ok(room) = window.acquire_many(u32::try_from(piece.length).unwrap_or(u32::MAX)).await {
@@ -259,6 +293,7 @@ fn passes(name: &str) -> bool {
             | "TZ"
             | "TMPDIR"
             | "XDG_RUNTIME_DIR"
+            | "DOCKER_HOST"
             | "SSL_CERT_FILE"
             | "SSL_CERT_DIR"
             | "RUST_BACKTRACE"

@@ -5,4 +5,5 @@ pub mod client;
 pub mod pending;
 pub mod piece;
 pub mod stream;
+pub mod telling;
 pub mod transport;

@@ -204,7 +204,7 @@ impl Pending {
 
 /// Nobody knows what became of it.
 pub(in crate::host) fn lost(why: &str) -> HostError {
-    HostError::Connection(format!(
-        "{why}; whether what was asked for happened is unknown until the host is observed again"
-    ))
+    HostError::Connection(
+        format!("{why}; whether what was asked for happened is unknown until the host is observed again").into(),
+    )
 }

@@ -79,7 +79,8 @@ fn begin(root: &Root, ask: &Survey) -> Result<ReleaseName, HostError> {
                     "this root is no plain checkout: there is nothing to convert".to_owned(),
                 ));
             }
-            let journal = Journal { name: seen.name, steps: seen.steps, done: 0, back: false, finished: false };
+            let journal =
+                Journal { name: seen.name, steps: seen.steps.into_told(), done: 0, back: false, finished: false };
             journal.save(root)?;
             journal
         }

@@ -9,18 +9,19 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::Journal;
 use crate::host::disk::beneath::check;
-use crate::host::disk::file;
+use crate::host::disk::foreign::{self, LAYOUT};
+use crate::host::disk::layers;
+use crate::host::disk::revision;
 use crate::host::disk::root::{Root, list};
 use crate::host::release::link;
 use crate::host::release::observe::current;
 use crate::host::wire::HostError;
 use crate::host::wire::convert::{Kind, Lying, LyingKind, Step, Survey, Surveyed};
+use crate::host::wire::excerpt::Excerpt;
 use crate::model::ids::{ReleaseName, Sha};
 use crate::model::observed::Current;
 use crate::model::record::Record;
 
-/// What belongs to the layout, and is never moved.
-const OURS: [&str; 4] = [".soll", "releases", "shared", "current"];
 /// What every build makes anew, wherever it lies.
 const REBUILT: [&str; 6] = ["vendor", "node_modules", "__pycache__", ".venv", "venv", "bower_components"];
 /// So many files and directories of one release are counted for its size.
@@ -36,7 +37,8 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
     }
     let current = current(root)?;
     let journal = Journal::load(root)?;
-    let entries: Vec<String> = names(root.path())?.into_iter().filter(|name| !OURS.contains(&name.as_str())).collect();
+    let entries: Vec<String> =
+        names(root.path())?.into_iter().filter(|name| !LAYOUT.contains(&name.as_str())).collect();
     let record = root.record()?;
     let mut releases = Vec::new();
     for name in names(&root.releases())? {
@@ -45,11 +47,12 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
     let kind = match &journal {
         Some(journal) if journal.back => Kind::Undoing,
         Some(journal) if !journal.finished => Kind::Converting,
-        _ if current != Current::Missing || !releases.is_empty() => Kind::Releases,
-        _ if entries.is_empty() => Kind::Empty,
-        _ => Kind::Checkout,
+        _ if current != Current::Missing || record.confirmed.is_some() => Kind::Releases,
+        _ if !foreign::found(root, &current, false)?.is_empty() => Kind::Checkout,
+        _ if !releases.is_empty() => Kind::Releases,
+        _ => Kind::Empty,
     };
-    let head = head(root.path());
+    let head = revision::of(root.path());
     let tail = head.as_ref().map_or("checkout", Sha::short);
     let bad = |error: crate::model::ids::BadId| HostError::Precondition(error.to_string());
     let name = match &journal {
@@ -59,15 +62,15 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
     let mut seen = Surveyed {
         kind,
         current,
-        releases,
+        releases: releases.into(),
         head,
-        uncovered: Vec::new(),
-        rebuilt: Vec::new(),
-        edited: Vec::new(),
+        uncovered: Excerpt::default(),
+        rebuilt: Excerpt::default(),
+        edited: Excerpt::default(),
         missing: Vec::new(),
-        refused: Vec::new(),
+        refused: Excerpt::default(),
         name,
-        steps: journal.map(|journal| journal.steps).unwrap_or_default(),
+        steps: journal.map(|journal| journal.steps).unwrap_or_default().into(),
         epoch: record.epoch,
     };
     if kind == Kind::Checkout {
@@ -82,7 +85,7 @@ pub fn survey(root: &Root, ask: &Survey) -> Result<Surveyed, HostError> {
         look.data(&entries)?;
         look.obstacles(&entries)?;
         let relinks = look.relinks;
-        seen.steps = plan(root, ask, &entries, &seen, relinks);
+        seen.steps = plan(root, ask, &entries, &seen, relinks).into();
     }
     Ok(seen)
 }
@@ -117,16 +120,6 @@ fn names(dir: &Path) -> Result<Vec<String>, HostError> {
     let mut names: Vec<_> = list(dir)?.into_iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names)
-}
-
-/// The commit of `.git/HEAD`, or of Capistrano's `REVISION`.
-fn head(dir: &Path) -> Option<Sha> {
-    let by_git = || git2::Repository::open(dir).ok()?.head().ok()?.peel_to_commit().ok()?.id().to_string().parse().ok();
-    let noted = || {
-        let bytes = file::read(&dir.join("REVISION"), file::CONFIGURATION).ok()?;
-        String::from_utf8(bytes).ok()?.trim().parse().ok()
-    };
-    by_git().or_else(noted)
 }
 
 fn globs(patterns: &[String]) -> GlobSet {
@@ -194,7 +187,7 @@ impl Look<'_> {
                 for (path, status) in found {
                     let path = path.trim_end_matches('/');
                     let first = path.split('/').next().unwrap_or_default();
-                    if OURS.contains(&first) {
+                    if LAYOUT.contains(&first) {
                         continue;
                     }
                     if status.intersects(git2::Status::WT_NEW | git2::Status::IGNORED | git2::Status::INDEX_NEW) {
@@ -268,6 +261,14 @@ impl Look<'_> {
     /// What renames cannot do.
     fn obstacles(&mut self, entries: &[String]) -> Result<(), HostError> {
         let device = fs::metadata(self.root.path()).map(|meta| meta.dev()).unwrap_or_default();
+        if let Some(first) = self.seen.releases.first() {
+            let what = format!("releases/{} is there already, and soll keeps its releases in releases/", first.name);
+            self.refuse(
+                what,
+                "where releases/ is the application's, choose another root; else move what is no release out of ROOT, so \
+                 that releases/ is taken over as it is",
+            );
+        }
         for name in names(&self.root.shared())? {
             let mut refuse = true;
             for one in self.ask.shared.iter().filter(|one| covers(&name, &one.from)) {
@@ -316,7 +317,35 @@ impl Look<'_> {
         for name in entries.iter().filter(|name| *name != ".git") {
             self.links(name, device)?;
         }
+        self.borders(entries, device);
         Ok(())
+    }
+
+    /// Renames do not cross a border of file systems, nor, for directories, one between the layers of an overlay.
+    fn borders(&mut self, entries: &[String], device: u64) {
+        for home in [self.root.shared(), self.root.releases()] {
+            if fs::metadata(&home).is_ok_and(|meta| meta.dev() != device) {
+                self.refuse(
+                    format!("{} lies on another file system than {}", home.display(), self.root.path().display()),
+                    "mount that file system at ROOT itself, or move it away until the conversion is done",
+                );
+            }
+        }
+        let root = self.root.path().to_owned();
+        let shared = self.ask.shared.iter().map(|one| &one.path).filter(|path| !entries.contains(path));
+        for path in entries.iter().chain(shared) {
+            let full = root.join(path);
+            if fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_dir()) && layers::is_stuck(&full, &root) {
+                let full = full.display();
+                self.refuse(
+                    format!("`{path}` lies in a lower layer of an overlay file system, where a directory cannot be renamed"),
+                    &format!(
+                        "bring it into the upper layer: cp -a {full} {full}.up && rm -rf {full} && mv {full}.up {full}; or \
+                         mount the overlay with redirect_dir=on"
+                    ),
+                );
+            }
+        }
     }
 
     /// What SQLite has not folded into its database yet would stay behind, and be lost.
@@ -355,7 +384,7 @@ impl Look<'_> {
         {
             if let Ok(inside) = text.strip_prefix(self.root.path()) {
                 let first = inside.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned());
-                if first.is_some_and(|first| !OURS.contains(&first.as_str())) {
+                if first.is_some_and(|first| !LAYOUT.contains(&first.as_str())) {
                     let to = self.root.current().join(inside).display().to_string();
                     let was = text.display().to_string();
                     self.relinks.push(Step::Relink { path: path.to_owned(), was, text: to });

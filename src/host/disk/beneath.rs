@@ -2,6 +2,7 @@
 //! resolved by the kernel beneath the directory and through no link (or, where the kernel cannot, part by part).
 //! Knows nothing of releases.
 
+mod inherit;
 mod remove;
 
 use std::ffi::CString;
@@ -174,6 +175,16 @@ impl Dir {
         set.map_err(|error| at("set the mode of", &self.path.join(name))(error))
     }
 
+    /// Sets the modification time of a file that was put here by us, in seconds since 1970.
+    pub fn set_time(&self, name: &str, time: i64) -> Result<(), HostError> {
+        let times = rustix::fs::Timestamps {
+            last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: rustix::fs::Timespec { tv_sec: time, tv_nsec: 0 },
+        };
+        let set = rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW);
+        set.map_err(|error| at("set the time of", &self.path.join(name))(error))
+    }
+
     /// Opens a regular file below this directory for reading, through no link, without waiting for a pipe's writer.
     pub fn read(&self, rel: &str) -> Result<File, HostError> {
         check(rel)?;
@@ -187,6 +198,11 @@ impl Dir {
     /// Makes a symbolic link.
     pub fn link(&self, target: &str, name: &str) -> Result<(), HostError> {
         rustix::fs::symlinkat(target, &self.fd, name).map_err(at("make the link", &self.path.join(name)))
+    }
+
+    /// Gives what has a name here another name as well; a link itself, not what it leads to.
+    pub fn name_also(&self, name: &str, also: &str) -> Result<(), HostError> {
+        rustix::fs::linkat(&self.fd, name, &self.fd, also, AtFlags::empty()).map_err(at("write", &self.path.join(also)))
     }
 
     /// What a name is here, links not followed; `None`: nothing.
@@ -210,6 +226,16 @@ impl Dir {
     /// Gives what has a name here another one, in place of what had it.
     pub fn rename(&self, name: &str, to: &str) -> Result<(), HostError> {
         rustix::fs::renameat(&self.fd, name, &self.fd, to).map_err(at("write", &self.path.join(to)))
+    }
+
+    /// The same, for whoever knows what an error means there.
+    pub fn try_rename(&self, name: &str, to: &str) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.fd, name, &self.fd, to)
+    }
+
+    /// Makes what was done in this directory durable, for whoever knows what an error means there.
+    pub fn try_sync(&self) -> Result<(), Errno> {
+        rustix::fs::fsync(&self.fd)
     }
 
     /// Removes a directory that holds nothing.
@@ -239,18 +265,23 @@ impl Dir {
 
     /// Moves `name` to a place in another directory where nothing is yet (RENAME_NOREPLACE).
     pub fn move_to(&self, name: &str, other: &Dir, as_name: &str) -> Result<(), HostError> {
-        let failed = |error: io::Error| {
+        self.try_move_to(name, other, as_name).map_err(|error| {
             let (from, to) = (self.path.join(name), other.path.join(as_name));
+            let error = io::Error::from(error);
             HostError::Io(format!("cannot move {} to {}: {error}", from.display(), to.display()))
-        };
+        })
+    }
+
+    /// The same, for whoever knows what an error means there.
+    pub fn try_move_to(&self, name: &str, other: &Dir, as_name: &str) -> Result<(), Errno> {
         let flags = rustix::fs::RenameFlags::NOREPLACE;
         match rustix::fs::renameat_with(&self.fd, name, &other.fd, as_name, flags) {
             // A file system without the flag: an exclusively made empty directory is what rename may replace.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                rustix::fs::mkdirat(&other.fd, as_name, Mode::from_raw_mode(0o755)).map_err(|e| failed(e.into()))?;
-                rustix::fs::renameat(&self.fd, name, &other.fd, as_name).map_err(|e| failed(e.into()))
+                rustix::fs::mkdirat(&other.fd, as_name, Mode::from_raw_mode(0o755))?;
+                rustix::fs::renameat(&self.fd, name, &other.fd, as_name)
             }
-            done => done.map_err(|e| failed(e.into())),
+            done => done,
         }
     }
 

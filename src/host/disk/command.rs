@@ -5,15 +5,16 @@
 
 use std::collections::VecDeque;
 use std::io::{self, PipeReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
-use crate::host::disk::{envfile, file};
+use crate::host::disk::{behind, envfile, file};
 use crate::host::wire::{CommandResult, Exit, HostError};
 use crate::model::record::Command;
 
@@ -26,12 +27,22 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long output is awaited after the command itself has ended: a process left behind may hold the pipe for ever.
 const LINGER: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(20);
+/// So often it is asked whether somebody wants it to stop.
+const ASKED: Duration = Duration::from_millis(200);
 
 /// Runs `command` in `dir` and waits for it.
 ///
 /// # Errors
 /// Only where it could not be started; how it ended is in the result.
 pub fn run(command: &Command, dir: &Path) -> Result<CommandResult, HostError> {
+    run_until(command, dir, &mut || false)
+}
+
+/// The same; it is asked to end, and killed where it does not, once somebody wants it to `stop`.
+///
+/// # Errors
+/// As before.
+pub fn run_until(command: &Command, dir: &Path, stop: &mut dyn FnMut() -> bool) -> Result<CommandResult, HostError> {
     let started = Instant::now();
     let failed =
         |error: io::Error| HostError::Io(format!("cannot run `{}` in {}: {error}", command.name, dir.display()));
@@ -42,26 +53,37 @@ pub fn run(command: &Command, dir: &Path) -> Result<CommandResult, HostError> {
     for name in ["HOME", "USER", "LOGNAME"] {
         shell.envs(std::env::var_os(name).map(|value| (name, value)));
     }
+    // Without it `systemctl --user` finds no manager, and a login by key does not always set it.
+    shell.envs(runtime_dir().map(|dir| ("XDG_RUNTIME_DIR", dir)));
     shell.envs(&command.env);
     shell.stdout(writer.try_clone().map_err(failed)?).stderr(writer);
     let child = shell.spawn().map_err(failed)?;
     // Holds our ends of the pipe: kept, they would hide the end of the output.
     drop(shell);
-    let mut run = Run { child, output: Output::default(), group: None };
+    let mut run = Run { child, output: Output::default(), group: None, left: Vec::new() };
     run.group = i32::try_from(run.child.id()).ok().and_then(Pid::from_raw);
     let deadline = started + command.timeout;
-    let exit = run.follow(&mut reader, deadline).map_err(failed)?;
+    let exit = run.follow(&mut reader, deadline, stop).map_err(failed)?;
     Ok(CommandResult {
         exit,
         output: hidden(run.output.text(), &command.hides),
+        left: run.left.into_iter().map(|left| hidden(left, &command.hides)).collect(),
         millis: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+/// Where the user's own services are spoken to, if any run.
+pub fn runtime_dir() -> Option<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let dir = PathBuf::from(format!("/run/user/{user}"));
+    let own = std::fs::symlink_metadata(&dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == user);
+    own.then_some(dir)
 }
 
 /// What a program prints of its own configuration stays on the host. A file that is not there, or that the agent may not
 /// read, hides nothing: the command could not read it either. Of one that is no regular file nobody can say what the
 /// command got from it: then its output stays on the host as a whole.
-fn hidden(output: String, files: &[String]) -> String {
+pub fn hidden(output: String, files: &[String]) -> String {
     let mut output = output;
     for path in files {
         match file::read(Path::new(path), file::CONFIGURATION) {
@@ -79,11 +101,20 @@ struct Run {
     child: Child,
     output: Output,
     group: Option<Pid>,
+    /// What went on after the command had ended, and kept its output open.
+    left: Vec<String>,
 }
 
 impl Run {
-    fn follow(&mut self, reader: &mut PipeReader, deadline: Instant) -> io::Result<Exit> {
-        let (mut open, mut timed_out, mut kill_at) = (true, false, None);
+    fn follow(
+        &mut self,
+        reader: &mut PipeReader,
+        deadline: Instant,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> io::Result<Exit> {
+        // Why it was asked to end before its time, and when it is killed.
+        let (mut open, mut ended, mut kill_at) = (true, None, None);
+        let mut asked = Instant::now();
         let status = loop {
             if open {
                 open = self.drain(reader, TICK)?;
@@ -94,8 +125,12 @@ impl Run {
                 break status;
             }
             let now = Instant::now();
-            if now >= deadline && !timed_out {
-                timed_out = true;
+            let wanted = now.duration_since(asked) >= ASKED && {
+                asked = now;
+                stop()
+            };
+            if ended.is_none() && (wanted || now >= deadline) {
+                ended = Some(if wanted { Exit::Stopped } else { Exit::TimedOut });
                 kill_at = Some(now + PATIENCE);
                 self.signal(Signal::TERM);
             }
@@ -103,18 +138,20 @@ impl Run {
                 self.signal(Signal::KILL);
             }
         };
-        // After a time-out the rest of the group has its patience too; otherwise what holds the output is a leftover.
+        // After that the rest of the group has its patience too; otherwise what holds the output is a leftover.
         let until = kill_at.unwrap_or(Instant::now() + LINGER);
-        while (open || timed_out && self.group_lives()) && Instant::now() < until {
+        while (open || ended.is_some() && self.group_lives()) && Instant::now() < until {
             match open {
                 true => open = self.drain(reader, TICK)?,
                 false => std::thread::sleep(TICK),
             }
         }
-        if open || timed_out {
+        let left = if open && ended.is_none() { behind::who(&*reader, self.group) } else { Vec::new() };
+        if open || ended.is_some() {
             self.signal(Signal::KILL);
         }
-        Ok(if timed_out { Exit::TimedOut } else { end(status) })
+        self.left = left.iter().map(|process| process.told(self.group)).collect();
+        Ok(ended.unwrap_or_else(|| end(status)))
     }
 
     /// Reads what is there, waiting no longer than `wait` for it. `false`: the output has ended.

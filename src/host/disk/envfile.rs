@@ -1,6 +1,6 @@
 //! The names in an environment file, and a text without its values: they leave this module for a digest only (law 9). Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::mask::mask_whole;
 
@@ -37,15 +37,33 @@ pub fn value(text: &str, name: &str) -> Option<String> {
 }
 
 fn assignments(text: &str) -> Vec<(String, String)> {
+    let named = lines(text).into_iter().filter_map(|Assignment { name, value, .. }| Some((name?, value)));
+    named.filter(|(name, value)| !value.is_empty() && is_name(name)).collect()
+}
+
+/// A line of such a file that says something.
+pub struct Assignment {
+    /// Counted from 1; the first one of a value over several.
+    pub number: usize,
+    /// What stands before `=`, if anything does.
+    pub name: Option<String>,
+    pub value: String,
+}
+
+/// Every line that is neither empty nor a comment, whatever its name looks like.
+pub fn lines(text: &str) -> Vec<Assignment> {
     let mut found = Vec::new();
-    let mut lines = text.trim_start_matches('\u{feff}').lines();
-    while let Some(line) = lines.next() {
+    let mut lines = text.trim_start_matches('\u{feff}').lines().zip(1..);
+    while let Some((line, number)) = lines.next() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let line = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).unwrap_or(line);
-        let Some((name, value)) = line.split_once('=') else { continue };
+        let Some((name, value)) = line.split_once('=') else {
+            found.push(Assignment { number, name: None, value: String::new() });
+            continue;
+        };
         let name = name.trim();
         let value = value.trim_start();
         let value = match value.chars().next() {
@@ -54,7 +72,7 @@ fn assignments(text: &str) -> Vec<(String, String)> {
                 let mut inner = value[1..].to_owned();
                 // A key in several lines: what is inside is no assignment.
                 while end(&inner, quote).is_none() {
-                    let Some(more) = lines.next() else { break };
+                    let Some((more, _)) = lines.next() else { break };
                     inner.push('\n');
                     inner.push_str(more);
                 }
@@ -64,11 +82,40 @@ fn assignments(text: &str) -> Vec<(String, String)> {
             }
             Some(_) => value.split_once(" #").map_or(value, |(value, _)| value).trim_end().to_owned(),
         };
-        if !value.is_empty() && is_name(name) {
-            found.push((name.to_owned(), value));
-        }
+        found.push(Assignment { number, name: Some(name.to_owned()), value });
     }
     found
+}
+
+/// The names in which two files differ.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    pub new: Vec<String>,
+    pub changed: Vec<String>,
+    pub gone: Vec<String>,
+}
+
+/// How one environment file differs from another: names alone. A line of a secret that only looks like an assignment is none.
+pub fn differences(old: &str, new: &str) -> Differences {
+    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (assignments(old).into_iter().collect(), assignments(new).into_iter().collect());
+    let told = |names: Vec<&String>| names.into_iter().filter(|name| is_told(name)).cloned().collect();
+    Differences {
+        new: told(new.keys().filter(|name| !old.contains_key(*name)).collect()),
+        changed: told(
+            new.iter()
+                .filter(|(name, value)| old.get(*name).is_some_and(|was| was != *value))
+                .map(|(n, _)| n)
+                .collect(),
+        ),
+        gone: told(old.keys().filter(|name| !new.contains_key(*name)).collect()),
+    }
+}
+
+/// Names as people write them. The lines of a key, which may end in `=`, mix capitals and small letters and are long.
+fn is_told(name: &str) -> bool {
+    let (upper, lower) = (|c: char| c.is_ascii_uppercase(), |c: char| c.is_ascii_lowercase());
+    name.len() <= 64 && !(name.contains(upper) && name.contains(lower))
 }
 
 /// Those of `required` that the file does not set, in the order asked for.

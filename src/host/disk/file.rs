@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// No environment file has more bytes than this.
 pub const CONFIGURATION: u64 = 1 << 20;
@@ -68,6 +69,19 @@ pub fn is_unfit(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput
 }
 
+/// Why there is no file at the end of a way that begins: a link to nothing, a circle of links, a file in the place of a
+/// directory.
+pub fn leads_nowhere(path: &Path, error: &io::Error) -> Option<String> {
+    match error.raw_os_error().map(Errno::from_raw_os_error)? {
+        Errno::NOENT => {
+            fs::read_link(path).ok().map(|to| format!("it is a link to {}, where nothing is", to.display()))
+        }
+        Errno::LOOP => Some("it is a link that leads in a circle".to_owned()),
+        Errno::NOTDIR => Some("it lies below a file".to_owned()),
+        _ => None,
+    }
+}
+
 fn unfit(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
@@ -116,7 +130,7 @@ mod tests {
         }
         let error = read(&at("file"), 4).unwrap_err();
         assert!(is_unfit(&error) && error.to_string().contains("more than 4 bytes"), "{error}");
-        // One that grows for ever, or has a hole of a terabyte, is no different.
+        // A file with a hole of a terabyte is refused like any that is too large.
         File::create(at("huge")).unwrap().set_len(1 << 40).unwrap();
         assert!(is_unfit(&read(&at("huge"), CONFIGURATION).unwrap_err()));
         let error = read(&at("to-nothing"), 5).unwrap_err();

@@ -1,11 +1,12 @@
 //! What is kept of a release below `.soll/manifests/`: its contents, as they were last made sure of. A form, no deed.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::manifest::{Entry, Manifest, Node};
+use crate::artifact::manifest::{ByDigest, Entry, Manifest, Node};
+use crate::artifact::picked::Picked;
 use crate::model::desired::Shared;
 use crate::model::format::Form;
 use crate::model::ids::Digest;
@@ -16,14 +17,14 @@ pub struct Contents {
     /// The version of this form. The first one is not written; a newer one is not used, whatever it looks like.
     #[serde(default = "first", skip_serializing_if = "is_first")]
     pub format: u64,
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// The links to `shared/`; no part of the manifest.
     #[serde(default)]
     pub shared: Vec<Shared>,
     /// What the application may write; no part of the manifest.
     #[serde(default)]
     pub mutable: Vec<String>,
-    /// Modes that are not the canonical ones: files that hooks made, adopted directories.
+    /// Modes that were found, where they are not the usual ones of their kind.
     #[serde(default)]
     pub modes: BTreeMap<String, u32>,
 }
@@ -43,7 +44,7 @@ fn is_first(format: &u64) -> bool {
 impl Default for Contents {
     fn default() -> Self {
         let (shared, mutable, modes) = Default::default();
-        Contents { format: first(), manifest: Manifest::default(), shared, mutable, modes }
+        Contents { format: first(), manifest: Arc::default(), shared, mutable, modes }
     }
 }
 
@@ -66,20 +67,31 @@ impl Kept {
     }
 }
 
-impl Contents {
-    /// The mode that a path should have; `None` for links and for what is not there.
-    pub fn mode(&self, entry: &Entry) -> Option<u32> {
-        match entry.node {
-            Node::Link { .. } => None,
-            _ => Some(self.modes.get(&entry.path).copied().unwrap_or_else(|| canonical(&entry.node))),
-        }
+/// A manifest that a controller asks about, and its files by what is in them.
+#[derive(Debug)]
+pub struct Offered {
+    pub tree: Digest,
+    pub manifest: Arc<Manifest>,
+    pub by_digest: ByDigest,
+    /// The files that are the first with their contents: the others are copies of these.
+    pub firsts: Picked,
+}
+
+impl Offered {
+    /// Of a manifest with its digest.
+    pub fn new(tree: Digest, manifest: Arc<Manifest>) -> Arc<Offered> {
+        let by_digest = ByDigest::of(&manifest);
+        let firsts = by_digest.firsts(&manifest);
+        Arc::new(Offered { tree, manifest, by_digest, firsts })
     }
 }
 
-/// The mode of a canonical tree (A8).
-pub fn canonical(node: &Node) -> u32 {
-    match node {
-        Node::File { executable: false, .. } => 0o644,
-        _ => 0o755,
+impl Contents {
+    /// The mode that a path should have; `None` for links and for what is not there.
+    pub fn mode(&self, entry: Entry<&str>) -> Option<u32> {
+        match entry.node {
+            Node::Link { .. } => None,
+            _ => Some(self.modes.get(entry.path).copied().unwrap_or_else(|| entry.mode())),
+        }
     }
 }

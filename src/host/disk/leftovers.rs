@@ -1,7 +1,9 @@
 //! What was to go and did not: parts of old releases that another user of the host wrote, so that the agent may not
 //! remove them. They are out of the way in `.soll/trash/`, they are told, and they stop nothing (A7).
 
-use crate::host::disk::beneath::{Dir, Stuck};
+use rustix::io::Errno;
+
+use crate::host::disk::beneath::{Dir, Stuck, at};
 use crate::host::disk::people;
 use crate::host::disk::root::{Root, json};
 use crate::host::wire::HostError;
@@ -43,11 +45,12 @@ pub fn found(root: &Root) -> Vec<Leftover> {
     noted.into_iter().filter(|one| std::fs::symlink_metadata(&one.path).is_ok()).collect()
 }
 
-/// Moves what has this name out of the way, under a name that nothing there has yet.
+/// Moves what has this name out of the way, under a name that nothing there has yet. `false`: nothing that lies there can be
+/// moved away, because a border of file systems, or of the layers of one, is between.
 ///
 /// # Errors
 /// It cannot be moved.
-pub fn throw_away(from: &Dir, name: &str, trash: &Dir) -> Result<(), HostError> {
+pub fn throw_away(from: &Dir, name: &str, trash: &Dir) -> Result<bool, HostError> {
     let mut as_name = name.to_owned();
     for again in 2.. {
         if trash.stat(&as_name)?.is_none() {
@@ -55,7 +58,11 @@ pub fn throw_away(from: &Dir, name: &str, trash: &Dir) -> Result<(), HostError> 
         }
         as_name = format!("{name}.{again}");
     }
-    from.move_to(name, trash, &as_name)
+    match from.try_move_to(name, trash, &as_name) {
+        Ok(()) => Ok(true),
+        Err(Errno::XDEV) => Ok(false),
+        Err(error) => Err(at("move away", &from.path().join(name))(error)),
+    }
 }
 
 fn leftover(stuck: &Stuck) -> Leftover {

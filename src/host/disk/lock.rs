@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use rustix::fs::{FlockOperation, OFlags};
 
 use crate::host::disk::beneath::at;
+use crate::host::disk::room;
 use crate::host::disk::root::{Root, now};
 use crate::host::wire::HostError;
 use crate::model::ids::Epoch;
@@ -38,8 +39,11 @@ impl Lock {
         let text = serde_json::to_vec(holder).unwrap_or_default();
         let written = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(&text));
         let lock = Lock(file);
-        written.map_err(failed)?;
-        Ok(lock)
+        match written {
+            // The name of the holder is for people. Whoever has no room for it may be about to make some.
+            Err(error) if !room::is_no_room(&error) => Err(failed(error)),
+            _ => Ok(lock),
+        }
     }
 
     /// Who holds the root now, if anyone does.

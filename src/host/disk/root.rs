@@ -1,22 +1,24 @@
 //! One opened ROOT and its `.soll/`: where everything lies, and the record, read and written whole. Knows no operation.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use crate::artifact::manifest::Manifest;
+use crate::artifact::picked::Picked;
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at};
-use crate::host::disk::kept::Kept;
+use crate::host::disk::kept::{Kept, Offered};
 use crate::host::disk::leftovers;
+use crate::host::disk::reserve;
+use crate::host::disk::room;
 use crate::host::disk::stamp::Stamp;
 use crate::host::disk::trust;
 use crate::host::lock;
@@ -35,10 +37,11 @@ pub struct Root {
 /// What this process knows of a root, and another one would have to read.
 #[derive(Debug, Default)]
 struct Memory {
-    /// Uploads that were received and checked since the root was taken: nothing but this process could have spoilt them.
-    received: HashSet<Digest>,
-    /// The manifest that was asked about last, by its digest: reading it takes as long as many files.
-    offered: Option<(Digest, Arc<Manifest>)>,
+    /// The manifest that was asked about last: reading it takes as long as many files.
+    offered: Option<Arc<Offered>>,
+    /// The files of it that were received and checked since the root was taken: nothing but this process could have
+    /// spoilt them.
+    received: Picked,
     /// What is kept for releases, with what its files looked like when they were read; the latest last.
     kept: VecDeque<(ReleaseName, Looks, Arc<Kept>)>,
 }
@@ -46,8 +49,23 @@ struct Memory {
 /// Size and stamp of a file.
 type Looks = (u64, Stamp);
 
+impl Memory {
+    /// Forgets contents of releases as long as there are too many entries in all, but for so many of the latest.
+    fn shrink(&mut self, least: usize) {
+        let offered = self.offered.as_ref().map_or(0, |offered| offered.manifest.len());
+        let kept = |all: &VecDeque<(ReleaseName, Looks, Arc<Kept>)>| -> usize {
+            all.iter().map(|(.., kept)| kept.contents.manifest.len()).sum()
+        };
+        while self.kept.len() > least && offered + kept(&self.kept) > MANY {
+            self.kept.pop_front();
+        }
+    }
+}
+
 /// Contents of so many releases are at hand: of the new one, of the live one.
 const KEPT: usize = 2;
+/// With more entries in all, those that were used last are at hand alone: they are what takes the memory of an agent.
+const MANY: usize = 100_000;
 
 impl Root {
     /// Checks the path: absolute, without `..`, not `/` itself.
@@ -71,13 +89,29 @@ impl Root {
     }
 
     /// Keeps a manifest at hand.
-    pub fn note_offered(&self, tree: Digest, manifest: &Arc<Manifest>) {
-        self.memory().offered = Some((tree, manifest.clone()));
+    pub fn note_offered(&self, offered: &Arc<Offered>) {
+        let mut memory = self.memory();
+        if memory.offered.as_ref().is_none_or(|before| before.tree != offered.tree) {
+            memory.received = Picked::default();
+        }
+        memory.offered = Some(offered.clone());
+        memory.shrink(0);
     }
 
     /// The manifest with this digest, where it is at hand.
-    pub fn offered(&self, tree: &Digest) -> Option<Arc<Manifest>> {
-        self.memory().offered.as_ref().filter(|(digest, _)| digest == tree).map(|(_, manifest)| manifest.clone())
+    pub fn offered(&self, tree: &Digest) -> Option<Arc<Offered>> {
+        self.memory().offered.clone().filter(|offered| offered.tree == *tree)
+    }
+
+    /// Much is about to be held in memory: of what is at hand only what is not much stays.
+    pub fn make_light(&self) {
+        self.memory().shrink(0);
+    }
+
+    /// The manifest that was asked about became a release: nobody asks about it any more.
+    pub fn forget_offered(&self) {
+        let mut memory = self.memory();
+        (memory.offered, memory.received) = Default::default();
     }
 
     /// What was kept for a release, where its file still looks so.
@@ -95,16 +129,17 @@ impl Root {
             memory.kept.pop_front();
         }
         memory.kept.push_back((name.clone(), looks, kept.clone()));
+        memory.shrink(1);
     }
 
-    /// An upload was received and checked.
-    pub fn note_received(&self, blob: Digest) {
-        self.memory().received.insert(blob);
+    /// A file of the manifest that was asked about was received and checked.
+    pub fn note_received(&self, number: usize) {
+        self.memory().received.add(number);
     }
 
-    /// Whether this process has received and checked an upload. It is asked once: the file is used up then.
-    pub fn take_received(&self, blob: &Digest) -> bool {
-        self.memory().received.remove(blob)
+    /// Whether this process has received and checked it. It is asked once: the upload is used up then.
+    pub fn take_received(&self, number: usize) -> bool {
+        self.memory().received.take(number)
     }
 
     /// ROOT.
@@ -271,7 +306,7 @@ impl Root {
             let mut whole =
                 unknown::keep(&raw, &before, &record).map_err(|error| corrupt(&self.own("record.json"), &error))?;
             whole["by"] = PROGRAM.into();
-            self.write("record.json", &json(&whole)?)?;
+            self.write_record(&json(&whole)?)?;
         }
         Ok(value)
     }
@@ -297,24 +332,28 @@ impl Root {
 
     /// Writes a file of `.soll/` so that it is either the old one or the new one, whatever happens (law 5).
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let path = self.own(name);
+        self.write_by(name, |file| file.write_all(bytes))
+    }
+
+    /// The same for what is long: it is written piece by piece.
+    pub fn write_by(&self, name: &str, say: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), HostError> {
         let (dir, file_name) = name.rsplit_once('/').unwrap_or(("", name));
-        let dir = self.own_dir(dir)?;
-        let unique = COUNT.fetch_add(1, Ordering::Relaxed);
-        let temp = format!(".{file_name}.tmp-{}-{unique}", std::process::id());
-        let written = (|| {
-            let mut file = dir.create(&temp, 0o600)?;
-            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at("write", &path))?;
-            if name == "record.json" {
-                fault!("host.record.before-rename");
-            }
-            dir.rename(&temp, file_name)?;
-            dir.sync()
-        })();
-        written.inspect_err(|_| {
-            let _ = dir.unlink(&temp);
-        })
+        replace(&self.own_dir(dir)?, file_name, say).map_err(at("write", &self.own(name)))
+    }
+
+    /// Writes the record. Where the disk is full this takes room that is kept for it: a host that cannot write its record
+    /// cannot go back either.
+    fn write_record(&self, bytes: &[u8]) -> Result<(), HostError> {
+        let dir = self.own_dir("")?;
+        let write = || replace(&dir, RECORD, |file| file.write_all(bytes));
+        let mut written = write();
+        if written.as_ref().is_err_and(room::is_no_room) {
+            written = reserve::write(self, RECORD, bytes);
+        }
+        if written.as_ref().is_err_and(room::is_no_room) {
+            written = write();
+        }
+        written.map_err(at("write", &self.own(RECORD)))
     }
 
     /// Notes when a controller was last heard, for whoever asks after this process is gone (law 6).
@@ -386,6 +425,29 @@ impl Root {
     }
 }
 
+/// Where the record lies, below `.soll/`.
+const RECORD: &str = "record.json";
+
+/// Writes a file in this directory beside the old one, and then in its place.
+fn replace(dir: &Dir, name: &str, say: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let unique = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temp = format!(".{name}.tmp-{}-{unique}", std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let written = (|| {
+        let mut file = dir.try_file(&temp, flags, Mode::RUSR | Mode::WUSR)?;
+        say(&mut file).and_then(|()| file.sync_all())?;
+        if name == RECORD {
+            fault!("host.record.before-rename");
+        }
+        dir.try_rename(&temp, name)?;
+        io::Result::Ok(dir.try_sync()?)
+    })();
+    written.inspect_err(|_| {
+        let _ = dir.unlink(&temp);
+    })
+}
+
 fn corrupt(path: &Path, error: &serde_json::Error) -> HostError {
     HostError::Io(format!(
         "{} cannot be understood ({error}). It is left as it is: restore it from a backup, or move it away and run \
@@ -424,12 +486,14 @@ pub fn list(dir: &Path) -> Result<Vec<fs::DirEntry>, HostError> {
     }
 }
 
-/// A value of ours on one line: thousands of files are written and read with every deployment.
+/// A value of ours on one line, piece by piece: thousands of files are written and read with every deployment.
 ///
 /// # Errors
-/// [`HostError::Io`]: `what` cannot be said in JSON.
-pub fn compact_json<T: serde::Serialize>(what: &str, value: &T) -> Result<Vec<u8>, HostError> {
-    serde_json::to_vec(value).map_err(|error| HostError::Io(format!("cannot write {what} as JSON: {error}")))
+/// It cannot be written.
+pub fn write_json<T: serde::Serialize>(file: &mut File, value: &T) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(256 << 10, file);
+    serde_json::to_writer(&mut out, value)?;
+    out.flush()
 }
 
 /// A value of ours as JSON.

@@ -39,42 +39,67 @@ enum Kind {
     File,
 }
 
+/// Why another user could change something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    Link,
+    OtherType(Kind),
+    OtherOwner,
+    Writable,
+    /// It has more than one name.
+    Names,
+}
+
 /// Why another user could change it; `None`: only the agent's user and root can. An access list shows in the group's
-/// bits, as its mask.
-fn why(stat: &Stat, kind: Kind) -> Option<String> {
-    let (own, owner) = (own_user(), stat.st_uid);
-    let agent = people::user(own);
+/// bits, as its mask. Asked for each file of ours that is opened: nobody is looked up by name.
+fn flaw(stat: &Stat, kind: Kind) -> Option<Flaw> {
     let mode = stat.st_mode & 0o7777;
     let type_of = FileType::from_raw_mode(stat.st_mode);
     let wanted = if kind == Kind::File { FileType::RegularFile } else { FileType::Directory };
     if type_of == FileType::Symlink {
-        let owner = people::user(owner);
-        return Some(format!("is a link that belongs to {owner}, and the agent takes nothing of its own through it"));
+        return Some(Flaw::Link);
     }
     if type_of != wanted {
-        return Some(format!("is no {}", if kind == Kind::File { "regular file" } else { "directory" }));
+        return Some(Flaw::OtherType(kind));
     }
-    if !(owner == own || kind == Kind::Ground && is_trusted(stat)) {
-        let owner = people::user(owner);
-        return Some(format!("belongs to {owner}, so that {owner} decides what the agent does as {agent}"));
+    if !(stat.st_uid == own_user() || kind == Kind::Ground && is_trusted(stat)) {
+        return Some(Flaw::OtherOwner);
     }
     if mode & GROUP_OR_OTHERS != 0 && !(kind == Kind::Ground && mode & STICKY != 0) {
-        let who = match (mode & 0o020 != 0, mode & 0o002 != 0) {
-            (true, false) => format!("the group {}, or an access list, may write it", people::group(stat.st_gid)),
-            _ => "everybody on the host may write it".to_owned(),
-        };
-        return Some(format!("decides what the agent does as {agent}, and {who}"));
+        return Some(Flaw::Writable);
     }
     // A file without a name was replaced since it was opened: what it says is what was true a moment ago.
-    if kind == Kind::File && stat.st_nlink > 1 {
-        return Some(format!("has {} names, so that it can be changed through another one", stat.st_nlink));
-    }
-    None
+    (kind == Kind::File && stat.st_nlink > 1).then_some(Flaw::Names)
+}
+
+/// The same in words, with the names of users: the end of a sentence about it.
+fn why(stat: &Stat, kind: Kind) -> Option<String> {
+    let agent = || people::user(own_user());
+    let owner = || people::user(stat.st_uid);
+    Some(match flaw(stat, kind)? {
+        Flaw::Link => {
+            format!("is a link that belongs to {}, and the agent takes nothing of its own through it", owner())
+        }
+        Flaw::OtherType(Kind::File) => "is no regular file".to_owned(),
+        Flaw::OtherType(Kind::Ground | Kind::Directory) => "is no directory".to_owned(),
+        Flaw::OtherOwner => {
+            let owner = owner();
+            format!("belongs to {owner}, so that {owner} decides what the agent does as {}", agent())
+        }
+        Flaw::Writable => {
+            let who = match (stat.st_mode & 0o020 != 0, stat.st_mode & 0o002 != 0) {
+                (true, false) => format!("the group {}, or an access list, may write it", people::group(stat.st_gid)),
+                _ => "everybody on the host may write it".to_owned(),
+            };
+            format!("decides what the agent does as {}, and {who}", agent())
+        }
+        Flaw::Names => format!("has {} names, so that it can be changed through another one", stat.st_nlink),
+    })
 }
 
 /// Whether a directory may hold what the agent goes by.
 pub fn stands(stat: &Stat) -> bool {
-    why(stat, Kind::Ground).is_none()
+    flaw(stat, Kind::Ground).is_none()
 }
 
 /// Whether the agent's user or root has made it.
@@ -99,7 +124,7 @@ pub fn ground(path: &Path) -> Result<Option<Dir>, HostError> {
     let mut good = stands(&ground.own_stat()?);
     for (name, inner) in [("releases", true), ("shared", false)] {
         let Some(stat) = ground.stat(name)? else { continue };
-        // One that another user left there would still lead where that user wanted.
+        // A link that another user left there would still lead where that user wanted.
         good &= !is_link(&stat) || is_trusted(&stat);
         good &= !inner || ground.stat_behind(name)?.filter(is_dir).as_ref().is_none_or(stands);
     }
@@ -120,7 +145,7 @@ pub fn own(ground: &Dir) -> Result<Option<Dir>, HostError> {
 /// Those of [`own`]. `root` is ROOT.
 pub fn directory(dir: &Dir, name: &str, root: &Path) -> Result<Option<Dir>, HostError> {
     match dir.try_sub(name) {
-        Ok(found) => match why(&found.own_stat()?, Kind::Directory) {
+        Ok(found) => match flaw(&found.own_stat()?, Kind::Directory) {
             None => Ok(Some(found)),
             Some(_) => Err(refused(root)),
         },
@@ -140,16 +165,32 @@ pub fn file(dir: &Dir, name: &str, flags: OFlags, root: &Path) -> Result<Option<
     match found {
         Ok(file) => {
             let stat = rustix::fs::fstat(&file).map_err(at("look at", &dir.path().join(name)))?;
-            if why(&stat, Kind::File).is_some() { Err(refused(root)) } else { Ok(Some(file)) }
+            if flaw(&stat, Kind::File).is_some() { Err(refused(root)) } else { Ok(Some(file)) }
         }
         Err(Errno::NOENT) => Ok(None),
         // A link; a pipe or a socket; another user's.
         Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => Err(refused(root)),
-        Err(error @ (Errno::ACCESS | Errno::PERM)) => match dir.stat(name)?.and_then(|stat| why(&stat, Kind::File)) {
+        Err(error @ (Errno::ACCESS | Errno::PERM)) => match dir.stat(name)?.and_then(|stat| flaw(&stat, Kind::File)) {
             Some(_) => Err(refused(root)),
             None => Err(at("open", &dir.path().join(name))(error)),
         },
         Err(error) => Err(at("open", &dir.path().join(name))(error)),
+    }
+}
+
+/// A directory of ROOT that is the agent's alone; made with 700 where it is missing.
+///
+/// # Errors
+/// [`HostError::Exposed`]: it is a link, belongs to another user, or others may write it.
+pub fn private(ground: &Dir, name: &str) -> Result<Dir, HostError> {
+    ground.make_missing(name, 0o700)?;
+    let path = ground.path().join(name);
+    let missing = || at("open the directory", &path)(Errno::NOENT);
+    let stat = ground.stat(name)?.ok_or_else(missing)?;
+    match exposed(&path, &stat, Kind::Directory, None) {
+        Some(one) => Err(HostError::Exposed { found: vec![one] }),
+        // Once more on what is opened then.
+        None => directory(ground, name, ground.path())?.ok_or_else(missing),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a host is like, for the doctor and for the preflight: directories, room, tools, permissions. Reads only: the one
 //! thing that it makes is a file without a name, to see whether copies share their blocks. Judges nothing.
 
+mod fpm;
 mod nginx;
+mod units;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,18 +11,24 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, Mode, OFlags};
+use rustix::fs::Access;
 
 use crate::host::disk::beneath::check;
 use crate::host::disk::command::{self, PATH};
 use crate::host::disk::envfile;
 use crate::host::disk::file;
+use crate::host::disk::foreign;
 use crate::host::disk::leftovers;
 use crate::host::disk::machine;
 use crate::host::disk::people;
+use crate::host::disk::places;
+use crate::host::disk::room;
 use crate::host::disk::root::{Root, now};
 use crate::host::disk::trust;
+use crate::host::release::checkout;
+use crate::host::release::compose;
 use crate::host::release::observe::{current, missing_env};
+use crate::host::release::render;
 use crate::host::wire::HostError;
 use crate::host::wire::examine::{Examine, Examined, Found, LayoutDirectory, Nginx, Room, SharedFact, keyed};
 use crate::model::desired::Shared;
@@ -40,19 +48,27 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
     let exposed = trust::survey(root.path());
     // Said once: what is exposed is not read.
     let readable = exposed.is_empty();
+    let current = current(root)?;
+    let is_confirmed = root.record().is_ok_and(|record| record.confirmed.is_some());
     let mut examined = Examined {
         began,
         ended: began,
         user: people::user(uid),
         uid,
         places: places.collect(),
-        current: current(root)?,
+        foreign: foreign::found(root, &current, is_confirmed)?,
+        current,
         room: room(root.path()),
         tools: what.tools.iter().map(|name| (name.clone(), which(name))).collect(),
-        sudo: what.sudo.then(permissions),
+        sudo: (what.sudo || (uid != 0 && what.activation.units.iter().any(|unit| !unit.user))).then(permissions),
         shared: what.shared.iter().map(|shared| shared_fact(root, shared)).collect(),
         missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
+        owners: what.owners.iter().map(|owner| (owner.clone(), render::withheld(owner))).collect(),
         tokens: tokens(root, what),
+        units: what.activation.units.iter().map(|unit| units::fact(root, unit)).collect(),
+        engine: what.engine.as_ref().map(|ask| compose::facts(ask, &room)),
+        repository: what.repository.as_ref().map(checkout::answers),
+        fpm: fpm::found(),
         nginx: which("nginx").map(|_| configuration(root)),
         epoch: root.record().ok().map(|record| record.epoch),
         record: root.record().err().filter(|_| readable).map(|error| error.to_string()),
@@ -60,6 +76,7 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
         pinned: root.record().ok().and_then(|record| record.machine),
         unfinished: unfinished.filter(|_| readable).map(|error| error.to_string()),
         leftovers: leftovers::found(root),
+        misplaced: places::misplaced(root, &what.shared),
         exposed,
         above: trust::above(root.path()),
     };
@@ -105,15 +122,17 @@ fn nearest(path: &Path) -> &Path {
 fn room(path: &Path) -> Option<Room> {
     let dir = nearest(path);
     let stat = rustix::fs::statvfs(dir).ok()?;
+    let free = room::free(dir).ok()?;
     let (kind, noreplace) = kind_of(rustix::fs::statfs(dir).ok()?.f_type as i64);
     Some(Room {
-        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        free_bytes: free.bytes,
         bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
-        free_inodes: stat.f_favail,
+        free_inodes: free.inodes.unwrap_or(0),
         inodes: stat.f_files,
+        quota: free.quota,
         kind,
         noreplace,
-        reflink: reflink(dir),
+        reflink: room::reflink(dir),
     })
 }
 
@@ -131,14 +150,6 @@ fn kind_of(number: i64) -> (String, Option<bool>) {
         other => return (format!("kind {other:#x}"), None),
     };
     (name.to_owned(), noreplace)
-}
-
-/// Tries it with two files that have no name.
-fn reflink(dir: &Path) -> Option<bool> {
-    let open = || rustix::fs::open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR).ok();
-    let (from, to) = (open()?, open()?);
-    rustix::io::write(&from, &[1; 4096]).ok()?;
-    Some(rustix::fs::ioctl_ficlone(&to, &from).is_ok())
 }
 
 fn permissions() -> Result<String, String> {

@@ -1,89 +1,86 @@
 //! The tree of a manifest, made in an empty directory from uploads and from files of the releases that are here. Every
 //! digest is checked. What is copied is copied side by side: for small files it is not the disk that takes the time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::thread;
 
-use crate::artifact::manifest::{Entry, Manifest, Node};
+use crate::artifact::manifest::{Manifest, Node};
+use crate::artifact::picked::Picked;
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, Parent};
-use crate::host::disk::kept::canonical;
+use crate::host::disk::kept::Offered;
 use crate::host::release::blobs::{self, Blobs, CopyOutcome, Upload};
 use crate::host::wire::HostError;
-use crate::model::ids::Digest;
 
 /// More threads than this only wait for each other.
 const THREADS: usize = 4;
 /// Fewer files than this are no work for another thread.
 const FEW: usize = 32;
 
-/// A file that is still to be copied.
-struct Copy<'a> {
-    path: &'a str,
-    sha256: &'a Digest,
-    mode: u32,
-    from: Source<'a>,
-}
-
-enum Source<'a> {
-    /// A release. The upload that should have been it was not.
-    Releases { spoilt: Option<String> },
-    /// A file of this tree with the same contents.
-    Tree(&'a str),
-}
-
-/// Makes it. Gives how many bytes were copied, and how many had been sent.
+/// Makes what was offered. Gives how many bytes were copied, and how many had been sent.
 ///
 /// # Errors
 /// [`HostError::Integrity`]: contents that should be here are not, or are not what they should be. What is no good any
-/// more is noted in `blobs`.
-pub fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64, u64), HostError> {
+/// more is noted in `blobs`. `inherits`: the directory gives what is made in it a group or an access list.
+pub fn build(blobs: &mut Blobs, tree: &Dir, inherits: bool) -> Result<(u64, u64), HostError> {
+    let offered = blobs.offered().clone();
     let (mut copied, mut received) = (0, 0);
-    let mut first: HashMap<&Digest, &str> = HashMap::new();
+    // Those whose contents are in a release, and those that have the contents of an earlier file.
     let (mut copies, mut again) = (Vec::new(), Vec::new());
+    // Of uploads that were not what they should have been: where they were.
+    let mut spoilt: HashMap<usize, String> = HashMap::new();
     let mut place = Parent::new(tree);
-    for Entry { path, node } in &manifest.entries {
-        let (dir, name) = place.of(path)?;
-        match node {
-            Node::Dir => dir.make(name)?,
+    for (number, entry) in offered.manifest.entries().enumerate() {
+        let (dir, name) = place.of(entry.path)?;
+        match entry.node {
+            Node::Dir => dir.make_inheriting(name, entry.mode())?,
             Node::Link { target } => dir.link(target, name)?,
-            Node::File { sha256, size, .. } => {
-                let mode = canonical(node);
-                if let Some(earlier) = first.get(sha256) {
-                    again.push(Copy { path, sha256, mode, from: Source::Tree(earlier) });
-                    copied += size;
-                    continue;
-                }
-                first.insert(sha256, path);
-                match blobs.take_upload(sha256, *size, dir, name, mode)? {
-                    Upload::Taken => {
-                        received += size;
-                        fault!("host.extract.mid-tree");
-                    }
-                    upload => {
-                        let from = Source::Releases { spoilt: upload.spoilt() };
-                        copies.push(Copy { path, sha256, mode, from });
-                        copied += size;
-                    }
-                }
+            Node::File { size, .. } if !offered.firsts.has(number) => {
+                again.push(number);
+                copied += size;
             }
+            Node::File { size, .. } => match blobs.take_upload(number, dir, name, (entry.mode(), inherits))? {
+                Upload::Taken => {
+                    received += size;
+                    fault!("host.extract.mid-tree");
+                }
+                upload => {
+                    spoilt.extend(upload.spoilt().map(|place| (number, place)));
+                    copies.push(number);
+                    copied += size;
+                }
+            },
         }
     }
     let mut wrong = Vec::new();
-    let mut failed = HashSet::new();
-    for (path, sought) in side_by_side(&copies, |part| copy_all(blobs, tree, part))? {
+    let mut failed = Picked::default();
+    let from_releases = |number: usize, dir: &Dir, name: &str, mode| {
+        let sought = blobs.copy(number, dir, name, mode)?;
+        Ok(CopyOutcome { wrong: spoilt.get(&number).cloned().into_iter().chain(sought.wrong).collect(), ..sought })
+    };
+    let mut suspects = Vec::new();
+    for (number, sought) in side_by_side(&copies, |part| copy_all(&offered.manifest, tree, part, from_releases))? {
         if !sought.copied {
-            failed.insert(path);
+            failed.add(number);
+            let path = offered.manifest.entry(number).map_or("", |entry| entry.path);
             let none = || format!("{path} (its contents are not on this host)");
             wrong.extend(if sought.wrong.is_empty() { vec![none()] } else { sought.wrong });
         }
-        blobs.suspect(sought.suspects);
+        suspects.extend(sought.suspects);
     }
-    again.retain(|copy| !matches!(copy.from, Source::Tree(earlier) if failed.contains(earlier)));
-    for (_, sought) in side_by_side(&again, |part| copy_all(blobs, tree, part))? {
+    blobs.suspect(suspects);
+    let first = |number: usize| {
+        let digest = offered.manifest.file(number).map(|(digest, _)| digest);
+        digest.and_then(|digest| offered.by_digest.first(&offered.manifest, digest))
+    };
+    again.retain(|number| first(*number).is_some_and(|first| !failed.has(first)));
+    let from_tree =
+        |number: usize, dir: &Dir, name: &str, mode| from_tree(&offered, tree, first(number), dir, name, mode);
+    for (_, sought) in side_by_side(&again, |part| copy_all(&offered.manifest, tree, part, from_tree))? {
         wrong.extend(sought.wrong);
     }
     if wrong.is_empty() {
+        set_times(&offered.manifest, tree)?;
         return Ok((copied, received));
     }
     let more = wrong.len().saturating_sub(3);
@@ -94,26 +91,57 @@ pub fn build(blobs: &mut Blobs, tree: &Dir, manifest: &Manifest) -> Result<(u64,
     )))
 }
 
-/// Copies one part after the other of it.
-fn copy_all<'a>(blobs: &Blobs, tree: &Dir, part: &[Copy<'a>]) -> Result<Vec<(&'a str, CopyOutcome)>, HostError> {
+/// Gives files the times that their archive has: what was compiled from one is told by that time whether it is the newer.
+fn set_times(manifest: &Manifest, tree: &Dir) -> Result<(), HostError> {
     let mut place = Parent::new(tree);
-    let each = part.iter().map(|Copy { path, sha256, mode, from }| {
-        let (dir, name) = place.of(path)?;
-        let sought = match from {
-            Source::Releases { spoilt } => {
-                let sought = blobs.copy(sha256, dir, name, *mode)?;
-                CopyOutcome { wrong: spoilt.iter().cloned().chain(sought.wrong).collect(), ..sought }
-            }
-            Source::Tree(earlier) => {
-                let copied = blobs::copy(&tree.read(earlier)?, dir, name, *mode, sha256)?;
-                let wrong = if copied { Vec::new() } else { vec![tree.path().join(earlier).display().to_string()] };
-                CopyOutcome { copied, wrong, suspects: Vec::new() }
-            }
-        };
+    for (number, entry) in manifest.entries().enumerate() {
+        let Some(time) = manifest.time(number) else { continue };
+        let (dir, name) = place.of(entry.path)?;
+        dir.set_time(name, time)?;
+    }
+    Ok(())
+}
+
+/// Copies a file that has the contents of an earlier one of the same tree.
+fn from_tree(
+    offered: &Offered,
+    tree: &Dir,
+    earlier: Option<usize>,
+    dir: &Dir,
+    name: &str,
+    mode: u32,
+) -> Result<CopyOutcome, HostError> {
+    let earlier = earlier.and_then(|number| offered.manifest.entry(number));
+    let Some((path, sha256)) = earlier.and_then(|entry| match entry.node {
+        Node::File { sha256, .. } => Some((entry.path, sha256)),
+        _ => None,
+    }) else {
+        return Ok(CopyOutcome::default());
+    };
+    let copied = blobs::copy(&tree.read(path)?, dir, name, mode, &sha256)?;
+    let wrong = if copied { Vec::new() } else { vec![tree.path().join(path).display().to_string()] };
+    Ok(CopyOutcome { copied, wrong, suspects: Vec::new() })
+}
+
+/// Copies one file after the other; gives those about which there is something to say.
+fn copy_all(
+    manifest: &Manifest,
+    tree: &Dir,
+    part: &[usize],
+    copy: impl Fn(usize, &Dir, &str, u32) -> Result<CopyOutcome, HostError>,
+) -> Result<Vec<(usize, CopyOutcome)>, HostError> {
+    let mut place = Parent::new(tree);
+    let mut told = Vec::new();
+    for number in part {
+        let Some(entry) = manifest.entry(*number) else { continue };
+        let (dir, name) = place.of(entry.path)?;
+        let sought = copy(*number, dir, name, entry.mode())?;
         fault!("host.extract.mid-tree");
-        Ok((*path, sought))
-    });
-    each.collect()
+        if !sought.copied || !sought.wrong.is_empty() || !sought.suspects.is_empty() {
+            told.push((*number, sought));
+        }
+    }
+    Ok(told)
 }
 
 /// Splits work among threads. The first error of the first part that has one is the answer; the others end first.

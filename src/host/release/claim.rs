@@ -43,6 +43,7 @@ fn adopted(root: &Root, name: &ReleaseName) -> Release {
         bundle: None,
         tree: None,
         links: None,
+        strip: 0,
         staged_at: changed.unwrap_or_else(now),
         sealed: false,
         confirmed_at: None,

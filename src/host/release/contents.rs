@@ -12,12 +12,12 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{Access, OFlags};
 use rustix::io::Errno;
 
-use crate::artifact::manifest::{Entry, Manifest, Node};
+use crate::artifact::manifest::{Entry, Manifest, Node, from_file};
 use crate::host::disk::beneath::at;
 use crate::host::disk::file;
-use crate::host::disk::kept::{Contents, FORM, Kept, canonical};
+use crate::host::disk::kept::{Contents, FORM, Kept};
 use crate::host::disk::people;
-use crate::host::disk::root::{Root, compact_json, list};
+use crate::host::disk::root::{Root, write_json};
 use crate::host::disk::stamp::{Stamp, tick};
 use crate::host::release::stamps::{Known, Looks};
 use crate::host::wire::HostError;
@@ -65,35 +65,41 @@ impl Contents {
             shared: shared.iter().map(|s| s.path.as_str()).collect(),
             mutable: globs(mutable)?,
             known,
-            found: Vec::new(),
+            found: Manifest::default(),
+            stamps: Vec::new(),
             modes: BTreeMap::new(),
             unread: Vec::new(),
         };
         walk.enter(dir, "")?;
-        walk.found.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-        let (entries, stamps): (_, Vec<_>) = walk.found.into_iter().unzip();
-        let manifest = Manifest { entries };
+        let mut manifest = walk.found;
+        let stamps = manifest.sort().into_iter().map(|before| walk.stamps[before as usize]);
+        let files = stamps.enumerate().filter(|(number, _)| manifest.file(*number).is_some()).map(|(_, stamp)| stamp);
+        let looks = Looks { taken, files: files.collect() };
         let (shared, mutable, modes) = (shared.to_vec(), mutable.to_vec(), walk.modes);
-        let contents = Contents { manifest, shared, mutable, modes, ..Contents::default() };
-        let looks = Looks { taken, files: stamps.into_iter().flatten().collect() };
+        let contents = Contents { manifest: manifest.into(), shared, mutable, modes, ..Contents::default() };
         Ok(Taken { contents, looks, unread: walk.unread })
     }
 
     /// What is kept for a release; `None` where nothing is.
     pub fn load(root: &Root, name: &ReleaseName) -> Result<Option<Contents>, HostError> {
         let path = root.own(&file_name(name));
-        match root.read_own(&file_name(name))? {
-            Some(bytes) => read(&bytes).map(Some).map_err(|error| {
-                let path = path.display();
-                HostError::Io(match error {
-                    Unreadable::Newer { .. } => format!("{path} says what was released: {error}"),
-                    Unreadable::Damaged(error) => {
-                        format!("{path} cannot be understood ({error}): stage the release anew, then remove this one")
-                    }
-                })
-            }),
-            None => Ok(None),
+        let Some(file) = root.own_file(&file_name(name), OFlags::RDONLY)? else { return Ok(None) };
+        // Thousands of entries: the version is looked for first only where it cannot be seen in what was read.
+        if let Ok(contents) = from_file::<Contents>(file)
+            && contents.format <= FORM.known
+        {
+            return Ok(Some(contents));
         }
+        let Some(bytes) = root.read_own(&file_name(name))? else { return Ok(None) };
+        FORM.read(&bytes).map(Some).map_err(|error| {
+            let path = path.display();
+            HostError::Io(match error {
+                Unreadable::Newer { .. } => format!("{path} says what was released: {error}"),
+                Unreadable::Damaged(error) => {
+                    format!("{path} cannot be understood ({error}): stage the release anew, then remove this one")
+                }
+            })
+        })
     }
 
     /// The same, read once for as long as its file looks as it did.
@@ -118,16 +124,7 @@ impl Contents {
 
     /// Keeps it.
     pub fn save(&self, root: &Root, name: &ReleaseName) -> Result<(), HostError> {
-        let bytes = compact_json(&format!("the manifest of {name}"), self)?;
-        root.write(&file_name(name), &bytes)
-    }
-}
-
-/// Thousands of entries: the version is looked for first only where it cannot be seen in what was read.
-fn read(bytes: &[u8]) -> Result<Contents, Unreadable> {
-    match serde_json::from_slice::<Contents>(bytes) {
-        Ok(contents) if contents.format <= FORM.known => Ok(contents),
-        _ => FORM.read(bytes),
+        root.write_by(&file_name(name), |file| write_json(file, self))
     }
 }
 
@@ -196,15 +193,24 @@ struct Walk<'a> {
     shared: BTreeSet<&'a str>,
     mutable: GlobSet,
     known: &'a Known<'a>,
-    /// With what each file looked like.
-    found: Vec<(Entry, Option<Stamp>)>,
+    /// In the order in which they were found.
+    found: Manifest,
+    /// What each of them looked like.
+    stamps: Vec<Stamp>,
     modes: BTreeMap<String, u32>,
     unread: Vec<Unread>,
 }
 
 impl Walk<'_> {
     fn enter(&mut self, dir: &Path, prefix: &str) -> Result<(), HostError> {
-        for entry in list(dir)? {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            listed => listed.map_err(at("list", dir))?,
+        };
+        // They are entered when this one is closed: however deep they lie, one is open at a time.
+        let mut below = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(at("list", dir))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let rel = if prefix.is_empty() { name.into_owned() } else { format!("{prefix}/{name}") };
@@ -215,19 +221,20 @@ impl Walk<'_> {
             // Looked at from its directory: the whole path of thousands of files takes the kernel as long as all the rest.
             match entry.metadata().and_then(|meta| Ok((self.node(&path, &rel, &meta)?, meta))) {
                 Ok((Some(node), meta)) => {
-                    let below = node == Node::Dir;
                     let mode = meta.mode() & 0o7777;
-                    if !matches!(node, Node::Link { .. }) && mode != canonical(&node) {
+                    if !matches!(node, Node::Link { .. }) && mode != u32::from(node.usual_mode()) {
                         self.modes.insert(rel.clone(), mode);
                     }
-                    let stamp = matches!(node, Node::File { .. }).then(|| Stamp::of(&meta));
-                    if below && is_closed(&path) {
+                    let is_dir = matches!(node, Node::Dir);
+                    if is_dir && is_closed(&path) {
                         self.unread.push(Unread { path: rel, is: described(&meta) });
-                    } else if below {
-                        self.found.push((Entry { path: rel.clone(), node }, stamp));
-                        self.enter(&path, &rel)?;
-                    } else {
-                        self.found.push((Entry { path: rel, node }, stamp));
+                        continue;
+                    }
+                    let found = self.found.push(Entry::plain(&rel, node.as_ref()));
+                    found.map_err(|error| at("read", &path)(io::Error::other(error)))?;
+                    self.stamps.push(Stamp::of(&meta));
+                    if is_dir {
+                        below.push((path, rel));
                     }
                 }
                 Ok((None, _)) => {}
@@ -240,7 +247,7 @@ impl Walk<'_> {
                 Err(error) => return Err(at("read", &path)(error)),
             }
         }
-        Ok(())
+        below.iter().try_for_each(|(path, rel)| self.enter(path, rel))
     }
 
     fn node(&self, path: &Path, rel: &str, meta: &Metadata) -> io::Result<Option<Node>> {
@@ -263,7 +270,7 @@ impl Walk<'_> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         file::regular(&file.metadata()?)?;
-        // One that grows all the time must have an end here; it is another one at the next look.
+        // Reading a file that grows all the time must end; at the next look it has other contents.
         let (sha256, size) = digest(file.take(meta.len().saturating_add(1)))?;
         Ok(Some(Node::File { sha256, size, executable }))
     }

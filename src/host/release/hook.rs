@@ -8,18 +8,31 @@ use crate::fault::fault;
 use crate::host::disk::beneath::check;
 use crate::host::disk::command;
 use crate::host::disk::root::{Root, now};
+use crate::host::release::compose;
 use crate::host::wire::{CommandResult, CommandRole, Cwd, Exit, GateResult, HostError};
+use crate::model::activation::Activation;
 use crate::model::desired::{Gate, GateTest};
 use crate::model::ids::{Epoch, ReleaseName, Sha};
 use crate::model::record::{Closed, Command, Migration, Quarantine, QuarantineKey, Refusal};
 
 /// Asks one gate about a release that is not live yet.
-pub fn gate(root: &Root, name: &ReleaseName, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
-    gate_in(&directory(root, &Cwd::Release(name.clone()))?, gate, run)
+pub fn gate(
+    root: &Root,
+    epoch: Epoch,
+    name: &ReleaseName,
+    gate: &Gate,
+    run: Option<&Command>,
+) -> Result<GateResult, HostError> {
+    gate_in(&directory(root, &Cwd::Release(name.clone()))?, gate, run, &|run, dir| stoppable(root, epoch, run, dir))
 }
 
-/// The same about any directory that holds a release.
-pub fn gate_in(dir: &Path, gate: &Gate, run: Option<&Command>) -> Result<GateResult, HostError> {
+/// The same about any directory that holds a release, with a way to run the command of a gate.
+pub fn gate_in(
+    dir: &Path,
+    gate: &Gate,
+    run: Option<&Command>,
+    how: &dyn Fn(&Command, &Path) -> Result<CommandResult, HostError>,
+) -> Result<GateResult, HostError> {
     let (path, kind) = match &gate.test {
         GateTest::File(path) => (path, "file"),
         GateTest::Dir(path) => (path, "directory"),
@@ -27,7 +40,7 @@ pub fn gate_in(dir: &Path, gate: &Gate, run: Option<&Command>) -> Result<GateRes
             let run = run.ok_or_else(|| {
                 HostError::Precondition(format!("gate `{}` is a command, but no command came with it", gate.name))
             })?;
-            let result = command::run(run, dir)?;
+            let result = how(&compose::equipped(run, dir), dir)?;
             return Ok(GateResult { pass: result.ok(), evidence: result.evidence() });
         }
     };
@@ -52,14 +65,24 @@ pub fn hook(
     means: CommandRole,
 ) -> Result<CommandResult, HostError> {
     let dir = directory(root, cwd)?;
+    let run = &*compose::equipped(run, &dir);
     match means {
-        CommandRole::Work => command::run(run, &dir),
+        CommandRole::Work => {
+            // What hooks keep from one release to the next (`{cache}`).
+            if run.env.contains_key("SOLL_CACHE") {
+                root.own_dir("")?.make_missing("cache", 0o700)?;
+            }
+            stoppable(root, epoch, run, &dir)
+        }
+        CommandRole::Back => command::run(run, &dir),
         CommandRole::Migration { key, case } => migrate(root, epoch, &dir, run, &key, case),
         CommandRole::Close { open, lease } => {
             root.note_heard(Duration::ZERO)?;
-            root.update(|record| Ok(record.close(Closed { epoch, at: now(), lease, open })?))?;
+            root.update(|record| {
+                Ok(record.close(Closed { epoch, at: now(), lease, open, start: Activation::default() })?)
+            })?;
             fault!("host.hook.after-closed");
-            command::run(run, &dir)
+            stoppable(root, epoch, run, &dir)
         }
         CommandRole::Open => {
             let result = command::run(run, &dir)?;
@@ -71,6 +94,23 @@ pub fn hook(
             }
             Ok(result)
         }
+    }
+}
+
+/// Runs a command until it ends, or a person wants what this run has begun to be stopped at once.
+fn stoppable(root: &Root, epoch: Epoch, run: &Command, dir: &Path) -> Result<CommandResult, HostError> {
+    let (began, mut by) = (now(), None);
+    let mut stop = || {
+        by = root.record().ok().and_then(|record| record.stops(epoch, began).map(str::to_owned));
+        by.is_some()
+    };
+    let result = command::run_until(run, dir, &mut stop)?;
+    match result.exit {
+        Exit::Stopped => {
+            let by = by.unwrap_or_else(|| "a person".to_owned());
+            Err(HostError::Stopped(format!("`{}` was {}, as {by} wanted", run.name, result.evidence())))
+        }
+        _ => Ok(result),
     }
 }
 
@@ -97,9 +137,11 @@ fn migrate(
         Ok(())
     })?;
     fault!("host.hook.after-begun");
-    let result = command::run(run, dir);
+    let result = stoppable(root, epoch, run, dir);
     fault!("host.hook.after-run");
     let verdict = match &result {
+        // Nobody knows what it did until then.
+        Err(HostError::Stopped(_)) => Migration::Begun,
         Ok(CommandResult { exit: Exit::Code(0), .. }) => Migration::Done,
         Ok(CommandResult { exit: Exit::Code(_), .. }) => Migration::Failed,
         Ok(_) => Migration::Begun,
@@ -119,8 +161,8 @@ fn migrate(
     result
 }
 
-/// A person's word on the migrations of a commit that are unknown, or were done elsewhere, and on its verdicts. Returns
-/// what was lifted.
+/// A person's word on the migrations of a commit that were begun here or said no, or were done elsewhere, and on its
+/// verdicts. Returns how many of these were lifted.
 pub fn retry(
     root: &Root,
     epoch: Epoch,
@@ -131,15 +173,12 @@ pub fn retry(
     let ours = format!("{sha}/");
     root.update(|record| {
         record.fence(epoch)?;
-        let mut lifted = record.retry(sha);
+        let lifted = record.retry(sha);
         if let Some(word) = migration {
-            lifted += record.settle(sha, word);
+            record.settle(sha, word);
         }
         for key in done.iter().filter(|key| key.starts_with(&ours)) {
-            if record.migrations.get(key) != Some(&Migration::Done) {
-                record.migration(key, Migration::Done);
-                lifted += 1;
-            }
+            record.migration(key, Migration::Done);
         }
         Ok(u32::try_from(lifted).unwrap_or(u32::MAX))
     })

@@ -128,6 +128,10 @@ fn readable(home: &Path, is_env: bool) -> Result<(), HostError> {
             "the shared file {} cannot be used: {error}. Put a regular file in its place, then run again",
             home.display()
         ))),
+        Err(error) if let Some(why) = file::leads_nowhere(home, &error) => Err(HostError::Precondition(format!(
+            "the shared file {} cannot be used: {why}. Put a regular file in its place, then run again",
+            home.display()
+        ))),
         Err(_) => Err(HostError::Precondition(format!(
             "the shared file {} is missing: put it there (it is never made empty), then run again",
             home.display()

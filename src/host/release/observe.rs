@@ -8,16 +8,23 @@ use std::os::unix::fs::MetadataExt;
 use crate::host::disk::beneath::{at, check};
 use crate::host::disk::envfile;
 use crate::host::disk::file;
+use crate::host::disk::foreign;
 use crate::host::disk::leftovers;
 use crate::host::disk::lock::Lock;
 use crate::host::disk::machine;
+use crate::host::disk::places;
+use crate::host::disk::revision;
 use crate::host::disk::root::{Root, now};
+use crate::host::disk::seat;
+use crate::host::release::compose;
 use crate::host::release::contents::digest;
 use crate::host::release::drift;
+use crate::host::release::units::seen;
 use crate::host::wire::{HostError, Observe};
 use crate::model::desired::Shared;
-use crate::model::ids::{Digest, ReleaseName};
+use crate::model::ids::{Digest, ReleaseName, Sha};
 use crate::model::observed::{Current, DriftReport, HostState};
+use crate::model::record::Record;
 
 /// The state of a root. A root that does not exist is an empty one, not an error.
 pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
@@ -36,27 +43,51 @@ pub fn observe(root: &Root, what: &Observe) -> Result<HostState, HostError> {
         };
         files.insert(file.from.clone(), digest);
     }
+    let releases = root.present()?;
     let holder = if root.is_managed() { Lock::holder(root)? } else { None };
+    let (mut services, mut services_unseen) = compose::services(root, &current);
+    match seen::seen(root, &record, &current) {
+        Ok(units) => services.extend(units),
+        Err(why) => services_unseen = services_unseen.or(Some(why)),
+    }
     let lease_over = holder.is_none() && record.leased().is_some_and(|leased| root.lease_over(&leased));
     Ok(HostState {
-        releases: root.present()?,
+        revisions: revisions(root, &record, &releases),
+        releases,
         files,
         unreadable,
+        rendered: BTreeMap::new(),
+        rerendered: Vec::new(),
         missing_env: missing_env(root, what.env_file.as_deref(), &what.required_env)?,
         leftovers: leftovers::found(root),
+        foreign: foreign::found(root, &current, record.confirmed.is_some())?,
+        misplaced: places::misplaced(root, &what.shared),
         drift: drift_of(root, &current, what)?,
         holder,
         lease_over,
         health: Vec::new(),
         machine: machine::id(),
+        seat: seat::of(root.path()),
+        services,
+        services_unseen,
         record,
         current,
     })
 }
 
+/// So many old releases of other tools are asked what they are of, the newest first.
+const ASKED: usize = 64;
+
+/// What releases that the record knows no commit of say themselves.
+fn revisions(root: &Root, record: &Record, releases: &[ReleaseName]) -> BTreeMap<ReleaseName, Sha> {
+    let nameless = |name: &&ReleaseName| record.releases.get(*name).is_none_or(|known| known.sha.is_none());
+    let asked = releases.iter().rev().filter(nameless).take(ASKED);
+    asked.filter_map(|name| Some((name.clone(), revision::of(&root.release(name))?))).collect()
+}
+
 /// The record and the link at one moment: a probation is written before the link moves and ends after it moved back, so
 /// a record that did not change around the look belongs to it.
-fn consistent(root: &Root) -> Result<(crate::model::record::Record, Current), HostError> {
+fn consistent(root: &Root) -> Result<(Record, Current), HostError> {
     let mut record = root.record()?;
     for _ in 0..16 {
         let link = current(root)?;
@@ -125,6 +156,7 @@ pub fn missing_env(root: &Root, env_file: Option<&str>, required: &[String]) -> 
             Ok(envfile::missing(&text, required))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound || file::is_unfit(&error) => Ok(required.to_vec()),
+        Err(error) if file::leads_nowhere(&path, &error).is_some() => Ok(required.to_vec()),
         Err(error) => Err(at("read", &path)(error)),
     }
 }
@@ -149,14 +181,17 @@ fn shared_digest(root: &Root, shared: &Shared, is_env: bool) -> Result<SharedFil
             let looks = format!("{} bytes, last changed at {}.{:09}", meta.len(), meta.mtime(), meta.mtime_nsec());
             return Ok(Digest::of(looks.as_bytes()));
         }
-        // One that grows while it is read is another one at the next look.
+        // A file that grows while it is read has another digest at the next look.
         digest(file.take(LARGE)).map(|(digest, _)| digest)
     });
     match read {
         Ok(digest) => Ok(SharedFile::Read(digest)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(SharedFile::Missing),
         Err(error) if file::is_unfit(&error) => Ok(SharedFile::Unfit(error.to_string())),
-        Err(error) => Err(at("read", &path)(error)),
+        Err(error) => match file::leads_nowhere(&path, &error) {
+            Some(why) => Ok(SharedFile::Unfit(why)),
+            None if error.kind() == io::ErrorKind::NotFound => Ok(SharedFile::Missing),
+            None => Err(at("read", &path)(error)),
+        },
     }
 }
 

@@ -11,6 +11,7 @@ use crate::host::disk::root::Root;
 use crate::host::release::contents::{Taken, Unread};
 use crate::host::release::drift::{self, Depth, leads_home};
 use crate::host::release::stamps::{Known, Stamps};
+use crate::host::wire::excerpt::Excerpt;
 use crate::host::wire::{HostError, Reply};
 use crate::model::desired::{Shared, digests};
 use crate::model::ids::{Digest, ReleaseName};
@@ -22,7 +23,7 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     let release = record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
     if release.sealed {
         // The answer to an earlier request was lost: it is asked again, and the contents are what they were.
-        return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree(), unread: Vec::new() });
+        return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree(), unread: Excerpt::default() });
     }
     for one in shared {
         check(&one.path)?;
@@ -33,6 +34,7 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     }
     let dir = Dir::open(&root.releases())?.sub(name.as_str())?;
     dir.sync_all()?;
+    root.make_light();
     let (staged, tree) = staged(root, name, release.tree)?;
     let known = Known::load(root, name, (&staged, tree));
     let Taken { contents, looks, unread } = Contents::read(dir.path(), shared, mutable, &known)?;
@@ -44,19 +46,20 @@ pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[Strin
     fault!("host.seal.before-manifest");
     finish(root, name, (&contents, tree), digests::links(shared), || fault!("host.seal.after-manifest"))?;
     fault!("host.seal.after-record");
+    root.forget_offered();
     // Just looked at: the next pass need not do it again.
-    drift::note(root, name, Vec::new());
-    Ok(Reply::Sealed { tree, unread: Vec::new() })
+    drift::note(root, name, Vec::new(), 0);
+    Ok(Reply::Sealed { tree, unread: Excerpt::default() })
 }
 
 /// What was extracted, and its digest.
 fn staged(root: &Root, name: &ReleaseName, tree: Option<Digest>) -> Result<(Arc<Manifest>, Digest), HostError> {
-    if let Some((manifest, tree)) = tree.and_then(|tree| Some((root.offered(&tree)?, tree))) {
+    if let Some((manifest, tree)) = tree.and_then(|tree| Some((root.offered(&tree)?.manifest.clone(), tree))) {
         return Ok((manifest, tree));
     }
     let manifest = Contents::load(root, name)?.map(|kept| kept.manifest).unwrap_or_default();
     let tree = manifest.digest();
-    Ok((Arc::new(manifest), tree))
+    Ok((manifest, tree))
 }
 
 /// Takes over a directory in `releases/` as it is (A8). Shared paths in it that lead to `shared/` are watched as links;
@@ -71,7 +74,7 @@ pub fn adopt(
     let dir = Dir::open(&root.releases())?.sub(name.as_str()).map_err(|_| Refusal::NoSuchRelease(name.clone()))?;
     match root.record()?.releases.get(name) {
         Some(known) if known.sealed => {
-            return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree(), unread: Vec::new() });
+            return Ok(Reply::Sealed { tree: Contents::of_sealed(root, name)?.tree(), unread: Excerpt::default() });
         }
         // Ours, and never finished: no one vouches for it.
         Some(known) if !known.adopted => return Err(Refusal::NotSealed(name.clone()).into()),
@@ -96,7 +99,8 @@ pub fn adopt(
     let tree = contents.manifest.digest();
     finish(root, name, (&contents, tree), digests::links(shared), || fault!("host.adopt.after-manifest"))?;
     fault!("host.adopt.after-record");
-    Ok(Reply::Sealed { tree, unread: unread.iter().map(Unread::what).collect() })
+    let unread: Vec<String> = unread.iter().map(Unread::what).collect();
+    Ok(Reply::Sealed { tree, unread: Excerpt::from(unread).cut() })
 }
 
 /// Why a release that this user cannot read in full is not sealed.
@@ -118,7 +122,7 @@ pub fn verify(root: &Root, name: &ReleaseName) -> Result<(), HostError> {
     let Some(first) = report.entries.first() else { return Ok(()) };
     let text = format!(
         "release {name} is not what was sealed ({} path(s) differ, `{}` first): it is not returned to, but made anew",
-        report.entries.len(),
+        report.count(),
         first.path
     );
     root.update(|record| {

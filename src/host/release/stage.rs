@@ -2,19 +2,22 @@
 //! A tree that is not complete never counts as a release.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::artifact::delta::Listing;
-use crate::artifact::manifest::{Manifest, Node};
+use crate::artifact::delta::{Hearing, LONGEST, Listing};
+use crate::artifact::manifest::{Manifest, Node, from_file};
+use crate::artifact::picked::Picked;
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at, check};
-use crate::host::disk::kept::Contents;
-use crate::host::disk::root::{Root, compact_json};
-use crate::host::release::blobs::Blobs;
+use crate::host::disk::kept::{Contents, Kept, Offered};
+use crate::host::disk::room::{self, Need};
+use crate::host::disk::root::{Root, write_json};
+use crate::host::release::blobs::{self, Blobs};
 use crate::host::release::build::build;
+use crate::host::release::prune::Cures;
 use crate::host::release::stamps::{Looks, Stamps};
 use crate::host::wire::{HostError, Reply};
 use crate::model::ids::{Digest, Hasher, ReleaseName};
@@ -23,62 +26,118 @@ use crate::model::record::Release;
 /// Where a manifest lies between the two questions, below `.soll/`. It goes with the uploads.
 const OFFERED: &str = "incoming/manifest.json";
 
-/// The blobs of this manifest that nothing here has, in the manifest's order, each once, and the free bytes on the disk.
+/// Takes in the manifest that is told, and compares it with what is here.
 ///
 /// # Errors
-/// Already where they would not fit there.
-pub fn missing(root: &Root, listing: Listing) -> Result<(Vec<Digest>, u64), HostError> {
-    let manifest = resolve(root, listing)?;
-    verify_shape(&manifest)?;
-    let blobs = Blobs::open(root)?;
-    let mut seen = HashSet::new();
-    let (mut wanted, mut bytes) = (Vec::new(), 0);
-    for (_, digest, size) in manifest.files() {
-        if !blobs.has(digest, size) && seen.insert(*digest) {
-            wanted.push(*digest);
-            bytes += size;
-        }
-    }
-    let free_bytes = room_for(root, bytes)?;
-    let place = root.own(OFFERED);
-    let bytes = compact_json("the manifest that was offered", &manifest)?;
-    let file = root.own_file(OFFERED, OFlags::WRONLY | OFlags::CREATE)?;
-    let mut file = file.ok_or_else(|| at("write", &place)(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
-    file.set_len(0).and_then(|()| file.write_all(&bytes)).map_err(at("write", &place))?;
-    root.note_offered(manifest.digest(), &Arc::new(manifest));
-    Ok((wanted, free_bytes))
-}
-
-/// The manifest that is meant, where the tree that it is a difference from is here.
-fn resolve(root: &Root, listing: Listing) -> Result<Manifest, HostError> {
-    let base = match listing.base() {
-        Some(base) => {
-            let record = root.record()?;
-            let known = record.releases.iter().find(|(_, release)| release.sealed && release.tree == Some(*base));
-            known.and_then(|(name, _)| Contents::recall(root, name).ok().flatten())
-        }
+/// Those of [`compare`]; it came as the difference from a tree that is not here as it was, or not as it was announced.
+pub fn missing(root: &Root, listing: Listing, keep: Option<u32>, feed: &mut dyn Feed) -> Result<Reply, HostError> {
+    let base = match &listing.base {
+        Some(base) => Some(base_of(root, base)?.ok_or_else(unknown_base)?),
         None => None,
     };
-    listing.resolve(base.as_deref().map(|kept| &kept.contents.manifest)).ok_or_else(|| {
-        let text = "the manifest came as the difference from a release that is not here as it was; send it whole";
-        HostError::Integrity(text.to_owned())
-    })
+    let mut hearing = Hearing::new(listing, base.as_deref().map(|kept| &*kept.contents.manifest));
+    let mut lines = BufReader::with_capacity(64 << 10, Arriving { rest: Rest::default(), feed });
+    let mut line = Vec::new();
+    while hearing.wants_more() {
+        line.clear();
+        let read = (&mut lines).take(LONGEST as u64).read_until(b'\n', &mut line);
+        if read.is_err() || line.last() != Some(&b'\n') {
+            let text = "the manifest of the release did not come to its end, nothing of it was kept; run it again";
+            return Err(HostError::Io(text.to_owned()));
+        }
+        hearing
+            .take(&line)
+            .map_err(|why| HostError::Integrity(format!("the manifest is not one of a release: {why}")))?;
+    }
+    let manifest = hearing.finish().ok_or_else(unknown_base)?;
+    drop(base);
+    let Compared { files, free_bytes, removed } = compare(root, Offered::new(listing.tree, Arc::new(manifest)), keep)?;
+    Ok(Reply::Missing { files, free_bytes, removed })
+}
+
+/// What is kept of a sealed release with this tree.
+fn base_of(root: &Root, tree: &Digest) -> Result<Option<Arc<Kept>>, HostError> {
+    let record = root.record()?;
+    let known = record.releases.iter().find(|(_, release)| release.sealed && release.tree == Some(*tree));
+    Ok(known.and_then(|(name, _)| Contents::recall(root, name).ok().flatten()))
+}
+
+fn unknown_base() -> HostError {
+    let text = "the manifest came as the difference from a release that is not here as it was; send it whole";
+    HostError::Integrity(text.to_owned())
+}
+
+/// How a manifest compares with what is here.
+pub struct Compared {
+    /// The files whose contents nothing here has, the first with each.
+    pub files: Picked,
+    /// On the disk.
+    pub free_bytes: u64,
+    /// The releases that went, because there was no room else.
+    pub removed: Vec<ReleaseName>,
+}
+
+/// Compares it. The manifest stays here for `extract`. Where there is no room for the release, what a failed one left goes
+/// first, and then, where so many are to be kept, the oldest ones beyond that: this one takes a place of its own.
+///
+/// # Errors
+/// It is none of a release; the release would not fit there all the same.
+pub fn compare(root: &Root, offered: Arc<Offered>, keep: Option<u32>) -> Result<Compared, HostError> {
+    verify_shape(&offered.manifest)?;
+    root.note_offered(&offered);
+    let mut removed = Vec::new();
+    let mut cures = Cures::of(keep);
+    let (files, free_bytes) = loop {
+        let blobs = Blobs::open(root, &offered)?;
+        let lacks = match room_for(root, &blobs)? {
+            Ok(free_bytes) => break (blobs.wanted(), free_bytes),
+            Err(lacks) => lacks,
+        };
+        let went = cures.next(root)?;
+        if went.is_empty() {
+            // Earlier uploads for it are what the disk may be short of.
+            blobs::drop_uploads(root)?;
+            return Err(HostError::Io(lacks));
+        }
+        removed.extend(went);
+    };
+    let place = root.own(OFFERED);
+    let file = root.own_file(OFFERED, OFlags::WRONLY | OFlags::CREATE)?;
+    let mut file = file.ok_or_else(|| at("write", &place)(io::Error::from(io::ErrorKind::NotFound)))?;
+    file.set_len(0).and_then(|()| write_json(&mut file, &*offered.manifest)).map_err(at("write", &place))?;
+    Ok(Compared { files, free_bytes, removed })
+}
+
+/// The free bytes where the release will be; why it does not fit there, if it does not.
+fn room_for(root: &Root, blobs: &Blobs) -> Result<Result<u64, String>, HostError> {
+    let dir = root.own("staging");
+    let free = room::free(&dir)?;
+    let fits = |shares| free.fits(blobs.need(free.block, shares));
+    // Whether copies share their blocks is tried where it matters.
+    if fits(false) || room::reflink(&dir) == Some(true) && fits(true) {
+        return Ok(Ok(free.bytes));
+    }
+    Ok(Err(free.lacks(blobs.need(free.block, false), &dir)))
 }
 
 /// What was last asked about, if it is this tree.
-pub fn offered(root: &Root, tree: &Digest) -> Result<Arc<Manifest>, HostError> {
-    if let Some(manifest) = root.offered(tree) {
-        return Ok(manifest);
+pub fn offered(root: &Root, tree: &Digest) -> Result<Arc<Offered>, HostError> {
+    if let Some(offered) = root.offered(tree) {
+        return Ok(offered);
     }
     let place = root.own(OFFERED);
-    let read = root.read_own(OFFERED)?.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
-    read.filter(|manifest| manifest.digest() == *tree).map(Arc::new).ok_or_else(|| {
+    let read = root.own_file(OFFERED, OFlags::RDONLY)?.and_then(|file| from_file::<Manifest>(file).ok());
+    let offered =
+        read.filter(|manifest| manifest.digest() == *tree).map(|manifest| Offered::new(*tree, manifest.into()));
+    let offered = offered.ok_or_else(|| {
         HostError::Integrity(format!(
             "{} is not the manifest of tree {}: ask again what is missing",
             place.display(),
             tree.short()
         ))
-    })
+    })?;
+    root.note_offered(&offered);
+    Ok(offered)
 }
 
 /// Bytes that arrive, cut anyhow. `None`: the sender has gone.
@@ -92,17 +151,25 @@ pub trait Feed {
     }
 }
 
-/// Takes in blobs, one after the other, and gives how many bytes they have. Each one is there, checked, or not at all.
-pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Result<u64, HostError> {
-    room_for(root, blobs.iter().map(|(_, size)| size).sum())?;
+/// Takes in the contents of these files of what was offered, one after the other, and gives how many bytes they have. Each
+/// one is there, checked, or not at all.
+pub fn upload(root: &Root, tree: &Digest, files: &Picked, feed: &mut dyn Feed) -> Result<u64, HostError> {
+    let offered = offered(root, tree)?;
+    let (dir, mut need) = (root.own("incoming"), Need::default());
+    let free = room::free(&dir)?;
+    files.files(&offered.manifest).for_each(|(.., size)| need.file(size, free.block));
+    if !free.fits(need) {
+        return Err(HostError::Io(free.lacks(need, &dir)));
+    }
     let mut rest = Rest::default();
     let mut taken = 0;
     let incoming = root.own_dir("incoming")?;
-    for (digest, size) in blobs {
-        // One that is cut short has another size, and does not count.
+    for (number, digest, size) in files.files(&offered.manifest) {
+        // A blob that is cut short has another size than its manifest says, and does not count as here.
         let name = digest.to_string();
-        let received = receive(&incoming, &name, *size, &mut rest, feed).inspect_err(|_| {
+        let received = receive(&incoming, &name, size, &mut rest, feed).inspect_err(|_| {
             let _ = incoming.unlink(&name);
+            give_back(root, size);
         })?;
         if received != *digest {
             incoming.unlink(&name)?;
@@ -112,7 +179,7 @@ pub fn upload(root: &Root, blobs: &[(Digest, u64)], feed: &mut dyn Feed) -> Resu
                 digest.short()
             )));
         }
-        root.note_received(*digest);
+        root.note_received(number);
         fault!("host.upload.after-blob");
         taken += size;
     }
@@ -139,6 +206,20 @@ impl Rest {
     }
 }
 
+/// What arrives, as one stream.
+struct Arriving<'a> {
+    rest: Rest,
+    feed: &'a mut dyn Feed,
+}
+
+impl Read for Arriving<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.rest.next(into.len() as u64, self.feed) else { return Ok(0) };
+        into[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
+    }
+}
+
 fn receive(dir: &Dir, name: &str, size: u64, rest: &mut Rest, feed: &mut dyn Feed) -> Result<Digest, HostError> {
     let failed = |error: std::io::Error| at("write", &dir.path().join(name))(error);
     let mut file = dir.replace(name)?;
@@ -159,8 +240,9 @@ fn receive(dir: &Dir, name: &str, size: u64, rest: &mut Rest, feed: &mut dyn Fee
 /// Builds the tree in `.soll/staging/`, checks every byte of it, and moves it to `releases/NAME` in one step. The record
 /// knows the name before it appears there: a leftover of ours is never taken for someone else's directory.
 pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest) -> Result<Reply, HostError> {
-    let manifest = offered(root, tree)?;
-    verify_shape(&manifest)?;
+    let offered = offered(root, tree)?;
+    let manifest = &offered.manifest;
+    verify_shape(manifest)?;
     let releases = Dir::open(&root.releases())?;
     if releases.stat(name.as_str())?.is_some() {
         let path = root.release(name);
@@ -172,23 +254,26 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
     let staging = root.own_dir("staging")?;
     staging.remove(name.as_str())?;
     staging.make(name.as_str())?;
-    let mut blobs = Blobs::open(root)?;
-    let built = build(&mut blobs, &staging.sub(name.as_str())?, &manifest);
+    let place = staging.sub(name.as_str())?;
+    let inherits = place.inherit(&releases)?;
+    let mut blobs = Blobs::open(root, &offered)?;
+    let built = build(&mut blobs, &place, inherits);
     let (copied, received) = match built {
         Ok(counts) => counts,
         Err(error) => {
             // The room that a failed tree takes is what the disk may be short of.
             let _ = staging.remove(name.as_str());
             let _ = blobs.remember_suspects(root);
+            give_back(root, offered.manifest.bytes());
             return Err(error);
         }
     };
     fault!("host.extract.before-record");
-    let looks = Looks::take(&staging.sub(name.as_str())?, &manifest);
+    let looks = Looks::take(&staging.sub(name.as_str())?, manifest);
     if let Some(stamps) = looks.and_then(|looks| Stamps::fresh(looks, *tree)) {
         stamps.save(root, name);
     }
-    Contents { manifest: Arc::unwrap_or_clone(manifest), ..Contents::default() }.save(root, name)?;
+    Contents { manifest: manifest.clone(), ..Contents::default() }.save(root, name)?;
     let entry = Release { tree: Some(*tree), links: None, sealed: false, ..release };
     root.update(|record| {
         record.staged(name.clone(), entry);
@@ -198,23 +283,31 @@ pub fn extract(root: &Root, name: &ReleaseName, release: Release, tree: &Digest)
     staging.move_to(name.as_str(), &releases, name.as_str())?;
     releases.sync()?;
     fault!("host.extract.after-rename");
-    blobs.drop_uploads()?;
+    blobs::drop_uploads(root)?;
     Ok(Reply::Extracted { copied, received })
 }
 
-/// What arrives over the wire is checked like any other input: paths in order and below the release, parents first,
-/// links that stay inside.
+/// What was sent is of no use to anybody where the disk is full: it goes at once. Elsewhere it stays for the next attempt.
+fn give_back(root: &Root, bytes: u64) {
+    if room::is_full(&root.own("incoming"), bytes) {
+        let _ = blobs::drop_uploads(root);
+    }
+}
+
+/// What arrives over the wire is checked like any other input: paths in order and below the release, parents first, and
+/// nothing below a link. Where a link leads is the application's matter, settled by whoever unpacked the bundle
+/// (`artifact::terms`): here a link is made and compared as a text, and followed by nothing of ours.
 pub fn verify_shape(manifest: &Manifest) -> Result<(), HostError> {
     let mut dirs = HashSet::from([""]);
     let mut before = "";
-    for entry in &manifest.entries {
-        let path = entry.path.as_str();
+    for entry in manifest.entries() {
+        let path = entry.path;
         check(path)?;
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let fault = match &entry.node {
             _ if path <= before => Some("is out of order or twice there"),
             _ if !dirs.contains(parent) => Some("lies in no directory of the manifest"),
-            Node::Link { target } if !stays_inside(parent, target) => Some("is a link that leads out of the release"),
+            Node::Link { target } if target.is_empty() || target.contains('\0') => Some("is a link to nothing"),
             _ => None,
         };
         if let Some(fault) = fault {
@@ -228,40 +321,6 @@ pub fn verify_shape(manifest: &Manifest) -> Result<(), HostError> {
     Ok(())
 }
 
-fn stays_inside(parent: &str, target: &str) -> bool {
-    if target.is_empty() || target.starts_with('/') || target.contains('\0') {
-        return false;
-    }
-    let mut depth = parent.split('/').filter(|part| !part.is_empty()).count();
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if depth == 0 => return false,
-            ".." => depth -= 1,
-            _ => depth += 1,
-        }
-    }
-    true
-}
-
-/// The free bytes on the file system of ROOT.
-///
-/// # Errors
-/// Fewer than `bytes`.
-fn room_for(root: &Root, bytes: u64) -> Result<u64, HostError> {
-    let dir = root.own("incoming");
-    let stat = rustix::fs::statvfs(&dir).map_err(at("ask for the free space of", &dir))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    if bytes > free {
-        return Err(HostError::Io(format!(
-            "there is no room for the release on the file system of {}: {bytes} bytes are needed, {free} are free; make \
-             room (or lower `keep_releases`), then run again",
-            dir.display()
-        )));
-    }
-    Ok(free)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,20 +328,19 @@ mod tests {
 
     #[test]
     fn a_manifest_from_the_wire_is_not_trusted() {
-        let dir = |path: &str| Entry { path: path.to_owned(), node: Node::Dir };
-        let link =
-            |path: &str, target: &str| Entry { path: path.to_owned(), node: Node::Link { target: target.to_owned() } };
-        let shape = |entries: Vec<Entry>| verify_shape(&Manifest { entries });
-        assert!(shape(vec![dir("a"), dir("a/b"), link("a/b/up", "../../c"), link("c", "a/./b")]).is_ok());
+        let dir = |path| Entry::plain(path, Node::Dir);
+        let link = |path, target| Entry::plain(path, Node::Link { target });
+        let shape = |entries: Vec<Entry<&str>>| verify_shape(&Manifest::of(entries).unwrap());
+        assert!(shape(vec![dir("a"), dir("a/b"), link("a/b/up", "../../c"), link("c", "/usr/bin/x")]).is_ok());
         for bad in [
             vec![dir("../a")],
             vec![dir("a"), dir("a")],
             vec![dir("b"), dir("a")],
             vec![dir("a/b")],
             vec![link("a", "b"), dir("a/c")],
-            vec![link("a", "/etc")],
-            vec![dir("a"), link("a/x", "../../x")],
-            vec![link("a", "b/../../c")],
+            vec![link("a", "/etc"), dir("a/c")],
+            vec![link("a", "")],
+            vec![link("a", "b\0c")],
         ] {
             assert!(shape(bad.clone()).is_err(), "{bad:?}");
         }

@@ -1,10 +1,9 @@
 //! What the files of a release looked like when their contents were last read: who looks again reads only what looks
 //! different now. A cache: without it everything is read.
 
-use std::collections::HashMap;
 use std::fs::{self, Metadata};
 
-use crate::artifact::manifest::Manifest;
+use crate::artifact::manifest::{ByPath, Manifest};
 use crate::host::disk::beneath::{Dir, Parent};
 use crate::host::disk::root::Root;
 use crate::host::disk::stamp::{Stamp, tick};
@@ -79,9 +78,11 @@ impl Stamps {
 pub struct Known<'a> {
     taken: i64,
     boot: Option<String>,
-    files: HashMap<&'a str, (Digest, u64, Stamp)>,
-    /// The size that each file of a sealed release has, where one is compared.
-    wanted: Option<HashMap<&'a str, u64>>,
+    release: Option<(&'a Manifest, ByPath)>,
+    /// What each entry of the release looked like; empty: nothing is known of any.
+    stamps: Vec<Stamp>,
+    /// What is found is compared with the release.
+    compared: bool,
 }
 
 impl<'a> Known<'a> {
@@ -91,29 +92,31 @@ impl<'a> Known<'a> {
         parse(&bytes, manifest, tree).unwrap_or_default()
     }
 
-    /// What has another size than it should, or should not be there, is not read either: what was put into a release can
-    /// be of any length, and differs already.
+    /// What has another size than in this release, or should not be there, is not read either: what was put into a release
+    /// can be of any length, and differs already. Where looks are known, they are those of this release.
     #[must_use]
     pub fn and_wanted(self, manifest: &'a Manifest) -> Known<'a> {
-        Known { wanted: Some(manifest.files().map(|(path, _, size)| (path, size)).collect()), ..self }
+        let release = self.release.unwrap_or_else(|| (manifest, ByPath::of(manifest)));
+        Known { release: Some(release), compared: true, ..self }
     }
 
     /// The stamps of a release (its manifest, and the digest of that) after it was compared: `found` is what it holds now,
     /// and `looks` what that looked like before it was read. `None`: nothing is to be known otherwise than before.
     pub fn renewed(&self, (manifest, tree): (&Manifest, Digest), found: &Manifest, looks: &Looks) -> Option<Stamps> {
-        let seen: HashMap<_, _> = found
-            .files()
-            .zip(&looks.files)
-            .map(|((path, digest, size), stamp)| (path, (*digest, size, *stamp)))
-            .collect();
+        // Both are in the order of their paths.
+        let mut seen = found.files().zip(&looks.files).peekable();
         let (mut read, mut lost) = (false, false);
-        let files = manifest.files().map(|(path, digest, size)| {
-            let good =
-                seen.get(path).filter(|(is, length, _)| is == digest && *length == size).map(|(.., stamp)| *stamp);
-            let before = self.files.get(path).map(|(.., stamp)| *stamp).filter(|stamp| !stamp.is_racy(self.taken));
+        let files = (0..manifest.len()).filter_map(|number| {
+            let entry = manifest.entry(number)?;
+            let (digest, size) = manifest.file(number)?;
+            while seen.next_if(|((other, ..), _)| *other < entry.path).is_some() {}
+            let same =
+                seen.peek().filter(|((other, is, length), _)| *other == entry.path && *is == digest && *length == size);
+            let good = same.map(|(_, stamp)| **stamp);
+            let before = self.stamps.get(number).copied().filter(|stamp| !stamp.is_racy(self.taken));
             read |= good.is_some() && good != before;
             lost |= good.is_none() && before.is_some();
-            good.unwrap_or(UNKNOWN)
+            Some(good.unwrap_or(UNKNOWN))
         });
         let looks = Looks { taken: looks.taken, files: files.collect() };
         // Whoever wrote what was read now need not have made it durable.
@@ -124,14 +127,16 @@ impl<'a> Known<'a> {
     /// Digest and size of a file, where it looks as it did when it was read; the size alone, with a digest that is no
     /// file's, where that tells enough.
     pub fn contents(&self, path: &str, meta: &Metadata) -> Option<(Digest, u64)> {
-        if let Some(wanted) = &self.wanted
-            && wanted.get(path) != Some(&meta.len())
-        {
+        let (manifest, by_path) = self.release.as_ref()?;
+        let number = by_path.find(manifest, path);
+        let known = number.and_then(|number| manifest.file(number));
+        if self.compared && known.map(|(_, size)| size) != Some(meta.len()) {
             return Some((Digest::of(UNREAD), meta.len()));
         }
-        let (digest, size, stamp) = self.files.get(path)?;
-        let same = meta.len() == *size && Stamp::of(meta) == *stamp && !stamp.is_racy(self.taken);
-        same.then_some((*digest, *size))
+        let (digest, size) = known?;
+        let stamp = self.stamps.get(number?)?;
+        let same = meta.len() == size && Stamp::of(meta) == *stamp && !stamp.is_racy(self.taken);
+        same.then_some((*digest, size))
     }
 }
 
@@ -147,14 +152,15 @@ fn parse<'a>(bytes: &[u8], manifest: &'a Manifest, of: Digest) -> Option<Known<'
     }
     let (stamps, _) = rest.as_chunks::<RECORD>();
     let number = |part: &[u8]| part.try_into().map(i64::from_be_bytes).ok();
-    let files = manifest.files().zip(stamps).map(|((path, digest, size), stamp)| {
+    let mut files = stamps.iter().map(|stamp| {
         let inode = number(&stamp[..8])?.cast_unsigned();
-        let stamp = Stamp { inode, modified: number(&stamp[8..16])?, changed: number(&stamp[16..])? };
-        Some((path, (*digest, size, stamp)))
+        Some(Stamp { inode, modified: number(&stamp[8..16])?, changed: number(&stamp[16..])? })
     });
-    let files = files.collect::<Option<_>>()?;
+    let each = |number| if manifest.file(number).is_some() { files.next()? } else { Some(UNKNOWN) };
+    let stamps = (0..manifest.len()).map(each).collect::<Option<_>>()?;
     let boot = (!boot_then.is_empty()).then(|| String::from_utf8_lossy(boot_then).into_owned());
-    Some(Known { taken: i64::from_be_bytes(*taken), boot, files, wanted: None })
+    let release = Some((manifest, ByPath::of(manifest)));
+    Some(Known { taken: i64::from_be_bytes(*taken), boot, release, stamps, compared: false })
 }
 
 /// Where the stamps of a release are kept, below `.soll/`.
@@ -174,34 +180,36 @@ mod tests {
 
     #[test]
     fn what_was_read_is_believed_from_then_on_and_what_differs_never() {
-        let file = |path: &str, text: &str| Entry {
-            path: path.to_owned(),
-            node: Node::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false },
+        let file = |path, text: &str| {
+            let sha256 = Digest::of(text.as_bytes());
+            Entry::plain(path, Node::<&str>::File { sha256, size: 1, executable: false })
         };
-        let manifest = Manifest { entries: ["a", "b", "c", "d"].map(|path| file(path, path)).to_vec() };
+        let of =
+            |files: &[(&'static str, &str)]| Manifest::of(files.iter().map(|(path, text)| file(*path, text))).unwrap();
+        let manifest = of(&["a", "b", "c", "d"].map(|path| (path, path)));
         let tree = manifest.digest();
         let stamp = |changed| Stamp { inode: 1, modified: 1, changed };
-        let files = manifest.files().map(|(path, digest, size)| (path, (*digest, size, stamp(10)))).collect();
-        let known = Known { taken: 50, files, ..Known::default() };
+        let known = |taken, stamps: &[Stamp]| Known {
+            taken,
+            release: Some((&manifest, ByPath::of(&manifest))),
+            stamps: stamps.to_vec(),
+            ..Known::default()
+        };
+        let first = known(50, &[stamp(10); 4]);
         // `a` as it was; `b` touched; `c` looks the same and is something else: a disk made that of it; `d` is gone.
-        let found = Manifest { entries: vec![file("a", "a"), file("b", "b"), file("c", "x")] };
+        let found = of(&[("a", "a"), ("b", "b"), ("c", "x")]);
         let looks = Looks { taken: 90, files: vec![stamp(10), stamp(60), stamp(10)] };
-        let renewed = known.renewed((&manifest, tree), &found, &looks).unwrap();
+        let renewed = first.renewed((&manifest, tree), &found, &looks).unwrap();
         assert_eq!(renewed.looks.files, [stamp(10), stamp(60), UNKNOWN, UNKNOWN]);
         assert!(renewed.looks.taken == 90 && renewed.boot.is_some(), "what was read need not be durable");
         assert!(UNKNOWN.is_racy(i64::MAX));
         // The same found again says nothing new.
-        let files = manifest
-            .files()
-            .zip(&renewed.looks.files)
-            .map(|((path, digest, size), stamp)| (path, (*digest, size, *stamp)));
-        let known = Known { taken: 90, files: files.collect(), ..Known::default() };
-        assert!(known.renewed((&manifest, tree), &found, &looks).is_none());
+        let again = known(90, &renewed.looks.files);
+        assert!(again.renewed((&manifest, tree), &found, &looks).is_none());
         // What is only not believed any more leaves the rest as durable as it was.
-        let known = Known { taken: 90, files: known.files, ..Known::default() };
-        let found = Manifest { entries: vec![file("a", "x"), file("b", "b")] };
+        let found = of(&[("a", "x"), ("b", "b")]);
         let looks = Looks { taken: 95, files: vec![stamp(10), stamp(60)] };
-        let renewed = known.renewed((&manifest, tree), &found, &looks).unwrap();
+        let renewed = again.renewed((&manifest, tree), &found, &looks).unwrap();
         assert_eq!((renewed.looks.files, renewed.boot), (vec![UNKNOWN, stamp(60), UNKNOWN, UNKNOWN], None));
     }
 
@@ -211,9 +219,8 @@ mod tests {
         let root = Root::at(temp.path().to_str().unwrap()).unwrap();
         root.prepare().unwrap();
         let name: ReleaseName = "r1".parse().unwrap();
-        let node = |text: &str| Node::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false };
-        let entries = ["a", "b"].map(|path| Entry { path: path.to_owned(), node: node(path) }).to_vec();
-        let manifest = Manifest { entries };
+        let node = |text: &str| Node::<&str>::File { sha256: Digest::of(text.as_bytes()), size: 1, executable: false };
+        let manifest = Manifest::of(["a", "b"].map(|path| Entry::plain(path, node(path)))).unwrap();
         for path in ["a", "b"] {
             fs::write(temp.path().join(path), path).unwrap();
         }

@@ -7,17 +7,26 @@ use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at};
 use crate::host::disk::command;
 use crate::host::disk::kept::Contents;
+use crate::host::disk::reserve;
+use crate::host::disk::room;
 use crate::host::disk::root::{Root, now, remove};
+use crate::host::release::activate;
+use crate::host::release::compose;
 use crate::host::release::hook::directory;
 use crate::host::release::observe::{current, current_release, not_a_link};
+use crate::host::release::render;
+use crate::host::release::units;
+use crate::host::wire::activate::Activated;
 use crate::host::wire::{Cwd, HostError};
+use crate::model::activation::Activation;
 use crate::model::ids::{Epoch, ReleaseName};
 use crate::model::observed::Current;
 use crate::model::record::{Command, Confirmed, Probation, Quarantine, Record, Refusal};
 use std::time::Duration;
 
-/// Writes the probation, then moves the link. What can fail is done before the probation is written.
-pub fn switch(root: &Root, probation: Probation) -> Result<(), HostError> {
+/// Writes the probation, then moves the link. What can fail is done before the probation is written. Gives what there is to
+/// tell of its rendered files.
+pub fn switch(root: &Root, probation: Probation) -> Result<Vec<String>, HostError> {
     if current(root)? == Current::NotALink {
         return Err(HostError::Precondition(not_a_link(root)));
     }
@@ -30,7 +39,9 @@ pub fn switch(root: &Root, probation: Probation) -> Result<(), HostError> {
     fault!("host.switch.after-arm");
     prepared.commit(root)?;
     fault!("host.switch.after-rename");
-    Ok(())
+    let told = render::settle(root, &name)?;
+    fault!("host.switch.after-files");
+    Ok(told)
 }
 
 /// The release that `current` leads to is good.
@@ -62,8 +73,14 @@ pub fn give_back(root: &Root, epoch: Epoch, verdict: Option<Quarantine>) -> Resu
     fault!("host.return.before-link");
     point_to(root, &to)?;
     fault!("host.return.after-link");
+    render::settle(root, &to)?;
+    // What runs it comes next: until then a host that loses its controller goes on by itself.
+    let waits = !probation.activation.is_empty();
     root.update(|record| {
-        record.returned(&from);
+        match waits {
+            true => record.returning(),
+            false => record.returned(&from),
+        }
         verdict.into_iter().for_each(|verdict| record.quarantine(verdict));
         Ok(())
     })?;
@@ -102,10 +119,21 @@ pub fn lease_ran_out(root: &Root) -> Result<(), HostError> {
             fault!("host.go-back.before-link");
             point_to(root, &to)?;
             fault!("host.go-back.after-link");
+            let unled = render::settle(root, &to).err().map(|error| error.to_string());
+            let unwell = record.probation.as_ref().and_then(|probation| activate(root, &probation.activation));
+            fault!("host.go-back.after-units");
             let hooks = record.probation.as_ref().map_or(&[][..], |probation| &probation.rollback);
-            (complaints(&run_all(root, hooks)), true)
+            let failed = complaints(&run_all(root, hooks));
+            let complaints: Vec<String> = unled.into_iter().chain(unwell).chain(failed).collect();
+            ((!complaints.is_empty()).then(|| complaints.join("; ")), true)
         }
-        Err(why) => (Some(format!("it stays: {why}")), false),
+        Err(why) => {
+            // What stays is what should run: the switch to it may have been all that was done.
+            let stays = matches!(why, HostError::Refused { refusal: Refusal::NowhereToGo });
+            let unwell = record.probation.as_ref().filter(|_| stays).and_then(|p| activate(root, &p.activation));
+            let unwell = unwell.map_or_else(String::new, |unwell| format!("; {unwell}"));
+            (Some(format!("it stays: {why}{unwell}")), false)
+        }
     };
     // The rollback hooks end with those that open the door. Where one of them failed it is still closed: tried again.
     let shut = reopen(root).err();
@@ -126,10 +154,29 @@ pub fn lease_ran_out(root: &Root) -> Result<(), HostError> {
     shut.map_or(Ok(()), Err)
 }
 
-/// Runs the hooks that open what a maintenance hook closed; it is recorded as open when each ran well.
+/// Has the units restart what the host is back at. What goes wrong with them is told: the host is back all the same.
+fn activate(root: &Root, activation: &Activation) -> Option<String> {
+    if activation.is_empty() {
+        return None;
+    }
+    why_not(activate::back(root, activation))
+}
+
+fn why_not(done: Result<Activated, HostError>) -> Option<String> {
+    match done {
+        Ok(done) => done.failed.map(|failed| format!("{} does not run: {}", failed.unit, failed.why)),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Starts the units that were stopped before a migration, and runs the hooks that open what a maintenance hook closed; it is
+/// recorded as open when each does well. A unit that does not run keeps no door shut.
 pub fn reopen(root: &Root) -> Result<(), HostError> {
     let Some(closed) = root.record()?.closed else { return Ok(()) };
-    match complaints(&run_all(root, &closed.open)) {
+    let start = Some(&closed.start).filter(|start| !start.is_empty());
+    let unwell = start.and_then(|start| why_not(units::undrain(root, start)));
+    let shut: Vec<String> = unwell.into_iter().chain(complaints(&run_all(root, &closed.open))).collect();
+    match (!shut.is_empty()).then(|| shut.join("; ")) {
         None => Ok(()),
         Some(why) => Err(HostError::Io(format!("it stays closed for maintenance: {why}"))),
     }
@@ -144,7 +191,9 @@ fn destination(root: &Root, record: &Record) -> Result<ReleaseName, HostError> {
 /// Each hook with what went wrong. One that fails does not keep the host from having gone back, nor the next one from
 /// running; one that opens the door is noted.
 fn run_all<'a>(root: &Root, hooks: &'a [Command]) -> Vec<(&'a Command, Result<(), String>)> {
-    let run = |hook: &Command| match directory(root, &Cwd::Current).and_then(|dir| command::run(hook, &dir)) {
+    let run = |hook: &Command| match directory(root, &Cwd::Current)
+        .and_then(|dir| command::run(&compose::equipped(hook, &dir), &dir))
+    {
         Ok(result) if result.ok() => root
             .update(|record| {
                 record.opened(&hook.name);
@@ -194,7 +243,13 @@ impl Link {
     fn prepare(root: &Root, name: &ReleaseName) -> Result<Link, HostError> {
         let temp = root.path().join(format!(".current.tmp-{}", std::process::id()));
         remove(&temp)?;
-        symlink(format!("releases/{name}"), &temp).map_err(at("make the link", &temp))?;
+        let make = || symlink(format!("releases/{name}"), &temp);
+        let mut made = make();
+        // Where the disk is full, room that is kept for the way back makes room for the link.
+        while made.as_ref().is_err_and(room::is_no_room) && reserve::give_up_one(root) {
+            made = make();
+        }
+        made.map_err(at("make the link", &temp))?;
         Ok(Link { temp })
     }
 

@@ -49,8 +49,8 @@ enum News {
 pub fn serve_stdio(prober: Arc<dyn Prober>, lingers: Option<Duration>) -> io::Result<()> {
     // Fails where this process leads a session already: then there is nothing to leave.
     let _ = rustix::process::setsid();
-    let input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
-    let output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+    let input = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
+    let output = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
     // From here on nothing but frames can get into the stream, and closing it really closes it.
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -138,7 +138,7 @@ impl Agent {
                         return;
                     }
                 }
-                // It may be lost again before this was heard.
+                // The stream that came back may be lost again before this news is heard.
                 Ok(News::Back) => alone = alone.filter(|_| !session.is_attached()),
                 Ok(News::Lost(stream)) if lingers.is_some() => {
                     if session.detach(stream) {
@@ -222,7 +222,7 @@ impl Agent {
     }
 
     fn enqueue(&self, id: u64, root: Root, op: Op) -> Result<(), HostError> {
-        let pieces = matches!(op, Op::Upload { .. }).then(|| self.session.expect_upload(id));
+        let pieces = op.is_followed().then(|| self.session.expect_upload(id));
         let mut workers = lock(&self.workers);
         let key = root.path().to_owned();
         if !workers.contains_key(&key) {
@@ -234,7 +234,7 @@ impl Agent {
         let sent = workers
             .get(&key)
             .is_some_and(|(sender, _)| sender.send(Task::Job(Box::new(Job { id, op, pieces }))).is_ok());
-        if sent { Ok(()) } else { Err(HostError::Connection("the agent is about to end".to_owned())) }
+        if sent { Ok(()) } else { Err(HostError::Connection("the agent is about to end".into())) }
     }
 
     fn aside(&self, id: u64, root: Root, op: Op) -> Result<(), HostError> {

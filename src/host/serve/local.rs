@@ -7,7 +7,7 @@ use crate::host::serve::ops::{Prober, perform};
 use crate::host::wire::frame::arrived;
 use crate::host::wire::{HostError, Op, Reply};
 
-/// Does an operation that holds nothing: observe, probe, measure, manifest, sample, cancel, examine, survey, provision.
+/// Does an operation that holds nothing: observe, probe, measure, sample, cancel, examine, survey, provision.
 ///
 /// # Errors
 /// Those of the operation; one that carries an epoch is refused. What it says arrives as from any other host (law 13).

@@ -6,26 +6,29 @@ use std::time::{Duration, Instant};
 
 use crate::host::convert;
 use crate::host::disk::command;
-use crate::host::disk::kept::Contents;
 use crate::host::disk::root::{Root, now};
 use crate::host::examine;
 use crate::host::provision;
+use crate::host::release::activate;
 use crate::host::release::claim;
+use crate::host::release::compose;
 use crate::host::release::fetch;
 use crate::host::release::hook::{self, directory};
 use crate::host::release::link;
 use crate::host::release::observe::{current, observe};
-use crate::host::release::prune;
+use crate::host::release::prune::{self, Pruned};
 use crate::host::release::recount;
+use crate::host::release::render;
 use crate::host::release::repin;
 use crate::host::release::seal;
 use crate::host::release::stage::{self, Feed};
 use crate::host::release::switch;
 use crate::host::release::trial;
+use crate::host::release::units;
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::model::desired::{MetricSource, Probe};
 use crate::model::observed::{Attempt, Verdict};
-use crate::model::record::{Cancel, Command, Record};
+use crate::model::record::{Command, Record};
 
 /// Makes the checks that need more than a command: HTTP, TCP, TLS, systemd, assets. The health room has the real one.
 pub trait Prober: Send + Sync {
@@ -52,22 +55,33 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
     }
     match op {
         Op::Observe(what) => Ok(Reply::State(Box::new(observe(root, &what)?))),
-        Op::Missing { manifest, .. } => {
-            stage::missing(root, manifest).map(|(blobs, free_bytes)| Reply::Missing { blobs, free_bytes })
+        Op::Missing { listing, keep, .. } => stage::missing(root, listing, keep, feed),
+        Op::Upload { tree, files, .. } => {
+            stage::upload(root, &tree, &files, feed).map(|bytes| Reply::Uploaded { bytes })
         }
-        Op::Upload { blobs, .. } => stage::upload(root, &blobs, feed).map(|bytes| Reply::Uploaded { bytes }),
-        Op::Fetch { place, digest, .. } => fetch::fetch(root, &place, digest, feed),
+        Op::Fetch { place, digest, commit, terms, keep, .. } => {
+            fetch::fetch(root, (&place, commit.as_ref()), (digest, &terms), keep, feed)
+        }
         Op::Extract { name, release, tree, .. } => stage::extract(root, &name, release, &tree),
         Op::Link { name, shared, env_file, required_env, .. } => {
             link::link(root, &name, &shared, env_file.as_deref(), &required_env).map(|()| Reply::Done)
         }
-        Op::Gate { name, gate, command, .. } => hook::gate(root, &name, &gate, command.as_ref()).map(Reply::Gate),
+        Op::Pull { name, pull, .. } => compose::pull(root, &name, &pull, &|| feed.is_gone()).map(Reply::Pulled),
+        Op::Render { files, .. } => render::render(root, &files).map(Reply::Rendered),
+        Op::Compare { files } => render::compare(root, &files).map(Reply::Rendered),
+        Op::Gate { epoch, name, gate, command } => {
+            hook::gate(root, epoch, &name, &gate, command.as_ref()).map(Reply::Gate)
+        }
         Op::Hook { epoch, cwd, command, means } => hook::hook(root, epoch, &cwd, &command, means).map(Reply::Command),
         Op::Reopen { .. } => switch::reopen(root).map(|()| Reply::Done),
         Op::Seal { name, shared, mutable, .. } => seal::seal(root, &name, &shared, &mutable),
         Op::Adopt { name, release, shared, mutable, .. } => seal::adopt(root, &name, release, &shared, &mutable),
         Op::Verify { name, .. } => seal::verify(root, &name).map(|()| Reply::Done),
-        Op::Switch { probation, .. } => switch::switch(root, probation).map(|()| Reply::Done),
+        Op::Switch { probation, .. } => switch::switch(root, probation).map(|told| Reply::Switched { told }),
+        Op::Activate { epoch, activation, deed } => {
+            activate::perform(root, epoch, &activation, deed).map(Reply::Activated)
+        }
+        Op::Drain { epoch, activation, lease } => units::drain(root, epoch, &activation, lease).map(Reply::Activated),
         Op::Confirm { epoch, confirmed } => switch::confirm(root, epoch, confirmed).map(|()| Reply::Confirmed),
         Op::Watched { epoch, watched } => root.update(|record| {
             record.watched(epoch, watched)?;
@@ -75,11 +89,13 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         }),
         Op::Return { epoch, verdict } => switch::give_back(root, epoch, verdict).map(|to| Reply::Returned { to }),
         Op::Hold { epoch, verdict } => switch::hold(root, epoch, verdict).map(|()| Reply::Done),
-        Op::Prune { keep, .. } => prune::prune(root, keep),
+        Op::Prune { keep, .. } => {
+            let Pruned { removed, kept_in_use, left } = prune::old(root, keep)?;
+            Ok(Reply::Pruned { removed, kept_in_use, left })
+        }
         Op::Retry { epoch, sha, migration, done } => {
             hook::retry(root, epoch, &sha, migration, &done).map(|lifted| Reply::Retried { lifted })
         }
-        Op::Manifest { name } => Ok(Reply::Manifest(Contents::of_sealed(root, &name)?.contents.manifest.clone())),
         Op::Probe { cwd, probe, command, secret, timeout } => {
             let dir = directory(root, &cwd)?;
             Ok(Reply::Attempt(match &probe {
@@ -96,25 +112,28 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         }
         Op::Provision(what) => Ok(Reply::Provisioned(provision::provision(root, &what)?)),
         Op::Trial { trial, .. } => trial::perform(root, &trial),
-        Op::Survey(ask) => Ok(Reply::Surveyed(Box::new(convert::survey(root, &ask)?))),
+        Op::Survey(ask) => Ok(Reply::Surveyed(Box::new(convert::survey(root, &ask)?.told()))),
         Op::Convert { convert: what, .. } => convert::perform(root, &what),
         Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what, convert::guard(root).err())?))),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
+        Op::Acquit { epoch, case, suspect } => root.update(|record| {
+            record.fence(epoch)?;
+            record.suspect(&case, suspect);
+            Ok(Reply::Done)
+        }),
         Op::SetStopped { stopped, .. } => note(root, |record| record.stopped = stopped),
         Op::Recount { who, have, to } => recount::recount(root, who, have, to).map(|()| Reply::Done),
         Op::Claim { who, machine, releases } => {
             claim::claim(root, who, machine.as_ref(), &releases).map(|()| Reply::Done)
         }
         Op::Repin { who, machine } => repin::repin(root, who, machine).map(|()| Reply::Done),
-        Op::Cancel { by } => managed_note(root, |record| {
-            record.cancel = Some(Cancel { epoch: record.epoch, by, at: now() });
-        }),
+        Op::Cancel { by, now: at_once, only } => managed_note(root, |record| record.cancel(by, now(), at_once, only)),
         Op::Sample { healthy, every } => match current(root)?.release() {
             Some(live) => managed_note(root, |record| record.sample(live, healthy, every, now())),
             None => Ok(Reply::Done),
         },
         Op::Acquire { .. } | Op::Release { .. } | Op::Ping => {
-            Err(HostError::Connection("this request is about a session, and there is none in process".to_owned()))
+            Err(HostError::Connection("this request is about a session, and there is none in process".into()))
         }
     }
 }
@@ -138,7 +157,8 @@ fn limited(command: Option<Command>, timeout: Duration) -> Result<Command, Strin
 
 fn attempt(dir: &Path, command: Option<Command>, timeout: Duration) -> Attempt {
     let (at, started) = (now(), Instant::now());
-    let ran = limited(command, timeout).and_then(|run| command::run(&run, dir).map_err(|error| error.to_string()));
+    let ran = limited(command, timeout)
+        .and_then(|run| command::run(&compose::equipped(&run, dir), dir).map_err(|error| error.to_string()));
     let (verdict, evidence) = match ran {
         Ok(result) if result.ok() => (Verdict::Pass, result.evidence()),
         Ok(result) => (Verdict::Fail, result.evidence()),
@@ -149,7 +169,7 @@ fn attempt(dir: &Path, command: Option<Command>, timeout: Duration) -> Attempt {
 
 fn figure(dir: &Path, command: Option<Command>, timeout: Duration) -> Result<f64, String> {
     let run = limited(command, timeout)?;
-    let result = command::run(&run, dir).map_err(|error| error.to_string())?;
+    let result = command::run(&compose::equipped(&run, dir), dir).map_err(|error| error.to_string())?;
     if !result.ok() {
         return Err(result.evidence());
     }

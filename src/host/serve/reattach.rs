@@ -80,8 +80,8 @@ fn greet(mut stream: UnixStream, key: &Secret) -> io::Result<Option<(UnixStream,
 /// The streams cannot be had. An agent that is gone is no error: it is said to the controller.
 pub fn bridge(session: &str) -> io::Result<()> {
     // Not through a buffer of ours: an answer would wait in it.
-    let mut input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
-    let mut output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+    let mut input = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
+    let mut output = File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?);
     let agent = UnixStream::connect_addr(&address(session)?);
     // The name is free again when the agent is gone, and everybody on the host could see it.
     let Some(mut agent) = agent.ok().filter(|agent| is_own(agent).unwrap_or(false)) else {

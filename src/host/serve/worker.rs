@@ -9,8 +9,11 @@ use std::time::Duration;
 use crate::fault::fault;
 use crate::host::disk::lock::Lock;
 use crate::host::disk::machine;
+use crate::host::disk::reserve;
 use crate::host::disk::root::{Root, now};
 use crate::host::release::observe::observe;
+use crate::host::release::prune;
+use crate::host::release::render;
 use crate::host::release::switch;
 use crate::host::serve::ops::perform;
 use crate::host::serve::session::{Pieces, Session, Silence};
@@ -18,6 +21,7 @@ use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::ids::{Digest, Epoch};
 use crate::model::machine as machines;
 use crate::model::record::{Accepted, Holder, Refusal};
+use crate::model::tenancy::Tenant;
 
 /// What a worker is given.
 pub enum Task {
@@ -26,7 +30,7 @@ pub enum Task {
     Detached,
 }
 
-/// One call, and the data that belong to it.
+/// A request of a controller, and the data that came with it.
 pub struct Job {
     pub id: u64,
     pub op: Op,
@@ -48,6 +52,8 @@ struct Acquired {
     lease: Duration,
     /// The lease of what the host undoes by itself, while something of this epoch is there.
     leased: Option<Duration>,
+    /// A release was staged: where it comes to nothing its room is given back at the end.
+    staged: bool,
 }
 
 /// A worker whose controller is lost looks so often whether another run has taken its place.
@@ -112,24 +118,31 @@ impl Worker {
 
     fn perform(&mut self, job: Job) -> Result<Reply, HostError> {
         match job.op {
-            Op::Acquire { epoch, who, lease, accept, machine, look } => {
+            Op::Acquire { epoch, who, lease, accept, machine, tenant, look } => {
                 let found = machine::id();
                 // Before anything is made there: another machine keeps no trace of it.
                 machines::judge(machine.as_ref(), self.root.record()?.machine.as_ref(), found)
                     .map_err(Refusal::OtherMachine)?;
-                self.acquire(epoch, who, lease, (accept, found), &look)
+                self.acquire(epoch, who, lease, (accept, found, tenant), &look)
             }
             Op::Release { epoch, look } => {
                 self.fence(epoch)?;
+                if self.held.as_ref().is_some_and(|held| held.staged) {
+                    prune::give_back(&self.root);
+                }
+                reserve::fill(&self.root);
                 // What is on probation or closed stays watched until its lease is over, or someone takes over.
                 self.held = self.held.take().filter(|held| held.leased.is_some());
-                // It is given back, whatever a look at it says.
+                // The root is given back even where the look at it fails.
                 let state = look.and_then(|look| observe(&self.root, &look).ok()).map(Box::new);
                 Ok(Reply::Released { watched: self.held.is_some(), state })
             }
             op => {
                 let epoch = op.epoch().unwrap_or_default();
                 let lease = self.fence(epoch)?;
+                if let (Op::Extract { .. }, Some(held)) = (&op, &mut self.held) {
+                    held.staged = true;
+                }
                 match job.pieces {
                     Some(mut pieces) => {
                         pieces.lease = Some(lease);
@@ -175,7 +188,7 @@ impl Worker {
         epoch: Epoch,
         who: String,
         lease: Duration,
-        (accept, found): (Option<String>, Option<Digest>),
+        (accept, found, tenant): (Option<String>, Option<Digest>, Option<Tenant>),
         look: &Observe,
     ) -> Result<Reply, HostError> {
         self.root.prepare()?;
@@ -194,6 +207,11 @@ impl Worker {
                 done?;
             }
         }
+        // A run that died between the link and what leads to its rendered files left them behind.
+        if let Err(error) = render::settle_live(&self.root) {
+            // The next switch does it again, and says so where it cannot.
+            tracing::warn!(root = %self.root.path().display(), %error, "rendered files of the live release could not be led to");
+        }
         self.root.tidy()?;
         self.root.note_heard(Duration::ZERO)?;
         self.root.update(|record| {
@@ -201,14 +219,16 @@ impl Worker {
             record.acquire(epoch)?;
             record.take_over(epoch)?;
             record.set_lease(lease);
+            record.tenant = tenant.or(record.tenant.take());
             if let Some(commit) = accept {
                 record.accepted = Some(Accepted { commit, at: now() });
             }
             Ok(())
         })?;
         fault!("host.acquire.after-record");
+        reserve::fill(&self.root);
         let state = observe(&self.root, look)?;
-        self.held = Some(Acquired { lock: Some(lock), holder, epoch, lease, leased: None });
+        self.held = Some(Acquired { lock: Some(lock), holder, epoch, lease, leased: None, staged: false });
         Ok(Reply::Acquired(Box::new(state)))
     }
 

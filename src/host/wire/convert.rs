@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::wire::excerpt::Excerpt;
 use crate::model::desired::Shared;
 use crate::model::ids::{Epoch, ReleaseName, Sha};
 use crate::model::observed::Current;
@@ -28,23 +29,39 @@ pub struct Surveyed {
     pub kind: Kind,
     pub current: Current,
     /// What lies in `releases/`.
-    pub releases: Vec<Lying>,
+    pub releases: Excerpt<Lying>,
     /// The commit that is checked out.
     pub head: Option<Sha>,
     /// Data that no shared path covers, and why it is thought to be data.
-    pub uncovered: Vec<(String, String)>,
+    pub uncovered: Excerpt<(String, String)>,
     /// What every build makes anew.
-    pub rebuilt: Vec<String>,
+    pub rebuilt: Excerpt<String>,
     /// Files that Git knows, and that were edited here.
-    pub edited: Vec<String>,
+    pub edited: Excerpt<String>,
     /// Shared files that are nowhere.
     pub missing: Vec<String>,
     /// What a conversion cannot do, each with the next move.
-    pub refused: Vec<(String, String)>,
+    pub refused: Excerpt<(String, String)>,
     pub name: ReleaseName,
-    pub steps: Vec<Step>,
+    pub steps: Excerpt<Step>,
     /// The highest that ever acted here.
     pub epoch: Epoch,
+}
+
+impl Surveyed {
+    /// As it is told to somebody else: a checkout may have any number of edited files.
+    #[must_use]
+    pub fn told(self) -> Surveyed {
+        Surveyed {
+            releases: self.releases.cut(),
+            uncovered: self.uncovered.cut(),
+            rebuilt: self.rebuilt.cut(),
+            edited: self.edited.cut(),
+            refused: self.refused.cut(),
+            steps: self.steps.cut(),
+            ..self
+        }
+    }
 }
 
 /// One entry of `releases/`.

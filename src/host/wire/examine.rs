@@ -7,11 +7,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::host::wire::Exposed;
+use crate::host::wire::compose::{AskEngine, EngineFacts};
+use crate::host::wire::{Exposed, Secret};
+use crate::model::activation::{Activation, Unit};
 use crate::model::desired::Shared;
 use crate::model::ids::{Digest, Epoch};
 use crate::model::machine::Machine;
-use crate::model::observed::{Current, Leftover};
+use crate::model::observed::{Current, Foreign, Leftover, Misplaced};
 
 /// What is asked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -20,12 +22,24 @@ pub struct Examine {
     /// `from` of the shared environment file.
     pub env_file: Option<String>,
     pub required_env: Vec<String>,
+    /// To whom rendered files are to belong: `user` or `user:group`.
+    #[serde(default)]
+    pub owners: Vec<String>,
     /// Programs that commands call.
     pub tools: Vec<String>,
     /// Whether to ask what may be done with `sudo`.
     pub sudo: bool,
+    /// Units that are to be looked at.
+    #[serde(default)]
+    pub activation: Activation,
+    /// The engine that runs its containers.
+    #[serde(default)]
+    pub engine: Option<AskEngine>,
     /// Variables of the environment file to be digested.
     pub tokens: Vec<String>,
+    /// The repository that the host fetches releases from itself.
+    #[serde(default)]
+    pub repository: Option<Secret>,
     /// Makes those digests worth nothing to anybody who did not choose it.
     pub nonce: String,
 }
@@ -41,6 +55,9 @@ pub struct Examined {
     /// ROOT, `releases`, `shared`, in this order.
     pub places: Vec<LayoutDirectory>,
     pub current: Current,
+    /// What is live in ROOT and not soll's, where nothing was deployed yet.
+    #[serde(default)]
+    pub foreign: Foreign,
     pub room: Option<Room>,
     /// Where each program is; `None`: not on the PATH of commands.
     pub tools: BTreeMap<String, Option<String>>,
@@ -48,9 +65,21 @@ pub struct Examined {
     pub sudo: Option<Result<String, String>>,
     pub shared: Vec<SharedFact>,
     pub missing_env: Vec<String>,
+    /// Of each owner that was asked for why files cannot be given to it; `None`: they can.
+    #[serde(default)]
+    pub owners: BTreeMap<String, Option<String>>,
     /// Of each variable that the environment file sets.
     pub tokens: BTreeMap<String, Digest>,
     pub nginx: Option<Nginx>,
+    /// Each PHP-FPM of Debian, by the name of its unit: whether requests under way may end when it is reloaded.
+    #[serde(default)]
+    pub fpm: BTreeMap<String, bool>,
+    #[serde(default)]
+    pub units: Vec<UnitFact>,
+    #[serde(default)]
+    pub engine: Option<EngineFacts>,
+    /// What the repository that was asked about says, or why it does not answer.
+    pub repository: Option<Result<String, String>>,
     /// The highest that ever acted there, where the record can be read.
     #[serde(default)]
     pub epoch: Option<Epoch>,
@@ -64,6 +93,9 @@ pub struct Examined {
     /// What the last run could not remove.
     #[serde(default)]
     pub leftovers: Vec<Leftover>,
+    /// Places of the root that a deployment cannot use as they are.
+    #[serde(default)]
+    pub misplaced: Vec<Misplaced>,
     /// What of the root another user could change: nothing is done there until it is mended.
     pub exposed: Vec<Exposed>,
     /// Directories above ROOT in which another user could put another ROOT.
@@ -97,6 +129,8 @@ pub struct Room {
     pub free_inodes: u64,
     /// 0 where the file system counts none.
     pub inodes: u64,
+    /// It is a quota of the user that leaves no more.
+    pub quota: bool,
     pub kind: String,
     /// Whether a rename that replaces nothing is one call here; `None`: not known of this kind.
     pub noreplace: Option<bool>,
@@ -114,6 +148,34 @@ pub struct SharedFact {
     pub link: Option<String>,
     /// Where the link comes out.
     pub leads_to: Option<String>,
+}
+
+/// A unit of systemd, or why nothing is known of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnitFact {
+    pub unit: Unit,
+    pub state: Result<UnitState, String>,
+}
+
+/// A unit as the host has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnitState {
+    /// `loaded`, `not-found`, `masked`, …
+    pub load: String,
+    /// `active (running)`.
+    pub state: String,
+    /// The file that it was read from.
+    pub file: String,
+    /// That file was changed since.
+    pub stale: bool,
+    /// Its working directory or program leads through `current`.
+    pub follows: bool,
+    /// A path of it that names one release.
+    pub pinned: Option<String>,
+    /// Of a unit of the user: its manager runs without a login.
+    pub lingers: bool,
+    /// The user may read what units write to the journal.
+    pub journal: bool,
 }
 
 /// The configuration of nginx, where it is installed.

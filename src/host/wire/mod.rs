@@ -1,32 +1,43 @@
 //! The typed operations of one host; [`reply`]: what they give. The same operations serve this machine and,
 //! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
 
+pub mod activate;
 pub mod challenge;
+pub mod compose;
 pub mod convert;
 pub mod examine;
+pub mod excerpt;
 pub mod frame;
 mod patience;
 pub mod provision;
+pub mod render;
 mod reply;
 pub mod tame;
 pub mod trial;
 
 use std::time::Duration;
 
-pub use reply::{Answer, CommandResult, Exit, Exposed, GateResult, HostError, Reply, cures};
+pub use reply::{Answer, CommandResult, Exit, Exposed, GateResult, HostError, Lost, Reply, cures};
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::delta::Listing;
+use crate::artifact::picked::Picked;
+use crate::artifact::terms::Terms;
+use crate::host::wire::activate::Deed;
+use crate::host::wire::compose::Pull;
 use crate::host::wire::convert::{Convert, Survey};
 use crate::host::wire::examine::Examine;
 use crate::host::wire::provision::Provision;
+use crate::host::wire::render::Version;
 use crate::host::wire::trial::Trial;
+use crate::model::activation::Activation;
 use crate::model::desired::{Gate, MetricSource, Probe, Shared};
 use crate::model::ids::{Digest, Epoch, ReleaseName, Sha};
 use crate::model::machine::Machine;
 use crate::model::record::{
-    Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped, Watched,
+    Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped, Suspect, Watched,
 };
+use crate::model::tenancy::Tenant;
 
 /// One request about one root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,6 +66,8 @@ pub enum Op {
         accept: Option<String>,
         /// The machine that the host is known to be: another one refuses, and nothing happens there.
         machine: Option<Machine>,
+        /// By which names it is taken: noted, so that one who comes by others is told.
+        tenant: Option<Tenant>,
         /// What the state in the answer looks at: nobody else changes it any more.
         look: Observe,
     },
@@ -63,23 +76,38 @@ pub enum Op {
         epoch: Epoch,
         look: Option<Observe>,
     },
-    /// Which blobs of this manifest no release here has, and no earlier upload left. The manifest stays here for
-    /// `Extract`. One that is the difference from a tree that is not here is an [`HostError::Integrity`]: send it whole.
+    /// The contents of which files of this manifest no release here has, and no earlier upload left. The lines of the
+    /// manifest follow as data frames, cut as the sender likes. It stays here for `Upload` and `Extract`. One that is the
+    /// difference from a tree that is not here is an [`HostError::Integrity`]: send it whole.
     Missing {
         epoch: Epoch,
-        manifest: Listing,
+        listing: Listing,
+        /// So many releases are to be kept, this one included: where there is no room for it, older ones go before it is
+        /// staged. `None`: nothing goes for it.
+        keep: Option<u32>,
     },
-    /// The blobs named follow as data frames, one after the other in this order, cut as the sender likes.
+    /// The contents of these files of the manifest with this digest follow as data frames, one after the other in the order
+    /// of the manifest, cut as the sender likes.
     Upload {
         epoch: Epoch,
-        blobs: Vec<(Digest, u64)>,
+        tree: Digest,
+        files: Picked,
     },
-    /// Brings a bundle here and unpacks what nothing here has. Its manifest stays here for `Extract`.
+    /// Brings a bundle, or the tree of a commit, here and unpacks what nothing here has. Its manifest stays here for
+    /// `Extract`.
     Fetch {
         epoch: Epoch,
-        /// https://, http://, file:// or an absolute path.
+        /// https://, http://, file:// or an absolute path; with `commit` the address of a repository.
         place: Secret,
+        /// What is brought goes by this; a bundle has it as its SHA-256.
         digest: Digest,
+        /// The commit of which it is the tree. `None`: it is a bundle.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<Commit>,
+        /// The terms of the application.
+        terms: Terms,
+        /// As for [`Op::Missing`].
+        keep: Option<u32>,
     },
     /// Builds the tree of the manifest that `Missing` or `Fetch` left, outside `releases/` from uploaded blobs and copies, checks
     /// every digest, moves it in complete.
@@ -90,6 +118,15 @@ pub enum Op {
         /// The digest of the manifest.
         tree: Digest,
     },
+    /// Writes versions of rendered files, those that are not there yet. Nothing that runs sees them.
+    Render {
+        epoch: Epoch,
+        files: Vec<Version>,
+    },
+    /// How versions of rendered files compare with what the live release reads. Reads only, takes no lock.
+    Compare {
+        files: Vec<Version>,
+    },
     /// Makes the links to `shared/`.
     Link {
         epoch: Epoch,
@@ -97,6 +134,12 @@ pub enum Op {
         shared: Vec<Shared>,
         env_file: Option<String>,
         required_env: Vec<String>,
+    },
+    /// Resolves the project of a release that is linked and not sealed, and brings what images it needs. Nothing that runs sees it.
+    Pull {
+        epoch: Epoch,
+        name: ReleaseName,
+        pull: Box<Pull>,
     },
     Gate {
         epoch: Epoch,
@@ -139,6 +182,19 @@ pub enum Op {
     Switch {
         epoch: Epoch,
         probation: Probation,
+    },
+    /// Makes what `current` leads to run, or asks whether it could.
+    Activate {
+        epoch: Epoch,
+        activation: Activation,
+        deed: Deed,
+    },
+    /// Stops units before a migration. Without a controller they are started again when the lease is over.
+    Drain {
+        epoch: Epoch,
+        activation: Activation,
+        #[serde(with = "crate::model::desired::seconds")]
+        lease: Duration,
     },
     /// One attempt of a check that is made from the host.
     Probe {
@@ -187,7 +243,13 @@ pub enum Op {
         epoch: Epoch,
         entry: Quarantine,
     },
-    /// Lifts what is known against a commit; settles a migration that is unknown.
+    /// What was said of this case is taken back: it was not the release. `suspect`: this host is what failed.
+    Acquit {
+        epoch: Epoch,
+        case: QuarantineKey,
+        suspect: Option<Suspect>,
+    },
+    /// Lifts what is known against a commit; settles its migrations that are not done.
     Retry {
         epoch: Epoch,
         sha: Sha,
@@ -227,13 +289,12 @@ pub enum Op {
         who: String,
         machine: Option<Digest>,
     },
-    /// Asks the run of the current epoch to stop at its next safe point.
+    /// Asks the run of the current epoch to stop at its next safe point; with `now` at once, also in the middle of a command.
     Cancel {
         by: String,
-    },
-    /// The manifest of a sealed release.
-    Manifest {
-        name: ReleaseName,
+        now: bool,
+        /// Only where it is this run.
+        only: Option<Epoch>,
     },
     /// What the host is like (`doctor`). Reads only.
     Examine(Box<Examine>),
@@ -255,7 +316,22 @@ pub enum Op {
     Ping,
 }
 
+/// What of a commit is brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    pub sha: Sha,
+    /// The directory that becomes the release; empty: all.
+    pub directory: String,
+    /// Whether what its submodules have belongs to it.
+    pub submodules: bool,
+}
+
 impl Op {
+    /// Whether data frames follow the call.
+    pub fn is_followed(&self) -> bool {
+        matches!(self, Op::Missing { .. } | Op::Upload { .. })
+    }
+
     /// The epoch that the operation acts under; `None`: it holds nothing and may be asked at any time.
     pub fn epoch(&self) -> Option<Epoch> {
         match self {
@@ -265,7 +341,9 @@ impl Op {
             | Op::Upload { epoch, .. }
             | Op::Fetch { epoch, .. }
             | Op::Extract { epoch, .. }
+            | Op::Render { epoch, .. }
             | Op::Link { epoch, .. }
+            | Op::Pull { epoch, .. }
             | Op::Gate { epoch, .. }
             | Op::Hook { epoch, .. }
             | Op::Reopen { epoch }
@@ -273,6 +351,8 @@ impl Op {
             | Op::Adopt { epoch, .. }
             | Op::Verify { epoch, .. }
             | Op::Switch { epoch, .. }
+            | Op::Activate { epoch, .. }
+            | Op::Drain { epoch, .. }
             | Op::Confirm { epoch, .. }
             | Op::Watched { epoch, .. }
             | Op::Return { epoch, .. }
@@ -280,10 +360,12 @@ impl Op {
             | Op::Prune { epoch, .. }
             | Op::Quarantine { epoch, .. }
             | Op::Retry { epoch, .. }
+            | Op::Acquit { epoch, .. }
             | Op::Trial { epoch, .. }
             | Op::Convert { epoch, .. }
             | Op::SetStopped { epoch, .. } => Some(*epoch),
             Op::Observe(_)
+            | Op::Compare { .. }
             | Op::Probe { .. }
             | Op::Measure { .. }
             | Op::Sample { .. }
@@ -291,7 +373,6 @@ impl Op {
             | Op::Claim { .. }
             | Op::Repin { .. }
             | Op::Cancel { .. }
-            | Op::Manifest { .. }
             | Op::Examine(_)
             | Op::Survey(_)
             | Op::Provision(_)
@@ -329,6 +410,8 @@ pub enum Cwd {
 pub enum CommandRole {
     /// Nothing.
     Work,
+    /// The same, and it is part of a way back: nobody stops it.
+    Back,
     /// A migration, by its key: begun before, its verdict after (law 5). `case`: what a no condemns at once, so that the
     /// verdict outlives the controller (law 4).
     Migration { key: String, case: Option<QuarantineKey> },
@@ -338,7 +421,7 @@ pub enum CommandRole {
     Open,
 }
 
-/// A secret on its way to a probe. It has no `Display`, and its `Debug` shows nothing (law 9).
+/// A secret on its way to a probe, or a text that holds some. It has no `Display`, and its `Debug` shows nothing (law 9).
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

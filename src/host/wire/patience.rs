@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::host::wire::activate::Deed;
 use crate::host::wire::trial::Trial;
 use crate::host::wire::{Observe, Op};
 
@@ -21,11 +22,12 @@ impl Op {
     pub fn patience(&self) -> Duration {
         match self {
             Op::Observe(Observe { scan_older_than: None, stamps: false, .. })
+            | Op::Compare { .. }
             | Op::Sample { .. }
             | Op::Cancel { .. }
-            | Op::Manifest { .. }
             | Op::Ping => LOOK,
             Op::Release { .. }
+            | Op::Render { .. }
             | Op::Switch { .. }
             | Op::Confirm { .. }
             | Op::Return { .. }
@@ -36,6 +38,7 @@ impl Op {
             | Op::Watched { .. }
             | Op::Quarantine { .. }
             | Op::Retry { .. }
+            | Op::Acquit { .. }
             | Op::SetStopped { .. }
             | Op::Examine(_)
             | Op::Provision(_)
@@ -44,6 +47,7 @@ impl Op {
             | Op::Missing { .. }
             | Op::Upload { .. }
             | Op::Fetch { .. }
+            | Op::Pull { .. }
             | Op::Extract { .. }
             | Op::Link { .. }
             | Op::Seal { .. }
@@ -60,6 +64,11 @@ impl Op {
             Op::Gate { gate, .. } | Op::Trial { trial: Trial::Gate { gate, .. }, .. } => {
                 gate.timeout.saturating_add(NOTE)
             }
+            Op::Activate { deed: Deed::Look, .. } => NOTE,
+            // Units that are stopped have the same time once more.
+            Op::Activate { activation, .. } | Op::Drain { activation, .. } => {
+                activation.limit().saturating_mul(2).saturating_add(NOTE)
+            }
             // Assets are many requests, each with this limit and all together with ten of it.
             Op::Probe { timeout, .. } | Op::Measure { timeout, .. } => timeout.saturating_mul(11).saturating_add(LOOK),
         }
@@ -74,7 +83,10 @@ impl Op {
             Op::Missing { .. } => "comparing a bundle with what is in",
             Op::Upload { .. } => "sending a bundle to",
             Op::Fetch { .. } => "fetching a bundle into",
+            Op::Pull { .. } => "pulling images for",
             Op::Extract { .. } => "making a release in",
+            Op::Render { .. } => "rendering files in",
+            Op::Compare { .. } => "comparing rendered files in",
             Op::Link { .. } => "linking a release in",
             Op::Gate { .. } => "asking a gate in",
             Op::Hook { .. } => "running a hook in",
@@ -83,6 +95,8 @@ impl Op {
             Op::Adopt { .. } => "adopting a release in",
             Op::Verify { .. } => "verifying a release in",
             Op::Switch { .. } => "switching",
+            Op::Activate { .. } => "activating the units of",
+            Op::Drain { .. } => "stopping the workers of",
             Op::Probe { .. } => "making a health check in",
             Op::Measure { .. } => "measuring in",
             Op::Confirm { .. } => "confirming the release of",
@@ -91,14 +105,13 @@ impl Op {
             Op::Watched { .. } => "noting a watch in",
             Op::Prune { .. } => "removing old releases from",
             Op::Quarantine { .. } => "noting a verdict in",
-            Op::Retry { .. } => "lifting a verdict in",
+            Op::Retry { .. } | Op::Acquit { .. } => "lifting a verdict in",
             Op::Sample { .. } => "noting a health sample in",
             Op::SetStopped { .. } => "noting in",
             Op::Recount { .. } => "setting back the epoch of",
             Op::Claim { .. } => "noting releases in",
             Op::Repin { .. } => "noting the machine in",
             Op::Cancel { .. } => "asking to cancel in",
-            Op::Manifest { .. } => "reading a manifest of",
             Op::Examine(_) => "examining",
             Op::Provision(_) => "making the directories of",
             Op::Trial { .. } => "trying a release in",

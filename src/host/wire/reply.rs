@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::manifest::Manifest;
+use crate::artifact::picked::Picked;
+use crate::host::wire::activate::Activated;
+use crate::host::wire::compose::Pulled;
 use crate::host::wire::convert::Surveyed;
 use crate::host::wire::examine::Examined;
+use crate::host::wire::excerpt::Excerpt;
 use crate::host::wire::provision::Provisioned;
+use crate::host::wire::render::Compared;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::observed::{Attempt, DriftReport, HostState, Leftover};
 use crate::model::record::{Holder, Refusal};
@@ -32,9 +36,12 @@ pub enum Reply {
     State(Box<HostState>),
     /// The root is held; what the host did by itself before is in the state.
     Acquired(Box<HostState>),
+    /// Of each contents the first file that has them.
     Missing {
-        blobs: Vec<Digest>,
+        files: Picked,
         free_bytes: u64,
+        /// The releases that went, because there was no room else.
+        removed: Vec<ReleaseName>,
     },
     Uploaded {
         bytes: u64,
@@ -43,21 +50,34 @@ pub enum Reply {
     Fetched {
         tree: Digest,
         bytes: u64,
+        /// The releases that went, because there was no room else.
+        removed: Vec<ReleaseName>,
+        /// What people should know of it, as words for them.
+        notes: Vec<String>,
     },
     Extracted {
         copied: u64,
         received: u64,
     },
+    /// How each rendered file compares with what the live release reads.
+    Rendered(Vec<Compared>),
+    /// The images of a release are here.
+    Pulled(Pulled),
     Gate(GateResult),
     Command(CommandResult),
+    Activated(Activated),
     Sealed {
         tree: Digest,
         /// What of an adopted release the host's user may not read, as words for people: it is not vouched for.
-        unread: Vec<String>,
+        unread: Excerpt<String>,
     },
     Attempt(Attempt),
     /// A figure, or why there is none.
     Figure(Result<f64, String>),
+    /// `current` leads to the release. `told`: what people should know of its rendered files.
+    Switched {
+        told: Vec<String>,
+    },
     Confirmed,
     /// Where the host is now.
     Returned {
@@ -73,7 +93,6 @@ pub enum Reply {
         lifted: u32,
     },
     Drift(DriftReport),
-    Manifest(Manifest),
     Examined(Box<Examined>),
     Surveyed(Box<Surveyed>),
     /// The release that the checkout became; `None`: it is a checkout again.
@@ -96,6 +115,9 @@ pub struct CommandResult {
     pub exit: Exit,
     /// Standard output and error together, the first and the last part where there was too much.
     pub output: String,
+    /// Processes that went on after it and kept its output open, each with what became of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     pub millis: u64,
 }
 
@@ -106,6 +128,26 @@ pub enum Exit {
     Code(i32),
     Signal(i32),
     TimedOut,
+    /// A person wanted it to stop.
+    Stopped,
+}
+
+impl Reply {
+    /// What commands, services and servers of the host have written: texts that may hold whatever their files hold.
+    pub fn written(&mut self) -> Vec<&mut String> {
+        match self {
+            Reply::Gate(result) => vec![&mut result.evidence],
+            Reply::Command(result) => std::iter::once(&mut result.output).chain(&mut result.left).collect(),
+            Reply::Activated(activated) => {
+                let failed = activated.failed.iter_mut().flat_map(|failed| [&mut failed.why, &mut failed.journal]);
+                activated.told.iter_mut().chain(failed).collect()
+            }
+            Reply::Pulled(pulled) => pulled.warnings.iter_mut().collect(),
+            Reply::Attempt(attempt) => vec![&mut attempt.evidence],
+            Reply::Figure(Err(why)) => vec![why],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl CommandResult {
@@ -114,15 +156,38 @@ impl CommandResult {
         self.exit == Exit::Code(0)
     }
 
+    /// What is to be told of one that did what it should: its output, after who was left behind.
+    pub fn told(&self) -> String {
+        match self.left_behind() {
+            Some(left) => format!("{left}\n{}", self.output),
+            None => self.output.clone(),
+        }
+    }
+
+    fn left_behind(&self) -> Option<String> {
+        (!self.left.is_empty()).then(|| {
+            format!(
+                "it left {} behind, which kept its output open: let a service manager start what is to go on, or send its \
+                 output elsewhere (`> /dev/null 2>&1 &`)",
+                self.left.join(", ")
+            )
+        })
+    }
+
     /// `exit code 1: last line of the output`.
     pub fn evidence(&self) -> String {
         let end = match self.exit {
             Exit::Code(code) => format!("exit code {code}"),
             Exit::Signal(signal) => format!("killed by signal {signal}"),
             Exit::TimedOut => format!("still running after {} ms and was killed", self.millis),
+            Exit::Stopped => format!("stopped after {} ms", self.millis),
         };
-        match self.output.lines().rfind(|line| !line.trim().is_empty()) {
+        let end = match self.output.lines().rfind(|line| !line.trim().is_empty()) {
             Some(line) => format!("{end}: {}", line.trim()),
+            None => end,
+        };
+        match self.left_behind() {
+            Some(left) => format!("{end}; {left}"),
             None => end,
         }
     }
@@ -134,10 +199,13 @@ impl CommandResult {
 pub enum HostError {
     /// The host could not be reached, or the answer was lost: whether the effect happened is unknown.
     #[error("{0}")]
-    Connection(String),
+    Connection(Lost),
     /// The connection broke during an upload and stands again: what is complete was kept, the rest is still to be sent.
     #[error("{0}")]
     Interrupted(String),
+    /// A person wanted the run to stop at once: no verdict, and whether it did its work is unknown.
+    #[error("{0}")]
+    Stopped(String),
     #[error("{refusal}")]
     Refused { refusal: Refusal },
     #[error("{root} is held by {} since {}", holder.who, holder.since)]
@@ -155,6 +223,35 @@ pub enum HostError {
     /// Another user of the host could change what the agent goes by, commands among it: nothing is done there.
     #[error("{}", exposed(found))]
     Exposed { found: Vec<Exposed> },
+}
+
+/// Why a host is not heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    pub why: String,
+    /// The next move, where it is another one than to wait until the host is back: an unknown key, a login that is refused.
+    pub cure: Option<String>,
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.cure {
+            Some(cure) => write!(f, "{}; {cure}", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
+
+impl From<String> for Lost {
+    fn from(why: String) -> Self {
+        Lost { why, cure: None }
+    }
+}
+
+impl From<&str> for Lost {
+    fn from(why: &str) -> Self {
+        Lost::from(why.to_owned())
+    }
 }
 
 /// A place of a root that another user than the agent's could change.

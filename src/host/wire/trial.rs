@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::host::wire::render::Version;
 use crate::model::desired::{Gate, Shared};
 use crate::model::ids::Digest;
 use crate::model::record::Command;
@@ -14,6 +15,8 @@ pub enum Trial {
     Build {
         tree: Digest,
         shared: Vec<Shared>,
+        /// Rendered files: they lie in the trial as they would be rendered, for the agent's user alone.
+        rendered: Vec<Version>,
     },
     Gate {
         gate: Gate,

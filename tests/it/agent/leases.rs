@@ -11,12 +11,15 @@ use super::process::{Agent, lost};
 use crate::host::world::{Bundle, LEASE, SHORT, World, in_process, name, temp, until};
 
 /// r1 confirmed, r2 sealed, under epoch 1; nobody holds the root.
-async fn two_releases(root: &str) -> World {
+pub async fn two_releases(root: &str) -> World {
     let world = World::with(root, in_process().await);
     world.acquire(1, LEASE).await.unwrap();
     world.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1")])).await;
     world.stage(1, "r2", 'b', &Bundle::new(&[("x", "2")]), &[]).await.unwrap();
-    world.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
+    // Whoever gives the root back gives back what was staged, too: this one is just gone.
+    drop(world);
+    let world = World::with(root, in_process().await);
+    until("the root is free", async || world.state().await.holder.is_none().then_some(())).await;
     world
 }
 

@@ -11,6 +11,7 @@ use soll::model::ids::Epoch;
 use soll::model::record::Refusal;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::leases::two_releases;
 use super::process::lost;
 use super::wire::Wire;
 use crate::host::world::{Bundle, LEASE, SHORT, World, in_process, name, shell, temp, until, upload};
@@ -141,11 +142,7 @@ async fn who_took_over_meanwhile_stays_in() {
 async fn a_lease_that_ran_out_meanwhile_is_over() {
     let temp = temp();
     let root = temp.path().display().to_string();
-    let first = World::with(&root, in_process().await);
-    first.acquire(1, LEASE).await.unwrap();
-    first.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1")])).await;
-    first.stage(1, "r2", 'b', &Bundle::new(&[("x", "2")]), &[]).await.unwrap();
-    first.call(Op::Release { epoch: Epoch(1), look: None }).await.unwrap();
+    two_releases(&root).await;
 
     let (wire, world) = Wire::to(&root, PATIENCE).await;
     world.acquire(2, LEASE).await.unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use soll::host::call::client::Client;
 use soll::host::wire::{CommandRole, Cwd, HostError, Observe, Op, Reply};
 use soll::model::desired::Probe;
-use soll::model::ids::{Digest, Epoch};
+use soll::model::ids::Epoch;
 
 use super::process::{Agent, lost};
 use crate::host::world::{Bundle, Fake, LEASE, World, in_process, shell, temp, until, upload};
@@ -22,15 +22,13 @@ async fn roots_do_not_wait_for_each_other() {
     let hook =
         |epoch| Op::Hook { epoch: Epoch(epoch), cwd: Cwd::Current, command: wait.clone(), means: CommandRole::Work };
     let (client, root) = (world.client.clone(), world.root.clone());
+    // More than the window, to the root whose worker is busy: it waits without holding up anyone.
+    let big = Bundle::new(&[("big", "7".repeat(12_000_000).as_str())]);
+    let wanted = world.missing(1, &big).await.unwrap();
     let op = hook(1);
     let blocked = tokio::spawn(async move { client.call(&root, op).await });
-    // More than the window, to the root whose worker is busy: it waits without holding up anyone.
-    let big = vec![7u8; 12_000_000];
-    let (client, root, bytes) = (world.client.clone(), world.root.clone(), big.clone());
-    let upload = tokio::spawn(async move {
-        let blobs = vec![(Digest::of(&bytes), bytes.len() as u64)];
-        upload(&client, &root, 1, blobs, &mut Cursor::new(bytes)).await
-    });
+    let (client, root, (wanted, mut bytes)) = (world.client.clone(), world.root.clone(), big.pick(&wanted));
+    let upload = tokio::spawn(async move { upload(&client, &root, 1, wanted, &mut bytes).await });
     world.call(Op::Ping).await.unwrap();
     assert!(world.state().await.holder.is_some(), "what holds nothing is answered beside the hook");
     other.deploy(1, "r1", 'a', &Bundle::new(&[("x", "1")])).await;
@@ -44,9 +42,9 @@ async fn roots_do_not_wait_for_each_other() {
 async fn an_upload_that_is_refused_ends_at_once() {
     let world = World::new().await;
     world.acquire(1, LEASE).await.unwrap();
-    let bytes = vec![7u8; 30_000_000];
-    let blobs = vec![(Digest::of(&bytes), bytes.len() as u64)];
-    let refused = upload(&world.client, &world.root, 9, blobs, &mut Cursor::new(bytes)).await;
+    let big = Bundle::new(&[("big", "7".repeat(30_000_000).as_str())]);
+    let (wanted, mut bytes) = big.pick(&world.missing(1, &big).await.unwrap());
+    let refused = upload(&world.client, &world.root, 9, wanted, &mut bytes).await;
     assert!(matches!(refused, Err(HostError::Refused { .. })), "{refused:?}");
     world.call(Op::Ping).await.unwrap();
 }

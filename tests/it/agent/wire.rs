@@ -128,7 +128,7 @@ impl Reconnect for Wire {
     fn reconnect<'a>(&'a self, session: &'a str, _silent: bool) -> BoxFuture<'a, Result<Stream, HostError>> {
         Box::pin(async move {
             if !self.open.load(Ordering::SeqCst) {
-                return Err(HostError::Connection("the cable is out".to_owned()));
+                return Err(HostError::Connection("the cable is out".into()));
             }
             let mut bridge = program(&format!("--attach={session}"));
             let stream = self.carry(bridge.stdout.take().unwrap(), bridge.stdin.take().unwrap());

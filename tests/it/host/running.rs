@@ -24,7 +24,7 @@ fn a_command_sees_its_own_environment_and_no_other() {
         run("env | cut -d= -f1 | sort | tr '\\n' ' '; echo; echo to stderr >&2; read x || echo no input; exit 3", LONG);
     assert_eq!(result.exit, Exit::Code(3));
     let names: Vec<_> = result.output.lines().next().unwrap().split_whitespace().collect();
-    let allowed = ["HOME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SOLL_ENV", "USER", "_"];
+    let allowed = ["HOME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SOLL_ENV", "USER", "XDG_RUNTIME_DIR", "_"];
     assert!(names.contains(&"SOLL_ENV") && names.iter().all(|name| allowed.contains(name)), "{names:?}");
     assert!(result.output.contains("to stderr") && result.output.contains("no input"), "{}", result.output);
     assert_eq!(run("kill -9 $$", LONG).exit, Exit::Signal(9));
@@ -60,12 +60,32 @@ fn a_leftover_that_keeps_the_output_does_not_keep_us() {
     assert_eq!(result.exit, Exit::Code(0));
     assert!(result.millis < 30_000, "{}", result.millis);
     let pid = result.output.trim().to_owned();
+    assert_eq!(result.left, [format!("`sleep 1000` (pid {pid}, ended)")]);
+    assert!(result.told().starts_with("it left `sleep 1000` (pid "), "{}", result.told());
     let gone = || std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "));
     let deadline = std::time::Instant::now() + LONG;
     while !gone() {
         assert!(std::time::Instant::now() < deadline, "it lives on");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn who_left_the_group_is_named_and_goes_on() {
+    // With what a daemon does: a session of its own, and nobody waits for it.
+    let result =
+        run("setsid sleep 1000 & echo $!; until test \"$(ps -o sid= -p $! | tr -d ' ')\" = $!; do :; done", LONG);
+    let pid = result.output.trim().to_owned();
+    assert_eq!(result.left, [format!("`sleep 1000` (pid {pid}, goes on)")]);
+    let alive = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert!(alive, "it was said to go on");
+    // Whose output went elsewhere is in nobody's way.
+    let result = run("sleep 1000 > /dev/null 2>&1 & echo $!", LONG);
+    assert_eq!(result.left, [] as [String; 0]);
+    let pid = rustix::process::Pid::from_raw(result.output.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -198,7 +198,7 @@ async fn verdicts_notes_and_samples_are_kept() {
 
     // A wish to cancel comes from someone else and reaches the holder with its next answer.
     let other = World::with(&world.root, in_process().await);
-    other.call(Op::Cancel { by: "anna".to_owned() }).await.unwrap();
+    other.call(Op::Cancel { by: "anna".to_owned(), now: false, only: None }).await.unwrap();
     world.call(Op::Ping).await.unwrap();
     assert_eq!(world.client.cancellations().borrow().get(&world.root).map(String::as_str), Some("anna"));
     assert!(other.client.cancellations().borrow().is_empty());

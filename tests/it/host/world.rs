@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use soll::artifact::delta::Listing;
-use soll::artifact::manifest::{Entry, Manifest, Node};
+use soll::artifact::delta::Telling;
+use soll::artifact::manifest::{ByDigest, Entry, Manifest, Node};
+use soll::artifact::picked::Picked;
 use soll::host::call::client::Client;
 use soll::host::call::piece::{Packing, Piece, Pieces};
 use soll::host::serve::ops::Prober;
@@ -63,7 +64,7 @@ impl Bundle {
     /// From paths and contents; a path that ends in `/` is a directory, `!` marks an executable, `@` a link.
     pub fn new(files: &[(&str, &str)]) -> Bundle {
         let mut bundle = Bundle::default();
-        let mut nodes = BTreeMap::new();
+        let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
         for (path, text) in files {
             let (path, node) = match path.chars().last() {
                 Some('/') => (&path[..path.len() - 1], Node::Dir),
@@ -81,16 +82,22 @@ impl Bundle {
             }
             nodes.insert(path.to_owned(), node);
         }
-        bundle.manifest.entries = nodes.into_iter().map(|(path, node)| Entry { path, node }).collect();
+        bundle.manifest = Manifest::of(nodes.into_iter().map(|(path, node)| Entry::plain(path, node))).unwrap();
         bundle
     }
 
     /// The blobs that are asked for, and their bytes.
-    pub fn pick(&self, wanted: &[Digest]) -> (Vec<(Digest, u64)>, Cursor<Vec<u8>>) {
-        let list = wanted.iter().map(|digest| (*digest, self.blobs[digest].len() as u64)).collect();
-        (list, Cursor::new(wanted.iter().flat_map(|digest| self.blobs[digest].clone()).collect()))
+    pub fn pick(&self, wanted: &[Digest]) -> (Wanted, Cursor<Vec<u8>>) {
+        let by_digest = ByDigest::of(&self.manifest);
+        let files = Picked::of(wanted.iter().map(|digest| by_digest.first(&self.manifest, digest).unwrap()));
+        let bytes: Vec<u8> =
+            files.files(&self.manifest).flat_map(|(_, digest, _)| self.blobs[digest].clone()).collect();
+        ((self.manifest.digest(), files, bytes.len() as u64), Cursor::new(bytes))
     }
 }
+
+/// Files of a tree, and how many bytes they have.
+pub type Wanted = (Digest, Picked, u64);
 
 /// A root and a connection to its agent.
 pub struct World {
@@ -113,6 +120,7 @@ pub fn release(digit: char) -> Release {
         bundle: None,
         tree: None,
         links: None,
+        strip: 0,
         staged_at: Timestamp::now(),
         sealed: false,
         confirmed_at: None,
@@ -177,7 +185,15 @@ impl World {
     /// The same, to act on a commit.
     pub async fn acquire_for(&self, epoch: u64, lease: Duration, commit: Option<&str>) -> Result<HostState, HostError> {
         let (who, accept) = ("test".to_owned(), commit.map(str::to_owned));
-        let op = Op::Acquire { epoch: Epoch(epoch), who, lease, accept, machine: None, look: Observe::default() };
+        let op = Op::Acquire {
+            epoch: Epoch(epoch),
+            who,
+            lease,
+            accept,
+            machine: None,
+            tenant: None,
+            look: Observe::default(),
+        };
         match self.call(op).await? {
             Reply::Acquired(state) => Ok(*state),
             other => panic!("{other:?}"),
@@ -192,11 +208,10 @@ impl World {
     }
 
     pub async fn missing(&self, epoch: u64, bundle: &Bundle) -> Result<Vec<Digest>, HostError> {
-        match self
-            .call(Op::Missing { epoch: Epoch(epoch), manifest: Listing::Full(Arc::new(bundle.manifest.clone())) })
-            .await?
-        {
-            Reply::Missing { blobs, .. } => Ok(blobs),
+        let manifest = Arc::new(bundle.manifest.clone());
+        let telling = Telling::whole((&manifest, manifest.digest()));
+        match self.client.offer(&self.root, (Epoch(epoch), None), telling, LEASE).await? {
+            Reply::Missing { files, .. } => Ok(files.files(&manifest).map(|(_, digest, _)| *digest).collect()),
             other => panic!("{other:?}"),
         }
     }
@@ -247,6 +262,8 @@ impl World {
             lease,
             key: key(digit),
             rollback: if rollback.is_empty() { vec![] } else { vec![shell(rollback)] },
+            activation: Default::default(),
+            returning: false,
             watched: None,
         }
     }
@@ -264,6 +281,7 @@ impl World {
             at: Timestamp::now(),
             inputs: None,
             files: BTreeMap::new(),
+            activation: Default::default(),
         };
         self.call(Op::Confirm { epoch: Epoch(epoch), confirmed }).await
     }
@@ -340,10 +358,10 @@ pub async fn upload(
     client: &Client,
     root: &str,
     epoch: u64,
-    blobs: Vec<(Digest, u64)>,
+    wanted: Wanted,
     source: &mut (impl AsyncRead + Unpin + Send),
 ) -> Result<Reply, HostError> {
-    let left = blobs.iter().map(|(_, size)| size).sum();
+    let left = wanted.2;
     let mut pieces = Cut { source, packing: Packing::of(left), left };
-    client.upload(root, Epoch(epoch), blobs, &mut pieces).await
+    client.upload(root, Epoch(epoch), wanted, &mut pieces).await
 }

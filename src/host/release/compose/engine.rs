@@ -1,0 +1,368 @@
+//! The engine that runs containers, as far as releases need it: what is there, and the few deeds that the program does not do as
+//! we want them. Blocking, as everything else that a host does.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
+use bollard::query_parameters as query;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::StreamExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::container::{Container, Image, Inspected};
+use super::images::registry;
+use crate::host::disk::people;
+use crate::host::wire::HostError;
+use crate::host::wire::compose::{EngineVersion, Login};
+
+/// Where an engine listens unless DOCKER_HOST of the user says otherwise.
+const SOCKET: &str = "/var/run/docker.sock";
+/// A question is answered at once, or the engine hangs: two of them are part of every observation, for which nobody waits longer
+/// than half a minute.
+const ANSWER: Duration = Duration::from_secs(12);
+/// It asks a registry that may be far away.
+const LOGIN: Duration = Duration::from_secs(60);
+/// A registry may be slow; between two pieces of a pull it is not for so long.
+const PULL: Duration = Duration::from_secs(120);
+/// A container is given its own time to stop, which nobody knows here.
+const STOP: Duration = Duration::from_secs(600);
+/// So often it is asked whether anybody still waits for a pull.
+const GONE: Duration = Duration::from_millis(500);
+
+/// The engine of this host.
+#[derive(Clone)]
+pub struct Engine {
+    pub socket: PathBuf,
+    docker: Docker,
+    /// Requests are asynchronous, and whoever makes them here waits.
+    runtime: Arc<Runtime>,
+}
+
+impl Engine {
+    /// The one that DOCKER_HOST of this user names, or the usual one.
+    ///
+    /// # Errors
+    /// Nobody listens there, or this user may not speak to it: what to do about it is in the words.
+    pub fn here() -> Result<Engine, HostError> {
+        let socket = socket()?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| HostError::Io(format!("no request can be made of an engine: {error}")))?;
+        let docker = Docker::connect_with_unix(&socket.display().to_string(), STOP.as_secs(), API_DEFAULT_VERSION);
+        let docker = docker.map_err(|error| unanswered(&socket, &error))?;
+        let mut engine = Engine { socket, docker, runtime: Arc::new(runtime) };
+        // An engine refuses an API that is too old for it, as it does one that it does not know.
+        engine.docker = engine.wait("version", ANSWER, engine.docker.clone().negotiate_version())?;
+        Ok(engine)
+    }
+
+    /// What it says of itself, and where it keeps everything.
+    pub fn version(&self) -> Result<(EngineVersion, String), HostError> {
+        let info = self.wait("info", ANSWER, self.docker.info())?;
+        let known = self.wait("version", ANSWER, self.docker.version())?;
+        let version = EngineVersion {
+            version: info.server_version.unwrap_or_default(),
+            api: known.api_version.unwrap_or_else(|| "unknown".to_owned()),
+            store: info.driver.unwrap_or_default(),
+        };
+        Ok((version, info.docker_root_dir.unwrap_or_default()))
+    }
+
+    /// The containers of a project, also those that do not run; of all projects without a name.
+    pub fn containers(&self, project: Option<&str>) -> Result<Vec<Container>, HostError> {
+        let mut options = query::ListContainersOptionsBuilder::new().all(true);
+        if let Some(name) = project {
+            let label = vec![format!("com.docker.compose.project={name}")];
+            options = options.filters(&HashMap::from([("label".to_owned(), label)]));
+        }
+        let all = self.wait("the list of containers", ANSWER, self.docker.list_containers(Some(options.build())))?;
+        Ok(all.into_iter().map(Container::from).collect())
+    }
+
+    /// One in full; `None`: it is gone.
+    pub fn inspect(&self, id: &str) -> Result<Option<Inspected>, HostError> {
+        let asked = self.docker.inspect_container(id, None::<query::InspectContainerOptions>);
+        Ok(self.found(&format!("container {id}"), asked)?.map(Inspected::from))
+    }
+
+    /// The last lines that a container wrote.
+    pub fn log(&self, container: &Inspected, lines: usize) -> Result<String, HostError> {
+        let options = query::LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let mut pieces = self.docker.logs(&container.id, Some(options));
+        let whole = async {
+            let mut text = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                text.extend_from_slice(&piece?.into_bytes());
+            }
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        };
+        self.wait(&format!("the log of container {}", container.id), ANSWER, whole)
+    }
+
+    /// An image by any of its names; `None`: it is not here.
+    pub fn image(&self, name: &str) -> Result<Option<Image>, HostError> {
+        match self.ask(ANSWER, self.docker.inspect_image(plain(name)?))? {
+            Ok(image) => Ok(Some(Image::from(image))),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(Error::DockerResponseServerError { status_code: 400, message }) => {
+                Err(HostError::Precondition(format!("`{name}` is no name of an image: {}", message.trim())))
+            }
+            Err(error) => Err(self.refused(&format!("image {name}"), &error)),
+        }
+    }
+
+    /// Brings an image from its registry. Gives how many bytes came.
+    ///
+    /// # Errors
+    /// Whatever the registry says: none of it is a verdict on the release.
+    pub fn pull(&self, name: &str, login: Option<&Login>, gone: &dyn Fn() -> bool) -> Result<u64, HostError> {
+        let failed = |why: &str| HostError::Io(format!("the image {name} cannot be pulled: {}", why.trim()));
+        let options = query::CreateImageOptionsBuilder::new().from_image(plain(name)?).build();
+        let mut pieces = self.docker.create_image(Some(options), None, login.map(|login| credentials(name, login)));
+        self.runtime.block_on(async {
+            let (mut layers, mut last) = (BTreeMap::new(), Instant::now());
+            loop {
+                let piece = tokio::select! {
+                    piece = pieces.next() => piece,
+                    () = sleep_until(Instant::now() + GONE) => {
+                        if gone() {
+                            return Err(HostError::Stopped(format!("the pull of {name} was given up: nobody waits for it")));
+                        }
+                        if last.elapsed() > PULL {
+                            return Err(failed(&format!("nothing came for {PULL:?}")));
+                        }
+                        continue;
+                    }
+                };
+                last = Instant::now();
+                match piece {
+                    None => return Ok(layers.values().sum()),
+                    Some(Err(error)) => return Err(failed(&words(&error))),
+                    Some(Ok(said)) => {
+                        let total = said.progress_detail.and_then(|detail| u64::try_from(detail.total?).ok());
+                        if let (Some("Downloading"), Some(id), Some(total)) = (said.status.as_deref(), said.id, total) {
+                            layers.insert(id, total);
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// Whether a registry lets this login have an image. One that it does not know yet is no refusal.
+    ///
+    /// # Errors
+    /// What it says instead.
+    pub fn login(&self, image: &str, login: &Login) -> Result<(), String> {
+        let name = plain(image).map_err(|error| error.to_string())?;
+        let asked = self.docker.inspect_registry_image(name, Some(credentials(image, login)));
+        match self.ask(LOGIN, asked).map_err(|error| error.to_string())? {
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(words(&error)),
+        }
+    }
+
+    /// Stops a container in its own time.
+    pub fn stop(&self, id: &str) -> Result<(), HostError> {
+        self.deed(&format!("to stop container {id}"), STOP, self.docker.stop_container(id, None))
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, id: &str, name: &str) -> Result<(), HostError> {
+        let options = query::RenameContainerOptionsBuilder::new().name(name).build();
+        self.deed(&format!("to rename container {id}"), ANSWER, self.docker.rename_container(id, options))
+    }
+
+    /// Removes a container, and no volume of it: `v` is never said.
+    pub fn remove(&self, id: &str) -> Result<(), HostError> {
+        let options = query::RemoveContainerOptionsBuilder::new().force(true).build();
+        self.deed(&format!("to remove container {id}"), STOP, self.docker.remove_container(id, Some(options)))
+    }
+
+    /// Removes a name of an image, and the image with its last one. `false`: something uses it, or it is gone.
+    pub fn remove_image(&self, name: &str) -> Result<bool, HostError> {
+        let asked = self.docker.remove_image(plain(name)?, None::<query::RemoveImageOptions>, None);
+        match self.ask(STOP, asked)? {
+            Ok(_) => Ok(true),
+            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(false),
+            Err(error) => Err(self.refused(&format!("to remove image {name}"), &error)),
+        }
+    }
+
+    /// Waits for whatever is answered.
+    fn ask<T>(
+        &self,
+        patience: Duration,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Result<T, Error>, HostError> {
+        self.runtime.block_on(async { timeout(patience, asked).await }).map_err(|_| {
+            let socket = self.socket.display();
+            HostError::Io(format!("the container engine at {socket} has not answered for {patience:?}: it hangs"))
+        })
+    }
+
+    /// Waits for an answer that is what was asked for.
+    fn wait<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        asked: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, HostError> {
+        self.ask(patience, asked)?.map_err(|error| self.refused(what, &error))
+    }
+
+    /// The same where there may be no such thing.
+    fn found<T>(&self, what: &str, asked: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, HostError> {
+        match self.ask(ANSWER, asked)? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.refused(what, &error)),
+        }
+    }
+
+    /// What is so already counts as done.
+    fn deed(
+        &self,
+        what: &str,
+        patience: Duration,
+        asked: impl Future<Output = Result<(), Error>>,
+    ) -> Result<(), HostError> {
+        match self.ask(patience, asked)? {
+            Ok(()) | Err(Error::DockerResponseServerError { status_code: 304 | 404, .. }) => Ok(()),
+            Err(error) => Err(self.refused(what, &error)),
+        }
+    }
+
+    fn refused(&self, what: &str, error: &Error) -> HostError {
+        match error {
+            Error::DockerResponseServerError { message, .. } => HostError::Io(format!(
+                "the container engine at {} refuses {what}: {}",
+                self.socket.display(),
+                message.trim()
+            )),
+            error => unanswered(&self.socket, error),
+        }
+    }
+}
+
+/// Where the engine of this user listens.
+pub fn socket() -> Result<PathBuf, HostError> {
+    let Some(host) = std::env::var_os("DOCKER_HOST").filter(|host| !host.is_empty()) else {
+        return Ok(PathBuf::from(SOCKET));
+    };
+    let host = host.to_string_lossy().into_owned();
+    match host.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        _ => Err(HostError::Precondition(format!(
+            "DOCKER_HOST is {host}, and the engine of a host is spoken to on its own socket only: unix:///path/docker.sock"
+        ))),
+    }
+}
+
+/// Why an engine does not answer, with the next move.
+fn unanswered(socket: &std::path::Path, error: &Error) -> HostError {
+    let socket = socket.display();
+    let kind = match error {
+        Error::SocketNotFoundError(_) => Some(io::ErrorKind::NotFound),
+        error => cause(error),
+    };
+    HostError::Io(match kind {
+        Some(io::ErrorKind::PermissionDenied) => {
+            let user = people::user(rustix::process::geteuid().as_raw());
+            format!(
+                "{user} may not speak to the container engine at {socket}; as root: usermod -aG docker {user} (whoever may do \
+                 that is root there)"
+            )
+        }
+        Some(io::ErrorKind::NotFound) => format!(
+            "no container engine listens at {socket}: install one (Debian: docker.io, docker-compose) and start it, or set \
+             DOCKER_HOST for the user that deploys"
+        ),
+        Some(io::ErrorKind::ConnectionRefused) => {
+            format!("the container engine at {socket} does not run: start it there (systemctl start docker)")
+        }
+        _ => format!("the container engine at {socket} does not answer: {}", words(error)),
+    })
+}
+
+/// The kind of the failure of the system that an error is about, however deep that lies.
+fn cause(error: &Error) -> Option<io::ErrorKind> {
+    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(one) = at {
+        if let Some(error) = one.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        at = one.source();
+    }
+    None
+}
+
+/// An error in the words of the engine, or with all of its causes.
+fn words(error: &Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Error::DockerStreamError { error } => error.trim().to_owned(),
+        error => {
+            let mut said = error.to_string();
+            let mut at = std::error::Error::source(error);
+            while let Some(one) = at {
+                let more = one.to_string();
+                if !said.contains(&more) {
+                    said.push_str(&format!(": {more}"));
+                }
+                at = one.source();
+            }
+            said
+        }
+    }
+}
+
+/// There is no such image: whoever hears that was let in.
+fn is_missing(error: &Error) -> bool {
+    let Error::DockerResponseServerError { status_code, message } = error else { return false };
+    *status_code == 404 || message.contains("manifest unknown") || message.contains("not found")
+}
+
+/// The name of an image becomes part of an address: it holds nothing that means something else there.
+fn plain(name: &str) -> Result<&str, HostError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
+    let is_plain =
+        !name.is_empty() && name.bytes().all(fits) && !name.split('/').any(|part| matches!(part, "" | "." | ".."));
+    match is_plain {
+        true => Ok(name),
+        false => Err(HostError::Precondition(format!("`{name}` is no name of an image"))),
+    }
+}
+
+/// A login for one request: nothing of it is kept by the engine, and nothing is written to a disk.
+fn credentials(image: &str, login: &Login) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(login.user.clone()),
+        password: Some(login.password.expose().to_owned()),
+        serveraddress: Some(registry(image).to_owned()),
+        ..DockerCredentials::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_image_stays_one() {
+        for name in ["postgres:16", "127.0.0.1:5055/a/b:one", "a/b:one@sha256:12", "sha256:12"] {
+            assert_eq!(plain(name).unwrap(), name);
+        }
+        for name in ["", "a?b=c", "a/../b", "/a", "a b", "a#b", "a%2fb"] {
+            assert!(plain(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What others do to a project, what an end in the middle leaves of it, and what goes with old releases (I5).
+
+use std::collections::BTreeMap;
+
+use soll::host::wire::activate::Deed;
+use soll::host::wire::{Op, Reply};
+use soll::model::ids::Epoch;
+
+use super::world::{Site, file};
+use crate::host::world::{LEASE, until};
+use crate::support::docker::Registry;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_by_hand_is_seen_and_healed() {
+    let (registry, site) = (Registry::start(), Site::new("byhand").await);
+    let (api, other) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
+    site.deploy(1, "r1", 'a', &[("compose.yml", &file(&[("api", &api, ""), ("db", &api, "")]))]).await;
+    let seen = async |service: &str| site.services().await[service].clone();
+    let heal = async || {
+        assert_eq!(site.activate(1, Deed::Restart).await.unwrap().failed, None);
+        let mut seen = site.services().await;
+        seen.retain(|_, one| one.state != "extra");
+        assert!(seen.len() == 2 && seen.values().all(|one| one.is_well()), "{seen:#?}");
+    };
+    let ids = site.containers();
+
+    site.docker.run(&["stop", "-t", "0", "byhand_api_1"]);
+    assert_eq!(seen("api").await.running, 0);
+    assert!(seen("api").await.state.starts_with("exited ("));
+    assert!(seen("db").await.is_well());
+    heal().await;
+    assert_eq!(site.containers(), ids, "it is started, not made anew");
+
+    site.docker.run(&["rm", "-f", "byhand_api_1"]);
+    assert_eq!(seen("api").await.state, "missing");
+    heal().await;
+
+    let labels = |service: &str, more: &[&str]| {
+        let project = "com.docker.compose.project=byhand".to_owned();
+        let service = format!("com.docker.compose.service={service}");
+        let words = ["run", "-d", "--network", "none", "-l", &project, "-l", &service];
+        let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).collect();
+        site.docker.run(&words)
+    };
+    // Another one beside it, and one of no service.
+    let numbered = ["com.docker.compose.container-number=2", "com.docker.compose.oneoff=False"];
+    labels("api", &["-l", numbered[0], "-l", numbered[1], "--name", "byhand_api_2", &api, "sleep", "100"]);
+    assert_eq!((seen("api").await.running, seen("api").await.digest_ok), (2, false));
+    labels("debug", &["-l", numbered[1], "--name", "byhand_debug_1", &api, "sleep", "100"]);
+    assert_eq!((seen("debug").await.state, seen("debug").await.wanted), ("extra".to_owned(), 0));
+    heal().await;
+    assert!(site.containers().contains_key("byhand_debug_1"), "what no release has made is nobody's to remove");
+
+    // The same name with another image.
+    site.docker.run(&["rm", "-f", "byhand_api_1"]);
+    site.docker.run(&["pull", "-q", &other]);
+    labels(
+        "api",
+        &[
+            "-l",
+            "com.docker.compose.container-number=1",
+            "-l",
+            numbered[1],
+            "--name",
+            "byhand_api_1",
+            &other,
+            "sleep",
+            "100",
+        ],
+    );
+    assert!(!seen("api").await.digest_ok);
+    heal().await;
+    assert_eq!(site.docker.run(&["exec", "byhand_api_1", "cat", "/version"]), "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_that_an_end_in_the_middle_left_are_given_back() {
+    let (registry, site) = (Registry::start(), Site::new("names").await);
+    let api = registry.publish("acme/api:1", "one");
+    site.deploy(1, "r1", 'a', &[("compose.yml", &file(&[("api", &api, ""), ("db", &api, "")]))]).await;
+    let ids = site.containers();
+    let left = |name: &str| format!("{}_{name}", &ids[name][..12]);
+
+    // Renamed, and nothing came after that.
+    site.docker.run(&["rename", "names_api_1", &left("names_api_1")]);
+    // Renamed, and the one that takes its place was made and never started.
+    site.docker.run(&["rename", "names_db_1", &left("names_db_1")]);
+    let words = "create --network none -l com.docker.compose.project=names -l com.docker.compose.service=db \
+                 -l com.docker.compose.container-number=1 -l com.docker.compose.oneoff=False --name names_db_1";
+    let words: Vec<&str> = words.split_whitespace().chain([api.as_str(), "sleep", "100"]).collect();
+    site.docker.run(&words);
+    assert_eq!(site.activate(1, Deed::Restart).await.unwrap().failed, None);
+    site.assert_well().await;
+    let now = site.containers();
+    assert_eq!(now.keys().collect::<Vec<_>>(), ["names_api_1", "names_db_1"]);
+    assert_eq!(now["names_api_1"], ids["names_api_1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend() {
+    for place in [
+        "host.compose.after-pull",
+        "host.compose.after-resolved",
+        "host.compose.before-up@2",
+        "host.compose.after-up@2",
+    ] {
+        let (registry, mut site) = (Registry::start(), Site::dying("killed", Some(place)).await);
+        let (one, two) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
+        let project = |image: &str| file(&[("api", image, ""), ("db", &one, "")]);
+        let during_pull = place.contains("pull") || place.contains("resolved");
+        if during_pull {
+            site.stage(1, "r1", 'a', &[("compose.yml", &project(&one))]).await;
+            site.pull(1, "r1").await.unwrap_err();
+        } else {
+            site.deploy(1, "r1", 'a', &[("compose.yml", &project(&one))]).await;
+            site.stage(1, "r2", 'b', &[("compose.yml", &project(&two))]).await;
+            site.pull(1, "r2").await.unwrap();
+            site.world.seal(1, "r2", &[], &[]).await.unwrap();
+            site.world.switch(1, "r2", 'b').await.unwrap();
+            site.activate(1, Deed::Restart).await.unwrap_err();
+        }
+        let mut gone = site.again().await;
+        gone.wait().await.unwrap();
+        site.world.acquire(2, LEASE).await.unwrap();
+        if !during_pull {
+            let back = site.back(2).await;
+            assert_eq!(back.failed, None, "{place}");
+            site.assert_well().await;
+            assert_eq!(site.docker.run(&["exec", "killed_api_1", "cat", "/version"]), "one", "{place}");
+        }
+        site.deploy(2, "r3", 'c', &[("compose.yml", &project(&two))]).await;
+        site.assert_well().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins() {
+    let (registry, mut site) = (Registry::start(), Site::new("midway").await);
+    let (one, two) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
+    // It takes its time to end, so that there is a middle.
+    let project = |image: &str| {
+        let slow = r#"command: ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]"#;
+        file(&[("api", image, slow)]).replace("stop_grace_period: 1s", "stop_grace_period: 3s")
+    };
+    site.deploy(1, "r1", 'a', &[("compose.yml", &project(&one))]).await;
+    site.stage(1, "r2", 'b', &[("compose.yml", &project(&two))]).await;
+    site.pull(1, "r2").await.unwrap();
+    site.world.seal(1, "r2", &[], &[]).await.unwrap();
+    site.world.switch(1, "r2", 'b').await.unwrap();
+    let begun = site.activate(1, Deed::Restart);
+    let kill = until("the program is at it", async || {
+        let listed = std::process::Command::new("pgrep").args(["-f", "docker-compose -p midway -f"]).output();
+        listed.unwrap().status.success().then_some(())
+    });
+    tokio::select! { _ = begun => panic!("it ended before it was killed"), () = kill => {} }
+    site.child.start_kill().unwrap();
+    site.again().await.wait().await.unwrap();
+    site.world.acquire(2, LEASE).await.unwrap();
+    assert_eq!(site.back(2).await.failed, None);
+    site.assert_well().await;
+    assert_eq!(site.containers().len(), 1, "{:?}", site.containers());
+    assert_eq!(site.docker.run(&["exec", "midway_api_1", "cat", "/version"]), "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never() {
+    let (registry, site) = (Registry::start(), Site::new("pruned").await);
+    let versions = ["1", "2", "3", "4"].map(|tag| registry.publish(&format!("acme/pruned:{tag}"), tag));
+    let db = registry.publish("acme/pruned-db:1", "db");
+    let volumes = "\nvolumes:\n  data: {}\n";
+    for (i, version) in versions.iter().enumerate() {
+        let text =
+            file(&[("api", version, "volumes: [\"./conf:/conf:ro\"]"), ("db", &db, "volumes: [\"data:/data\"]")]);
+        let digit = char::from(b'a' + u8::try_from(i).unwrap());
+        let conf = format!("conf {i}");
+        site.deploy(1, &format!("r{i}"), digit, &[("compose.yml", &(text + volumes)), ("conf", &conf)]).await;
+    }
+    let pulled: BTreeMap<&str, bool> = versions.iter().map(|name| (name.as_str(), site.docker.has(name))).collect();
+    assert!(pulled.values().all(|has| *has), "{pulled:?}");
+    let mounts = || std::fs::read_dir(site.world.path(".soll/mounts")).unwrap().count();
+    assert_eq!(mounts(), 4);
+    match site.world.call(Op::Prune { epoch: Epoch(1), keep: 2 }).await.unwrap() {
+        Reply::Pruned { removed, .. } => assert_eq!(removed.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(versions.iter().map(|name| site.docker.has(name)).collect::<Vec<_>>(), [false, false, true, true]);
+    assert!(site.docker.has(&db), "what a kept release has stays");
+    assert_eq!(mounts(), 2);
+    assert!(site.docker.run(&["volume", "ls", "-q"]).contains("pruned_data"));
+    site.assert_well().await;
+}
