@@ -34,6 +34,13 @@ pub const HOST: &[&str] = &[
     "host.switch.before-arm",
     "host.switch.after-arm",
     "host.switch.after-rename",
+    "host.switch.after-files",
+    "host.drain.after-record",
+    "host.drain.after-units",
+    "host.activate.before-unit",
+    "host.activate.after-units",
+    "host.activate.before-record",
+    "host.activate.after-record",
     "host.confirm.before-record",
     "host.confirm.after-record",
     "host.return.before-link",
@@ -42,6 +49,7 @@ pub const HOST: &[&str] = &[
     "host.hold.after-record",
     "host.go-back.before-link",
     "host.go-back.after-link",
+    "host.go-back.after-units",
     "host.go-back.after-hooks",
     "host.go-back.after-record",
     "host.prune.after-rename",
@@ -50,10 +58,12 @@ pub const HOST: &[&str] = &[
 ];
 
 /// Places of the host beside an ordinary run: a directory that was made and is not opened yet, a bundle that it fetches
-/// itself, trials, and the conversion of a checkout.
+/// itself, files that are rendered for it, trials, the conversion of a checkout, and projects of containers.
 pub const BESIDE: &[&str] = &[
     "host.make.after-mkdir",
     "host.fetch.after-unpack",
+    "host.render.before-rename",
+    "host.render.after-rename",
     "host.trial.after-build",
     "host.convert.after-journal",
     "host.convert.after-step",
@@ -61,6 +71,11 @@ pub const BESIDE: &[&str] = &[
     "host.convert.after-current",
     "host.convert.after-done",
     "host.convert.after-back-step",
+    "host.compose.after-pull",
+    "host.compose.after-resolved",
+    "host.compose.before-up",
+    "host.compose.beside",
+    "host.compose.after-up",
 ];
 
 /// The places around a run.

@@ -3,12 +3,15 @@
 //!
 //! # Reading order: from a commit to a confirmed release
 //! 1. [`model::desired`]: the state file, from TOML to typed environments, with every error at its place.
-//! 2. [`state_repo`]: where a commit comes from, and whether it may be acted on (`advance`).
+//! 2. [`state_repo`]: where a commit comes from, and whether it may be acted on (`advance`). A mistake in one of its files holds
+//!    the environments of that file where they are, and no others (`run::held`).
 //! 3. [`model::record`] and [`model::observed`]: what a host remembers, and what is seen of it. Every change of a
 //!    record is a pure transition; the host and the simulated host of the law tests run the same ones. [`model::machine`]
 //!    says whether a host is still the machine that it was: else nothing that it says is believed (`run::look::believe`).
-//! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `policy` (what blocks
-//!    it), `back` (the way back: the same graph, aimed at the confirmed release), `render`.
+//! 4. [`plan`]: `planner` (one environment), `intent` (what a host needs), `forward` (the graph), `delivery` (what differs
+//!    from kind to kind before a release is complete on its host; [`run::look::build`] is the controller's side of that), `policy` (what blocks
+//!    it), `heal` (what did not stay healed), `back` (the way back: the same graph, aimed at the confirmed release), `reviewable` (what a person's word can be
+//!    about), `render`.
 //! 5. [`journal`]: the events of a run, its state as a fold over them, and what a failure leads to (`consequence`). A run has
 //!    a subject: a deployment, or an `operation` that a person asked for. `notice`: what people want to know beside runs. All
 //!    of it is one sequence of numbers.
@@ -18,16 +21,24 @@
 //!    `ahead` (what will be needed, while hosts are reached), `board` (what passes saw last: what a daemon shows and
 //!    publishes is read from there, and touches no host), `teller` (what changed is told once, and on record).
 //!    [`model::published`] is what others read of the board, `run::publish` makes it, `look::published` says what of it is
-//!    believed. [`run::operate`]: what people ask for beside deployments. [`run::planned`] and [`run::standing`]: what commands
+//!    believed. Secrets are given by `secrets`, for one purpose at a time; those in encrypted files of an accepted commit are opened when they are
+//!    wanted (`sealed`, and [`seal`], which knows age and SOPS). [`run::operate`]: what people ask for beside deployments. [`run::planned`] and [`run::standing`]: what commands
 //!    and pages show of an environment.
 //! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
 //!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
 //!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host
-//!    that is meant (`known_hosts`, `connection`, `pool`). Beside runs: [`host::examine`], [`host::provision`],
+//!    that is meant (`dial`, `gatekeeper`, `known_hosts`, `connection`, `pool`). Whether a release has room, and a place that can
+//!    be used, is seen first (`host::disk`: `room`, `reserve`, `places`, `foreign`, `seat`). That what `current` leads to is what
+//!    runs, forward and back, is [`model::activation`]'s to say and [`host::release::activate`]'s to do, with
+//!    units of systemd ([`host::release::units`]) or a project of containers ([`host::release::compose`], [`model::compose`]). Beside runs: [`host::examine`], [`host::provision`],
 //!    [`host::release::trial`] and [`host::convert`], asked by [`run`]'s `doctor`, `preflight` and `adopt`, which give
 //!    [`run::finding`]s. What is sent to many hosts is packed once (`run`'s `parcel`, [`host::call::piece`]), or
 //!    fetched by each (`host`'s `fetch`).
-//! 8. [`artifact`]: from a bundle's address to a checked tree of blobs. [`health`]: one probe, and a verdict of many. A
+//! 8. [`artifact`]: from a bundle's address to a checked tree of blobs, on the terms of the application that takes it (`terms`), and what a
+//!    forge says of a commit;
+//!    [`state_repo::tree`] makes the same of a commit (`kind = "git"`), `state_repo::directory` of a directory of the state
+//!    repository (`kind = "compose"`, whose images [`host::release::compose`] brings, and whose services it runs and sees;
+//!    [`model::compose`] has the words for both sides). [`health`]: one probe, and a verdict of many. A
 //!    fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's
 //!    share.
 //! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant
@@ -37,7 +48,7 @@
 //! ```text
 //! model  <-  plan, journal  <-  run  <-  cli, web, demo
 //!        <-  artifact, health, host, state_repo, store  <-  run
-//!                               host  <-  ssh  <-  run
+//!                               host  <-  ssh, seal  <-  run
 //!
 //! host:  wire  <-  disk  <-  release  <-  convert, examine, provision  <-  serve  <-  call
 //! run:   what lies beside its floors (controller, settings, board, commit, files, finding, fill, ...)
@@ -48,7 +59,8 @@
 //! - `model` imports no other room; `plan` only `model`; `journal` those two. None of the three knows I/O, a clock or
 //!   tokio, so a plan of the same facts is the same bytes, and the laws are proven on the code that ships.
 //! - `host` and `health` serve each other's calls through the trait `host::serve::ops::Prober`; `host` takes from
-//!   `artifact` the form of a manifest, and its store where it fetches for itself (`host::release::fetch`). `store`
+//!   `artifact` the form of a manifest, and its store where it fetches for itself (`host::release::fetch`), a commit by
+//!   `state_repo::tree` (`host::release::checkout`). `store`
 //!   knows events, not who makes them. No room below `run` knows `run`.
 //! - `ssh` knows `host::call` and the digest of a program (and `host::disk::stamp`, which says when a file need not be
 //!   read again), and gives clients; only `run::look::reach` decides whether a host is this machine or behind SSH, so
@@ -67,7 +79,7 @@
 //! 5. Intent is journaled before effect; after a crash nothing is resumed blindly: `run::step::dispatch`,
 //!    `plan::policy`.
 //! 6. Probation is on the host and has a lease: a host that hears no controller goes back by itself, and opens what was
-//!    closed for maintenance (`Record::leased`): `host::serve::worker`. While it holds anything, an agent process
+//!    closed for maintenance (`Record::leased`): `host::serve::worker`. A return lasts until its units run (`Record::activated`). While it holds anything, an agent process
 //!    serves one run alone, whose frames renew its leases: `ssh::pool`, `run::step::site`.
 //! 7. Apply, then plan: empty. Plan twice: the same bytes. A newer commit supersedes at the next safe point.
 //! 8. Exit code, history and every page say what one journal row says: `journal::RunResult`. A rollback is no success.
@@ -75,9 +87,9 @@
 //!    only shell text for a host is fixed: `ssh::script`.
 //! 10. The accepted commit only moves forward, signed where that is required: `state_repo::advance`. No work tree is
 //!     read.
-//! 11. What is not accepted is text: whatever touches a host, runs a command or sends a secret takes a
-//!     `run::accepted::AcceptedSnapshot`. Another commit is planned by `run::look::proposed`, and asks for bundles and
-//!     tags only on `run::look::grounds`.
+//! 11. What is not accepted is text: whatever touches a host, runs a command, opens or sends a secret takes a
+//!     `run::accepted::AcceptedSnapshot`. Another commit (`run::look::planned_commit`) is planned by `run::look::proposed`,
+//!     and asks for bundles and tags only on `run::look::grounds`.
 
 pub mod artifact;
 pub mod cli;
@@ -89,6 +101,7 @@ pub mod journal;
 pub mod model;
 pub mod plan;
 pub mod run;
+pub mod seal;
 pub mod ssh;
 pub mod state_repo;
 pub mod store;

@@ -24,9 +24,9 @@ pub struct Fleet {
     pub hosts: usize,
     /// So many may fail.
     pub may_fail: usize,
-    /// Those that failed alone before this run.
+    /// Hosts that failed alone before this run.
     pub failed: BTreeSet<HostName>,
-    /// Those whose switch was an earlier run's: this one took their probation over.
+    /// Hosts whose switch was an earlier run's: this run took their probation over.
     pub resumed: BTreeSet<HostName>,
 }
 
@@ -74,7 +74,7 @@ pub fn consequence(failure: &Failure, state: &RunState) -> Consequence {
 
 /// The result of a run whose forward part failed and whose way back ended with `back`.
 pub fn result(env: &Environment, failure: &Failure, state: &RunState, back: Option<&Failure>) -> (RunResult, String) {
-    // One line says it all to whoever reads only that: a verdict names its host already.
+    // The reason is read on its own, in a list of runs: it names the host, which a verdict does by itself.
     let told = |failure: &Failure| match &failure.host {
         Some(host) if failure.class != FailureClass::Verdict => format!("{host}: {}", failure.message),
         _ => failure.message.clone(),

@@ -7,6 +7,7 @@ pub mod event;
 pub mod notice;
 pub mod operation;
 pub mod state;
+pub mod suspicion;
 
 pub use entry::{Entry, What};
 pub use event::{Event, Failure, FailureClass, RunResult, StepEnd};

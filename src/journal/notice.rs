@@ -131,6 +131,20 @@ pub enum Notice {
         /// The first of them.
         paths: Vec<String>,
     },
+    /// What was healed is changed again, soon after (A7).
+    HealDidNotLast {
+        environment: EnvName,
+        host: HostName,
+        /// How many heals in a row did not last.
+        times: u32,
+        /// The first paths that differ.
+        paths: Vec<String>,
+    },
+    /// The end of [`Notice::HealDidNotLast`].
+    HealLasts {
+        environment: EnvName,
+        host: HostName,
+    },
     /// The end of [`Notice::Drift`].
     DriftGone {
         environment: EnvName,
@@ -173,12 +187,18 @@ impl Notice {
             Notice::Drift { environment, host, .. } | Notice::DriftGone { environment, host } => {
                 format!("drift:{environment}/{host}")
             }
+            Notice::HealDidNotLast { environment, host, .. } | Notice::HealLasts { environment, host } => {
+                format!("heal:{environment}/{host}")
+            }
         }
     }
 
     /// Whether it says that all is as it should be, which is news only after something else was said.
     pub fn is_well(&self) -> bool {
-        matches!(self, Notice::CanFollow { .. } | Notice::HostBack { .. } | Notice::DriftGone { .. })
+        matches!(
+            self,
+            Notice::CanFollow { .. } | Notice::HostBack { .. } | Notice::DriftGone { .. } | Notice::HealLasts { .. }
+        )
     }
 
     /// Whether it tells of a moment and not of a state: said again, it has happened again.
@@ -205,7 +225,8 @@ impl Notice {
             (Notice::Retried { why, failures, .. }, Notice::Retried { why: before, failures: counted, .. }) => {
                 why != before || failures <= counted
             }
-            (Notice::HostAway { .. }, Notice::HostAway { .. }) => false,
+            (Notice::HostAway { .. }, Notice::HostAway { .. })
+            | (Notice::HealDidNotLast { .. }, Notice::HealDidNotLast { .. }) => false,
             (Notice::LeftAlone { .. }, Notice::LeftAlone { .. }) => true,
             (now, before) => now != before,
         }
@@ -255,6 +276,17 @@ impl Notice {
                     "{environment}: {count} path(s) on {host} are not what was deployed: {paths}{more}; see them: soll diff \
                      {environment}"
                 )
+            }
+            Notice::HealDidNotLast { environment, host, times, paths } => {
+                let heals = if *times == 1 { "1 heal".to_owned() } else { format!("{times} heals in a row") };
+                format!(
+                    "{environment}: {heals} did not last on {host}; changed again: {}; each further heal waits longer, up to 5 \
+                     min; see who writes there and what to do: soll why {environment}",
+                    paths.join(", ")
+                )
+            }
+            Notice::HealLasts { environment, host } => {
+                format!("{environment}: what was healed on {host} stays as it was deployed")
             }
             Notice::DriftGone { environment, host } => {
                 format!("{environment}: what is live on {host} is what was deployed again")

@@ -127,7 +127,7 @@ impl RunState {
         self.hosts_touched(|action| matches!(action, Action::Switch { .. }))
     }
 
-    /// The hosts that were closed for maintenance and not opened again.
+    /// The hosts that were closed for maintenance and not opened again, and those that are [drained](Self::drained).
     pub fn closed(&self) -> BTreeSet<HostName> {
         use crate::model::desired::Phase;
         let phase = |action: &Action| match action {
@@ -141,7 +141,15 @@ impl RunState {
             .filter_map(|s| s.host.clone())
             .collect();
         let closed = self.hosts_touched(|action| phase(action) == Some(Phase::MaintenanceOn));
-        closed.difference(&opened).cloned().collect()
+        closed.difference(&opened).cloned().chain(self.drained()).collect()
+    }
+
+    /// The hosts whose units were stopped before a migration and do not run again.
+    pub fn drained(&self) -> BTreeSet<HostName> {
+        let started = |s: &&Step| matches!(s.action, Action::Activate { .. }) && self.passed(&s.id);
+        let started: BTreeSet<_> = self.forward().iter().filter(started).filter_map(|s| s.host.clone()).collect();
+        let drained = self.hosts_touched(|action| matches!(action, Action::Drain { .. }));
+        drained.difference(&started).cloned().collect()
     }
 
     /// Whether a step was left in the middle because somebody wanted the run to stop.

@@ -10,17 +10,33 @@ use std::time::{Duration, Instant};
 use crate::model::ids::{Digest, EnvName, HostName};
 use crate::model::observed::{HostObserved, Observed, Remark};
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::secrets::Store;
 use crate::state_repo::{AcceptedCommit, Advance, CommitId, NotAccepted, Trust};
 
 /// A commit that may be acted on, read.
 #[derive(Debug, Clone)]
-pub struct AcceptedSnapshot(Snapshot);
+pub struct AcceptedSnapshot {
+    snapshot: Snapshot,
+    secrets: Arc<Store>,
+}
+
+impl AcceptedSnapshot {
+    fn of(controller: &Controller, snapshot: Snapshot) -> AcceptedSnapshot {
+        let secrets = Arc::new(controller.settings.secrets.accepted(&snapshot.desired));
+        AcceptedSnapshot { snapshot, secrets }
+    }
+
+    /// The secrets of this controller, with those of the commit's encrypted files: of no other commit any is opened.
+    pub fn secrets(&self) -> &Store {
+        &self.secrets
+    }
+}
 
 impl Deref for AcceptedSnapshot {
     type Target = Snapshot;
 
     fn deref(&self) -> &Snapshot {
-        &self.0
+        &self.snapshot
     }
 }
 
@@ -40,16 +56,25 @@ impl Standing {
     pub fn newest(self) -> Result<Arc<AcceptedSnapshot>, ControllerError> {
         match self.refused {
             None => Ok(self.accepted),
-            Some(refused) => Err(refused.why.into()),
+            Some(refused) => Err(refused.why),
         }
     }
+}
+
+/// The newest commit, as far as it may be acted on.
+pub struct Newest {
+    /// `None`: the one that the caller has already.
+    pub snapshot: Option<AcceptedSnapshot>,
+    /// Why that is an older one.
+    pub refused: Option<ControllerError>,
 }
 
 /// A newest commit that nothing is done on the word of.
 #[derive(Debug)]
 pub struct Refused {
     pub commit: CommitId,
-    pub why: NotAccepted,
+    /// [`ControllerError::NotAccepted`], or what is wrong with its state file.
+    pub why: ControllerError,
 }
 
 /// A history whose signatures were verified at first contact.
@@ -71,25 +96,32 @@ impl Controller {
     ///
     /// # Errors
     /// [`ControllerError::NotAccepted`] where there is not even an older commit that may be acted on; what is wrong with
-    /// the state file of an accepted commit.
+    /// the state file of an accepted commit, where it was never good.
     pub fn standing(&self) -> Result<Standing, ControllerError> {
-        let judged = self.judge()?;
-        let accepted = Arc::new(self.read(judged.accepted)?);
-        Ok(Standing { accepted, refused: judged.refused, verified: judged.verified })
+        let Judged { accepted, refused, verified } = self.judge()?;
+        let (accepted, wrong) = self.read_or_before(accepted)?;
+        Ok(Standing { accepted: Arc::new(accepted), refused: refused.or(wrong), verified })
     }
 
-    /// The newest commit of the branch, unless it is the one that the caller has already. Asks the remote first.
+    /// The newest commit of the branch, unless it is the one that the caller has already. Asks the remote first. Whoever has
+    /// none yet gets an older one where the state file of the newest is wrong.
     ///
     /// # Errors
     /// [`ControllerError::NotAccepted`] where it may not be acted on; what is wrong with its state file.
-    pub fn newest_after(&self, have: Option<CommitId>) -> Result<Option<AcceptedSnapshot>, ControllerError> {
+    pub fn newest_after(&self, have: Option<CommitId>) -> Result<Newest, ControllerError> {
         self.repo.refresh()?;
-        let judged = self.judge()?;
-        match judged.refused {
-            Some(refused) => Err(refused.why.into()),
-            None if have == Some(judged.accepted.id()) => Ok(None),
-            None => self.read(judged.accepted).map(Some),
+        let Judged { accepted, refused, .. } = self.judge()?;
+        if let Some(refused) = refused {
+            return Err(refused.why);
         }
+        if have == Some(accepted.id()) {
+            return Ok(Newest { snapshot: None, refused: None });
+        }
+        if have.is_some() {
+            return Ok(Newest { snapshot: Some(self.read(accepted)?), refused: None });
+        }
+        let (snapshot, wrong) = self.read_or_before(accepted)?;
+        Ok(Newest { snapshot: Some(snapshot), refused: wrong.map(|wrong| wrong.why) })
     }
 
     /// The commit that a new one is to be built on: a signature on top of what nobody checked would launder it.
@@ -124,7 +156,25 @@ impl Controller {
     }
 
     fn read(&self, commit: AcceptedCommit) -> Result<AcceptedSnapshot, ControllerError> {
-        self.snapshot(commit.id()).map(AcceptedSnapshot)
+        Ok(AcceptedSnapshot::of(self, self.snapshot_in_part(commit.id())?))
+    }
+
+    /// This commit; or, where its state file is wrong, the newest one before it that can be read. All that lies below an
+    /// accepted commit was accepted with it; one that is older than what was acted on before is not gone back to (law 10).
+    fn read_or_before(&self, commit: AcceptedCommit) -> Result<(AcceptedSnapshot, Option<Refused>), ControllerError> {
+        let why = match self.read(commit) {
+            Ok(snapshot) => return Ok((snapshot, None)),
+            Err(why @ ControllerError::Invalid(_)) => why,
+            Err(why) => return Err(why),
+        };
+        let last = self.last_accepted()?;
+        let is_newer = |before: &CommitId| last.is_none_or(|last| self.repo.check_order(&last, before).is_ok());
+        let before = match self.good_before(commit.id())?.filter(|before| is_newer(&before.commit)) {
+            Some(before) => Some(before),
+            None => last.and_then(|last| self.snapshot_in_part(last).ok()),
+        };
+        let Some(before) = before else { return Err(why) };
+        Ok((AcceptedSnapshot::of(self, before), Some(Refused { commit: commit.id(), why })))
     }
 
     fn judge(&self) -> Result<Judged, ControllerError> {
@@ -147,7 +197,7 @@ impl Controller {
         };
         match before {
             Some(accepted) => {
-                let refused = Some(Refused { commit: head, why });
+                let refused = Some(Refused { commit: head, why: why.into() });
                 Ok(Judged { accepted, refused, verified: None })
             }
             None => Err(why.into()),

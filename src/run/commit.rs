@@ -40,6 +40,7 @@ pub fn commit(
         // A commit of ours vouches for everything below it.
         let snapshot = controller.accepted_parent(parent)?;
         let desired = known(&snapshot, env)?;
+        must_be_of_this_commit(&snapshot, [env])?;
         if let Some(expect) = expect.filter(|expect| *expect != desired.release.as_str()) {
             let now = desired.release.as_str();
             return Err(ControllerError::Other(format!(
@@ -56,10 +57,31 @@ pub fn commit(
             Change::Remove { key } => edit::remove_key(&text, name, key),
         };
         let edited = edited.map_err(|error| ControllerError::Other(format!("{file}: {error}")))?;
-        // What the loop would refuse is not committed.
-        controller.load(parent, Some((&file, &edited)))?;
+        // What the loop would refuse is not committed. What was wrong in other files before is not this commit's.
+        let now = controller.readable(parent, Some((&file, &edited)))?;
+        let was_wrong = |file: &String| snapshot.held.as_ref().is_some_and(|held| held.files.contains(file));
+        if let Some((found, files)) = now.wrong
+            && !files.iter().all(was_wrong)
+        {
+            return Err(ControllerError::Invalid(found));
+        }
         Ok(Edits { files: vec![(file, Some(edited.into_bytes()))], message: message.to_owned() })
     })
+}
+
+/// What is decided about these environments is decided about this commit: none of them stays as an earlier one has it.
+///
+/// # Errors
+/// [`ControllerError::Invalid`]: what is wrong in the file that defines one.
+pub fn must_be_of_this_commit<'a>(
+    snapshot: &Snapshot,
+    names: impl IntoIterator<Item = &'a EnvName>,
+) -> Result<(), ControllerError> {
+    let Some(held) = &snapshot.held else { return Ok(()) };
+    match names.into_iter().any(|name| held.environments.contains_key(name)) {
+        true => Err(ControllerError::Invalid(held.found.clone())),
+        false => Ok(()),
+    }
 }
 
 /// Takes a failed release back in the state repository (H2).

@@ -1,7 +1,7 @@
 //! What all runs of one process share: settings, state repository, history, bundles. Reads a commit into the desired
 //! state; holds no opinion about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,14 +11,17 @@ use crate::artifact::origins::Rules;
 use crate::artifact::store::ArtifactStore;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
-use crate::model::desired::load::{Loaded, load};
+use crate::model::desired::load::{Loaded, Sources, load_without};
+use crate::model::desired::sealed;
 use crate::model::ids::{EnvName, HostName};
 use crate::model::shown::{clean, is_odd};
 use crate::run::ahead::Ahead;
 use crate::run::board::Board;
 use crate::run::ear::Ear;
+use crate::run::held::Held;
 use crate::run::local_roots::LocalRoots;
 use crate::run::overdue::Overdue;
+use crate::run::seats::Seats;
 use crate::run::settings::Settings;
 use crate::ssh::pool::Pool;
 use crate::state_repo::{AllowedSigners, Author, CommitId, CommitInfo, Location, NotAccepted, RepoError, StateRepo};
@@ -47,6 +50,8 @@ pub struct Controller {
     pub ahead: Ahead,
     /// What hosts that hang have not answered yet.
     pub overdue: Overdue,
+    /// Where roots were when they were seen last.
+    pub seats: Seats,
 }
 
 /// One commit of the state repository, read. Text and nothing more (law 11): whoever acts wants an
@@ -61,6 +66,8 @@ pub struct Snapshot {
     pub defined_in: BTreeMap<EnvName, String>,
     /// Where relative bundle paths start: the state file's directory, where the repository has a work tree.
     pub base: Option<PathBuf>,
+    /// What of this commit is wrong, and what stays as an earlier one has it for that.
+    pub held: Option<Held>,
 }
 
 /// A state that was read and found good.
@@ -108,8 +115,8 @@ impl Controller {
         let repo = StateRepo::open(location, &settings.branch, &caches, settings.git.clone())?;
         let store = Store::open(&settings.state_dir)?;
         let rules = Rules { named: settings.bundle_origins.clone(), work_tree: repo.work_tree(), known: None };
-        let artifacts = ArtifactStore::new(caches.join("bundles")).and_then(|store| store.under(rules));
-        let artifacts = artifacts.map_err(|e| ControllerError::Other(e.to_string()))?;
+        let artifacts = ArtifactStore::new(caches.join("bundles"));
+        let artifacts = artifacts.map_err(|e| ControllerError::Other(e.to_string()))?.under(rules);
         let signers = settings.allowed_signers.as_deref().map(AllowedSigners::load).transpose()?;
         let exe = std::env::current_exe()
             .map_err(|error| ControllerError::Other(format!("cannot find this program's own file: {error}")))?;
@@ -131,6 +138,7 @@ impl Controller {
             board: Board::default(),
             ahead: Ahead::default(),
             overdue: Overdue::default(),
+            seats: Seats::default(),
         }))
     }
 
@@ -150,7 +158,17 @@ impl Controller {
 
     /// The desired state of one commit.
     pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
-        let Loaded { mut desired, warnings, defined_in, .. } = self.load(&commit, None)?;
+        self.prepared(commit, self.load(&commit, None)?, None)
+    }
+
+    /// What was read, under the guards of the settings.
+    pub(in crate::run) fn prepared(
+        &self,
+        commit: CommitId,
+        loaded: Loaded,
+        held: Option<Held>,
+    ) -> Result<Snapshot, ControllerError> {
+        let Loaded { mut desired, warnings, defined_in, .. } = loaded;
         self.settings.policies.raise(&mut desired, self.signers.is_some());
         self.local_roots.bar(&mut desired);
         let desired = match &self.settings.host {
@@ -166,18 +184,28 @@ impl Controller {
             let file = tree.join(file);
             file.parent().map_or(tree, |dir| dir.to_owned())
         });
-        Ok(Snapshot { info: self.repo.commit_info(&commit)?, commit, desired, warnings, defined_in, base })
+        Ok(Snapshot { info: self.repo.commit_info(&commit)?, commit, desired, warnings, defined_in, base, held })
     }
 
     /// Reads and checks the state at a commit, with one file replaced by a text that is not committed yet.
     pub fn load(&self, commit: &CommitId, instead: Option<(&str, &str)>) -> Result<Loaded, ControllerError> {
+        self.load_without(commit, instead, &BTreeSet::new())
+    }
+
+    /// The same as if these included files defined nothing.
+    pub(in crate::run) fn load_without(
+        &self,
+        commit: &CommitId,
+        instead: Option<(&str, &str)>,
+        without: &BTreeSet<String>,
+    ) -> Result<Loaded, ControllerError> {
         let file = &self.settings.file;
         let read = |path: &str| -> Result<Option<String>, String> {
             if let Some((_, text)) = instead.filter(|(edited, _)| *edited == path) {
                 return Ok(Some(text.to_owned()));
             }
             let Some(bytes) = self.repo.read(commit, path).map_err(|e| e.to_string())? else { return Ok(None) };
-            let text = String::from_utf8(bytes);
+            let text = sealed::text_of(bytes);
             text.map(Some).map_err(|_| format!("{path} in commit {} is not UTF-8", commit.short()))
         };
         let text = read(file).map_err(ControllerError::Other)?.ok_or_else(|| {
@@ -187,7 +215,11 @@ impl Controller {
             ))
         })?;
         let includes = |pattern: &str| {
-            let paths = self.repo.list(commit, pattern).map_err(|e| e.to_string())?;
+            // A plain path is one file: nobody looks through a whole tree for it.
+            let paths = match pattern.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+                true => self.repo.list(commit, pattern).map_err(|e| e.to_string())?,
+                false => read(pattern)?.map(|_| pattern.to_owned()).into_iter().collect(),
+            };
             let source = |path: String| {
                 // Git allows any name; it would be told in every error of that file.
                 if path.contains(is_odd) {
@@ -201,7 +233,9 @@ impl Controller {
             paths.into_iter().map(source).collect()
         };
         let main = SourceFile { path: file.clone(), text };
-        load(main, &includes).map_err(|found| ControllerError::Invalid(Box::new(found)))
+        let tree = |path: &str| self.repo.tree_id(commit, path).map_err(|error| error.to_string());
+        let sources = Sources { files: &includes, tree: &tree };
+        load_without(main, &sources, without).map_err(|found| ControllerError::Invalid(Box::new(found)))
     }
 
     /// What the last accepted commit is filed under.

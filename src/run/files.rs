@@ -1,21 +1,33 @@
 //! The state file as it lies on disk, before it is committed. The loop never reads it; people do.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::model::desired::diagnose::SourceFile;
-use crate::model::desired::load::{Loaded, load, matcher};
+use crate::model::desired::load::{Loaded, Sources, load_without, matcher};
+use crate::model::desired::sealed::text_of;
 use crate::run::controller::{Checked, ControllerError};
 
 /// Loads a file and what it includes.
 pub fn load_file(path: &Path) -> Result<Checked, ControllerError> {
-    let read =
-        |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+    let read = |path: &Path| {
+        let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        text_of(bytes).map_err(|_| format!("cannot read {}: it is not UTF-8", path.display()))
+    };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let main = SourceFile { path: name, text: read(path).map_err(ControllerError::Other)? };
     let includes = |pattern: &str| {
         let matches = matcher(pattern)?;
         let mut found = Vec::new();
+        // A plain path is one file, in a hidden directory as well.
+        if !pattern.contains(['*', '?', '[', ']', '{', '}', '\\']) {
+            let full = dir.join(pattern);
+            if std::fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_file()) {
+                found.push(SourceFile { path: pattern.to_owned(), text: read(&full)? });
+            }
+            return Ok(found);
+        }
         walk(dir, dir, &mut |relative, full| {
             if matches.is_match(relative) {
                 found.push(SourceFile { path: relative.to_owned(), text: read(full)? });
@@ -25,7 +37,14 @@ pub fn load_file(path: &Path) -> Result<Checked, ControllerError> {
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
     };
-    let Loaded { desired, warnings, .. } = load(main, &includes).map_err(|e| ControllerError::Invalid(Box::new(e)))?;
+    // What is not committed has no id.
+    let tree = |path: &str| {
+        let there = std::fs::symlink_metadata(dir.join(path)).is_ok_and(|found| found.is_dir());
+        Ok(there.then(String::new))
+    };
+    let sources = Sources { files: &includes, tree: &tree };
+    let loaded = load_without(main, &sources, &BTreeSet::new());
+    let Loaded { desired, warnings, .. } = loaded.map_err(|e| ControllerError::Invalid(Box::new(e)))?;
     Ok(Checked { desired, warnings })
 }
 

@@ -23,10 +23,26 @@ pub fn command(
         ("SOLL_ROOT", text("root")),
         ("SOLL_HOST", text("host")),
     ];
+    // The directory is made by the host, for whoever names it.
+    let cache = ["{cache}", "SOLL_CACHE"].iter().any(|name| run.contains(name));
+    let cache = cache.then(|| ("SOLL_CACHE".to_owned(), format!("{}/.soll/cache", target.root)));
     let variables = env.variables.iter().map(|(key, value)| (format!("SOLL_VAR_{key}"), value.clone()));
-    let vars = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).collect();
-    let hides = env.env_file().map(|file| format!("{}/shared/{}", target.root, file.from)).into_iter().collect();
-    Command { name: name.to_owned(), run: fill(run, &values), env: vars, timeout, hides }
+    let vars = own.into_iter().map(|(key, value)| (key.to_owned(), value)).chain(variables).chain(cache).collect();
+    Command { name: name.to_owned(), run: fill(run, &values), env: vars, timeout, hides: hides(env, target, release) }
+}
+
+/// The environment files of a host whose values nobody is shown (law 9).
+pub fn hides(env: &Environment, target: &Target, release: Option<&ReleaseName>) -> Vec<String> {
+    // What is rendered for a release that is not live yet is read through that release.
+    let through = |release: &ReleaseName| {
+        env.files.iter().map(|file| format!("{}/releases/{release}/{}", target.root, file.path)).collect::<Vec<_>>()
+    };
+    let live = env.env_file().map(|file| &file.from).into_iter().chain(env.files.iter().map(|file| &file.from));
+    let mut hides: Vec<String> = live.map(|from| format!("{}/shared/{from}", target.root)).collect();
+    hides.extend(release.map(through).into_iter().flatten());
+    hides.sort();
+    hides.dedup();
+    hides
 }
 
 /// A check's question with its templates filled.

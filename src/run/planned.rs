@@ -6,19 +6,20 @@ use crate::model::observed::Observed;
 use crate::plan::policy::Secrets;
 use crate::plan::{self, Context};
 use crate::run::controller::{Controller, Snapshot, now};
+use crate::run::secrets::Store;
 
-/// Plans these environments. `secrets`: whether what the controller lacks stands in the way; where others observed, nobody
-/// here can say.
+/// Plans these environments. `secrets`: of whom what is lacking stands in the way; where others observed, nobody here can
+/// say.
 pub fn planned(
     controller: &Controller,
     snapshot: &Snapshot,
     names: &[EnvName],
     observed: &Observed,
-    secrets: bool,
+    secrets: Option<&Store>,
 ) -> plan::Plan {
-    let known = controller.settings.secrets.known();
+    let known = secrets.map(Store::known);
     let commit = snapshot.commit.to_string();
-    let context = Context { commit: &commit, now: now(), secrets: secrets.then_some(&known as &dyn Secrets) };
+    let context = Context { commit: &commit, now: now(), secrets: known.as_ref().map(|known| known as &dyn Secrets) };
     let mut plan = plan::plan(&snapshot.desired, observed, names, &context);
     for env in plan.environments.iter_mut().filter(|env| env.has_changes()) {
         let estimates = controller.store.estimates(&env.name).unwrap_or_default();

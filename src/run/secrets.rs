@@ -1,17 +1,22 @@
 //! The controller's secrets, and for what each of them may be used: `[secrets.NAME]` of the settings. Commits of the state
 //! repository name secrets; only the settings say where a secret may go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
 use crate::host::wire::Secret;
+use crate::model::desired::Desired;
 use crate::model::desired::secret_name;
 use crate::model::ids::EnvName;
+use crate::model::key_text::KeySource;
 use crate::model::origin::Origin;
+use crate::model::rendered;
 use crate::plan::policy::{Refused, Secrets};
 use crate::run::pattern::Pattern;
+use crate::run::sealed::Opened;
 
 /// What a secret is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -33,6 +38,8 @@ pub enum Use {
     Observation,
     /// Logs in to a database.
     Database,
+    /// Stands in a file that is rendered for a host.
+    Files,
 }
 
 impl Use {
@@ -47,6 +54,7 @@ impl Use {
             Use::Webhook => "webhook",
             Use::Observation => "observation",
             Use::Database => "database",
+            Use::Files => "files",
         }
     }
 }
@@ -87,6 +95,13 @@ pub struct Purpose<'a> {
     pub url: Option<&'a str>,
 }
 
+impl<'a> Purpose<'a> {
+    /// The login to a registry of images.
+    pub fn registry(environment: &'a EnvName, url: &'a str) -> Self {
+        Purpose { wanted: Use::Registry, environment: Some(environment), url: Some(url) }
+    }
+}
+
 /// The secrets of this program's own, which need no table and are for nothing else: what signs webhooks, and what the
 /// listener asks of those who read what it publishes.
 pub const WEBHOOK: &str = "WEBHOOK";
@@ -110,9 +125,44 @@ pub struct Store {
     pub dir: Option<PathBuf>,
     /// The tables of the settings.
     pub rules: BTreeMap<String, Rule>,
+    /// What opens encrypted files of the state repository.
+    pub identity: Option<KeySource>,
+    /// Those files.
+    pub sealed: InFiles,
+}
+
+/// What is known of the secrets in encrypted files of the state repository.
+#[derive(Debug, Clone, Default)]
+pub enum InFiles {
+    /// No commit is asked about.
+    #[default]
+    None,
+    /// Those of an accepted commit.
+    Of(Arc<Opened>),
+    /// The commit is not accepted: nothing is opened (law 11), and nobody knows which secrets these environments have.
+    Closed(BTreeSet<EnvName>),
 }
 
 impl Store {
+    /// The same with the secrets of an accepted commit.
+    pub(in crate::run) fn accepted(&self, desired: &Desired) -> Store {
+        Store { sealed: InFiles::Of(Arc::new(Opened::of(desired, self.identity.clone()))), ..self.clone() }
+    }
+
+    /// The same beside a commit that is not accepted.
+    pub fn proposed(&self, desired: &Desired) -> Store {
+        let with_files = desired.environments.values().filter(|env| !env.sealed.is_empty());
+        Store { sealed: InFiles::Closed(with_files.map(|env| env.name.clone()).collect()), ..self.clone() }
+    }
+
+    /// The encrypted files of the accepted commit.
+    pub fn opened(&self) -> Option<&Opened> {
+        match &self.sealed {
+            InFiles::Of(opened) => Some(opened),
+            InFiles::None | InFiles::Closed(_) => None,
+        }
+    }
+
     /// The value of a secret, for one purpose. This is the only place that decides.
     ///
     /// # Errors
@@ -121,11 +171,36 @@ impl Store {
         if let Some(refused) = self.narrowed(name, purpose) {
             return Err(refused);
         }
-        match self.value(name) {
+        let value = match self.value(name) {
+            Some(value) => Some(value),
+            None => self.in_files(name, purpose)?,
+        };
+        match value {
             Some(value) if !value.expose().is_empty() => Ok(value),
-            Some(_) => Err(empty(name)),
-            None => Err(missing(name)),
+            Some(_) => Err(empty(name, &self.paths(purpose))),
+            None => Err(missing(name, &self.paths(purpose))),
         }
+    }
+
+    /// What the encrypted files of the environment have of that name. What this controller has itself goes before it; and what
+    /// guards the controller's own listener is never a commit's to say.
+    fn in_files(&self, name: &str, purpose: &Purpose<'_>) -> Result<Option<Secret>, Refused> {
+        let is_own = matches!(purpose.wanted, Use::Webhook | Use::Observation);
+        let (Some(opened), Some(environment), false) = (self.opened(), purpose.environment, is_own) else {
+            return Ok(None);
+        };
+        opened.get(environment, name).map_err(|why| Refused {
+            why: format!("which this controller does not have itself, and {why}"),
+            fix: format!("put that right, or set SOLL_SECRET_{} on the controller", as_variable(name)),
+        })
+    }
+
+    /// The encrypted files that were looked into for a purpose.
+    fn paths(&self, purpose: &Purpose<'_>) -> Vec<&str> {
+        self.opened()
+            .zip(purpose.environment)
+            .map(|(opened, environment)| opened.paths(environment))
+            .unwrap_or_default()
     }
 
     /// What a check or a watched figure of this environment sends to that address, which is filled.
@@ -140,7 +215,7 @@ impl Store {
     pub fn known(&self) -> Known<'_> {
         let files = self.dir.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten();
         let files = files.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let names = self.given.keys().cloned().chain(files.filter(|name| secret_name(name)));
+        let names = self.given.keys().cloned().chain(files.filter(|name| rendered::secret(name).is_some()));
         let full = |name: String| {
             let is_full = self.value(&name).is_some_and(|value| !value.expose().is_empty());
             (name, is_full)
@@ -155,22 +230,35 @@ impl Store {
 
     /// The secrets that no table narrows: for every use but webhooks.
     pub fn open(&self) -> Vec<String> {
-        let narrowed = |name: &String| self.rules.contains_key(name) || own(name).is_some();
-        self.known().names.into_keys().filter(|name| !narrowed(name)).collect()
+        let base = |name: &String| rendered::secret(name).map_or_else(|| name.clone(), |(base, _)| base.to_owned());
+        let narrowed = |name: &String| self.rules.contains_key(&base(name)) || own(name).is_some();
+        let mut names: BTreeSet<String> = self.known().names.into_keys().collect();
+        for (opened, environment) in
+            self.opened().iter().flat_map(|opened| opened.environments().map(move |e| (opened, e)))
+        {
+            names.extend(
+                opened
+                    .each(environment)
+                    .filter_map(|(_, read)| read.ok())
+                    .flat_map(|read| read.keys().cloned().collect::<Vec<_>>()),
+            );
+        }
+        names.into_iter().filter(|name| !narrowed(name)).collect()
     }
 
     /// `SOLL_SECRET_NAME`, else the file `NAME` in the secrets directory without its line end.
     fn value(&self, name: &str) -> Option<Secret> {
         // The name becomes a path below.
-        if !secret_name(name) {
-            return None;
-        }
-        self.given.get(name).cloned().or_else(|| read(&self.dir.as_ref()?.join(name)))
+        rendered::secret(name)?;
+        let given = self.given.get(name).or_else(|| self.given.get(&as_variable(name)));
+        given.cloned().or_else(|| read(&self.dir.as_ref()?.join(name)))
     }
 
     /// What the tables say against it.
     fn narrowed(&self, name: &str, purpose: &Purpose<'_>) -> Option<Refused> {
         let none = Rule::default();
+        // The table of a secret is that of all of its versions.
+        let name = rendered::secret(name).map_or(name, |(base, _)| base);
         let rule = self.rules.get(name);
         let own = own(name).filter(|_| rule.is_none());
         let rule = rule.unwrap_or(&none);
@@ -214,17 +302,34 @@ fn read(path: &Path) -> Option<Secret> {
     Some(Secret::new(value.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
-fn missing(name: &str) -> Refused {
-    Refused {
-        why: "which this controller does not have".to_owned(),
-        fix: format!("set SOLL_SECRET_{name}, or put it into the controller's secrets directory"),
+/// `files`: the encrypted files that do not have it either.
+fn missing(name: &str, files: &[&str]) -> Refused {
+    let variable = as_variable(name);
+    match files.join(", ") {
+        files if files.is_empty() => Refused {
+            why: "which this controller does not have".to_owned(),
+            fix: format!("set SOLL_SECRET_{variable}, or put it into the controller's secrets directory"),
+        },
+        files => Refused {
+            why: format!("which this controller does not have, and {files} neither"),
+            fix: format!("add {name} to {files}, or set SOLL_SECRET_{variable} on the controller"),
+        },
     }
 }
 
-fn empty(name: &str) -> Refused {
+/// How the name of a secret ends the name of a variable, where no `@` may stand: `NAME__2` for `NAME@2`.
+fn as_variable(name: &str) -> String {
+    name.replace('@', "__")
+}
+
+fn empty(name: &str, files: &[&str]) -> Refused {
+    let or = files.iter().map(|file| format!(", or {name} in {file}")).collect::<String>();
     Refused {
         why: "which is empty on this controller".to_owned(),
-        fix: format!("give it a value: SOLL_SECRET_{name}, or the file {name} in the controller's secrets directory"),
+        fix: format!(
+            "give it a value: SOLL_SECRET_{}, or the file {name} in the controller's secrets directory{or}",
+            as_variable(name)
+        ),
     }
 }
 
@@ -238,12 +343,39 @@ pub struct Known<'a> {
 
 impl Secrets for Known<'_> {
     fn refused(&self, environment: &EnvName, name: &str, url: &str) -> Option<Refused> {
-        let purpose = Purpose { wanted: Use::Health, environment: Some(environment), url: Some(url) };
-        self.store.narrowed(name, &purpose).or_else(|| match self.names.get(name) {
-            Some(true) => None,
-            Some(false) => Some(empty(name)),
-            None => Some(missing(name)),
-        })
+        self.asked(name, &Purpose { wanted: Use::Health, environment: Some(environment), url: Some(url) })
+    }
+
+    fn withheld(&self, environment: &EnvName, name: &str) -> Option<Refused> {
+        self.asked(name, &Purpose { wanted: Use::Files, environment: Some(environment), url: None })
+    }
+
+    fn kept_from(&self, environment: &EnvName, name: &str, registry: &str) -> Option<Refused> {
+        self.asked(name, &Purpose::registry(environment, &registry_url(registry)))
+    }
+}
+
+/// A registry as an address, against which the origins of a secret are held.
+pub fn registry_url(host: &str) -> String {
+    format!("https://{host}")
+}
+
+impl Known<'_> {
+    fn asked(&self, name: &str, purpose: &Purpose<'_>) -> Option<Refused> {
+        let known = self.names.get(name).or_else(|| self.names.get(&as_variable(name)));
+        if let Some(refused) = self.store.narrowed(name, purpose) {
+            return Some(refused);
+        }
+        match (known, &self.store.sealed) {
+            (Some(true), _) => None,
+            (Some(false), _) => Some(empty(name, &[])),
+            (None, InFiles::Of(_)) => self.store.get(name, purpose).err(),
+            // Not known is not missing; that the commit is not accepted is said beside it.
+            (None, InFiles::Closed(with_files)) if purpose.environment.is_some_and(|env| with_files.contains(env)) => {
+                None
+            }
+            (None, _) => Some(missing(name, &[])),
+        }
     }
 }
 
@@ -256,7 +388,7 @@ mod tests {
             let value = if name == "EMPTY" { "" } else { "hunter2" };
             (name.to_owned(), Secret::new(value.to_owned()))
         });
-        Store { given: given.into(), dir: None, rules: toml::from_str(tables).unwrap() }
+        Store { given: given.into(), rules: toml::from_str(tables).unwrap(), ..Store::default() }
     }
 
     fn asked(store: &Store, name: &str, wanted: Use, environment: &str, url: &str) -> String {

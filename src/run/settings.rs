@@ -86,6 +86,8 @@ pub struct ConfigFile {
     pub trust_since: Option<String>,
     pub signing_key: Option<String>,
     pub secrets_dir: Option<PathBuf>,
+    /// What opens encrypted files of the state repository: a file of `age-keygen`.
+    pub age_identity: Option<String>,
     /// What each secret is for.
     pub secrets: BTreeMap<secrets::Name, secrets::Rule>,
     pub policy: Policies,

@@ -44,7 +44,7 @@ impl Standing {
         let (operation, reason) = operation(&env, last_run.as_ref());
         Standing {
             name: env.name,
-            desired: env.desired.map(|sha| sha.to_string()),
+            desired: env.desired.map(|sha| if sha.is_unknown() { env.release } else { sha.to_string() }),
             sync: env.sync,
             health: env.health,
             operation,

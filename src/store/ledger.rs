@@ -45,7 +45,7 @@ pub enum Details {
     Deployment(Deployment),
     Operation {
         action: Action,
-        /// Those that were told.
+        /// The hosts that it was about.
         hosts: Vec<HostName>,
     },
 }

@@ -62,7 +62,7 @@ struct Open {
 
 impl Open {
     fn take(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        // One that ended by itself meanwhile makes room at no cost to anybody.
+        // A connection that has ended by itself makes room first; an open one is closed only where none has.
         while self.order.len() >= self.limit
             && let Some(ended) = self.tasks.try_join_next_with_id()
         {

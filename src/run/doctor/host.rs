@@ -3,13 +3,19 @@
 use jiff::Timestamp;
 
 use super::sudo::{Answer, ask, parse};
+use super::units;
 use super::{SKEW, TOO_MUCH, commands};
 use crate::host::wire::examine::{Examine, Examined, Found, Nginx, keyed};
 use crate::host::wire::{Exposed, cures};
+use crate::model::activation::Activation;
+use crate::model::address::redacted;
 use crate::model::desired::{Environment, Target};
 use crate::model::machine::{self, Machine};
 use crate::model::observed::Current;
-use crate::run::controller::Controller;
+use crate::model::rendered;
+use crate::model::template::fill;
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::doctor::bearers;
 use crate::run::finding::Findings;
 use crate::run::secrets::{Purpose, Use};
 use crate::run::size::bytes;
@@ -59,6 +65,9 @@ pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: 
             one.cure.join("; "),
         );
     }
+    for one in &seen.misplaced {
+        findings.fail("place", one.what.as_str(), one.cure.as_str());
+    }
     for one in &seen.leftovers {
         let fix =
             format!("{}; name what {} writes into a release in `mutable` or in shared_dirs", one.cure(), one.owner);
@@ -73,7 +82,20 @@ pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: 
     room(findings, seen);
     tools(findings, env, target, seen);
     permissions(findings, env, target, seen);
+    repository(findings, env, seen);
     shared(findings, env, seen);
+    for (owner, why) in &seen.owners {
+        match why {
+            None => findings.ok("owner", format!("rendered files can be given to {owner}")),
+            Some(why) => findings.fail(
+                "owner",
+                format!("rendered files are to belong to {owner}, and {why}"),
+                "deploy as a user who may, or leave out `owner` and let a group of that user read them (`mode`)",
+            ),
+        }
+    }
+    reloads(findings, env, target, seen);
+    units::judge(findings, target, &Activation::drained(env, target), seen);
     match &seen.nginx {
         None => {}
         Some(Nginx::Unknown(why)) => {
@@ -90,6 +112,29 @@ pub fn judge(findings: &mut Findings, env: &Environment, target: &Target, seen: 
             ),
             "use `fastcgi_param SCRIPT_FILENAME $realpath_root$fastcgi_script_name;` and DOCUMENT_ROOT $realpath_root",
         ),
+    }
+}
+
+/// A PHP-FPM that hooks reload: requests that are under way then must be able to end.
+fn reloads(findings: &mut Findings, env: &Environment, target: &Target, seen: &Examined) {
+    let values = env.values(target, None, None);
+    let commands: Vec<String> = env.hooks.iter().map(|hook| fill(&hook.run, &values)).collect();
+    for (unit, spares) in &seen.fpm {
+        let word = |command: &String| {
+            let names = |word: &str| word.trim_end_matches(".service") == unit;
+            command.contains(" reload ") && command.split_whitespace().any(names)
+        };
+        if !commands.iter().any(word) {
+            continue;
+        }
+        match spares {
+            true => findings.ok("php-fpm", format!("a reload of {unit} lets requests under way end")),
+            false => findings.warn(
+                "php-fpm",
+                format!("a reload of {unit} cuts off the requests that are under way: they get a 502"),
+                "process_control_timeout = 30s under [global], in php-fpm.conf or in a file of pool.d; then restart it once",
+            ),
+        }
     }
 }
 
@@ -131,10 +176,13 @@ fn places(findings: &mut Findings, env: &Environment, seen: &Examined) {
     }
     match &seen.current {
         Current::Release(release) => findings.ok("current", format!("leads to {release}")),
-        Current::Missing if checkout(seen) => findings.warn(
+        Current::Missing if !seen.foreign.is_empty() => findings.fail(
             "current",
-            "there is no `current`, and the root holds other things",
-            format!("soll adopt {} --dry-run", env.name),
+            format!(
+                "there is no `current`, and the root holds what soll did not make: {}; nothing is deployed beside it",
+                seen.foreign.told()
+            ),
+            format!("soll adopt {} --dry-run says how it is taken over", env.name),
         ),
         Current::Missing => findings.ok("current", "nothing is deployed yet"),
         Current::Elsewhere(to) => findings.fail(
@@ -150,11 +198,6 @@ fn places(findings: &mut Findings, env: &Environment, seen: &Examined) {
     }
 }
 
-/// A root that is there and has no layout.
-fn checkout(seen: &Examined) -> bool {
-    seen.places[0].found.is_some() && seen.places[1].found.is_none()
-}
-
 fn room(findings: &mut Findings, seen: &Examined) {
     const LITTLE: u64 = 1 << 30;
     let Some(room) = &seen.room else {
@@ -163,7 +206,10 @@ fn room(findings: &mut Findings, seen: &Examined) {
     let part = |free: u64, all: u64| if all == 0 { 1.0 } else { free as f64 / all as f64 };
     let free = part(room.free_bytes, room.bytes);
     let message = format!("{} of {} are free ({:.0} %)", bytes(room.free_bytes), bytes(room.bytes), free * 100.0);
-    let fix = "make room, or lower `keep_releases`";
+    let quota = if room.quota { ", by the quota of this user" } else { "" };
+    let message = format!("{message}{quota}");
+    let fix =
+        "make room, or lower `keep_releases`: what goes by it goes before a release is staged, where there is no room";
     match room.free_bytes {
         0..=104_857_600 => findings.fail("disk", message, fix),
         n if n < LITTLE || free < 0.05 => findings.warn("disk", message, fix),
@@ -203,6 +249,12 @@ fn tools(findings: &mut Findings, env: &Environment, target: &Target, seen: &Exa
                     })
                 };
                 let fix = format!("install {tool}, or correct the command");
+                if tool == "git" && seen.repository.is_some() {
+                    let message = "git is not on the host's PATH, and the host fetches releases itself";
+                    let fix = "install git, or leave `fetch_from = \"host\"` out of `checkout`";
+                    findings.fail("tool", message, fix);
+                    continue;
+                }
                 match (needs(true), needs(false)) {
                     (Some((who, _)), _) => {
                         findings.fail("tool", format!("{who} calls {tool}, which is not on the host's PATH"), fix)
@@ -214,6 +266,24 @@ fn tools(findings: &mut Findings, env: &Environment, target: &Target, seen: &Exa
                 }
             }
         }
+    }
+}
+
+/// Whether the host reaches the repository that it fetches releases from itself.
+fn repository(findings: &mut Findings, env: &Environment, seen: &Examined) {
+    let place = env.repository.as_deref().map(redacted).unwrap_or_default();
+    match &seen.repository {
+        None => {}
+        Some(Ok(said)) => findings.ok("repository", format!("{place} answers {} there: {said}", seen.user)),
+        Some(Err(why)) => findings.fail(
+            "repository",
+            why.as_str(),
+            format!(
+                "give {} a key for it and its server's host key (`git ls-remote {place}` as {} must work), or leave \
+                 `fetch_from = \"host\"` out of `checkout`",
+                seen.user, seen.user
+            ),
+        ),
     }
 }
 
@@ -252,6 +322,8 @@ fn shared(findings: &mut Findings, env: &Environment, seen: &Examined) {
     for fact in &seen.shared {
         let from = format!("shared/{}", fact.shared.from);
         match (&fact.found, fact.shared.directory) {
+            // Where something is in the way of it, that is said as such.
+            (None, true) if !seen.misplaced.is_empty() => {}
             (None, true) => findings.ok("shared path", format!("{from} will be made")),
             (None, false) => findings.fail(
                 "shared path",
@@ -274,7 +346,8 @@ fn shared(findings: &mut Findings, env: &Environment, seen: &Examined) {
             (Some(found), _) => findings.ok("shared path", format!("{from} ({})", described(found))),
         }
     }
-    if env.required_env.is_empty() {
+    let is_rendered = env.env_file().is_some_and(|file| env.rendered(&file.from).is_some());
+    if env.required_env.is_empty() || is_rendered {
         return;
     }
     let file = env.env_file().map_or_else(|| "the environment file".to_owned(), |file| format!("shared/{}", file.from));
@@ -290,10 +363,13 @@ fn shared(findings: &mut Findings, env: &Environment, seen: &Examined) {
 }
 
 /// The controller's secrets against those of the host's environment file (C5). Neither leaves its machine.
-pub fn tokens(findings: &mut Findings, controller: &Controller, env: &Environment, asked: &Examine, seen: &Examined) {
+pub fn tokens(findings: &mut Findings, word: &AcceptedSnapshot, env: &Environment, asked: &Examine, seen: &Examined) {
     for name in &asked.tokens {
         let purpose = Purpose { wanted: Use::Health, environment: Some(&env.name), url: None };
-        let Ok(secret) = controller.settings.secrets.get(name, &purpose) else { continue };
+        // Which version of it is sent, the checks say.
+        let is_of = |sent: &&str| rendered::secret(sent).is_some_and(|(base, _)| base == name);
+        let sent = bearers(env).map(|(sent, _)| sent).find(is_of).unwrap_or(name);
+        let Ok(secret) = word.secrets().get(sent, &purpose) else { continue };
         let file =
             env.env_file().map_or_else(|| "an environment file".to_owned(), |file| format!("shared/{}", file.from));
         match seen.tokens.get(name) {

@@ -2,8 +2,10 @@
 //! command is run, no root is held. `controller` looks here, `host` judges what a host said of itself.
 
 mod controller;
+mod engine;
 pub mod host;
 mod sudo;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,11 +13,13 @@ use std::time::Duration;
 
 use crate::host::disk::token::token;
 use crate::host::wire::examine::{Examine, Examined};
-use crate::host::wire::{HostError, Op, Reply};
+use crate::host::wire::{HostError, Lost, Op, Reply, Secret};
+use crate::model::activation::Activation;
 use crate::model::calls::{Call, calls};
-use crate::model::desired::{Environment, GateTest, MetricSource, Probe, Target};
+use crate::model::desired::{Delivery, Environment, FetchFrom, GateTest, MetricSource, Probe, Target};
 use crate::model::epochs::{self, Exhausted};
 use crate::model::ids::{EnvName, Epoch, HostName};
+use crate::model::rendered;
 use crate::model::template::fill;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::Controller;
@@ -24,7 +28,7 @@ use crate::run::look::reach::{self, ask};
 use crate::run::width::Width;
 use crate::ssh::settings::Accepted;
 
-pub use controller::{controller, secrets};
+pub use controller::{controller, forge, repository, secrets};
 
 /// So many hosts are looked at at once, those aside that do not answer.
 const WIDTH: usize = 32;
@@ -36,7 +40,16 @@ pub async fn doctor(
     names: &[EnvName],
 ) -> Vec<Findings> {
     let environments = names.iter().filter_map(|name| snapshot.desired.environments.get(name));
-    let mut all: Vec<_> = environments.clone().map(|env| secrets(controller, env)).collect();
+    let mut all: Vec<_> = environments.clone().map(|env| secrets(snapshot, env)).collect();
+    let mut asked = BTreeSet::new();
+    // Each repository is asked once, however many environments it has.
+    let first = environments
+        .clone()
+        .filter(|env| matches!(env.delivery, Delivery::Git(_)) && asked.insert(env.repository.clone()));
+    let repositories: Vec<_> = first.map(|env| repository(controller, env)).collect();
+    all.extend(Width::new(WIDTH).all(repositories).await);
+    let forges: Vec<_> = environments.clone().map(|env| forge(controller, snapshot, env)).collect();
+    all.extend(Width::new(WIDTH).all(forges).await);
     let looks: Vec<_> = environments
         .flat_map(|env| env.targets.iter().map(move |target| (env, target)))
         .map(|(env, target)| {
@@ -97,7 +110,8 @@ pub async fn look(
     if !connect(controller, target, &mut findings).await {
         return (findings, None);
     }
-    let question = question(env, target);
+    let mut question = question(env, target);
+    question.engine = engine::question(word.secrets(), env, &mut findings);
     let before = crate::run::controller::now();
     let answer = ask(controller, word, target, Op::Examine(Box::new(question.clone()))).await;
     let after = crate::run::controller::now();
@@ -109,16 +123,18 @@ pub async fn look(
                 Err(error) => findings.unknown("machine", error.to_string(), "mend the state directory"),
             }
             host::judge(&mut findings, env, target, &examined);
-            host::tokens(&mut findings, controller, env, &question, &examined);
+            engine::judge(&mut findings, env, &examined);
+            host::tokens(&mut findings, word, env, &question, &examined);
             (findings, Some(examined))
         }
         Ok(other) => {
             findings.fail("agent", format!("the host answered an examination with {other:?}"), "report this");
             (findings, None)
         }
-        Err(HostError::Connection(why)) => {
+        Err(HostError::Connection(Lost { why, cure })) => {
             findings.unreachable = true;
-            findings.fail("connection", why, "try again; look at the host and at its sshd");
+            let fix = cure.unwrap_or_else(|| "try again; look at the host and at its sshd".to_owned());
+            findings.fail("connection", why, fix);
             (findings, None)
         }
         Err(error) => {
@@ -164,15 +180,29 @@ pub fn question(env: &Environment, target: &Target) -> Examine {
     let commands = commands(env, target);
     let calls = || commands.iter().flat_map(|(_, calls)| calls);
     let mut tools: Vec<_> = calls().flat_map(Call::programs).map(str::to_owned).collect();
+    // Where the controller fetches, no host needs to reach the repository.
+    let repository = match &env.delivery {
+        Delivery::Git(checkout) if checkout.fetch_from == FetchFrom::Host => Some(checkout.repository.clone()),
+        Delivery::Git(_) | Delivery::Bundle(_) | Delivery::Compose(_) => None,
+    };
+    tools.extend(repository.iter().map(|_| "git".to_owned()));
     tools.sort();
     tools.dedup();
     Examine {
-        shared: env.shared.clone(),
+        // What is rendered comes with a deployment, and is looked at where it is rendered.
+        shared: env.kept(),
         env_file: env.env_file().map(|file| file.from.clone()),
-        required_env: env.required_env.clone(),
+        required_env: match env.env_file().and_then(|file| env.rendered(&file.from)) {
+            Some(_) => Vec::new(),
+            None => env.required_env.clone(),
+        },
+        owners: env.files.iter().filter_map(|file| file.owner.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
         sudo: calls().any(|call| call.behind_sudo().is_some()),
         tools,
+        activation: Activation::of(env, target),
+        engine: None,
         tokens: tokens(env),
+        repository: repository.map(Secret::new),
         nonce: nonce(),
     }
 }
@@ -202,9 +232,10 @@ pub fn bearers(env: &Environment) -> impl Iterator<Item = (&str, &str)> {
     checks.chain(env.watch.iter().flat_map(|watch| &watch.metrics).filter_map(|metric| metric.source.bearer()))
 }
 
-/// Their names, each once.
+/// Their names, each once, as an application calls them: versions are the controller's.
 fn tokens(env: &Environment) -> Vec<String> {
-    let names: BTreeSet<_> = bearers(env).map(|(name, _)| name.to_owned()).collect();
+    let base = |name| rendered::secret(name).map_or(name, |(base, _)| base);
+    let names: BTreeSet<_> = bearers(env).map(|(name, _)| base(name).to_owned()).collect();
     names.into_iter().collect()
 }
 

@@ -1,6 +1,6 @@
 //! Whether what a host says of itself is believed: of one that cannot be the host that is meant nothing is known (law 13).
 
-use crate::host::wire::HostError;
+use crate::host::wire::{HostError, Lost};
 use crate::model::epochs;
 use crate::model::ids::HostName;
 use crate::model::machine::{self, Machine, OtherMachine};
@@ -9,14 +9,16 @@ use crate::model::observed::{EnvObserved, HostObserved, HostState};
 /// Why nothing is known of a host.
 pub enum Unseen {
     /// It did not answer, or not as it should.
-    Error(String),
+    Error(HostError),
+    /// It was not asked.
+    Unknown(String),
     /// Another machine answers, and what it says is not about this host.
     Other(OtherMachine),
 }
 
 impl From<HostError> for Unseen {
     fn from(error: HostError) -> Self {
-        Unseen::Error(error.to_string())
+        Unseen::Error(error)
     }
 }
 
@@ -32,7 +34,12 @@ pub fn recognised(known: Option<&Machine>, state: HostState) -> Result<HostState
 pub fn enter(seen: &mut EnvObserved, name: &HostName, host: Result<HostState, Unseen>) {
     let host = match host {
         Ok(state) => HostObserved::Reached(Box::new(state)),
-        Err(Unseen::Error(why)) => HostObserved::Unreachable(why),
+        Err(Unseen::Error(HostError::Connection(Lost { why, cure }))) => {
+            seen.cures.extend(cure.map(|cure| (name.clone(), cure)));
+            HostObserved::Unreachable(why)
+        }
+        Err(Unseen::Unknown(why)) => HostObserved::Unreachable(why),
+        Err(Unseen::Error(error)) => HostObserved::Unreachable(error.to_string()),
         Err(Unseen::Other(other)) => {
             let why = machine::refused(name, &other);
             seen.other_machines.insert(name.clone(), other);
@@ -53,6 +60,7 @@ pub fn disbelieve(seen: &mut EnvObserved) {
     let hosts: Vec<_> = hosts.into_iter().map(|(name, epoch)| (name.clone(), epoch)).collect();
     for (name, epoch) in hosts {
         let why = epochs::disbelieved(&name, epoch, highest);
+        seen.cures.insert(name.clone(), format!("look at {name}, then: soll acknowledge --host {name}"));
         seen.hosts.insert(name, HostObserved::Unreachable(why));
     }
 }

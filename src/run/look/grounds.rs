@@ -2,14 +2,18 @@
 //! one only what the accepted commit names as well is asked, so that nobody makes this controller read a file of its own,
 //! or talk to an address, by proposing a commit. Pure: what is allowed, not how it is asked.
 
-use crate::artifact::fetch::{FetchError, Fetcher};
+use crate::artifact::fetch::Fetcher;
 use crate::artifact::origins::Rules;
 use crate::artifact::source::{Location, Source};
-use crate::model::desired::Environment;
+use crate::host::wire::Secret;
+use crate::model::desired::{Delivery, Environment};
 use crate::model::origin::Origin;
+use crate::plan::policy::Refused;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, Snapshot};
-use crate::run::look::observe::source;
+use crate::run::look::build::Build;
+use crate::run::look::build::git::Commit;
+use crate::run::secrets::{Purpose, Use};
 
 /// The commit that asks, and what vouches for it.
 #[derive(Clone, Copy)]
@@ -50,12 +54,68 @@ impl<'a> Grounds<'a> {
             .to_owned())
     }
 
-    /// Whether the places of a bundle may be asked: at the origins that the accepted commit names, or, on this machine,
-    /// exactly where it names them.
+    /// Whether the place of a build may be asked.
     ///
     /// # Errors
     /// Why not, in words. No place is quoted.
-    pub fn may_ask_bundle(self, env: &Environment, source: &Source) -> Result<(), String> {
+    pub fn may_ask(self, env: &Environment, build: &Build) -> Result<(), String> {
+        match build {
+            Build::Bundle(source) => self.may_ask_bundle(env, source),
+            Build::Git(commit) => self.may_ask_commit(env, commit),
+            // It lies in the state repository, which was read for its proposal.
+            Build::Compose(_) => Ok(()),
+        }
+    }
+
+    /// A repository is asked where the accepted commit names it, and so is the place of the record of its checks.
+    fn may_ask_commit(self, env: &Environment, commit: &Commit) -> Result<(), String> {
+        self.may_ask_repository(&commit.checkout.repository)?;
+        let Grounds::Proposed { proposal, accepted } = self else { return Ok(()) };
+        let known = match &commit.checks {
+            None if commit.checks_from.is_some() => self.same_forge(env, commit),
+            None => true,
+            Some(Location::Http(url)) => {
+                Origin::of_url(url).is_some_and(|origin| origins(accepted).any(|known| known == origin))
+            }
+            Some(Location::File(_)) => same_files(proposal, accepted, env),
+        };
+        if known {
+            return Ok(());
+        }
+        Err("this commit is not accepted, and the accepted one names no record of checks at that place, so it was not looked \
+             at"
+        .to_owned())
+    }
+
+    /// A forge is asked as the accepted commit asks it for this environment: at the same place, with the same token.
+    fn same_forge(self, env: &Environment, commit: &Commit) -> bool {
+        let Grounds::Proposed { accepted, .. } = self else { return true };
+        environments(accepted).filter(|known| known.name == env.name).any(|known| match &known.delivery {
+            Delivery::Git(of) => of.checks_from == commit.checks_from,
+            Delivery::Bundle(_) | Delivery::Compose(_) => false,
+        })
+    }
+
+    /// What a forge is asked with, on the word of the accepted commit.
+    ///
+    /// # Errors
+    /// There is no such secret, or not for that.
+    pub fn token(self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused> {
+        let word = match self {
+            Grounds::Accepted(word) => Some(word),
+            Grounds::Proposed { accepted, .. } => accepted,
+        };
+        let purpose = Purpose { wanted: Use::Fetch, environment: Some(&env.name), url: Some(url) };
+        let nobody = || Refused {
+            why: "which is sent on the word of an accepted commit alone".to_owned(),
+            fix: "let the commit be accepted first".to_owned(),
+        };
+        word.ok_or_else(nobody)?.secrets().get(name, &purpose)
+    }
+
+    /// The places of a bundle are asked at the origins that the accepted commit names, or, on this machine, exactly where it
+    /// names them.
+    fn may_ask_bundle(self, env: &Environment, source: &Source) -> Result<(), String> {
         let Grounds::Proposed { proposal, accepted } = self else { return Ok(()) };
         let files = || same_files(proposal, accepted, env);
         let known = |place: &Location| match place {
@@ -73,12 +133,9 @@ impl<'a> Grounds<'a> {
 
     /// What asks for bundles on these grounds: for a commit that is not accepted it follows no redirect to a machine of ours
     /// (A4), and no link out of the work tree.
-    ///
-    /// # Errors
-    /// Those of [`Fetcher::under`].
-    pub fn fetcher(self, controller: &Controller) -> Result<Fetcher, FetchError> {
+    pub fn fetcher(self, controller: &Controller) -> Fetcher {
         let fetcher = controller.artifacts.fetcher();
-        let Grounds::Proposed { accepted, .. } = self else { return Ok(fetcher.clone()) };
+        let Grounds::Proposed { accepted, .. } = self else { return fetcher.clone() };
         let known = origins(accepted).collect();
         fetcher.under(Rules { known: Some(known), ..fetcher.rules().clone() })
     }
@@ -93,12 +150,28 @@ fn origins(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = Origin> 
     let any = "0".repeat(40).parse();
     let base = accepted.and_then(|snapshot| snapshot.base.as_deref());
     environments(accepted)
-        .filter_map(move |env| source(env, any.as_ref().ok()?, base).ok())
-        .flat_map(|source| [source.url, source.sha256, source.checks])
+        .filter_map(move |env| Build::of(env, any.as_ref().ok()?, base).ok())
+        .flat_map(|build| match build {
+            Build::Bundle(source) => vec![source.url, source.sha256, source.checks],
+            Build::Git(commit) => {
+                let forge = commit.checks_from.and_then(|from| from.api.parse().ok());
+                commit.checks.into_iter().chain(forge).collect()
+            }
+            Build::Compose(_) => Vec::new(),
+        })
         .filter_map(|place| match place {
             Location::Http(url) => Origin::of_url(&url),
             Location::File(_) => None,
         })
+}
+
+/// The templates of all places that an environment has beside its repository.
+fn places(env: &Environment) -> Vec<&str> {
+    match &env.delivery {
+        Delivery::Bundle(of) => vec![&of.url, &of.sha256, &of.checks],
+        Delivery::Git(of) => vec![&of.checks],
+        Delivery::Compose(_) => Vec::new(),
+    }
 }
 
 /// Files of this machine are read only by the templates, and with the variables, of an accepted environment: they differ in
@@ -106,8 +179,6 @@ fn origins(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = Origin> 
 fn same_files(proposal: &Snapshot, accepted: Option<&AcceptedSnapshot>, env: &Environment) -> bool {
     proposal.base == accepted.and_then(|snapshot| snapshot.base.clone())
         && environments(accepted).any(|known| {
-            let places =
-                |env: &Environment| [&env.bundle.url, &env.bundle.sha256, &env.bundle.checks].map(String::clone);
             let named = places(env).iter().any(|place| place.contains("{env}"));
             places(known) == places(env) && known.variables == env.variables && (known.name == env.name || !named)
         })

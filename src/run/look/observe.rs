@@ -1,14 +1,12 @@
 //! Looking at hosts, bundles and words: everything that a plan is made from. Changes nothing, runs no configured command.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::artifact::source::Source;
 use crate::host::wire::{HostError, Observe, Op, Reply};
-use crate::model::desired::{DriftPolicy, Environment, From, Match, Places, ReleaseRef, Target};
+use crate::model::desired::{DriftPolicy, Environment, From, Match, ReleaseRef, Target};
 use crate::model::ids::{EnvName, HostName, Sha};
 use crate::model::machine::Machine;
 use crate::model::observed::{
@@ -19,11 +17,14 @@ use crate::plan::intent::{Intent, intent};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::believe::{Unseen, disbelieve, enter, recognised};
+use crate::run::look::build::Build;
 use crate::run::look::grounds::Grounds;
 use crate::run::look::hear::listen;
 use crate::run::look::others::hear;
 use crate::run::look::reach::ask;
+use crate::run::look::rerendered;
 use crate::run::look::sample::attempt;
+use crate::run::rendered;
 use crate::run::width::Width;
 use crate::state_repo::AppRepo;
 
@@ -84,7 +85,7 @@ pub(in crate::run) async fn observe_after(
         }
     }
     let trees = trees(snapshot, names);
-    let look_at = |env: &Environment| {
+    let look_at = |env: &Environment, look: Look| {
         let (controller, snapshot, env) = (controller.clone(), snapshot.clone(), env.clone());
         let trees = trees.contains(&&env.name);
         let left = left.filter(|(name, _)| **name == env.name).map(|(_, left)| left.clone()).unwrap_or_default();
@@ -93,9 +94,19 @@ pub(in crate::run) async fn observe_after(
             (env.name, seen)
         }
     };
-    let futures: Vec<_> = wanted.into_iter().map(look_at).collect();
+    let futures: Vec<_> = wanted.iter().map(|env| look_at(env, look)).collect();
     let seen = Width::new(WIDTH).all(futures).await;
     let mut observed = Observed { environments: seen.into_iter().collect() };
+    // Whoever may be at one of these places by other names is looked at, too.
+    let looked: Vec<_> = wanted.iter().filter_map(|env| Some((*env, observed.environments.get(&env.name)?))).collect();
+    let suspects = controller.suspects(snapshot, &looked).await;
+    let suspects = suspects.iter().filter(|name| !observed.environments.contains_key(*name));
+    let only = Look { health: false, drift: Scan::Last };
+    let futures: Vec<_> = suspects.filter_map(|name| Some(look_at(environments.get(name)?, only))).collect();
+    for (name, seen) in Width::new(WIDTH).all(futures).await {
+        controller.seats.note(&name, &seen);
+        observed.environments.insert(name, seen);
+    }
     if controller.settings.host.is_some() {
         hear(controller, snapshot, names, &mut observed).await;
     }
@@ -119,13 +130,13 @@ async fn environment(
 ) -> EnvObserved {
     let resolved = resolve(controller, Grounds::Accepted(snapshot), env).await;
     let mut seen = EnvObserved { resolved, ..EnvObserved::default() };
-    // One that does not answer holds up no other.
+    // All hosts are looked at side by side, so that one that does not answer holds up no other.
     let left = &left;
     let known = &controller.machines(env.targets.iter().map(|target| target.name.clone()).collect()).await;
     let looks = env.targets.iter().map(|target| async move {
         let host = match (known, left.get(&target.name)) {
             // Where it cannot be read which machine a host is, nothing that answers is taken for it.
-            (Err(error), _) => Err(Unseen::Error(error.to_string())),
+            (Err(error), _) => Err(Unseen::Unknown(error.to_string())),
             (Ok(known), Some(state)) => recognised(known.get(&target.name), state.clone()),
             (Ok(known), None) => host(controller, snapshot, env, target, look, known.get(&target.name)).await,
         };
@@ -147,10 +158,31 @@ async fn environment(
         met.extend(id.map(|id| (name.clone(), id)));
         enter(&mut seen, name, host);
     }
+    if let Resolved::Sha(sha) = seen.resolved.clone()
+        && !env.files.is_empty()
+    {
+        let noted = seen.hosts.iter_mut().map(|(name, host)| note(controller, snapshot, env, &sha, name, host));
+        join_all(noted).await;
+    }
     controller.note_machines(met).await;
     disbelieve(&mut seen);
     about(controller, Grounds::Accepted(snapshot), env, &mut seen, trees).await;
     seen
+}
+
+/// What is to be rendered for a host, and how that differs from what is there.
+async fn note(
+    controller: &Controller,
+    word: &AcceptedSnapshot,
+    env: &Environment,
+    sha: &Sha,
+    name: &HostName,
+    host: &mut HostObserved,
+) {
+    let Some(target) = env.targets.iter().find(|target| target.name == *name) else { return };
+    let HostObserved::Reached(state) = host else { return };
+    rendered::note(word, env, target, sha, state);
+    state.rerendered = rerendered::compare(controller, word, env, target, sha, state).await;
 }
 
 /// What is to be known of the desired commit beside the hosts: its bundle, its tree, and the trees of what runs.
@@ -222,10 +254,13 @@ pub fn question(env: &Environment, scan: Scan) -> Observe {
         Scan::WhenDue | Scan::Now => Some(env.drift_every.as_secs()),
         Scan::Bytes => Some(0),
     };
+    // What is rendered is no matter of the host: whether it is as desired is seen from the links of the release.
+    let env_file = env.env_file().filter(|file| env.rendered(&file.from).is_none()).map(|file| file.from.clone());
+    let is_rendered = env.env_file().is_some() && env_file.is_none();
     Observe {
-        shared: env.shared.clone(),
-        env_file: env.env_file().map(|file| file.from.clone()),
-        required_env: env.required_env.clone(),
+        shared: env.kept(),
+        env_file,
+        required_env: if is_rendered { Vec::new() } else { env.required_env.clone() },
         scan_older_than,
         stamps: scan == Scan::Now,
     }
@@ -290,6 +325,7 @@ pub(super) async fn resolve(controller: &Arc<Controller>, grounds: Grounds<'_>, 
     let tag = match &env.release {
         ReleaseRef::Sha(sha) => return Resolved::Sha(sha.clone()),
         ReleaseRef::Tag(tag) => tag.clone(),
+        ReleaseRef::Directory(name) => return Resolved::Sha(Sha::unknown_of(name)),
         ReleaseRef::Awaited => return Resolved::NotAsked,
     };
     let Some(repository) = env.repository.clone() else {
@@ -318,29 +354,10 @@ pub(super) async fn resolve(controller: &Arc<Controller>, grounds: Grounds<'_>, 
     }
 }
 
-/// The places of a commit's bundle, templates filled, relative paths joined.
-pub fn source(env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Source, String> {
-    let absolute = |text: String| -> Result<String, String> {
-        if text.contains("://") || Path::new(&text).is_absolute() {
-            return Ok(text);
-        }
-        let base = base.ok_or_else(|| {
-            format!("the bundle path `{text}` is relative, which needs a state repository with a local work tree")
-        })?;
-        Ok(base.join(text).display().to_string())
-    };
-    let Places { url, sha256, checks } = env.places(sha);
-    let (url, sha256, checks) = (absolute(url)?, absolute(sha256)?, absolute(checks)?);
-    Source::parse(&url, &sha256, &checks).map_err(|error| error.to_string())
-}
-
 async fn artifact(controller: &Controller, grounds: Grounds<'_>, env: &Environment, sha: &Sha) -> ArtifactFacts {
-    let source = source(env, sha, grounds.snapshot().base.as_deref());
-    let why = match source.and_then(|source| grounds.may_ask_bundle(env, &source).map(|()| source)) {
-        Ok(source) => match grounds.fetcher(controller) {
-            Ok(fetcher) => return fetcher.inspect(&source, sha, &env.checks).await,
-            Err(error) => error.to_string(),
-        },
+    let build = Build::of(env, sha, grounds.snapshot().base.as_deref());
+    let why = match build.and_then(|build| grounds.may_ask(env, &build).map(|()| build)) {
+        Ok(build) => return build.inspect(controller, grounds, env, sha).await,
         Err(why) => why,
     };
     ArtifactFacts { sha256: Fact::Unknown(why.clone()), checks: Fact::Unknown(why) }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::model::desired::{Check, Environment, Match, Target};
+use crate::model::desired::{Check, Environment, File, Match, Target};
 use crate::model::ids::EnvName;
 use crate::model::observed::{CheckResult, EnvObserved, HostObserved, HostState, Observed, Verdict};
 use crate::model::published::is_of;
@@ -122,10 +122,19 @@ fn narrow(env: &Environment, is_accepted: bool, known: Option<&Environment>, see
     of_these(&mut seen.health);
     narrowed.health = seen.health;
     let files = unasked_files(env, known);
+    let is_rendered_alike = rendered_alike(env, known);
+    if !is_rendered_alike {
+        narrowed.unasked.rendered = env.files.iter().map(|file| file.path.clone()).collect();
+    }
     for state in narrowed.hosts.values_mut().filter_map(reached) {
         of_these(&mut state.health);
         state.files.retain(|from, _| env.shared.iter().any(|shared| !shared.directory && shared.from == *from));
         state.missing_env.retain(|name| env.required_env.contains(name));
+        if !is_rendered_alike {
+            let is_env = env.env_file().is_some_and(|file| env.rendered(&file.from).is_some());
+            (state.rendered, state.rerendered) = Default::default();
+            state.missing_env.retain(|_| !is_env);
+        }
     }
     // A check that nobody asked is no good health.
     let inconclusive = |check: &&Check| {
@@ -160,10 +169,19 @@ fn differs(target: &Target, is_accepted: bool, known: Option<&Environment>) -> O
     (!other.is_empty()).then(|| format!("the accepted commit has another {} for it", other.join(" and ")))
 }
 
+/// Whether the files of a proposal are rendered as those of the accepted commit were: nobody renders any on its word, because
+/// what they are compared with would tell of secrets (law 11).
+fn rendered_alike(env: &Environment, known: &Environment) -> bool {
+    let names_commit = |file: &File| ["{sha}", "{sha8}"].iter().any(|name| file.text.contains(name));
+    let same_commit = known.release == env.release || !env.files.iter().any(names_commit);
+    known.files == env.files && known.variables == env.variables && known.sealed == env.sealed && same_commit
+}
+
 /// The shared files and required variables that the accepted commit does not name.
 fn unasked_files(env: &Environment, known: &Environment) -> Vec<String> {
     let has = |from: &str| known.shared.iter().any(|shared| !shared.directory && shared.from == from);
-    let files = env.shared.iter().filter(|shared| !shared.directory && !has(&shared.from));
+    let kept = env.kept();
+    let files = kept.iter().filter(|shared| !shared.directory && !has(&shared.from));
     let variables = env.required_env.iter().filter(|name| {
         !known.required_env.contains(name) || known.env_file().map(|f| &f.from) != env.env_file().map(|f| &f.from)
     });

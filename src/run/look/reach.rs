@@ -13,6 +13,7 @@ use crate::model::desired::{Address, Target};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::overdue::{Asked, Late};
+use crate::run::rendered;
 use crate::run::width;
 use crate::ssh::endpoint::Endpoint;
 
@@ -44,7 +45,7 @@ pub fn permitted(controller: &Controller, target: &Target) -> Result<(), HostErr
 /// Those of [`permitted`] and of the operation; [`HostError::Connection`]: the host cannot be reached.
 pub async fn ask(
     controller: &Controller,
-    _word: &AcceptedSnapshot,
+    word: &AcceptedSnapshot,
     target: &Target,
     op: Op,
 ) -> Result<Reply, HostError> {
@@ -59,14 +60,21 @@ pub async fn ask(
         }
     };
     let answer = controller.overdue.within(asked, patience, now, answer);
-    width::wait(width::turn(), answer).await.unwrap_or_else(|late| {
+    let answer = width::wait(width::turn(), answer).await.unwrap_or_else(|late| {
         Err(match late {
             Late::Now => unanswered(target, doing, patience),
-            Late::Since(since) => HostError::Connection(format!(
-                "{} ({place}) has not answered since {since}, {doing} {}, and is not asked again before it does: {HANGS}",
-                target.name, target.root
-            )),
+            Late::Since(since) => {
+                let (name, root) = (&target.name, &target.root);
+                let why = format!(
+                    "{name} ({place}) has not answered since {since}, {doing} {root}, and is not asked again before it does: {HANGS}"
+                );
+                HostError::Connection(why.into())
+            }
         })
+    });
+    answer.map(|mut reply| {
+        rendered::hide(word, target, &mut reply);
+        reply
     })
 }
 
@@ -92,13 +100,12 @@ pub const HANGS: &str = "something there hangs. Look for processes in state D or
 /// There was no answer to an operation.
 pub fn unanswered(target: &Target, doing: &str, patience: Duration) -> HostError {
     let place = place(endpoint(target).as_ref());
-    HostError::Connection(format!(
-        "{} ({place}) did not answer within {} s, {doing} {}: {HANGS}; whether it happened is unknown until the host is \
-         observed again",
-        target.name,
-        patience.as_secs(),
-        target.root,
-    ))
+    let (name, seconds, root) = (&target.name, patience.as_secs(), &target.root);
+    let why = format!(
+        "{name} ({place}) did not answer within {seconds} s, {doing} {root}: {HANGS}; whether it happened is unknown until \
+         the host is observed again"
+    );
+    HostError::Connection(why.into())
 }
 
 /// A run holds nothing any more by this agent.

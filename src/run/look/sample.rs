@@ -10,7 +10,6 @@ use crate::host::wire::{Cwd, Op, Reply};
 use crate::model::desired::{Check, Environment, From, OnFailure, Probe, Target};
 use crate::model::ids::HostName;
 use crate::model::observed::{Attempt, CheckResult, HostObserved, HostState, Observed, Verdict};
-use crate::plan::intent::sha_of;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::board::Sample;
 use crate::run::controller::{Controller, now};
@@ -108,11 +107,11 @@ pub(in crate::run) async fn attempt(
     check: &Check,
 ) -> Attempt {
     let release = state.current.release();
-    let sha = release.and_then(|release| sha_of(&state.record, release));
+    let sha = release.and_then(|release| state.sha_of(release)).cloned();
     let probe = fill_probe(&check.probe, &env.values(target, release, sha.as_ref()));
     let secret = match probe.bearer() {
         None => None,
-        Some((name, url)) => match controller.settings.secrets.sent(&env.name, name, url) {
+        Some((name, url)) => match word.secrets().sent(&env.name, name, url) {
             Ok(secret) => Some(secret),
             Err(refused) => return unsure(refused.instead(name)),
         },

@@ -10,7 +10,8 @@ use crate::model::observed::{Fact, HostObserved};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit};
 use crate::run::controller::{Controller, ControllerError};
-use crate::run::look::observe::{Look, Scan, observe, source};
+use crate::run::look::build::Build;
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::state_repo::{AppRepo, CommitSummary};
 
 /// So many commits of the branch are looked at.
@@ -81,8 +82,8 @@ async fn newest_with_bundle(
         if commit.sha.as_str() == env.release.as_str() {
             return Ok(None);
         }
-        let source = source(env, &commit.sha, snapshot.base.as_deref()).map_err(ControllerError::Other)?;
-        match controller.artifacts.fetcher().exists(&source).await {
+        let build = Build::of(env, &commit.sha, snapshot.base.as_deref()).map_err(ControllerError::Other)?;
+        match build.exists(controller, snapshot, env).await {
             Fact::Known(()) => return Ok(Some(commit)),
             Fact::Missing | Fact::NotAsked => {}
             Fact::Unknown(why) => {

@@ -42,17 +42,17 @@ impl<'a> Acknowledged<'a> {
         controller: &'a Arc<Controller>,
         snapshot: &'a Arc<AcceptedSnapshot>,
         name: &'a HostName,
-    ) -> Result<Acknowledged<'a>, ControllerError> {
+    ) -> Result<Acknowledged<'a>, OperateError> {
         let mut roots = Vec::new();
         for env in snapshot.desired.environments.values() {
             let Some(target) = env.targets.iter().find(|target| target.name == *name) else { continue };
-            let state = state(controller, snapshot, env, target).await.map_err(|error| failed(env, name, &error))?;
+            let state = state(controller, snapshot, env, target).await.map_err(|error| failed(name, error))?;
             roots.push((env, target, state));
         }
         if roots.is_empty() {
             let hosts = snapshot.desired.hosts();
             let known = hosts.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
-            return Err(ControllerError::NoHost { host: name.clone(), known });
+            return Err(ControllerError::NoHost { host: name.clone(), known }.into());
         }
         Ok(Acknowledged { controller, snapshot, name, roots })
     }
@@ -95,11 +95,11 @@ impl<'a> Acknowledged<'a> {
         journaled(self.controller, asked, async |journal| {
             let mut said = Vec::new();
             if let Some(changed) = changed {
-                let done = async { Ok(self.take(changed).await?) };
+                let done = self.take(changed);
                 said.push(journal.step("machine", Some(self.name), String::clone, done).await?);
             }
             for (env, target, _) in &self.roots {
-                let failed = |error: HostError| failed(env, self.name, &error);
+                let failed = |error: HostError| failed(self.name, error);
                 if let Some((have, to)) = recount(self.controller, self.snapshot, env, target).await.map_err(failed)? {
                     let done = async {
                         let op = Op::Recount { who: self.who(), have, to };
@@ -116,13 +116,13 @@ impl<'a> Acknowledged<'a> {
     }
 
     /// It is the machine that answers from now on, on its roots and then here: whoever is stopped half way is asked again.
-    async fn take(&self, changed: &Changed) -> Result<String, ControllerError> {
+    async fn take(&self, changed: &Changed) -> Result<String, OperateError> {
         let found = changed.found;
         for (env, target, _) in &self.roots {
             if changed.others.iter().any(|(of, _)| of.as_ref() == Some(&env.name)) {
                 let op = Op::Repin { who: self.who(), machine: found };
                 let told = ask(self.controller, self.snapshot, target, op).await;
-                told.map_err(|error| failed(env, self.name, &error))?;
+                told.map_err(|error| failed(self.name, error))?;
             }
         }
         let (name, at) = (self.name.clone(), now());
@@ -131,7 +131,8 @@ impl<'a> Acknowledged<'a> {
                 let machine = found.map(|id| Machine { id, since: at });
                 controller.store.set_machine(&controller.hosts_key(), &name, machine.as_ref())
             })
-            .await??;
+            .await?
+            .map_err(ControllerError::from)?;
         Ok(match found {
             Some(found) => format!("{} is machine {} from now on", self.name, found.short()),
             None => format!("{} has no machine id: the next one that has is taken for it", self.name),
@@ -143,8 +144,8 @@ impl<'a> Acknowledged<'a> {
     }
 }
 
-fn failed(env: &Environment, name: &HostName, error: &HostError) -> ControllerError {
-    ControllerError::Other(format!("{} on {name}: {error}", env.name))
+fn failed(name: &HostName, error: HostError) -> OperateError {
+    OperateError::Host { host: name.clone(), error }
 }
 
 async fn state(

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::host::wire::convert::{Convert, Kind, LyingKind, Survey, Surveyed};
-use crate::host::wire::{HostError, Op, Reply};
+use crate::host::wire::excerpt::Excerpt;
+use crate::host::wire::{HostError, Lost, Op, Reply};
 use crate::journal::operation::Action;
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::epochs::Exhausted;
@@ -20,7 +21,8 @@ use crate::run::look::reach::ask;
 use crate::run::operate::journaled::{Asked, OperateError, journaled};
 use crate::run::pass::hold::{Taking, holding};
 use crate::run::size::bytes;
-use crate::run::step::site::{Site, StopRequest};
+use crate::run::step::site::Site;
+use crate::run::step::stop_request::StopRequest;
 use crate::run::step::world::World;
 
 /// A person's word on an adoption.
@@ -121,6 +123,7 @@ impl Adoption<'_> {
                 for step in seen.steps.iter().rev() {
                     findings.ok("would undo", step.to_string());
                 }
+                more(findings, "would undo", &seen.steps);
             } else {
                 self.convert(findings, Convert::Undo).await;
             }
@@ -198,6 +201,10 @@ impl Adoption<'_> {
 
 fn trouble(findings: &mut Findings, env: &Environment, target: &HostName, error: &HostError) {
     findings.unreachable |= matches!(error, HostError::Connection(_));
+    if let HostError::Connection(Lost { why, cure }) = error {
+        let fix = cure.clone().unwrap_or_else(|| format!("soll doctor {}", env.name));
+        return findings.fail("connection", why.as_str(), fix);
+    }
     if let HostError::Exposed { found } = error {
         return doctor::host::ownership(findings, found);
     }
@@ -238,7 +245,7 @@ fn releases(findings: &mut Findings, env: &Environment, seen: &Surveyed) {
         Current::Elsewhere(_) | Current::NotALink => {}
     }
     let live = seen.current.release().map(ReleaseName::as_str);
-    for one in &seen.releases {
+    for one in seen.releases.iter() {
         let size = one.bytes.map_or_else(|| "too many files to count".to_owned(), bytes);
         let place = format!("releases/{} ({size})", one.name);
         match one.kind {
@@ -263,16 +270,18 @@ fn releases(findings: &mut Findings, env: &Environment, seen: &Surveyed) {
 
 /// A plain checkout: what would be moved where, and what stands against it.
 fn checkout(findings: &mut Findings, env: &Environment, seen: &Surveyed, wishes: &Wishes) -> bool {
-    for (what, next) in &seen.refused {
+    for (what, next) in seen.refused.iter() {
         findings.fail("refused", what.as_str(), next.as_str());
     }
-    for (path, why) in &seen.uncovered {
+    more(findings, "refused", &seen.refused);
+    for (path, why) in seen.uncovered.iter() {
         findings.fail(
             "data",
             format!("`{path}` ({why}) is covered by no shared path: the next release would not have it"),
             format!("--shared {path} (and list it in the state file), or --leave {path} if no release needs it"),
         );
     }
+    more(findings, "data", &seen.uncovered);
     for path in &seen.missing {
         findings.warn(
             "missing",
@@ -280,16 +289,18 @@ fn checkout(findings: &mut Findings, env: &Environment, seen: &Surveyed, wishes:
             "put it into shared/ before the first apply",
         );
     }
-    for path in &seen.edited {
+    for path in seen.edited.iter() {
         findings.warn(
             "edited",
             format!("`{path}` was edited here"),
             "commit the change to the application, or the next release undoes it",
         );
     }
-    for path in &seen.rebuilt {
+    more(findings, "edited", &seen.edited);
+    for path in seen.rebuilt.iter() {
         findings.ok("goes along", format!("`{path}` stays with this release: every build makes it anew"));
     }
+    more(findings, "goes along", &seen.rebuilt);
     for added in wishes.survey.shared.iter().filter(|one| !env.shared.iter().any(|known| known.path == one.path)) {
         findings.warn(
             "state file",
@@ -299,9 +310,10 @@ fn checkout(findings: &mut Findings, env: &Environment, seen: &Surveyed, wishes:
     }
     let good = seen.refused.is_empty() && seen.uncovered.is_empty();
     let check = if wishes.dry_run || !good { "would do" } else { "does" };
-    for step in &seen.steps {
+    for step in seen.steps.iter() {
         findings.ok(check, step.to_string());
     }
+    more(findings, check, &seen.steps);
     if !wishes.survey.keep_links {
         findings.warn(
             "web server",
@@ -310,6 +322,13 @@ fn checkout(findings: &mut Findings, env: &Environment, seen: &Surveyed, wishes:
         );
     }
     good
+}
+
+/// What is not told one by one.
+fn more<T>(findings: &mut Findings, check: &str, list: &Excerpt<T>) {
+    if let Some(more) = list.and_more() {
+        findings.ok(check, more);
+    }
 }
 
 fn findings_root(env: &Environment) -> &str {

@@ -1,5 +1,5 @@
 //! What people ask for beside deployments: stopping and starting, trying again, taking over a root, trying a release without
-//! switching to it. What changes something leaves a row of the journal.
+//! switching to it, saying a word on a plan. What changes something leaves a row of the journal.
 
 pub mod acknowledge;
 pub mod adopt;
@@ -9,3 +9,4 @@ pub mod retry;
 pub mod rewritten;
 pub mod roots;
 pub mod stop;
+pub mod word;

@@ -1,15 +1,15 @@
 //! A deployment that is only tried: the bundle is fetched, checked, sent and unpacked beside everything else, linked,
 //! asked its gates, and thrown away. On the host nothing is left but the number of the epoch it was held under.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::artifact::delta::Listing;
+use crate::artifact::terms::Terms;
 use crate::host::wire::examine::Examined;
+use crate::host::wire::render::Version;
 use crate::host::wire::trial::Trial;
 use crate::host::wire::{HostError, Op, Reply};
-use crate::model::desired::{Environment, FetchFrom, GateTest, Phase, Target};
+use crate::model::desired::{Delivery, Environment, FetchFrom, GateTest, Phase, Target};
 use crate::model::ids::{Digest, Epoch, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
 use crate::model::record::Migration;
@@ -22,7 +22,8 @@ use crate::run::finding::Findings;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::hold::{Taking, holding, next_epoch};
 use crate::run::size::bytes;
-use crate::run::step::site::{Site, StopRequest};
+use crate::run::step::site::Site;
+use crate::run::step::stop_request::StopRequest;
 use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
 
 /// A trial that hears no controller for so long is given up by the host.
@@ -38,7 +39,7 @@ pub async fn preflight(
     env: &Environment,
 ) -> Result<Vec<Findings>, ControllerError> {
     let names = [env.name.clone()];
-    let mut own = doctor::secrets(controller, env);
+    let mut own = doctor::secrets(snapshot, env);
     let observed = observe(controller, snapshot, &names, Look { health: false, drift: Scan::Last }).await;
     // What an older clone, or a rewritten branch, says of its gates is not what these hosts have acted on.
     must_follow_hosts(controller, snapshot, &observed, &env.name)?;
@@ -78,7 +79,7 @@ async fn artifact(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut 
             return None;
         }
     };
-    let artifact = match env.bundle.fetch_from {
+    let artifact = match env.delivery.fetch_from() {
         FetchFrom::Host => site.remote_bundle(env, &sha).await.map(Artifact::Remote),
         FetchFrom::Controller => match site.fetch(env, &sha).await {
             Ok(_) => site.verify(env, &sha).await.map(Artifact::Unpacked),
@@ -88,16 +89,26 @@ async fn artifact(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut 
     match artifact {
         Ok(artifact) => {
             let what = match &artifact {
-                Artifact::Unpacked(Bundle { tree, .. }) => {
-                    format!("{} files, {}", tree.manifest.files().count(), bytes(tree.manifest.bytes()))
+                Artifact::Unpacked(Bundle { known_as, tree, .. }) => {
+                    format!("{known_as}, {} files, {}", tree.manifest.files().count(), bytes(tree.manifest.bytes()))
                 }
-                Artifact::Remote(_) => "each host fetches it itself".to_owned(),
+                Artifact::Remote(remote) => {
+                    format!("{}, each host fetches it itself", remote.known_as)
+                }
             };
-            own.ok("bundle", format!("{}: sha256 {}, {what}", sha.short(), artifact.digest().short()));
+            if let Artifact::Unpacked(bundle) = &artifact {
+                bundle.notes.iter().for_each(|note| own.warn("bundle", note.as_str(), ""));
+            }
+            own.ok("bundle", format!("{}: {what}", sha.short()));
             Some((sha, artifact))
         }
         Err(trouble) => {
-            own.fail("bundle", trouble.message, "let CI build it, with its checksum beside it; or correct `bundle`");
+            let fix = match &env.delivery {
+                Delivery::Bundle(_) => "let CI build it, with its checksum beside it; or correct `bundle`",
+                Delivery::Compose(_) => "commit the files of the project",
+                Delivery::Git(_) => "push the commit, or correct `repository` or `checkout`",
+            };
+            own.fail("bundle", trouble.message, fix);
             None
         }
     }
@@ -201,19 +212,48 @@ impl Host<'_> {
     async fn tried(&self, findings: &mut Findings) -> Result<(), HostError> {
         let (tree, brought) = match self.artifact {
             Artifact::Unpacked(bundle) => self.send(bundle, findings).await?,
-            Artifact::Remote(remote) => self.fetch(remote).await?,
+            Artifact::Remote(remote) => self.fetch(remote, findings).await?,
         };
-        self.trial(Trial::Build { tree, shared: self.env.shared.clone() }).await?;
+        let rendered = self.rendered(findings).await?;
+        self.trial(Trial::Build { tree, shared: self.env.shared.clone(), rendered }).await?;
         findings.ok("unpacked", brought);
         self.gates(findings).await?;
         self.nginx(findings).await
     }
 
+    /// The files that would be rendered, and how they compare with what the live release reads. Where one cannot be rendered, the
+    /// trial goes on with what is there.
+    async fn rendered(&self, findings: &mut Findings) -> Result<Vec<Version>, HostError> {
+        if self.env.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let files = match self.site.render(self.env, self.target, self.sha) {
+            Ok(files) => files,
+            Err(trouble) => {
+                findings.fail("rendered", trouble.message, "the gates are asked with the files that are there now");
+                return Ok(Vec::new());
+            }
+        };
+        match self.site.call(self.target, Op::Compare { files: files.clone() }).await? {
+            Reply::Rendered(all) => all.iter().for_each(|one| findings.ok("rendered", one.told())),
+            _ => return Err(unfit()),
+        }
+        Ok(files)
+    }
+
     /// The host fetches the bundle. Gives the tree in it, and what to say about it.
-    async fn fetch(&self, remote: &RemoteBundle) -> Result<(Digest, String), HostError> {
+    async fn fetch(&self, remote: &RemoteBundle, findings: &mut Findings) -> Result<(Digest, String), HostError> {
         let (epoch, place, digest) = (self.epoch, remote.place.clone(), remote.digest);
-        match self.site.call(self.target, Op::Fetch { epoch, place, digest }).await? {
-            Reply::Fetched { tree, bytes: taken } => Ok((tree, format!("fetched there, {} of it new", bytes(taken)))),
+        let terms = Terms::of(self.env);
+        match self
+            .site
+            .call(self.target, Op::Fetch { epoch, place, digest, commit: remote.commit.clone(), terms, keep: None })
+            .await?
+        {
+            Reply::Fetched { tree, bytes: taken, notes, .. } => {
+                notes.iter().for_each(|note| findings.warn("bundle", note.as_str(), ""));
+                Ok((tree, format!("fetched there, {} of it new", bytes(taken))))
+            }
             _ => Err(unfit()),
         }
     }
@@ -221,8 +261,8 @@ impl Host<'_> {
     /// Sends what the host does not have. Gives the tree, and what to say about it.
     async fn send(&self, bundle: &Bundle, findings: &mut Findings) -> Result<(Digest, String), HostError> {
         let manifest = &bundle.tree.manifest;
-        let missing = Op::Missing { epoch: self.epoch, manifest: Listing::Full(manifest.clone()) };
-        let Reply::Missing { blobs, free_bytes } = self.site.call(self.target, missing).await? else {
+        let offered = self.site.offer(self.target, self.epoch, &bundle.tree, None, None).await?;
+        let Reply::Missing { files, free_bytes, .. } = offered else {
             return Err(unfit());
         };
         let needed = manifest.bytes();
@@ -234,13 +274,11 @@ impl Host<'_> {
                 "make room, or lower `keep_releases`",
             ),
         }
-        let sizes: HashMap<_, _> = manifest.files().map(|(_, digest, size)| (*digest, size)).collect();
-        let blobs: Vec<_> = blobs.iter().filter_map(|digest| Some((*digest, *sizes.get(digest)?))).collect();
-        let sent = blobs.len();
-        if !blobs.is_empty() {
-            self.site.upload(self.target, self.epoch, bundle.digest, blobs).await?;
+        let (all, sent) = (manifest.files().count(), files.count());
+        if sent > 0 {
+            self.site.upload(self.target, self.epoch, bundle, files).await?;
         }
-        Ok((bundle.tree.digest, format!("{} files, {sent} of them sent", sizes.len())))
+        Ok((bundle.tree.digest, format!("{all} files, {sent} of them sent")))
     }
 
     async fn gates(&self, findings: &mut Findings) -> Result<(), HostError> {

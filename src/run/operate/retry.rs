@@ -1,4 +1,4 @@
-//! A person's word that what failed may be tried again, and on what became of a migration.
+//! A person's word that what failed may be tried again, and on what became of its migrations.
 
 use std::sync::Arc;
 
@@ -20,12 +20,23 @@ pub struct Lifted {
     pub sha: Sha,
     /// How many verdicts stood against it, on the host that had the most.
     pub verdicts: u32,
+    /// What the word on its migrations comes to, for each hook that migrates; empty where none was said.
+    pub migrations: Vec<Settled>,
 }
 
-/// Lifts what stands against the desired release. `migration`: what became of one that was not seen to finish.
+/// What becomes of one migration at the next attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settled {
+    /// The name of the hook.
+    pub hook: String,
+    pub runs: bool,
+}
+
+/// Lifts what stands against the desired release. `migration`: what became of those that said no, or were not seen to
+/// finish.
 ///
 /// # Errors
-/// A host cannot be had, or nothing is desired.
+/// A host cannot be had, nothing is desired, or nothing was begun of what is said to be done.
 pub async fn retry(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
@@ -60,6 +71,10 @@ async fn lift(roots: &Roots<'_>, journal: &Journal, migration: Option<Migration>
     let vouched = migration == Some(Migration::Done) && !env.leads();
     let hooks = env.hooks_of(Phase::Migrate).filter(|_| vouched);
     let done: Vec<String> = hooks.map(|hook| migration_key(sha, hook)).collect();
+    let migrations = match migration {
+        Some(word) => settled(roots, sha, word, vouched)?,
+        None => Vec::new(),
+    };
     let mut verdicts = 0;
     for target in &env.targets {
         let op = Op::Retry { epoch: roots.epoch, sha: sha.clone(), migration, done: done.clone() };
@@ -72,5 +87,29 @@ async fn lift(roots: &Roots<'_>, journal: &Journal, migration: Option<Migration>
         let reply = journal.step(&step, Some(&target.name), note, roots.call(target, op)).await?;
         verdicts = verdicts.max(lifted(&reply));
     }
-    Ok(Lifted { sha: sha.clone(), verdicts })
+    Ok(Lifted { sha: sha.clone(), verdicts, migrations })
+}
+
+/// What a word about the migrations of `sha` comes to. A word is about what was begun: a migration that never was, also
+/// because the hook has another command by now, runs with the next attempt, and whoever believed it done hears it first.
+fn settled(roots: &Roots<'_>, sha: &Sha, word: Migration, vouched: bool) -> Result<Vec<Settled>, OperateError> {
+    let env = roots.env;
+    let known = |key: &str| {
+        let states = env.targets.iter().filter_map(|target| roots.state(&target.name));
+        let all: Vec<_> = states.filter_map(|state| state.record.migrations.get(key).copied()).collect();
+        let is_done = all.contains(&Migration::Done) || (!all.is_empty() && word == Migration::Done);
+        (!all.is_empty(), is_done || vouched)
+    };
+    let hooks: Vec<_> = env.hooks_of(Phase::Migrate).map(|hook| (hook, known(&migration_key(sha, hook)))).collect();
+    let (name, short) = (&env.name, sha.short());
+    if word == Migration::Done && !hooks.iter().any(|(_, (begun, done))| *begun || *done) {
+        let why = match hooks.is_empty() {
+            true => format!("{name} has no migrate hook, so there is no migration of {short} to call done"),
+            false => format!(
+                "no migration of {short} was begun in {name} as it is configured now, so there is none to call done;                  nothing was lifted, and the next apply runs it"
+            ),
+        };
+        return Err(OperateError::Refused(format!("{why}. To lift the verdicts alone: soll retry {name}")));
+    }
+    Ok(hooks.into_iter().map(|(hook, (_, done))| Settled { hook: hook.name.clone(), runs: !done }).collect())
 }

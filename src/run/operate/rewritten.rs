@@ -13,7 +13,8 @@ use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::hold::{Taking, holding, next_epoch};
-use crate::run::step::site::{Site, StopRequest};
+use crate::run::step::site::Site;
+use crate::run::step::stop_request::StopRequest;
 use crate::state_repo::{CommitId, NotAccepted};
 
 /// What is accepted from now on.

@@ -12,7 +12,8 @@ use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::journaled::OperateError;
 use crate::run::pass::hold::{Taking, let_go, next_epoch, take};
-use crate::run::step::site::{Site, StopRequest};
+use crate::run::step::site::Site;
+use crate::run::step::stop_request::StopRequest;
 use crate::run::step::world::World;
 
 /// How long to wait for whoever holds a root (contract 1.2).

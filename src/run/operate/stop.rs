@@ -1,19 +1,20 @@
-//! Stopping everything by declared hooks, and starting it again (D5).
+//! Stopping everything by declared hooks and units, and starting it again (D5).
 
 use std::sync::Arc;
 
+use crate::host::wire::activate::{Activated, Deed};
 use crate::host::wire::{CommandRole, Cwd, Op, Reply};
 use crate::journal::operation::Action;
+use crate::model::activation::Activation;
 use crate::model::desired::{Environment, Phase, Target};
 use crate::model::record::Stopped;
-use crate::plan::intent::sha_of;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::fill::command;
 use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::operate::roots::Roots;
 
-/// Maintenance on, then the stop hooks, on every host. `say`: told of each hook that has run.
+/// Maintenance on, then the stop hooks, then the units, the last one first, on every host. `say`: told of each hook that has run.
 ///
 /// # Errors
 /// A host cannot be had, or a hook says no; the others have run.
@@ -30,14 +31,15 @@ pub async fn stop(
         holding(controller, snapshot, env, async |roots| {
             // Recorded first: nothing is deployed into what is half stopped.
             mark(roots, journal, Some(stopped)).await?;
-            hooks(roots, journal, &[Phase::MaintenanceOn, Phase::Stop], say).await
+            hooks(roots, journal, &[Phase::MaintenanceOn, Phase::Stop], say).await?;
+            units(roots, journal, Deed::Stop, say).await
         })
         .await
     })
     .await
 }
 
-/// The start hooks, then maintenance off, on every host.
+/// The units, the start hooks, then maintenance off, on every host.
 ///
 /// # Errors
 /// Those of [`stop`].
@@ -51,6 +53,7 @@ pub async fn start(
     let asked = Asked::of(Action::Start, controller, snapshot, env, reason);
     journaled(controller, asked, async |journal| {
         holding(controller, snapshot, env, async |roots| {
+            units(roots, journal, Deed::Start, say).await?;
             hooks(roots, journal, &[Phase::Start, Phase::MaintenanceOff], say).await?;
             mark(roots, journal, None).await
         })
@@ -87,7 +90,7 @@ async fn hooks(roots: &Roots<'_>, journal: &Journal, phases: &[Phase], say: &dyn
     for target in &roots.env.targets {
         let state = roots.state(&target.name);
         let release = state.and_then(|state| state.current.release());
-        let sha = state.and_then(|state| sha_of(&state.record, release?));
+        let sha = state.and_then(|state| state.sha_of(release?).cloned());
         for hook in phases.iter().flat_map(|phase| roots.env.hooks_of(*phase)) {
             let command = command(roots.env, target, (release, sha.as_ref()), &hook.name, &hook.run, hook.timeout);
             let op = Op::Hook { epoch: roots.epoch, cwd: Cwd::Current, command, means: CommandRole::Work };
@@ -106,9 +109,45 @@ async fn hooks(roots: &Roots<'_>, journal: &Journal, phases: &[Phase], say: &dyn
     Err(OperateError::Refused(format!("hooks said no: {}", refused.join("; "))))
 }
 
+/// Stops or starts the units of every host; one that says no is told at the end, the others were told to.
+async fn units(roots: &Roots<'_>, journal: &Journal, deed: Deed, say: &dyn Fn(&str)) -> Result<(), OperateError> {
+    let mut refused = Vec::new();
+    for target in &roots.env.targets {
+        let activation = Activation::of(roots.env, target);
+        if activation.is_empty() {
+            continue;
+        }
+        let op = Op::Activate { epoch: roots.epoch, activation, deed };
+        let step = format!("activate:{}", target.name);
+        match journal.step(&step, Some(&target.name), String::clone, run_units(roots, target, op)).await {
+            Ok(told) => say(&format!("{}: {told}", target.name)),
+            Err(OperateError::Refused(why)) => refused.push(why),
+            Err(error) => return Err(error),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(OperateError::Refused(format!("units or services said no: {}", refused.join("; "))))
+}
+
+async fn run_units(roots: &Roots<'_>, target: &Target, op: Op) -> Result<String, OperateError> {
+    match roots.call(target, op).await? {
+        Reply::Activated(Activated { told, failed: None }) => Ok(told.join("; ")),
+        Reply::Activated(Activated { failed: Some(failed), .. }) => {
+            let lines = match failed.journal.is_empty() {
+                true => String::new(),
+                false => format!("\n{}", failed.journal),
+            };
+            Err(OperateError::Refused(format!("{} on {}: {}{lines}", failed.unit, target.name, failed.why)))
+        }
+        other => Err(OperateError::Refused(format!("{} answered {other:?}", target.name))),
+    }
+}
+
 async fn run_hook(roots: &Roots<'_>, target: &Target, name: &str, op: Op) -> Result<String, OperateError> {
     match roots.call(target, op).await? {
-        Reply::Command(result) if result.ok() => Ok(result.output),
+        Reply::Command(result) if result.ok() => Ok(result.told()),
         Reply::Command(result) => {
             Err(OperateError::Refused(format!("`{name}` on {}: {}", target.name, result.evidence())))
         }

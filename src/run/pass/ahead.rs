@@ -5,7 +5,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::desired::{Environment, FetchFrom, ReleaseRef};
 use crate::model::ids::Digest;
-use crate::run::look::observe::source;
+use crate::run::look::build::Build;
 use crate::run::pass::reconcile::Pass;
 
 impl Pass {
@@ -13,12 +13,12 @@ impl Pass {
     /// that is not allowed to roll out needs no bundle yet.
     pub(in crate::run) fn read_ahead(&self, env: &Environment) -> Option<AbortOnDropHandle<()>> {
         let ReleaseRef::Sha(sha) = &env.release else { return None };
-        if env.bundle.fetch_from != FetchFrom::Controller {
+        if env.delivery.fetch_from() != FetchFrom::Controller {
             return None;
         }
-        let source = source(env, sha, self.snapshot.base.as_deref()).ok()?;
+        let build = Build::of(env, sha, self.snapshot.base.as_deref()).ok()?;
         let (controller, environment) = (self.controller.clone(), env.name.clone());
-        let address = Digest::of(source.url.address().as_bytes());
+        let address = Digest::of(build.address().as_bytes());
         let sha = sha.clone();
         Some(AbortOnDropHandle::new(tokio::spawn(async move {
             let name = environment.clone();
@@ -28,7 +28,7 @@ impl Pass {
                 return;
             }
             let _turn = controller.ahead.turn().await;
-            if let Err(error) = controller.artifacts.ensure(&source, None, &|_| ()).await {
+            if let Err(error) = build.bring(&controller, None, &|_| ()).await {
                 tracing::debug!(%environment, %error, "the bundle could not be fetched ahead");
             }
         })))

@@ -3,7 +3,7 @@
 //! repositories goes on beside the loop, so that one that hangs holds nobody up.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
@@ -13,7 +13,7 @@ use crate::journal::notice::Notice;
 use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
 use crate::plan::due::{self, Job};
-use crate::run::accepted::AcceptedSnapshot;
+use crate::run::accepted::{AcceptedSnapshot, Newest};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
@@ -24,6 +24,7 @@ use crate::run::pass::reconcile::Pass;
 use crate::run::pass::see::FRESH;
 use crate::run::pass::teller::Teller;
 use crate::run::step::site::Listener;
+use crate::run::step::stop_request::StopRequest;
 use crate::run::step::world::Interruption;
 use crate::run::width::Width;
 use crate::state_repo::{CommitId, NotAccepted, Watcher};
@@ -62,13 +63,34 @@ pub struct Daemon<R> {
     /// Whose pass a task is.
     names: HashMap<Id, EnvName>,
     /// The look at the state repository, at most one, and whether another one is wanted.
-    reading: JoinSet<Result<Option<AcceptedSnapshot>, ControllerError>>,
+    reading: JoinSet<Result<Newest, ControllerError>>,
     read: bool,
     /// The look at the branches that are tracked, likewise.
     following: JoinSet<Vec<Notice>>,
     follow: bool,
     /// Of a webhook, or whoever else knows better than the poll.
     pub nudge: Arc<tokio::sync::Notify>,
+    /// The passes that are under way, for whoever wants what they do to be stopped at once.
+    pub wishes: Arc<Wishes>,
+}
+
+/// The wishes to stop that the passes under way heed.
+#[derive(Default)]
+pub struct Wishes(Mutex<BTreeMap<EnvName, Arc<StopRequest>>>);
+
+impl Wishes {
+    /// All of them are to stop at once, and to go back.
+    pub fn stop_now(&self, by: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|wish| wish.stop_now(by));
+    }
+
+    fn begin(&self, name: &EnvName, wish: &Arc<StopRequest>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), wish.clone());
+    }
+
+    fn end(&self, name: &EnvName) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
 }
 
 impl<R: Report> Daemon<R> {
@@ -91,6 +113,7 @@ impl<R: Report> Daemon<R> {
             following: JoinSet::new(),
             follow: true,
             nudge: Arc::default(),
+            wishes: Arc::default(),
         }
     }
 
@@ -160,9 +183,9 @@ impl<R: Report> Daemon<R> {
         self.reading.spawn_blocking(move || newest(&controller, have));
     }
 
-    fn heard(&mut self, read: Result<Result<Option<AcceptedSnapshot>, ControllerError>, JoinError>) {
+    fn heard(&mut self, read: Result<Result<Newest, ControllerError>, JoinError>) {
         match read.unwrap_or_else(|error| Err(ControllerError::Other(error.to_string()))) {
-            Ok(None) => {
+            Ok(Newest { snapshot: None, .. }) => {
                 // The trouble is over, and what was acted on before is acted on still.
                 if self.refused.take().is_some()
                     && let Some(snapshot) = &self.snapshot
@@ -170,18 +193,27 @@ impl<R: Report> Daemon<R> {
                     self.teller.tell(accepted(snapshot));
                 }
             }
-            Ok(Some(snapshot)) => self.take(snapshot),
-            Err(error) => {
-                let notice = refused(&error);
-                if self.refused.as_ref() != Some(&notice) {
-                    self.teller.tell(notice.clone());
-                    self.refused = Some(notice);
+            Ok(Newest { snapshot: Some(snapshot), refused }) => {
+                self.take(snapshot);
+                if let Some(error) = refused {
+                    self.refuse(&error);
                 }
+            }
+            Err(error) => {
+                self.refuse(&error);
                 // Nothing is changed on the word of a commit that is not accepted, nor on that of the one before it.
                 if matches!(error, ControllerError::NotAccepted(_)) {
                     self.snapshot = None;
                 }
             }
+        }
+    }
+
+    fn refuse(&mut self, error: &ControllerError) {
+        let notice = refused(error);
+        if self.refused.as_ref() != Some(&notice) {
+            self.teller.tell(notice.clone());
+            self.refused = Some(notice);
         }
     }
 
@@ -191,6 +223,10 @@ impl<R: Report> Daemon<R> {
         self.report.accepted(&snapshot);
         self.teller.anew();
         self.teller.tell(accepted(&snapshot));
+        if let Some(held) = &snapshot.held {
+            let (why, details) = (held.told(&snapshot.commit), held.found.to_string());
+            self.teller.tell(Notice::RefusedCommit { why, details });
+        }
         let commit = snapshot.commit.short();
         let environments = &snapshot.desired.environments;
         for name in environments.keys() {
@@ -233,6 +269,7 @@ impl<R: Report> Daemon<R> {
             }
             lane.busy = true;
             lane.wish = Arc::default();
+            self.wishes.begin(name, &lane.wish);
             lane.desired = env.digest();
             let pass = Pass {
                 controller: self.controller.clone(),
@@ -260,10 +297,11 @@ impl<R: Report> Daemon<R> {
             }
         };
         let Some(name) = self.names.remove(&id) else { return };
+        self.wishes.end(&name);
         self.controller.board.has_looked(&name);
         self.report.passed(&name, &outcome);
         let env = self.snapshot.as_ref().and_then(|s| s.desired.environments.get(&name));
-        // One that left the state file meanwhile is done with; without a snapshot nobody can say.
+        // An environment that has left the state file meanwhile gets no more passes; without a snapshot nobody knows whether it has.
         let gone = self.snapshot.is_some() && env.is_none();
         let seen = env.map(|env| notices::hosts(&name, env.drift, &self.controller.board.hosts(&name)));
         let standing = notices::standing(&name, &outcome);
@@ -340,10 +378,10 @@ fn refused(error: &ControllerError) -> Notice {
     }
 }
 
-fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Option<AcceptedSnapshot>, ControllerError> {
-    let Some(snapshot) = controller.newest_after(have)? else { return Ok(None) };
-    controller.accept(&snapshot)?;
-    Ok(Some(snapshot))
+fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Newest, ControllerError> {
+    let newest = controller.newest_after(have)?;
+    newest.snapshot.as_ref().map_or(Ok(()), |snapshot| controller.accept(snapshot))?;
+    Ok(newest)
 }
 
 async fn hint(watcher: &mut Option<Watcher>) {

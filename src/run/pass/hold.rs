@@ -12,11 +12,12 @@ use crate::fault::fault;
 use crate::host::wire::{HostError, Observe, Op, Reply};
 use crate::model::desired::{Environment, Target};
 use crate::model::ids::{EnvName, Epoch, HostName, RunId};
-use crate::model::observed::{HostObserved, HostState, Observed};
+use crate::model::observed::{HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Refusal;
 use crate::run::controller::ControllerError;
 use crate::run::look::observe::{Left, Scan, question};
 use crate::run::pass::reconcile::{Pass, PassError};
+use crate::run::rendered;
 use crate::run::step::site::Site;
 use crate::run::step::world::World;
 
@@ -61,11 +62,11 @@ pub(in crate::run) async fn take(
     loop {
         let Taking { epoch, who, lease, accept, look, .. } = taking;
         let (epoch, who, lease, accept, look) = (*epoch, who.clone(), *lease, accept.clone(), look.clone());
-        let acquire = Op::Acquire { epoch, who, lease, accept, machine: None, look };
+        let acquire = Op::Acquire { epoch, who, lease, accept, machine: None, tenant: None, look };
         let within = within.unwrap_or_else(|| acquire.patience());
         match site.call_within(target, acquire, within).await {
             Ok(Reply::Acquired(state)) => {
-                site.keep(target, lease).await?;
+                site.keep(target, lease, epoch).await?;
                 return Ok(state);
             }
             Ok(other) => return Err(HostError::Io(format!("the host answered an acquisition with {other:?}"))),
@@ -150,6 +151,13 @@ impl Pass {
             match one {
                 Ok((name, mut state)) => {
                     state.health = before(&name).map(|before| before.health.clone()).unwrap_or_default();
+                    state.rerendered = before(&name).map(|before| before.rerendered.clone()).unwrap_or_default();
+                    let resolved = observed.environments.get(&env.name).map(|seen| &seen.resolved);
+                    if let (Some(Resolved::Sha(sha)), Some(target)) =
+                        (resolved, env.targets.iter().find(|target| target.name == name))
+                    {
+                        rendered::note(&self.snapshot, env, target, sha, &mut state);
+                    }
                     states.insert(name, *state);
                 }
                 Err(error) => drop(failed.get_or_insert(error)),

@@ -13,7 +13,7 @@ use crate::model::ids::{Digest, EnvName};
 use crate::plan::due::Ago;
 use crate::run::controller::{Controller, now};
 use crate::run::pass::outcome::Outcome;
-use crate::run::step::site::StopRequest;
+use crate::run::step::stop_request::StopRequest;
 use crate::store::Backoff;
 
 /// A blocked, waiting or in-sync environment is looked at again after so long, or earlier where something tells.

@@ -4,7 +4,7 @@ use crate::journal::notice::{Notice, PATHS};
 use crate::model::desired::DriftPolicy;
 use crate::model::ids::EnvName;
 use crate::plan::render::why;
-use crate::plan::{EnvPlan, HostView, Verdict};
+use crate::plan::{Code, EnvPlan, HostView, Verdict};
 use crate::run::pass::outcome::Outcome;
 
 /// Where the environment stands. A run has told its own story, and a wait was told when it began.
@@ -13,6 +13,8 @@ pub fn standing(name: &EnvName, outcome: &Outcome) -> Option<Notice> {
     Some(match outcome {
         Outcome::Converged { healthy: Some(false) } => Notice::Unhealthy { environment },
         Outcome::Converged { .. } => Notice::InSync { environment },
+        // A notice about the host says it, once, however often it is healed meanwhile.
+        Outcome::Blocked(plan) if plan.blocking().all(|blocker| blocker.code == Code::HealDidNotLast) => return None,
         Outcome::Blocked(plan) => blocked(environment, plan),
         Outcome::Locked { root, host, holder } => Notice::Locked {
             environment,
@@ -55,11 +57,24 @@ pub fn hosts(name: &EnvName, drift: DriftPolicy, hosts: &[HostView]) -> Vec<Noti
         if drift == DriftPolicy::Ignore {
             continue;
         }
+        let healed = view.healed.as_ref().filter(|_| drift == DriftPolicy::Heal);
+        match healed {
+            // Whether it lasts is still to be seen.
+            Some(_) if view.drift.is_empty() => {}
+            Some(healed) => {
+                let paths = view.drift.iter().take(PATHS).map(|drift| drift.path.clone()).collect();
+                let (times, host) = (healed.times, host.clone());
+                notices.push(Notice::HealDidNotLast { environment: name.clone(), host, times, paths });
+                // The same difference is not told as drift once more.
+                continue;
+            }
+            None => notices.push(Notice::HealLasts { environment: name.clone(), host: host.clone() }),
+        }
         notices.push(if view.drift.is_empty() {
             Notice::DriftGone { environment, host }
         } else {
             let paths = view.drift.iter().take(PATHS).map(|drift| drift.path.clone()).collect();
-            Notice::Drift { environment, host, count: view.drift.len(), paths }
+            Notice::Drift { environment, host, count: view.drifted(), paths }
         });
     }
     notices

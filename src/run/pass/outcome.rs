@@ -3,7 +3,7 @@
 use crate::journal::RunResult;
 use crate::model::ids::{HostName, RunId};
 use crate::model::record::Holder;
-use crate::plan::{Code, EnvPlan};
+use crate::plan::{Blocker, Code, EnvPlan};
 use crate::run::look::observe::Left;
 
 /// How a pass ended.
@@ -61,18 +61,29 @@ impl Outcome {
     }
 }
 
-/// The exit code that a blocked plan leads to: what is wrong outranks what is unknown, quarantined, and merely waited for.
+/// The exit code that a blocked plan leads to.
 fn blocked_exit(plan: &EnvPlan) -> u8 {
+    decisive(plan).map_or(4, |(_, exit)| exit)
+}
+
+/// The reason that counts where a plan is blocked, and the exit code it leads to: what is wrong outranks what is unknown,
+/// quarantined, and merely waited for.
+pub fn decisive(plan: &EnvPlan) -> Option<(&Blocker, u8)> {
     let weight = |code: Code| match code {
         Code::Unresolved
         | Code::BundleMissing
+        | Code::CommitMissing
         | Code::SharedFileMissing
         | Code::VariableMissing
         | Code::SecretMissing
-        | Code::CurrentNotALink => (0, 1),
+        | Code::SharedRoot
+        | Code::Misplaced
+        | Code::CurrentNotALink
+        | Code::Foreign => (0, 1),
         Code::Unreachable | Code::OtherMachine => (1, 6),
         Code::Quarantined => (2, 7),
         _ => (3, 4),
     };
-    plan.blocking().map(|b| weight(b.code)).min().map_or(4, |(_, exit)| exit)
+    let first = plan.blocking().min_by_key(|blocker| weight(blocker.code).0)?;
+    Some((first, weight(first.code).1))
 }

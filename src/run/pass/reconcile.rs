@@ -15,7 +15,6 @@ use crate::journal::event::Started;
 use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
 use crate::model::observed::{Fact, HostObserved, HostState, Observed};
-use crate::plan::intent::sha_of;
 use crate::plan::tend::tend;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
@@ -25,7 +24,8 @@ use crate::run::pass::hold::{next_epoch, release};
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::recover::condemned;
 use crate::run::step::dispatch::Dispatcher;
-use crate::run::step::site::{Listener, Site, StopRequest};
+use crate::run::step::site::{Listener, Site};
+use crate::run::step::stop_request::StopRequest;
 use crate::run::step::task::Task;
 use crate::state_repo::NotAccepted;
 use crate::store::{KEEP_NOTICES, KEEP_RESOLUTIONS, KEEP_RUNS};
@@ -230,7 +230,7 @@ impl Pass {
         let from = first.and_then(|state| state.current.release().cloned());
         let from_sha = first.and_then(|state| {
             let confirmed = state.record.confirmed.as_ref().and_then(|c| c.sha.clone());
-            confirmed.or_else(|| sha_of(&state.record, state.current.release()?))
+            confirmed.or_else(|| state.sha_of(state.current.release()?).cloned())
         });
         let why = plan.hosts.iter().map(|host| host.reason.as_str()).next();
         // An exception is recorded with its reason, and announced with the run (B6); so is a host that it goes without.
@@ -284,7 +284,7 @@ impl Pass {
 
     pub(super) fn plan(&self, env: &Environment, observed: &Observed) -> EnvPlan {
         let commit = self.snapshot.commit.to_string();
-        let secrets = self.controller.settings.secrets.known();
+        let secrets = self.snapshot.secrets().known();
         let context = Context { commit: &commit, now: now(), secrets: Some(&secrets) };
         plan_environment(&self.snapshot.desired, observed, env, &context)
     }

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -12,10 +13,12 @@ use tokio::task::JoinSet;
 use crate::fault::fault;
 use crate::host::wire::Op;
 use crate::journal::consequence::{Consequence, Fleet, complete, consequence, result, tolerated};
+use crate::journal::suspicion;
 use crate::journal::{Event, Failure, FailureClass, RunResult, RunState, StepEnd};
 use crate::model::desired::{OnFailure, Target};
 use crate::model::ids::HostName;
 use crate::model::observed::HostState;
+use crate::model::record::Suspect;
 use crate::plan::{Action, Judged, Step};
 use crate::run::step::executor::{Executor, StepResult, StepTrouble};
 use crate::run::step::task::Task;
@@ -66,7 +69,7 @@ impl<W: World> Dispatcher<W> {
 
     fn executor(&self) -> Executor<W> {
         let (world, task) = (self.world.clone(), self.task.clone());
-        Executor { world, task, evidence: mpsc::unbounded_channel().0 }
+        Executor { world, task, evidence: mpsc::unbounded_channel().0, halt: Arc::default() }
     }
 
     /// Runs it.
@@ -124,6 +127,12 @@ impl<W: World> Dispatcher<W> {
         self.record(Event::TurnedBack { at, failure: Some(failure.clone()), steps: steps.clone() }).await?;
         fault!("run.after-turned-back");
         let end = self.drive(&steps, false).await?;
+        let green = |host: &HostName| self.task.states.get(host).is_some_and(|state| state.record.green.is_some());
+        if failure.class == FailureClass::Verdict
+            && let Some((host, again)) = suspicion::suspect(&self.state, &failure, green)
+        {
+            return Ok(self.acquit(&failure, &host, &again).await);
+        }
         if failure.class == FailureClass::Verdict {
             fault!("run.before-quarantine");
             self.quarantine(&failure, &who).await?;
@@ -134,6 +143,29 @@ impl<W: World> Dispatcher<W> {
             End::Complete | End::Stopped(_) => None,
         };
         Ok(result(&self.task.env, &failure, &self.state, back))
+    }
+
+    /// It was not the release: what the hosts took along as they went back is lifted, and the one that failed twice is held
+    /// for people.
+    async fn acquit(&self, failure: &Failure, suspect: &HostName, again: &str) -> (RunResult, String) {
+        let (env, sha) = (&self.task.env.name, self.task.sha().short());
+        let reason =
+            format!("{}; AND THE WAY BACK FAILED, to a release that was well before: {again}", failure.message);
+        let executor = self.executor();
+        let held = self.task.env.targets.iter().filter(|target| self.task.states.contains_key(&target.name));
+        let told = held.map(async |target| {
+            let is_ill = target.name == *suspect;
+            let suspect = is_ill.then(|| Suspect { reason: reason.clone(), at: self.world.now() });
+            let op = Op::Acquit { epoch: self.task.epoch, case: executor.key(&target.name), suspect };
+            if let Err(error) = self.world.call(target, op).await {
+                tracing::warn!(host = %target.name, %error, "what was said of the release could not be lifted");
+            }
+        });
+        join_all(told).await;
+        let message = format!(
+            "{reason}: {suspect} is suspect, not {sha}, and nothing is tried there until somebody has looked; then: soll retry {env}"
+        );
+        (RunResult::Failed, message)
     }
 
     /// Somebody wants it to stop: what was closed is opened, what was switched goes back.
@@ -212,10 +244,11 @@ impl<W: World> Dispatcher<W> {
     async fn drive(&mut self, steps: &[Step], forward: bool) -> Result<End, Trouble> {
         let (sender, mut evidence) = mpsc::unbounded_channel();
         let (world, task) = (self.world.clone(), self.task.clone());
-        let executor = Arc::new(Executor { world, task, evidence: sender });
+        let halt = Arc::new(AtomicBool::new(false));
+        let executor = Arc::new(Executor { world, task, evidence: sender, halt: halt.clone() });
         let mut running: JoinSet<(Step, jiff::Timestamp, StepResult)> = JoinSet::new();
         let mut failures: Vec<Failure> = Vec::new();
-        let mut stopped = None;
+        let (mut stopped, mut wish) = (None, None);
         // Hosts that the rollout may do without, and whose own steps are still under way.
         let mut ill: BTreeMap<HostName, Failure> = BTreeMap::new();
         let mut busy: Vec<HostName> = Vec::new();
@@ -227,8 +260,12 @@ impl<W: World> Dispatcher<W> {
                     failures.push(failure);
                 }
             }
-            if forward && stopped.is_none() && failures.is_empty() {
-                stopped = self.interruption();
+            if forward && failures.is_empty() {
+                wish = self.world.interruption();
+                // Whoever told it to end may want everything back after all.
+                stopped = self.interruption().filter(is_cancelled).or(stopped).or_else(|| self.interruption());
+                // What is only waited for is not waited for any longer, now that its answer changes nothing.
+                halt.store(stopped.as_ref().is_some_and(is_cancelled), Ordering::Relaxed);
             }
             let go_on = stopped.is_none() && (failures.is_empty() || !forward);
             let fenced = failures.iter().any(|failure| failure.class == FailureClass::Fenced);
@@ -251,8 +288,10 @@ impl<W: World> Dispatcher<W> {
                     self.record(Event::Intended { step: step.id.clone(), at }).await?;
                     fault!("run.after-intent", step.action.kind());
                     let executor = executor.clone();
+                    // The way back of a host that was set aside is part of no forward part.
+                    let yields = forward && !step.host.as_ref().is_some_and(|host| self.state.aside.contains_key(host));
                     running.spawn(async move {
-                        let result = executor.execute(&step).await;
+                        let result = executor.execute(&step, yields).await;
                         fault!("run.after-effect", step.action.kind());
                         (step, at, result)
                     });
@@ -261,10 +300,18 @@ impl<W: World> Dispatcher<W> {
             tokio::select! {
                 biased;
                 Some((step, attempt)) = evidence.recv() => self.record(Event::Attempted { step, attempt }).await?,
+                () = self.world.other_wish(wish.as_ref()), if forward && !running.is_empty() && failures.is_empty() => {}
                 ended = running.join_next() => {
                     let Some(ended) = ended else { break };
-                    let (step, began, outcome) =
+                    let (step, began, mut outcome) =
                         ended.map_err(|e| Trouble::error(format!("a step broke off: {e}")))?;
+                    // What is confirmed stays: a hook that was stopped after it did not do its work, and that is all.
+                    if let Err(trouble) = &mut outcome
+                        && trouble.class == FailureClass::Interrupted
+                        && (self.is_confirming() || !forward)
+                    {
+                        trouble.class = FailureClass::Error;
+                    }
                     while let Ok((step, attempt)) = evidence.try_recv() {
                         self.record(Event::Attempted { step, attempt }).await?;
                     }
@@ -272,7 +319,9 @@ impl<W: World> Dispatcher<W> {
                         busy.swap_remove(at);
                     }
                     if matches!(&outcome, Err(trouble) if trouble.class == FailureClass::Interrupted) {
-                        stopped = stopped.or_else(|| self.world.interruption()).or(Some(Interruption::Terminating));
+                        let wish = self.world.interruption();
+                        stopped = wish.filter(is_cancelled).or(stopped).or_else(|| self.world.interruption());
+                        stopped = stopped.or(Some(Interruption::Terminating));
                     }
                     let Some(failure) = self.ended(&step, began, outcome).await? else { continue };
                     match failure.host.clone() {
@@ -309,18 +358,17 @@ impl<W: World> Dispatcher<W> {
 
     fn interruption(&self) -> Option<Interruption> {
         let wanted = self.world.interruption()?;
-        let confirming = self
-            .task
-            .started
-            .steps
-            .iter()
-            .any(|s| matches!(s.action, Action::Confirm { .. }) && self.state.touched(&s.id));
         match wanted {
             _ if self.state.at_safe_point() => Some(wanted),
             // A person who cancels after the switch wants it back; anything else waits for the verdict.
-            Interruption::Cancelled(_) if !confirming => Some(wanted),
+            Interruption::Cancelled(_) if !self.is_confirming() => Some(wanted),
             _ => None,
         }
+    }
+
+    fn is_confirming(&self) -> bool {
+        let mut steps = self.task.started.steps.iter();
+        steps.any(|s| matches!(s.action, Action::Confirm { .. }) && self.state.touched(&s.id))
     }
 
     async fn ended(
@@ -362,6 +410,10 @@ impl<W: World> Dispatcher<W> {
         self.state.apply(&event);
         Ok(())
     }
+}
+
+fn is_cancelled(wish: &Interruption) -> bool {
+    matches!(wish, Interruption::Cancelled(_))
 }
 
 /// Which failure speaks for the run where several steps failed at once.

@@ -1,23 +1,32 @@
 //! Carries one step out. Every arm says how; none decides whether, when or what comes next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::host::wire::{CommandRole, GateResult, HostError, Op, Reply};
+use crate::host::wire::activate::{Activated, Deed};
+use crate::host::wire::render::Compared;
+use crate::host::wire::{CommandRole, Exit, GateResult, HostError, Op, Reply};
 use crate::journal::FailureClass;
-use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Target, digests};
+use crate::model::activation::Activation;
+use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Shared, Target, digests};
 use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::{Attempt, Leftover};
-use crate::model::record::{Confirmed, Migration, Probation, Quarantine, QuarantineKey, Refusal, Release};
-use crate::plan::intent::{links_digest, present_files, quarantine_key};
+use crate::model::record::{Migration, Probation, Quarantine, QuarantineKey, Refusal};
+use crate::plan::intent::quarantine_key;
 use crate::plan::{Action, Judged, Place, Step};
 use crate::run::size::bytes;
 use crate::run::step::judge;
+use crate::run::step::pull;
 use crate::run::step::task::{Located, Task};
 use crate::run::step::transfer;
 use crate::run::step::watch;
-use crate::run::step::world::{Artifact, Interruption, Trouble, World};
+use crate::run::step::world::{Artifact, Trouble, World};
+
+/// A prepare hook that ends with this exit code gives no verdict: what it needs could not be had for now.
+const TRY_AGAIN: i32 = 75;
 
 /// What a step gives: something to say, or a failure with the output that explains it.
 pub type StepResult = Result<String, StepTrouble>;
@@ -42,6 +51,7 @@ impl From<HostError> for StepTrouble {
             HostError::Connection(_) | HostError::Interrupted(_) => FailureClass::Connection,
             HostError::Refused { refusal: Refusal::Fenced { .. } } | HostError::Locked { .. } => FailureClass::Fenced,
             HostError::Integrity(_) => FailureClass::Stale,
+            HostError::Stopped(_) => FailureClass::Interrupted,
             HostError::Refused { .. } | HostError::Precondition(_) | HostError::Io(_) | HostError::Exposed { .. } => {
                 FailureClass::Error
             }
@@ -50,17 +60,28 @@ impl From<HostError> for StepTrouble {
     }
 }
 
+/// Who is started or stopped on a host.
+#[derive(Clone, Copy)]
+enum Who {
+    /// One of systemd.
+    Unit,
+    /// One of a project of containers.
+    Service,
+}
+
 /// One step with what it may touch.
 pub struct Executor<W> {
     pub world: Arc<W>,
     pub task: Arc<Task>,
     /// Evidence on the way, for the dispatcher to journal.
     pub evidence: UnboundedSender<(String, Attempt)>,
+    /// The run goes back, whatever the steps of its forward part still find out.
+    pub halt: Arc<AtomicBool>,
 }
 
 impl<W: World> Executor<W> {
-    /// Carries `step` out.
-    pub async fn execute(&self, step: &Step) -> StepResult {
+    /// Carries `step` out. `yields`: it is left in the middle where its answer is not needed any more.
+    pub async fn execute(&self, step: &Step, yields: bool) -> StepResult {
         let Some(host) = &step.host else { return self.on_controller(step).await };
         let Some(target) = self.task.target(host) else {
             return Err(Trouble::error(format!("step `{}` names the unknown host {host}", step.id)).into());
@@ -69,7 +90,7 @@ impl<W: World> Executor<W> {
         match &step.action {
             Action::HealthBefore { check, attempts } => {
                 let live = self.live(host);
-                let looked = judge::check(self, &step.id, target, &live, check, *attempts).await;
+                let looked = judge::check(self, (&step.id, yields), target, &live, check, *attempts).await;
                 // What runs was judged, not what would come: a verdict here would quarantine the cure (A4).
                 looked.map_err(|trouble| StepTrouble {
                     class: trouble.class.without_verdict(),
@@ -79,41 +100,52 @@ impl<W: World> Executor<W> {
             }
             Action::Health { check, place } | Action::Assets { check, place } => {
                 let current = Located { cwd: crate::host::wire::Cwd::Current, ..self.task.locate(host, place) };
-                judge::check(self, &step.id, target, &current, check, self.task.env.health.attempts).await
+                judge::check(self, (&step.id, yields), target, &current, check, self.task.env.health.attempts).await
             }
             Action::Watch { watch, place, watched } => {
                 let located = self.task.locate(host, place);
                 watch::watch(self, &step.id, target, &located, watch, watched.clone().unwrap_or_default()).await
             }
-            Action::Grace { seconds } => {
-                self.world.sleep(std::time::Duration::from_secs_f64(*seconds)).await;
-                Ok(String::new())
+            Action::Activate { activation } => {
+                // Nobody stops a way back.
+                let deed = if yields { Deed::Restart } else { Deed::Back };
+                self.activate(target, activation.clone(), deed).await
             }
+            Action::Drain { activation } => {
+                let (activation, lease) = (activation.clone(), self.task.env.deadline);
+                self.units(target, Op::Drain { epoch, activation, lease }, Who::Unit).await
+            }
+            Action::Grace { seconds } => self.pause(*seconds, yields).await,
             Action::Adopt { release, sha, checks } => {
                 for check in checks {
-                    judge::check(self, &step.id, target, &self.live(host), check, 1).await?;
+                    judge::check(self, (&step.id, yields), target, &self.live(host), check, 1).await?;
                 }
                 let unread = self.adopt(target, release, sha.clone()).await?;
                 let confirmed = self.confirm(target, release, sha.clone(), None).await?;
                 Ok(match unread.first() {
                     None => confirmed,
                     Some(first) => {
-                        format!("{confirmed}; {} of it cannot be read and is not vouched for: {first}", unread.len())
+                        format!("{confirmed}; {} of it cannot be read and is not vouched for: {first}", unread.count())
                     }
                 })
             }
             Action::Upload => transfer::upload(self, target).await,
             Action::Extract => transfer::extract(self, target).await,
+            Action::Render => self.render(target, host).await,
             Action::Link => {
                 let env = &self.task.env;
-                let (name, shared) = (self.new_release(), env.shared.clone());
-                let env_file = env.env_file().map(|f| f.from.clone());
+                let (name, shared) = (self.new_release(), self.linked(host));
+                // As it is linked: what is rendered for this release is what it must hold.
+                let env_file = env.env_file().and_then(|file| shared.iter().find(|shared| shared.path == file.path));
+                let env_file = env_file.map(|file| file.from.clone());
                 let required_env = env.required_env.clone();
                 self.done(target, Op::Link { epoch, name, shared, env_file, required_env }).await
             }
+            Action::Pull { project } => pull::pull(self, target, project).await,
             Action::Gate { gate, place } => self.gate(target, host, gate, place).await,
             Action::Hook { hook, place } | Action::Reload { hook, place } => {
-                self.hook(target, host, hook, place, CommandRole::Work).await
+                let means = if hook.phase == Phase::Rollback { CommandRole::Back } else { CommandRole::Work };
+                self.hook(target, host, hook, place, means).await
             }
             Action::Maintenance { hook, place } => {
                 let means = match hook.phase {
@@ -135,7 +167,7 @@ impl<W: World> Executor<W> {
                 self.adopt(target, release, sha.clone()).await.map(|_| format!("{release} taken over"))
             }
             Action::Seal { .. } => {
-                let (name, shared) = (self.new_release(), self.task.env.shared.clone());
+                let (name, shared) = (self.new_release(), self.linked(host));
                 let mutable = self.task.env.mutable.clone();
                 match self.world.call(target, Op::Seal { epoch, name, shared, mutable }).await? {
                     Reply::Sealed { tree, .. } => Ok(format!("tree {}", tree.short())),
@@ -179,14 +211,19 @@ impl<W: World> Executor<W> {
     async fn on_controller(&self, step: &Step) -> StepResult {
         let env = &self.task.env;
         match &step.action {
-            Action::Fetch { sha } => Ok(self.world.fetch(env, sha).await?),
-            Action::Grace { seconds } => self.pause(*seconds).await,
+            Action::Fetch { sha } => tokio::select! {
+                biased;
+                fetched = self.world.fetch(env, sha) => Ok(fetched?),
+                message = self.halted() => {
+                    Err(StepTrouble { class: FailureClass::Interrupted, message, output: None })
+                }
+            },
+            Action::Grace { seconds } => self.pause(*seconds, true).await,
             Action::Verify { .. } => {
                 let bundle = self.world.verify(env, self.task.sha()).await?;
                 self.task.must_be_planned(bundle.digest)?;
                 let files = bundle.tree.manifest.files().count();
-                let note =
-                    format!("sha256 {}, {files} files, {}", bundle.digest.short(), bytes(bundle.tree.manifest.bytes()));
+                let note = format!("{}, {files} files, {}", bundle.known_as, bytes(bundle.tree.manifest.bytes()));
                 // A second verify in one run gives the same bundle.
                 let _ = self.task.artifact.set(Artifact::Unpacked(bundle));
                 Ok(note)
@@ -194,7 +231,7 @@ impl<W: World> Executor<W> {
             Action::Checksum { sha } => {
                 let remote = self.world.remote_bundle(env, sha).await?;
                 self.task.must_be_planned(remote.digest)?;
-                let note = format!("sha256 {}", remote.digest.short());
+                let note = remote.known_as.clone();
                 let _ = self.task.artifact.set(Artifact::Remote(remote));
                 Ok(note)
             }
@@ -206,18 +243,32 @@ impl<W: World> Executor<W> {
         }
     }
 
-    /// Between two batches. A person who cancels does not wait for its end; nothing else makes it shorter.
-    async fn pause(&self, seconds: f64) -> StepResult {
+    /// Time that passes. A person who cancels does not wait for its end; nothing else makes it shorter.
+    async fn pause(&self, seconds: f64, yields: bool) -> StepResult {
+        match self.doze(std::time::Duration::from_secs_f64(seconds), yields).await {
+            true => Ok(String::new()),
+            false => Ok("ended early: cancelled".to_owned()),
+        }
+    }
+
+    /// Waits for so long. `false`: the run goes back, so that nobody needs what was waited for.
+    pub(in crate::run) async fn doze(&self, time: std::time::Duration, yields: bool) -> bool {
         let slice = std::time::Duration::from_secs(1);
-        let mut left = std::time::Duration::from_secs_f64(seconds);
-        while !left.is_zero() {
-            if matches!(self.world.interruption(), Some(Interruption::Cancelled(_))) {
-                return Ok("ended early: cancelled".to_owned());
+        let mut left = time;
+        while !(yields && self.halt.load(Ordering::Relaxed)) {
+            if left.is_zero() {
+                return true;
             }
             self.world.sleep(left.min(slice)).await;
             left = left.saturating_sub(slice);
         }
-        Ok(String::new())
+        false
+    }
+
+    /// Ends once somebody wants everything back: nobody needs what was fetched then.
+    async fn halted(&self) -> String {
+        while self.doze(std::time::Duration::from_secs(3600), true).await {}
+        "ended early: cancelled".to_owned()
     }
 
     pub(in crate::run) fn new_release(&self) -> ReleaseName {
@@ -271,7 +322,16 @@ impl<W: World> Executor<W> {
         let command = self.task.command(target, &located, &hook.name, &hook.run, hook.timeout);
         let op = Op::Hook { epoch: self.task.epoch, cwd: located.cwd, command, means };
         match self.world.call(target, op).await? {
-            Reply::Command(result) if result.ok() => Ok(result.output),
+            Reply::Command(result) if result.ok() => Ok(result.told()),
+            // `EX_TEMPFAIL` of sysexits.h. Nothing was touched yet: a registry that is away says nothing about the release.
+            Reply::Command(result) if hook.phase == Phase::Prepare && result.exit == Exit::Code(TRY_AGAIN) => {
+                let message = format!(
+                    "prepare hook `{}` could not do its work on {host} for now, and says that it can be tried again: {}",
+                    hook.name,
+                    result.evidence()
+                );
+                Err(StepTrouble { class: FailureClass::Error, message, output: Some(result.output) })
+            }
             Reply::Command(result) => {
                 let phase = hook.phase.as_str();
                 let message = format!("{phase} hook `{}` says no on {host}: {}", hook.name, result.evidence());
@@ -281,15 +341,44 @@ impl<W: World> Executor<W> {
         }
     }
 
+    async fn activate(&self, target: &Target, activation: Activation, deed: Deed) -> StepResult {
+        let who = if activation.project.is_some() { Who::Service } else { Who::Unit };
+        self.units(target, Op::Activate { epoch: self.task.epoch, activation, deed }, who).await
+    }
+
+    /// What is started or stopped on a host.
+    async fn units(&self, target: &Target, op: Op, who: Who) -> StepResult {
+        match self.world.call(target, op).await? {
+            Reply::Activated(Activated { told, failed: None }) => Ok(told.join("; ")),
+            Reply::Activated(Activated { failed: Some(failed), .. }) => {
+                let (unit, host, why) = (&failed.unit, &target.name, &failed.why);
+                let message = match who {
+                    Who::Unit => format!("unit {unit} says no on {host}: {why}"),
+                    Who::Service => format!("service {unit} says no on {host}: {why}"),
+                };
+                Err(StepTrouble { class: FailureClass::Verdict, message, output: Some(failed.journal) })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn switch(&self, target: &Target, host: &HostName, to: &Place) -> StepResult {
         let task = &self.task;
         let located = task.locate(host, to);
-        let (Some(release), Some(sha), Some(state)) = (located.release, located.sha, task.states.get(host)) else {
+        let (Some(release), Some(state)) = (located.release, task.states.get(host)) else {
             return Err(Trouble::error(format!("the switch of {host} names no release")).into());
         };
+        // Of one whose commit nobody knows what stands for it: a verdict has to be about something.
+        let sha = located.sha.unwrap_or_else(|| task.sha().clone());
         // An adoption in this run may have made a way back that the state at the start did not have.
         let confirmed = state.record.confirmed.as_ref().map(|c| (c.release.clone(), c.sha.clone()));
         let back = confirmed.or_else(|| state.current.release().map(|r| (r.clone(), task.started.from_sha.clone())));
+        let own = Activation::of(&task.env, target);
+        if !own.is_empty() {
+            // What cannot be restarted is found while `current` is untouched.
+            self.activate(target, own, Deed::Look).await?;
+        }
+        let activation = Activation::back(&task.env, target, &state.record);
         let rollback = back.as_ref().map(|(r, sha)| task.way_back(target, r, sha.as_ref())).unwrap_or_default();
         let probation = Probation {
             release: release.clone(),
@@ -300,17 +389,45 @@ impl<W: World> Executor<W> {
             lease: task.env.deadline,
             key: self.key(host),
             rollback,
+            activation,
+            returning: false,
             watched: None,
         };
-        self.world.call(target, Op::Switch { epoch: task.epoch, probation }).await?;
-        Ok(format!("current -> releases/{release}"))
+        let told = match self.world.call(target, Op::Switch { epoch: task.epoch, probation }).await? {
+            Reply::Switched { told } => told,
+            _ => Vec::new(),
+        };
+        let told: String = told.iter().map(|told| format!("; {told}")).collect();
+        Ok(format!("current -> releases/{release}{told}"))
+    }
+
+    /// The shared paths as the new release is linked to them, rendered files by the versions that were planned.
+    fn linked(&self, host: &HostName) -> Vec<Shared> {
+        let versions = self.task.states.get(host).map(|state| &state.rendered);
+        self.task.env.linked(versions.unwrap_or(&BTreeMap::new()))
+    }
+
+    /// Sends the rendered files of the new release. A variable or a secret that changed since the plan was made is another plan.
+    async fn render(&self, target: &Target, host: &HostName) -> StepResult {
+        let files = self.world.render(&self.task.env, target, self.task.sha())?;
+        let planned = self.task.states.get(host).map(|state| &state.rendered);
+        if let Some(other) = files.iter().find(|file| planned.and_then(|of| of.get(&file.from)) != Some(&file.digest()))
+        {
+            let message =
+                format!("{} is rendered otherwise than when it was planned: a secret changed meanwhile", other.from);
+            return Err(StepTrouble { class: FailureClass::Stale, message, output: None });
+        }
+        match self.world.call(target, Op::Render { epoch: self.task.epoch, files }).await? {
+            Reply::Rendered(compared) => Ok(compared.iter().map(Compared::told).collect::<Vec<_>>().join("; ")),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// What a verdict about this run's release is filed under on a host.
     pub fn key(&self, host: &HostName) -> QuarantineKey {
         let (env, sha, bundle) = (&self.task.env, self.task.sha(), self.task.bundle_digest());
         match self.task.states.get(host) {
-            Some(state) => quarantine_key(env, state, sha, bundle.or_else(|| known_bundle(state, sha))),
+            Some(state) => quarantine_key(env, state, sha, bundle.or_else(|| self.task.made_of(host))),
             None => QuarantineKey {
                 sha: sha.clone(),
                 bundle,
@@ -325,75 +442,6 @@ impl<W: World> Executor<W> {
         let Judged { reason, alone } = judged.clone();
         Quarantine { key: self.key(host), reason, at: self.world.now(), verdict: true, alone }
     }
-
-    /// A confirmed release that was restarted and is well: it is confirmed as what it was.
-    async fn confirm_again(&self, target: &Target, release: &ReleaseName) -> StepResult {
-        let state = self.task.states.get(&target.name);
-        let before = state.and_then(|state| state.record.confirmed.clone()).filter(|known| known.release == *release);
-        let Some(before) = before else {
-            return Err(Trouble::error(format!("{release} is not the confirmed release of {}", target.name)).into());
-        };
-        let confirmed = Confirmed { at: self.world.now(), ..before };
-        match self.world.call(target, Op::Confirm { epoch: self.task.epoch, confirmed }).await? {
-            Reply::Confirmed => Ok(format!("{release} is well again")),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn adopt(
-        &self,
-        target: &Target,
-        name: &ReleaseName,
-        sha: Option<crate::model::ids::Sha>,
-    ) -> Result<Vec<String>, StepTrouble> {
-        let env = &self.task.env;
-        let release = Release {
-            sha,
-            bundle: None,
-            tree: None,
-            links: Some(links_digest(env)),
-            staged_at: self.task.started.at,
-            sealed: false,
-            confirmed_at: None,
-            failed: false,
-            adopted: true,
-        };
-        let (epoch, shared, mutable) = (self.task.epoch, env.shared.clone(), env.mutable.clone());
-        match self.world.call(target, Op::Adopt { epoch, name: name.clone(), release, shared, mutable }).await? {
-            Reply::Sealed { unread, .. } => Ok(unread),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn confirm(
-        &self,
-        target: &Target,
-        release: &ReleaseName,
-        sha: Option<crate::model::ids::Sha>,
-        inputs: Option<crate::model::ids::Digest>,
-    ) -> StepResult {
-        let state = self.task.states.get(&target.name);
-        let known = state.and_then(|s| s.record.releases.get(release)).and_then(|r| r.bundle);
-        let confirmed = Confirmed {
-            release: release.clone(),
-            bundle: if *release == self.task.started.release { self.task.bundle_digest() } else { known },
-            at: self.world.now(),
-            inputs: inputs.or_else(|| (sha.as_ref() == Some(self.task.sha())).then(|| self.task.env.inputs_digest())),
-            files: state.map(present_files).unwrap_or_default(),
-            sha,
-        };
-        match self.world.call(target, Op::Confirm { epoch: self.task.epoch, confirmed }).await? {
-            Reply::Confirmed => Ok(format!("{release} is confirmed")),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-fn known_bundle(
-    state: &crate::model::observed::HostState,
-    sha: &crate::model::ids::Sha,
-) -> Option<crate::model::ids::Digest> {
-    state.record.releases.values().find(|r| r.sha.as_ref() == Some(sha)).and_then(|r| r.bundle)
 }
 
 pub(in crate::run) fn unexpected(reply: &Reply) -> StepTrouble {

@@ -12,10 +12,10 @@ use crate::run::step::executor::{Executor, StepResult, StepTrouble};
 use crate::run::step::task::Located;
 use crate::run::step::world::World;
 
-/// Runs `check` with up to `attempts` attempts.
+/// Runs `check` with up to `attempts` attempts. `yields`: the rest of them is not made once the run goes back.
 pub async fn check<W: World>(
     executor: &Executor<W>,
-    step: &str,
+    (step, yields): (&str, bool),
     target: &Target,
     located: &Located,
     check: &Check,
@@ -30,7 +30,12 @@ pub async fn check<W: World>(
         made.push(attempt);
         match verdict::judge(&made, attempts) {
             Some(verdict) => break verdict,
-            None => executor.world.sleep(health.interval).await,
+            None if executor.doze(health.interval, yields).await => {}
+            // What was seen so far is no verdict.
+            None => {
+                let message = format!("check `{}` on {}: interrupted, the run goes back", check.name, target.name);
+                return Err(StepTrouble { class: FailureClass::Interrupted, message, output: None });
+            }
         }
     };
     // The last attempt that says what the verdict says is what people want to read.

@@ -1,11 +1,14 @@
 //! One run: the dispatcher (the only writer of run state), the executor (a match on the step), what a step may ask of the
 //! world, and the real world.
 
+mod confirm;
 pub mod dispatch;
 pub mod executor;
 pub mod judge;
 mod parcel;
+pub(in crate::run) mod pull;
 pub mod site;
+pub mod stop_request;
 pub mod task;
 mod transfer;
 pub mod watch;

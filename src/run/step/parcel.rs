@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use crate::artifact::pack::Unpacked;
+use crate::artifact::picked::Picked;
 use crate::host::call::piece::{Packing, Piece, Pieces};
 use crate::host::wire::frame::{DATA_HEAD, PIECE};
-use crate::model::ids::Digest;
 
 /// Pieces on their way to anybody.
 pub struct Parcel {
@@ -43,7 +43,7 @@ impl Parcel {
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn begin(dir: &Path, unpacked: Arc<Unpacked>, blobs: Vec<Digest>, packing: Packing) -> io::Result<Arc<Parcel>> {
+    pub fn begin(dir: &Path, unpacked: Arc<Unpacked>, files: Picked, packing: Packing) -> io::Result<Arc<Parcel>> {
         let (progress, packed) = watch::channel(Packed::default());
         let parcel = Arc::new(Parcel { file: tempfile::tempfile_in(dir)?, index: Mutex::default(), packed });
         let (filled, index) = (parcel.file.try_clone()?, Arc::downgrade(&parcel));
@@ -54,7 +54,7 @@ impl Parcel {
             io::Result::Ok(())
         };
         tokio::task::spawn_blocking(move || {
-            let done = fill(filled, &unpacked, &blobs, packing, |place| {
+            let done = fill(filled, &unpacked, &files, packing, |place| {
                 note(place)?;
                 progress.send_modify(|packed| packed.pieces += 1);
                 io::Result::Ok(())
@@ -78,12 +78,12 @@ impl Parcel {
 fn fill(
     mut file: File,
     unpacked: &Unpacked,
-    blobs: &[Digest],
+    files: &Picked,
     packing: Packing,
     mut note: impl FnMut(Extent) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut offset = 0;
-    cut(unpacked, blobs, packing.most, |bytes| {
+    cut(unpacked, files, packing.most, |bytes| {
         let Piece { length, packed, bytes } = packing.pack(bytes)?;
         file.write_all(&bytes).map_err(|error| {
             io::Error::new(error.kind(), format!("what is sent cannot be kept in the controller's cache: {error}"))
@@ -97,12 +97,12 @@ fn fill(
 /// Gives contents in pieces of this size, the last one shorter: a small blob alone costs more than its bytes.
 fn cut(
     unpacked: &Unpacked,
-    blobs: &[Digest],
+    files: &Picked,
     most: usize,
     mut each: impl FnMut(Vec<u8>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut together = Vec::with_capacity(most);
-    for part in unpacked.stream(blobs) {
+    for part in unpacked.stream(files) {
         let mut part = &part?[..];
         while !part.is_empty() {
             let (now, later) = part.split_at(part.len().min(most - together.len()));
@@ -167,11 +167,11 @@ pub struct Plain<F> {
 
 impl<F: Fn(u64) + Send> Plain<F> {
     /// Begins to read these contents.
-    pub fn begin(unpacked: Arc<Unpacked>, blobs: Vec<Digest>, sent: F) -> Self {
+    pub fn begin(unpacked: Arc<Unpacked>, files: Picked, sent: F) -> Self {
         let (sender, pieces) = mpsc::channel(2);
         tokio::task::spawn_blocking(move || {
             let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-            let read = cut(&unpacked, &blobs, PIECE, |bytes| sender.blocking_send(Ok(bytes)).map_err(gone));
+            let read = cut(&unpacked, &files, PIECE, |bytes| sender.blocking_send(Ok(bytes)).map_err(gone));
             // Nobody listens any more where this fails: the upload has ended.
             let _ = read.map_err(|error| sender.blocking_send(Err(error)));
         });

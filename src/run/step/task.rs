@@ -11,7 +11,7 @@ use crate::model::ids::{Digest, Epoch, HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 use crate::model::record::Command;
 use crate::model::template::Values;
-use crate::plan::Place;
+use crate::plan::{Action, Place, Step};
 use crate::run::fill::command;
 use crate::run::step::world::{Artifact, Trouble};
 
@@ -110,6 +110,21 @@ impl Task {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// What the release is made of that this run wants a host to be at, where it is there already: there may be several of one
+    /// commit, and a verdict is about this one. Else of another one of that commit.
+    pub fn made_of(&self, host: &HostName) -> Option<Digest> {
+        let releases = &self.states.get(host)?.record.releases;
+        let place = |step: &Step| match &step.action {
+            Action::Switch { to } => Some(to.clone()),
+            Action::Confirm { release, .. } => Some(release.clone()),
+            _ => None,
+        };
+        let mut steps = self.started.steps.iter().filter(|step| step.host.as_ref() == Some(host));
+        let goal = steps.find_map(place).and_then(|place| self.locate(host, &place).release);
+        let goal = goal.and_then(|release| releases.get(&release));
+        goal.or_else(|| releases.values().find(|release| release.sha.as_ref() == Some(self.sha())))?.bundle
     }
 
     /// The bundle's digest, once it is known.

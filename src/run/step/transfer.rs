@@ -1,93 +1,109 @@
 //! From a checked bundle to a complete directory on one host: what is missing there, sending it, building the release.
 
-use std::collections::{HashMap, HashSet};
-
-use crate::artifact::delta::Listing;
+use crate::artifact::picked::Picked;
+use crate::artifact::terms::Terms;
 use crate::host::wire::{HostError, Op, Reply};
 use crate::model::desired::Target;
-use crate::model::ids::Digest;
+use crate::model::ids::ReleaseName;
 use crate::model::record::Release;
 use crate::run::size::bytes;
 use crate::run::step::executor::{Executor, StepResult, StepTrouble, unexpected};
-use crate::run::step::world::{Artifact, Bundle, Tree, Trouble, World};
-
-/// An upload is taken up again so often; whoever is interrupted more often needs another network.
-const RESUMED: usize = 20;
+use crate::run::step::world::{Artifact, Bundle, RESUMED, Tree, Trouble, World, interrupted};
 
 /// Sends what the host does not have. What a lost connection interrupted goes on where it stopped: complete files are kept.
 pub async fn upload<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
     let (epoch, bundle) = (executor.task.epoch, bundle(executor)?);
     let total = bundle.tree.manifest.files().count();
+    let mut went = Vec::new();
     for _ in 0..RESUMED {
-        let blobs = missing(executor, target, bundle).await?;
-        let count = blobs.len();
-        if blobs.is_empty() {
-            return Ok("every file is there already".to_owned());
+        let (files, removed) = missing(executor, target, bundle).await?;
+        went.extend(removed);
+        let count = files.count();
+        if count == 0 {
+            return Ok(format!("every file is there already{}", made_room(&went)));
         }
-        match executor.world.upload(target, epoch, bundle.digest, blobs).await {
-            Ok(Reply::Uploaded { bytes: sent }) => return Ok(format!("{count} of {total} files, {}", bytes(sent))),
+        match executor.world.upload(target, epoch, bundle, files).await {
+            Ok(Reply::Uploaded { bytes: sent }) => {
+                return Ok(format!("{count} of {total} files, {}{}", bytes(sent), made_room(&went)));
+            }
             Err(HostError::Interrupted(why)) => tracing::info!(host = %target.name, why, "the upload goes on"),
             Ok(other) => return Err(unexpected(&other)),
             Err(error) => return Err(error.into()),
         }
     }
-    let why = format!("the connection to {} broke {RESUMED} times during one upload: look at the network", target.name);
-    Err(HostError::Connection(why).into())
+    Err(interrupted(&target.name).into())
+}
+
+/// Which releases went before the new one came, where there was no room for it beside them.
+fn made_room(went: &[ReleaseName]) -> String {
+    if went.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = went.iter().map(ReleaseName::as_str).collect();
+    format!("; there was no room for it beside {}, which went before", names.join(", "))
 }
 
 /// Lets the host fetch the bundle itself.
 pub async fn fetch<W: World>(executor: &Executor<W>, target: &Target) -> StepResult {
     let Some(Artifact::Remote(remote)) = executor.task.artifact.get() else { return Err(unprepared()) };
     let (epoch, place, digest) = (executor.task.epoch, remote.place.clone(), remote.digest);
-    match executor.world.call(target, Op::Fetch { epoch, place, digest }).await? {
-        Reply::Fetched { tree, bytes: taken } if *remote.tree.get_or_init(|| tree) == tree => {
-            Ok(format!("sha256 {}, {} of it new there", digest.short(), bytes(taken)))
+    let terms = Terms::of(&executor.task.env);
+    let keep = Some(executor.task.env.keep_releases);
+    match executor
+        .world
+        .call(target, Op::Fetch { epoch, place, digest, commit: remote.commit.clone(), terms, keep })
+        .await?
+    {
+        Reply::Fetched { tree, bytes: taken, removed, notes } if *remote.tree.get_or_init(|| tree) == tree => {
+            let said = format!("{}, {} of it new there{}", remote.known_as, bytes(taken), made_room(&removed));
+            Ok(warned(said, &notes))
         }
         Reply::Fetched { .. } => {
-            let why = "two hosts made different trees of one bundle: do they run different versions of `soll`?";
+            let why = match remote.commit {
+                None => "two hosts made different trees of one bundle: do they run different versions of `soll`?",
+                Some(_) => {
+                    "two hosts made different trees of one commit: do they run different versions of `soll` or of Git?"
+                }
+            };
             Err(Trouble::error(why).into())
         }
         other => Err(unexpected(&other)),
     }
 }
 
-/// The contents that the host does not have, and their sizes.
+/// What there is to say of a bundle, with what people should know of it.
+pub fn warned(said: String, notes: &[String]) -> String {
+    notes.iter().fold(said, |said, note| format!("{said}; WARNING {note}"))
+}
+
+/// The files whose contents the host does not have, and the releases that went there for the room.
 async fn missing<W: World>(
     executor: &Executor<W>,
     target: &Target,
     bundle: &Bundle,
-) -> Result<Vec<(Digest, u64)>, StepTrouble> {
-    let (epoch, manifest) = (executor.task.epoch, listing(executor, target, &bundle.tree));
-    let asked = match executor.world.call(target, Op::Missing { epoch, manifest }).await {
-        Err(HostError::Integrity(_)) => {
-            let manifest = Listing::Full(bundle.tree.manifest.clone());
-            executor.world.call(target, Op::Missing { epoch, manifest }).await
-        }
+) -> Result<(Picked, Vec<ReleaseName>), StepTrouble> {
+    let (epoch, tree) = (executor.task.epoch, &bundle.tree);
+    let (base, keep) = (base(executor, target), Some(executor.task.env.keep_releases));
+    let asked = match executor.world.offer(target, epoch, tree, base.as_ref(), keep).await {
+        Err(HostError::Integrity(_)) if base.is_some() => executor.world.offer(target, epoch, tree, None, keep).await,
         asked => asked,
     };
-    let wanted = match asked? {
-        Reply::Missing { blobs, .. } => blobs,
-        other => return Err(unexpected(&other)),
-    };
-    let sizes: HashMap<_, _> = bundle.tree.manifest.files().map(|(_, digest, size)| (*digest, size)).collect();
-    // Each once, however often it is asked for.
-    let mut seen = HashSet::new();
-    Ok(wanted.iter().filter(|digest| seen.insert(**digest)).filter_map(|d| Some((*d, *sizes.get(d)?))).collect())
+    match asked? {
+        Reply::Missing { files, removed, .. } => Ok((files, removed)),
+        other => Err(unexpected(&other)),
+    }
 }
 
-/// The manifest as this host needs it: against a release there whose bundle this controller had, what it runs first.
-fn listing<W: World>(executor: &Executor<W>, target: &Target, tree: &Tree) -> Listing {
+/// What this host has of a bundle that this controller had: what it runs first.
+fn base<W: World>(executor: &Executor<W>, target: &Target) -> Option<Tree> {
     let state = executor.task.states.get(&target.name);
     let live = state.and_then(|state| state.current.release());
     let mut known: Vec<_> = state.iter().flat_map(|state| &state.record.releases).collect();
     known.sort_by_key(|(name, release)| (Some(*name) == live, release.staged_at));
-    let base = known.into_iter().rev().filter(|(_, release)| release.sealed).find_map(|(_, release)| {
-        executor.world.tree_of(release.bundle.as_ref()?).filter(|tree| Some(tree.digest) == release.tree)
-    });
-    match base {
-        Some(base) => Listing::against((&tree.manifest, tree.digest), (&base.manifest, base.digest)),
-        None => Listing::Full(tree.manifest.clone()),
-    }
+    known.into_iter().rev().filter(|(_, release)| release.sealed).find_map(|(_, release)| {
+        let tree = executor.world.tree_of(&executor.task.env, release.bundle.as_ref()?);
+        tree.filter(|tree| Some(tree.digest) == release.tree)
+    })
 }
 
 /// Builds the release there.
@@ -102,6 +118,7 @@ pub async fn extract<W: World>(executor: &Executor<W>, target: &Target) -> StepR
         bundle: Some(artifact.digest()),
         tree: None,
         links: None,
+        strip: executor.task.env.delivery.strip(),
         staged_at: executor.task.started.at,
         sealed: false,
         confirmed_at: None,

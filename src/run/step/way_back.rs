@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::journal::consequence::back_on_failure;
 use crate::journal::{Failure, FailureClass, StepEnd, StepState};
-use crate::model::desired::{EnvFailure, Phase};
+use crate::model::activation::Activation;
+use crate::model::desired::EnvFailure;
 use crate::model::ids::{HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 use crate::model::record::Quarantine;
@@ -58,8 +59,10 @@ impl<W: World> Dispatcher<W> {
                 back::Host {
                     name: name.clone(),
                     switched,
+                    activation: self.activation(name, state),
                     confirmed: confirmed.filter(|(release, _)| !switched || Some(release) != goal.as_ref()),
                     closed: closed.contains(name) || state.record.closed.is_some(),
+                    drained: self.drained(name, state),
                 }
             })
             .collect();
@@ -80,6 +83,27 @@ impl<W: World> Dispatcher<W> {
                 .map(|to| (task.sha().clone(), to)),
         };
         back::back(&task.env, &hosts, &cause)
+    }
+
+    /// What has to run once a host is back. A probation says it; that of this run is not in the state at its start, and says
+    /// the same.
+    fn activation(&self, name: &HostName, state: &HostState) -> Activation {
+        let own = self.state.switched().contains(name);
+        match state.record.probation.as_ref().filter(|_| !own) {
+            Some(probation) => probation.activation.clone(),
+            None => self
+                .task
+                .target(name)
+                .map_or_else(Activation::default, |target| Activation::back(&self.task.env, target, &state.record)),
+        }
+    }
+
+    /// What this run, or an earlier one, stopped before a migration and nobody has started again.
+    fn drained(&self, name: &HostName, state: &HostState) -> Activation {
+        let target = self.task.target(name).filter(|_| self.state.drained().contains(name));
+        let earlier = || state.record.closed.as_ref().map(|closed| closed.start.clone());
+        let own = target.map(|target| Activation::drained(&self.task.env, target));
+        own.or_else(earlier).unwrap_or_default()
     }
 
     /// The release that this run wants a host to be at.
@@ -105,7 +129,7 @@ impl<W: World> Dispatcher<W> {
     /// This run was the restart of a confirmed release: the second rung of the ladder is the one before it (C6).
     fn restarted(&self) -> bool {
         let mut steps = self.task.started.steps.iter();
-        steps.any(|s| matches!(&s.action, Action::Hook { hook, .. } if hook.phase == Phase::Restart))
+        steps.any(|s| matches!(&s.action, Action::Confirm { again: true, .. }))
     }
 
     /// Passed without a warning.
