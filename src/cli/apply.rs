@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::daemon::StopSignals;
 use super::global::{Global, Output, blocking, names};
 use super::{CliError, Result, out, progress, screen};
 use crate::journal::RunResult;
@@ -15,13 +16,14 @@ use crate::model::format::{Form, Unreadable};
 use crate::model::ids::{Digest, EnvName};
 use crate::plan::{self, render::why};
 use crate::run::accepted::AcceptedSnapshot;
+use crate::run::commit::must_be_of_this_commit;
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::observe::Left;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::track;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
-use crate::run::step::site::StopRequest;
+use crate::run::step::stop_request::StopRequest;
 use crate::run::step::world::Interruption;
 use crate::run::width::Width;
 use crate::store::Store;
@@ -72,16 +74,22 @@ impl Apply {
             Some(saved) => saved.environments.iter().map(|env| env.name.clone()).collect(),
             None => names(&snapshot, &self.environments)?,
         };
+        // Whoever asks for everything gets what is good, and hears of the rest by the exit code.
+        let all = only.is_none() && self.environments.is_empty();
+        if !all {
+            must_be_of_this_commit(&snapshot, &wanted)?;
+        }
         if let Some(saved) = &only
             && let Some(stale) = stale(&controller, &snapshot, saved).await?
         {
             return Err(CliError::plain(stale).hint("make the plan again and have it reviewed").exit(8));
         }
         let wish = Arc::new(StopRequest::default());
-        let (stop, signal) = (wish.clone(), super::daemon::stop_signal());
+        let (stop, who, mut signals) = (wish.clone(), controller.who.clone(), StopSignals::hear());
         tokio::spawn(async move {
-            signal.await;
+            signals.next().await;
             stop.say(Interruption::Terminating);
+            signals.next_again(|| stop.stop_now(&who)).await;
         });
         let listener = progress::listener()?;
         let tasks: Vec<_> = wanted
@@ -105,7 +113,7 @@ impl Apply {
         let mut done: Vec<Done> = Width::new(WIDTH).all(tasks).await;
         done.sort_by(|a, b| a.name.cmp(&b.name));
         print(global, &snapshot, &done);
-        Ok(worst(done.iter().map(Done::exit)))
+        Ok(worst(done.iter().map(Done::exit).chain([u8::from(snapshot.held.is_some() && all)])))
     }
 }
 
@@ -218,7 +226,7 @@ async fn stale(
     }
     let wanted: Vec<_> = saved.environments.iter().map(|env| env.name.clone()).collect();
     let observed = observe(controller, snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
-    let fresh = crate::run::planned::planned(controller, snapshot, &wanted, &observed, true);
+    let fresh = crate::run::planned::planned(controller, snapshot, &wanted, &observed, Some(snapshot.secrets()));
     for env in &saved.environments {
         if fingerprint(&fresh, &env.name) != Some(env.fingerprint) {
             return Ok(Some(format!(

@@ -1,8 +1,10 @@
 //! `soll run`: the loop in the foreground, for systemd or a terminal.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::global::Global;
 use super::{Result, apply, progress, screen};
@@ -26,7 +28,7 @@ pub struct Run {
 impl Run {
     /// Loops until it is told to stop.
     pub async fn run(self, global: &Global) -> Result {
-        let stop = stop_signal();
+        let mut signals = StopSignals::hear();
         let controller = global.controller_with(&self.observation)?;
         apply::interrupt_dead(&controller.store);
         let daemon = Daemon::new(controller.clone(), Arc::new(Lines), Some(progress::listener()?));
@@ -38,30 +40,63 @@ impl Run {
         }
         let alone = controller.settings.host.as_ref().map_or_else(String::new, |host| format!(", for {host} alone"));
         screen::line(&format!("soll follows {} ({}){alone}", controller.repo.location(), controller.repo.branch()));
+        let (who, wishes) = (controller.who.clone(), daemon.wishes.clone());
+        let stop = async move {
+            signals.next().await;
+            tokio::spawn(signals.next_again(move || wishes.stop_now(&who)));
+        };
         daemon.run(stop).await?;
         screen::line("soll has stopped");
         Ok(0)
     }
 }
 
-/// Resolves at SIGTERM or Ctrl-C. Heard from this call on, not from the first look at the future: a signal that comes
+/// Signals so close to each other are one.
+const ONE_WORD: Duration = Duration::from_millis(300);
+
+/// SIGTERM and Ctrl-C. Heard from the beginning of this value on, not from the first look at it: a signal that comes
 /// during the start would end the process in the middle of something.
-pub fn stop_signal() -> impl Future<Output = ()> + Send + 'static {
-    use tokio::signal::unix::{Signal, SignalKind, signal};
-    async fn heard(signal: std::io::Result<Signal>) {
-        match signal {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(error) => {
-                tracing::warn!(%error, "a signal cannot be heard");
-                std::future::pending().await
-            }
-        }
+pub struct StopSignals(Vec<Signal>);
+
+impl StopSignals {
+    /// Hears them from now on.
+    pub fn hear() -> StopSignals {
+        let heard = [SignalKind::terminate(), SignalKind::interrupt()].into_iter().filter_map(|kind| {
+            signal(kind).inspect_err(|error| tracing::warn!(%error, "a signal cannot be heard")).ok()
+        });
+        StopSignals(heard.collect())
     }
-    let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-    async move {
-        tokio::select! {
-            () = heard(terminate) => {}
-            () = heard(interrupt) => {}
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        let each = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        let each: Vec<_> = each.collect();
+        if each.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        drop(futures_util::future::select_all(each).await);
+    }
+
+    /// The next one but the first, which is told: whoever asks again does not wait for what a host is at. `stop`: carries
+    /// that out.
+    pub async fn next_again(mut self, stop: impl Fn()) {
+        screen::line(
+            "soll: told to stop: what is under way comes to its next safe point first; once more stops what runs on the \
+             hosts, and everything goes back",
+        );
+        // `timeout` and others signal a process and its group: what comes at once is one word.
+        let first = Instant::now();
+        self.next().await;
+        while first.elapsed() < ONE_WORD {
+            self.next().await;
+        }
+        screen::line(
+            "soll: told again: what runs on the hosts is stopped, and everything goes back, which is waited for",
+        );
+        stop();
+        loop {
+            self.next().await;
+            screen::line("soll: it goes back already: its hooks and checks are not stopped");
         }
     }
 }

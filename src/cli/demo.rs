@@ -26,7 +26,8 @@ impl Demo {
     /// Runs it to its end.
     pub async fn run(self, _: &Global) -> Result {
         let options = Options { dir: self.dir, once: self.once, port: self.port, colour: out::colour() };
-        demo::run(options, daemon::stop_signal()).await?;
+        let mut signals = daemon::StopSignals::hear();
+        demo::run(options, async move { signals.next().await }).await?;
         Ok(0)
     }
 }

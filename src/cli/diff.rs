@@ -7,6 +7,7 @@ use super::{Result, out};
 use crate::model::ids::EnvName;
 use crate::model::observed::DriftKind;
 use crate::model::shown::clean;
+use crate::plan::render::services;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::planned::planned;
 
@@ -26,7 +27,7 @@ impl Diff {
         let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
         let drift = if self.bytes { Scan::Bytes } else { Scan::Now };
         let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift }).await;
-        let plan = planned(&controller, &snapshot, &wanted, &observed, true);
+        let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
         let Some(plan) = plan.environments.first() else { return Ok(1) };
         if global.output == Output::Json {
             out::json(&serde_json::json!({
@@ -48,6 +49,10 @@ impl Diff {
                     DriftKind::Unreadable => '?',
                 };
                 out::text(&format!("    {sign} {}\n", clean(&drift.path)));
+            }
+            services::of(plan, host).iter().for_each(|line| out::text(&format!("    {line}\n")));
+            if host.drift_more > 0 {
+                out::text(&format!("    … and {} more\n", host.drift_more));
             }
         }
         Ok(0)

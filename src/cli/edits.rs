@@ -8,7 +8,8 @@ use clap::Args;
 use super::global::{Global, Output, blocking};
 use super::{CliError, Result, out};
 use crate::model::ids::{EnvName, ReleaseName, Sha};
-use crate::model::observed::{HostObserved, HostState, Resolved};
+use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
+use crate::plan::pick::{before, named, promoted};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit, known};
 use crate::run::controller::Controller;
@@ -25,11 +26,14 @@ pub struct Release {
     message: Option<String>,
 }
 
-/// Commit what one environment runs as the release of another.
+/// Commit what one environment was released to, and has confirmed, as the release of another.
 #[derive(Args)]
 pub struct Promote {
     from: EnvName,
     to: EnvName,
+    /// What it has confirmed and runs, where it is to run something else by now
+    #[arg(long)]
+    running: bool,
 }
 
 /// Commit an earlier release.
@@ -65,21 +69,14 @@ impl Release {
 }
 
 impl Promote {
-    /// Looks at what runs there, and commits it here.
+    /// Looks at what is desired and confirmed there, and commits it here.
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.newest(&[]).await?;
         known(&snapshot, &self.to)?;
-        let (states, _) = states(&controller, &snapshot, &self.from).await?;
-        let mut shas = states.iter().map(|state| {
-            let confirmed = state.record.confirmed.as_ref().filter(|_| state.record.probation.is_none());
-            confirmed.filter(|c| state.current.release() == Some(&c.release)).and_then(|c| c.sha.clone())
-        });
-        let sha = shas.next().flatten();
-        let same = shas.all(|other| other == sha);
-        let sha = sha.filter(|_| same).ok_or_else(|| {
-            CliError::plain(format!("{} does not run one confirmed release on all of its hosts", self.from))
-                .hint(format!("soll why {}", self.from))
-                .exit(4)
+        let seen = seen(&controller, &snapshot, &self.from).await?;
+        let from = known(&snapshot, &self.from)?;
+        let sha = promoted(from, &seen, &self.to, self.running).map_err(|unclear| {
+            CliError::plain(unclear.message).hint(unclear.fix).exit(if unclear.unseen { 6 } else { 4 })
         })?;
         let message = format!("Promote {} from {} to {}", sha.short(), self.from, self.to);
         write(global, self.to, Change::Release(sha.to_string()), message).await
@@ -92,15 +89,18 @@ impl Rollback {
         let (controller, snapshot) = global.newest(&[]).await?;
         known(&snapshot, &self.environment)?;
         let (states, desired) = states(&controller, &snapshot, &self.environment).await?;
-        let sha = match &self.to {
-            Some(to) => named(to, &states, &self.environment)?,
-            None => states.iter().find_map(|state| before(state, desired.as_ref())).ok_or_else(|| {
-                CliError::plain(format!("{} has no earlier release that was confirmed", self.environment))
-                    .hint("name one: --to SHA or --to RELEASE")
-            })?,
+        let pick = match &self.to {
+            Some(to) if to.parse::<Sha>().is_err() && to.parse::<ReleaseName>().is_err() => {
+                return Err(CliError::usage(format!(
+                    "`{to}` is neither a commit nor the name of a release such as 20251028_150000-abc12345"
+                )));
+            }
+            Some(to) => named(to, &states, &self.environment),
+            None => before(&self.environment, &states, desired.as_ref()),
         };
-        let message = format!("Roll {} back to {}", self.environment, sha.short());
-        write(global, self.environment, Change::Release(sha.to_string()), message).await
+        let pick = pick.map_err(|unclear| CliError::plain(unclear.message).hint(unclear.fix))?;
+        let message = format!("Roll {} back to {}", self.environment, pick.short());
+        write(global, self.environment, Change::Release(pick.text()), message).await
     }
 }
 
@@ -144,64 +144,34 @@ async fn write(global: &Global, env: EnvName, change: Change, message: String) -
     Ok(0)
 }
 
+/// An environment as it is now.
+async fn seen(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>, name: &EnvName) -> Result<EnvObserved> {
+    known(snapshot, name)?;
+    let look = Look { health: false, drift: Scan::Last };
+    let mut observed = observe(controller, snapshot, std::slice::from_ref(name), look).await;
+    Ok(observed.environments.remove(name).unwrap_or_default())
+}
+
 /// The hosts of an environment, and the commit that is desired there, where that is known.
 async fn states(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
     name: &EnvName,
 ) -> Result<(Vec<HostState>, Option<Sha>)> {
-    known(snapshot, name)?;
-    let look = Look { health: false, drift: Scan::Last };
-    let mut observed = observe(controller, snapshot, std::slice::from_ref(name), look).await;
-    let seen = observed.environments.remove(name).unwrap_or_default();
+    let seen = seen(controller, snapshot, name).await?;
     let desired = match seen.resolved {
         Resolved::Sha(sha) => Some(sha),
         Resolved::Unknown(_) | Resolved::NotAsked => None,
     };
-    let states = seen.hosts.into_iter().map(|(host, seen)| match seen {
+    let EnvObserved { hosts, cures, .. } = seen;
+    let states = hosts.into_iter().map(|(host, seen)| match seen {
         HostObserved::Reached(state) => Ok(*state),
-        HostObserved::Unreachable(why) => Err(CliError::plain(format!("{host} cannot be reached: {why}")).exit(6)),
+        HostObserved::Unreachable(why) => {
+            let fix = cures.get(&host).cloned().unwrap_or_else(|| format!("see what it needs: soll why {name}"));
+            Err(CliError::plain(format!("{host} cannot be reached: {why}")).hint(fix).exit(6))
+        }
     });
     Ok((states.collect::<Result<_>>()?, desired))
-}
-
-/// What was confirmed before what is desired now; the confirmed one itself, where something else is desired.
-fn before(state: &HostState, desired: Option<&Sha>) -> Option<Sha> {
-    let record = &state.record;
-    if let Some(sha) = record.confirmed.as_ref().and_then(|c| c.sha.clone())
-        && Some(&sha) != desired
-    {
-        return Some(sha);
-    }
-    let live = record.confirmed.as_ref().map(|c| &c.release);
-    let earlier = record.releases.iter().filter(|(name, release)| {
-        let other = release.sha.is_some() && release.sha.as_ref() != desired;
-        release.confirmed_at.is_some() && !release.failed && Some(*name) != live && other
-    });
-    earlier.max_by_key(|(_, release)| release.confirmed_at).and_then(|(_, release)| release.sha.clone())
-}
-
-/// A SHA as it is; a release by what the host knows of it.
-fn named(to: &str, states: &[HostState], env: &EnvName) -> Result<Sha> {
-    if let Ok(sha) = to.parse::<Sha>() {
-        return Ok(sha);
-    }
-    let name: ReleaseName = to.parse().map_err(|_| {
-        CliError::usage(format!(
-            "`{to}` is neither a full SHA nor the name of a release such as 20251028_150000-abc12345"
-        ))
-    })?;
-    let state = states.iter().find(|state| state.releases.contains(&name));
-    let Some(state) = state else {
-        let there: Vec<_> = states.iter().flat_map(|s| &s.releases).map(ReleaseName::as_str).collect();
-        let hint = format!("there are: {}", there.join(", "));
-        return Err(CliError::plain(format!("{env} has no release {name}")).hint(hint));
-    };
-    let known = state.record.releases.get(&name).and_then(|release| release.sha.clone());
-    known.ok_or_else(|| {
-        CliError::plain(format!("nobody knows the full commit of release {name}: soll did not make it"))
-            .hint("name the full SHA; if its first digits are those of the release, no bundle is needed")
-    })
 }
 
 fn short(release: &str) -> &str {

@@ -7,6 +7,7 @@ use crate::model::desired::render::Style;
 use crate::model::record::Refusal;
 use crate::run::controller::ControllerError;
 use crate::run::operate::journaled::OperateError;
+use crate::run::operate::word::NotSaid;
 use crate::state_repo::{NotAccepted, RepoError};
 use crate::store::StoreError;
 
@@ -86,6 +87,17 @@ impl From<OperateError> for CliError {
             } => plain.exit(6),
             OperateError::Host { error: HostError::Locked { .. }, .. } => plain.exit(5),
             OperateError::Host { .. } | OperateError::Refused(_) => plain,
+        }
+    }
+}
+
+impl From<NotSaid> for CliError {
+    fn from(error: NotSaid) -> Self {
+        let plain = CliError::plain(error.to_string());
+        match error {
+            NotSaid::NotReviewable(why) => plain.hint(why.fix).exit(if why.unseen { 6 } else { 1 }),
+            NotSaid::NoKey => plain.hint("name an SSH private key: SOLL_SIGNING_KEY or `signing_key` in the settings"),
+            NotSaid::Operate(error) => error.into(),
         }
     }
 }

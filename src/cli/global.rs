@@ -8,10 +8,11 @@ use clap::{Args, ValueEnum};
 
 use super::{CliError, Result, process, screen};
 use crate::host::wire::Secret;
+use crate::model::desired::diagnose::Diagnostics;
 use crate::model::ids::{EnvName, HostName};
 use crate::model::key_text::{KeySource, may_be_a_name};
-use crate::run::accepted::{AcceptedSnapshot, Standing};
-use crate::run::controller::{Controller, Snapshot};
+use crate::run::accepted::{AcceptedSnapshot, Standing, Verified};
+use crate::run::controller::{Controller, ControllerError, Snapshot};
 use crate::run::policies::Policies;
 use crate::run::secrets;
 use crate::run::settings::{APPROVAL_TTL, ConfigFile, Settings};
@@ -179,6 +180,8 @@ impl Global {
                 given: process::secrets(),
                 dir: path("SOLL_SECRETS_DIR", "secrets_dir", file.secrets_dir)?,
                 rules: file.secrets.into_iter().map(|(name, rule)| (name.0, rule)).collect(),
+                identity: key("SOLL_AGE_IDENTITY", "age_identity", file.age_identity),
+                ..secrets::Store::default()
             },
             approval_ttl,
             poll,
@@ -228,8 +231,10 @@ impl Global {
     pub async fn newest(&self, observation: &[String]) -> Result<(Arc<Controller>, Arc<AcceptedSnapshot>)> {
         let controller = self.controller_with(observation)?;
         let standing = standing(&controller).await?;
-        tell_verified(&standing);
-        Ok((controller, standing.newest()?))
+        tell_verified(standing.verified);
+        let newest = standing.newest()?;
+        tell_held(&newest);
+        Ok((controller, newest))
     }
 
     /// Opens the controller and reads the newest commit that may be acted on, which a refused one may stand in front of:
@@ -254,17 +259,34 @@ pub async fn standing(controller: &Arc<Controller>) -> Result<Standing> {
 
 /// On standard error: what the answer is about, where that is not the newest commit.
 pub fn tell(standing: &Standing) {
-    tell_verified(standing);
+    tell_verified(standing.verified);
     if let Some(refused) = &standing.refused {
         let (head, accepted) = (refused.commit.short(), standing.accepted.commit.short());
         screen::line(&format!("soll: the newest commit {head} is not acted on: {}", refused.why));
+        if let ControllerError::Invalid(found) = &refused.why {
+            tell_wrong(found);
+        }
         screen::line(&format!("  this is about commit {accepted}, the last one that may be acted on"));
+    }
+    tell_held(&standing.accepted);
+}
+
+/// On standard error: what of a commit is wrong, and which environments are not as it says for that.
+pub fn tell_held(snapshot: &Snapshot) {
+    let Some(held) = &snapshot.held else { return };
+    screen::line(&format!("soll: {}", held.told(&snapshot.commit)));
+    tell_wrong(&held.found);
+}
+
+fn tell_wrong(found: &Diagnostics) {
+    for line in found.to_string().lines() {
+        screen::line(&format!("  {line}"));
     }
 }
 
 /// On standard error: a history that was verified, which takes its time.
-pub fn tell_verified(standing: &Standing) {
-    if let Some(verified) = standing.verified {
+pub fn tell_verified(verified: Option<Verified>) {
+    if let Some(verified) = verified {
         let (commits, took) = (verified.commits, verified.took.as_secs_f64());
         screen::line(&format!(
             "soll: {commits} commits are signed by allowed keys (verified in {took:.2} s, and remembered)"
@@ -312,7 +334,7 @@ fn a_name(setting: &str, value: &str) -> Result<()> {
     if value.is_empty() || may_be_a_name(value) {
         return Ok(());
     }
-    let keys = "SOLL_SSH_KEY, SOLL_SIGNING_KEY and SOLL_OBSERVATION_KEY take the text of a private key; every other setting takes the name of \
+    let keys = "SOLL_SSH_KEY, SOLL_SIGNING_KEY, SOLL_OBSERVATION_KEY and SOLL_AGE_IDENTITY take the text of a private key; every other setting takes the name of \
                 a file: write the lines into one, and give its name";
     let what = format!("{setting} holds what is no name (it is not shown, since it may be a secret)");
     Err(CliError::plain(what).hint(keys))

@@ -20,6 +20,7 @@ mod findings;
 mod global;
 mod history;
 mod init;
+mod kind;
 mod operate;
 mod out;
 mod plan;

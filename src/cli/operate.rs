@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::global::Global;
 use super::{Result, out};
 use crate::host::wire::Op;
+use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
 use crate::model::observed::HostObserved;
 use crate::model::record::Migration;
@@ -23,13 +24,16 @@ use crate::run::operate::stop;
 #[derive(Args)]
 pub struct Cancel {
     environment: EnvName,
+    /// Stop what runs on the hosts, too, instead of waiting for it: TERM, and KILL five seconds later
+    #[arg(long)]
+    now: bool,
 }
 
 /// Try again.
 #[derive(Args)]
 pub struct Retry {
     environment: EnvName,
-    /// What became of a migration that was not seen to finish
+    /// What became of a migration that failed, or was not seen to finish
     #[arg(long, value_enum)]
     migration: Option<Settled>,
     /// Why, for the record
@@ -40,7 +44,7 @@ pub struct Retry {
 /// A person's answer about a migration.
 #[derive(Clone, Copy, ValueEnum)]
 enum Settled {
-    /// It did its work: go on without it
+    /// Its work is done, by itself or by hand: go on without it
     Done,
     /// It may run again
     Again,
@@ -71,15 +75,32 @@ impl Cancel {
         let env = known(&snapshot, &self.environment)?;
         let held = observed_holders(&controller, &snapshot, &self.environment).await;
         for target in &env.targets {
-            let told = ask(&controller, &snapshot, target, Op::Cancel { by: controller.who.clone() }).await;
+            let op = Op::Cancel { by: controller.who.clone(), now: self.now, only: None };
+            let told = ask(&controller, &snapshot, target, op).await;
             told.map_err(|error| OperateError::Host { host: target.name.clone(), error })?;
         }
         match held.first() {
-            Some(who) => out::text(&format!("{who} is asked to stop at its next safe point\n")),
+            Some(who) if self.now => out::text(&format!(
+                "{who} is asked to stop at once: what runs on the hosts is stopped, and everything goes back\n"
+            )),
+            Some(who) => {
+                let name = &self.environment;
+                out::text(&format!("{who} is asked to stop at its next safe point{}\n", longest(env)));
+                out::text(&format!("not to wait for what runs on the hosts: soll cancel {name} --now\n"));
+            }
             None => out::text(&format!("nothing runs on {} right now\n", self.environment)),
         }
         Ok(0)
     }
+}
+
+/// How long a hook may be waited for.
+fn longest(env: &Environment) -> String {
+    let longest = env.hooks.iter().max_by_key(|hook| hook.timeout);
+    longest.map_or_else(String::new, |hook| {
+        let (phase, limit) = (hook.phase.as_str(), humantime::format_duration(hook.timeout));
+        format!(": a hook that runs is waited for, the {phase} hook `{}` for up to {limit}", hook.name)
+    })
 }
 
 async fn observed_holders(
@@ -110,6 +131,10 @@ impl Retry {
         let lifted = retry(&controller, &snapshot, env, migration, self.reason).await?;
         let (name, sha, verdicts) = (&self.environment, lifted.sha.short(), lifted.verdicts);
         out::text(&format!("{name}: {sha} may be tried again ({verdicts} verdict(s) lifted)\n"));
+        for migration in &lifted.migrations {
+            let becomes = if migration.runs { "runs with the next attempt" } else { "is done, and does not run again" };
+            out::text(&format!("{name}: the migration `{}` of {sha} {becomes}\n", migration.hook));
+        }
         Ok(0)
     }
 }

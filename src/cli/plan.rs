@@ -1,23 +1,19 @@
 //! `soll plan`: what would be done. Changes nothing and runs no configured command.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
-use super::global::{Global, Output, blocking, names, tell_verified};
+use super::global::{Global, Output, blocking, names, tell_held, tell_verified};
 use super::{CliError, Result, out, screen};
 use crate::model::ids::EnvName;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, PlanVerdict};
-use crate::run::accepted::{AcceptedSnapshot, tell_of_hosts};
-use crate::run::controller::{Controller, ControllerError, Snapshot, now};
-use crate::run::look::grounds::Grounds;
-use crate::run::look::observe::{Look, Scan, observe};
-use crate::run::look::proposed::{complete, foresee};
+use crate::run::controller::now;
+use crate::run::look::observe::{Look, Scan};
+use crate::run::look::planned_commit::{Found, NothingAccepted, PlannedCommit, Proposed};
 use crate::run::look::published::Heard;
 use crate::run::planned::planned;
-use crate::state_repo::NotAccepted;
 
 /// Show what would be done.
 #[derive(Args)]
@@ -43,8 +39,11 @@ impl Plan {
     pub async fn run(self, global: &Global) -> Result {
         let pulls = global.settings()?.host.is_some();
         let controller = global.controller_with(if pulls { &self.observation } else { &[] })?;
-        let subject = Subject::read(&controller, self.rev.clone()).await?;
-        let snapshot = subject.snapshot();
+        let (reader, rev) = (controller.clone(), self.rev.clone());
+        let found = blocking(move || PlannedCommit::find(&reader, rev.as_deref())).await?;
+        tell(&found);
+        let commit = found.commit;
+        let snapshot = commit.snapshot();
         let wanted = names(snapshot, &self.environments)?;
         let published = !pulls && !self.observation.is_empty();
         let mut oldest = None;
@@ -55,25 +54,13 @@ impl Plan {
                 heard.add(more.map_err(CliError::plain)?);
             }
             oldest = heard.oldest;
-            complete(&controller, subject.grounds(), heard.observed()).await
+            commit.hear(&controller, heard).await
         } else {
-            let look = Look { health: true, drift: Scan::Now };
-            match &subject {
-                Subject::Accepted(accepted) => {
-                    let mut observed = observe(&controller, accepted, &wanted, look).await;
-                    tell_of_hosts(&controller, accepted, &mut observed, &wanted);
-                    observed
-                }
-                Subject::Proposed { proposal, accepted, .. } => {
-                    foresee(&controller, proposal, accepted.as_ref(), &wanted, look).await
-                }
-            }
+            commit.observe(&controller, &wanted, Look { health: true, drift: Scan::Now }).await
         };
-        let mut plan = planned(&controller, snapshot, &wanted, &observed, !published);
-        if let Subject::Proposed { accepted, refused, .. } = &subject {
-            plan.accepted = accepted.as_ref().map(|accepted| accepted.commit.to_string());
-            plan.refused = refused.clone();
-        }
+        let secrets = commit.secrets(&controller);
+        let mut plan = planned(&controller, snapshot, &wanted, &observed, (!published).then_some(&secrets));
+        commit.mark(&mut plan);
         if let Some(at) = oldest {
             plan.seen_at(at, now());
         }
@@ -112,77 +99,23 @@ fn exit(plan: &plan::Plan, detailed: bool) -> u8 {
     }
 }
 
-/// The commit that is planned.
-enum Subject {
-    /// The newest of the branch, which may be acted on.
-    Accepted(Arc<AcceptedSnapshot>),
-    /// Another one: text (law 11).
-    Proposed {
-        proposal: Arc<Snapshot>,
-        /// What hosts are looked at as; nothing: no commit of the branch is accepted, or there is no such branch here.
-        accepted: Option<Arc<AcceptedSnapshot>>,
-        /// Why it is not acted on, where it is the newest one of the branch.
-        refused: Option<String>,
-    },
-}
-
-impl Subject {
-    /// The commit that was named, else the newest one, and what it is.
-    async fn read(controller: &Arc<Controller>, rev: Option<String>) -> Result<Subject> {
-        let reader = controller.clone();
-        blocking(move || Subject::judge(&reader, rev.as_deref())).await
+/// On standard error: what the plan is about, where it is not the newest commit as it is acted on.
+fn tell(found: &Found) {
+    tell_verified(found.verified);
+    let Proposed { proposal, accepted, refused } = match &found.commit {
+        PlannedCommit::Accepted(accepted) => return tell_held(accepted),
+        PlannedCommit::Proposed(proposed) => proposed,
+    };
+    if let Err(NothingAccepted(Some(error))) = accepted {
+        screen::line(&format!(
+            "soll: no host is looked at, because no commit of the branch is known to be accepted: {error}"
+        ));
     }
-
-    fn judge(controller: &Controller, rev: Option<&str>) -> std::result::Result<Subject, ControllerError> {
-        controller.repo.refresh()?;
-        let named = rev.map(|rev| controller.repo.resolve(rev)).transpose()?;
-        let (accepted, refused) = match (controller.standing(), named) {
-            (Ok(standing), _) => {
-                tell_verified(&standing);
-                (Some(standing.accepted), standing.refused.map(|refused| (refused.commit, refused.why.to_string())))
-            }
-            // In a pull request's clone the branch itself may be missing, or cut off: then nothing is known of it.
-            (Err(error), Some(_)) => {
-                screen::line(&format!(
-                    "soll: no host is looked at, because no commit of the branch is known to be accepted: {error}"
-                ));
-                (None, None)
-            }
-            (
-                Err(ControllerError::NotAccepted(why @ (NotAccepted::Unsigned { .. } | NotAccepted::Rewritten { .. }))),
-                None,
-            ) => (None, Some((controller.repo.head()?, why.to_string()))),
-            (Err(error), None) => return Err(error),
+    if let Some(why) = refused {
+        let seen = match accepted {
+            Ok(accepted) => format!("hosts are looked at as commit {} names them", accepted.commit.short()),
+            Err(_) => "no commit before it is accepted either, so no host is looked at".to_owned(),
         };
-        let newest = refused.as_ref().map(|(commit, _)| *commit).or(accepted.as_ref().map(|a| a.commit));
-        let commit = named.or(newest).map_or_else(|| controller.repo.head(), Ok)?;
-        if let Some(accepted) = accepted.as_ref().filter(|accepted| accepted.commit == commit) {
-            return Ok(Subject::Accepted(accepted.clone()));
-        }
-        let refused = refused.filter(|(refused, _)| *refused == commit).map(|(_, why)| why);
-        if let Some(why) = &refused {
-            let seen = match &accepted {
-                Some(accepted) => format!("hosts are looked at as commit {} names them", accepted.commit.short()),
-                None => "no commit before it is accepted either, so no host is looked at".to_owned(),
-            };
-            screen::line(&format!("soll: the newest commit {} is not acted on: {why}\n  {seen}", commit.short()));
-        }
-        Ok(Subject::Proposed { proposal: Arc::new(controller.snapshot(commit)?), accepted, refused })
-    }
-
-    fn snapshot(&self) -> &Snapshot {
-        match self {
-            Subject::Accepted(accepted) => accepted,
-            Subject::Proposed { proposal, .. } => proposal,
-        }
-    }
-
-    fn grounds(&self) -> Grounds<'_> {
-        match self {
-            Subject::Accepted(accepted) => Grounds::Accepted(accepted),
-            Subject::Proposed { proposal, accepted, .. } => {
-                Grounds::Proposed { proposal, accepted: accepted.as_deref() }
-            }
-        }
+        screen::line(&format!("soll: the newest commit {} is not acted on: {why}\n  {seen}", proposal.commit.short()));
     }
 }

@@ -15,7 +15,7 @@ const SECRET: &str = "SOLL_SECRET_";
 /// The variables with a value of one secret.
 const OTHERS: [&str; 1] = [PASSPHRASE];
 /// The variables that name the file of a key, or are its text.
-const KEYS: [&str; 3] = ["SOLL_SSH_KEY", "SOLL_SIGNING_KEY", "SOLL_OBSERVATION_KEY"];
+const KEYS: [&str; 4] = ["SOLL_SSH_KEY", "SOLL_SIGNING_KEY", "SOLL_OBSERVATION_KEY", "SOLL_AGE_IDENTITY"];
 /// The passphrase of the SSH key.
 pub const PASSPHRASE: &str = "SOLL_SSH_PASSPHRASE";
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
+use jiff::Timestamp;
 
 use super::{CliError, Result, screen, timeline};
 use crate::journal::Event;
@@ -14,6 +15,7 @@ use crate::model::ids::{HostName, RunId};
 use crate::plan::Step;
 use crate::run::size::bytes;
 use crate::run::step::site::{Listen, Listener, Sent};
+use crate::run::step::world::Interruption;
 
 /// So long nothing may be said off a terminal while something runs.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -36,7 +38,11 @@ struct Live {
     environment: String,
     /// The host of each step, and its kind.
     steps: BTreeMap<String, (Option<HostName>, &'static str)>,
+    /// How long a step may take, where it has a limit.
+    limits: BTreeMap<String, Duration>,
     running: BTreeMap<String, Instant>,
+    /// A release is switched, and its verdict is to come.
+    judging: bool,
     sent: BTreeMap<Option<HostName>, Sent>,
     bars: BTreeMap<Option<HostName>, ProgressBar>,
 }
@@ -76,6 +82,13 @@ impl Listen for Progress {
         for line in timeline::lines(event) {
             self.say(&mut told, &name, &line);
         }
+    }
+
+    fn stopping(&self, run: &RunId, why: &Interruption) {
+        let mut told = self.told();
+        let Some(live) = told.runs.get(run) else { return };
+        let (name, line) = (live.environment.clone(), live.stopping(why, Instant::now(), Timestamp::now()));
+        self.say(&mut told, &name, &line);
     }
 
     fn sent(&self, run: &RunId, host: Option<&HostName>, sent: Sent) {
@@ -123,6 +136,11 @@ impl Live {
             Event::TurnedBack { steps, .. } | Event::SetAside { steps, .. } => self.learn(steps),
             Event::Intended { step, .. } => {
                 self.running.insert(step.clone(), Instant::now());
+                match self.steps.get(step) {
+                    Some((_, "switch")) => self.judging = true,
+                    Some((_, "confirm" | "rollback" | "hold")) => self.judging = false,
+                    _ => {}
+                }
                 self.shift(step);
             }
             Event::Ended { step, .. } => {
@@ -136,6 +154,7 @@ impl Live {
 
     fn learn(&mut self, steps: &[Step]) {
         self.steps.extend(steps.iter().map(|step| (step.id.clone(), (step.host.clone(), step.action.kind()))));
+        self.limits.extend(steps.iter().filter_map(|step| Some((step.id.clone(), step.action.limit()?))));
     }
 
     /// A step of this host began or ended: the bytes of the one before it are history.
@@ -169,6 +188,27 @@ impl Live {
         kinds.dedup();
         let sent = self.sent.get(host).map(|sent| format!(" {sent}")).unwrap_or_default();
         if kinds.is_empty() { "waits".to_owned() } else { format!("{}{sent}", kinds.join(", ")) }
+    }
+
+    /// What a run that was asked to stop waits for, and until when at most.
+    fn stopping(&self, why: &Interruption, now: Instant, clock: Timestamp) -> String {
+        let told = self.running.iter().map(|(step, since)| match self.limits.get(step) {
+            Some(limit) => {
+                let left = limit.saturating_sub(now.duration_since(*since));
+                let until = clock.checked_add(left).unwrap_or(clock);
+                format!("{step}, until {until:.0} at most")
+            }
+            None => step.clone(),
+        });
+        let told: Vec<_> = told.collect();
+        let waits =
+            if told.is_empty() { "it ends now".to_owned() } else { format!("it waits for {}", told.join("; ")) };
+        let then = match why {
+            Interruption::Cancelled(_) => ", then everything goes back",
+            _ if self.judging => ", then for the verdict on what is switched",
+            _ => "",
+        };
+        format!("asked to stop: {waits}{then}. Not to wait: soll cancel {} --now", self.environment)
     }
 
     /// Which steps run, and for how long; `None`: none does.

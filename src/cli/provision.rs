@@ -8,7 +8,7 @@ use super::findings::print;
 use super::global::Global;
 use super::{CliError, Result};
 use crate::host::wire::provision::{Provision, What};
-use crate::host::wire::{HostError, Op, Reply, Secret};
+use crate::host::wire::{HostError, Lost, Op, Reply, Secret};
 use crate::model::ids::EnvName;
 use crate::model::machine;
 use crate::model::record::Refusal;
@@ -52,6 +52,13 @@ impl ProvisionArgs {
                 let from = env.env_file().map(|file| file.from.clone()).ok_or_else(|| {
                     CliError::usage(format!("{} has no environment file among its `shared_files`", env.name))
                 })?;
+                if let Some(file) = env.rendered(&from) {
+                    let (name, template) = (&env.name, &file.template);
+                    return Err(CliError::usage(format!(
+                        "shared/{from} of {name} is rendered from {template} with each deployment: what is put there would be \
+                         replaced. Change the template, the variables or the secrets instead"
+                    )));
+                }
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| CliError::plain(format!("cannot read {}: {error}", path.display())))?;
                 Some((from, Secret::new(text)))
@@ -64,7 +71,7 @@ impl ProvisionArgs {
             let op = Op::Provision(Provision {
                 machine,
                 dry_run: self.dry_run,
-                shared: env.shared.clone(),
+                shared: env.kept(),
                 owner: self.owner.clone(),
                 group: self.group.clone(),
                 adjust: self.adjust,
@@ -77,9 +84,9 @@ impl ProvisionArgs {
                     }
                 }
                 Ok(other) => findings.fail("provision", format!("the host answered {other:?}"), "report this"),
-                Err(HostError::Connection(why)) => {
+                Err(HostError::Connection(Lost { why, cure })) => {
                     unreachable = true;
-                    findings.fail("connection", why, format!("soll doctor {}", env.name));
+                    findings.fail("connection", why, cure.unwrap_or_else(|| format!("soll doctor {}", env.name)));
                 }
                 Err(HostError::Refused { refusal: Refusal::OtherMachine(other) }) => {
                     findings.fail("machine", other.to_string(), machine::cure(&target.name));

@@ -7,7 +7,7 @@ use super::global::{Global, Output, names};
 use super::{Result, apply, out};
 use crate::journal::RunResult;
 use crate::model::ids::EnvName;
-use crate::plan::render::{parts, why};
+use crate::plan::render::{parts, services, why};
 use crate::run::accepted::tell_of_hosts;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::planned::planned;
@@ -38,16 +38,20 @@ impl Status {
         let drift = if self.drift { Scan::Now } else { Scan::WhenDue };
         let mut observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift }).await;
         tell_of_hosts(&controller, &snapshot, &mut observed, &wanted);
-        let plan = planned(&controller, &snapshot, &wanted, &observed, true);
+        let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
         let rows: Vec<Standing> =
             plan.environments.into_iter().map(|env| Standing::of(&controller, &observed, env)).collect();
         if global.output == Output::Json {
-            out::json(&serde_json::json!({ "commit": snapshot.commit.to_string(), "environments": rows }));
+            let mut all = serde_json::json!({ "commit": snapshot.commit.to_string(), "environments": rows });
+            if let Some(held) = &snapshot.held {
+                all["wrong"] = held.found.to_json();
+            }
+            out::json(&all);
             return Ok(0);
         }
         for row in &rows {
             let current: Vec<_> = row.hosts.iter().map(|h| h.current.as_deref().unwrap_or("nothing")).collect();
-            let desired = row.desired.as_deref().map_or("unknown", |sha| sha.get(..8).unwrap_or(sha));
+            let desired = row.desired.as_deref().map_or("unknown", |sha| if sha.len() == 40 { &sha[..8] } else { sha });
             out::text(&format!(
                 "{:<20} {:<12} {:<12} {:<12} soll {desired}  ist {}\n",
                 row.name.as_str(),
@@ -59,8 +63,11 @@ impl Status {
             if !row.reason.is_empty() {
                 out::text(&format!("    {}\n", row.reason));
             }
+            for host in row.hosts.iter().filter(|host| !host.services.is_empty()) {
+                out::text(&format!("    {}: {}\n", host.name, services::summary(&host.services)));
+            }
             for host in row.hosts.iter().filter(|host| !host.drift.is_empty()) {
-                let (paths, compared) = (parts::count(host.drift.len(), "path"), parts::compared(host));
+                let (paths, compared) = (parts::count(host.drifted(), "path"), parts::compared(host));
                 out::text(&format!(
                     "    drift on {}: {paths} not as released{compared}; see them: soll diff {}\n",
                     host.name, row.name
@@ -79,7 +86,7 @@ impl Why {
         let wanted = names(&snapshot, &[self.environment])?;
         let mut observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Now }).await;
         tell_of_hosts(&controller, &snapshot, &mut observed, &wanted);
-        let plan = planned(&controller, &snapshot, &wanted, &observed, true);
+        let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
         for env in plan.environments {
             let text = why::why(&env);
             let row = Standing::of(&controller, &observed, env);

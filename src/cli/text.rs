@@ -3,6 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
+use super::kind::Kind;
 use super::{CliError, Result, out};
 use crate::model::desired::{recipe, schema};
 
@@ -11,6 +12,8 @@ use crate::model::desired::{recipe, schema};
 pub struct Recipe {
     /// Its name; without one the names are printed
     name: Option<String>,
+    #[command(flatten)]
+    kind: Kind,
 }
 
 impl Recipe {
@@ -20,7 +23,7 @@ impl Recipe {
             recipe::names().for_each(|name| out::text(&format!("{name}\n")));
             return Ok(0);
         };
-        let text = recipe::text(&name).ok_or_else(|| {
+        let text = recipe::text(&name, self.kind.get(&name)).ok_or_else(|| {
             let known: Vec<_> = recipe::names().collect();
             CliError::usage(format!("there is no recipe `{name}`; there are: {}", known.join(", ")))
         })?;

@@ -8,8 +8,11 @@ use super::global::{self, Global, names, tell};
 use super::{CliError, Result, out};
 use crate::model::desired::{Address, Target};
 use crate::model::ids::EnvName;
+use crate::plan::render::parts;
 use crate::plan::{Code, Health, Sync};
+use crate::run::controller::ControllerError;
 use crate::run::look::observe::{Look, Scan, observe};
+use crate::run::pass::outcome::decisive;
 use crate::run::planned::planned;
 
 /// Between two looks at hosts: of this machine alone, or of others.
@@ -48,27 +51,33 @@ impl Wait {
             let snapshot = standing.accepted.clone();
             let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
             let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Last }).await;
-            let plan = planned(&controller, &snapshot, &wanted, &observed, true);
+            let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
             let Some(env) = plan.environments.first() else { return Ok(1) };
             // What was asked for is in a commit that nobody acts on: until it is accepted, nothing gets there.
-            let waited = match (&refused, env.blocking().next()) {
-                (Some(why), _) => (4, format!("the newest commit is not acted on: {why}")),
+            let is_wrong = standing.refused.as_ref().is_some_and(|r| matches!(r.why, ControllerError::Invalid(_)));
+            let more = format!("soll why {}", self.environment);
+            let (exit, why, next) = match (&refused, decisive(env)) {
+                (Some(why), _) => {
+                    (if is_wrong { 1 } else { 4 }, format!("the newest commit is not acted on: {why}"), more)
+                }
+                _ if snapshot.held.as_ref().is_some_and(|held| held.environments.contains_key(&env.name)) => {
+                    (1, "the file that defines it is wrong in the newest commit".to_owned(), more)
+                }
                 _ if env.sync == Sync::InSync && matches!(env.health, Health::Healthy | Health::Unknown) => {
-                    let desired = env.desired.as_ref().map_or("", |sha| sha.short());
-                    out::text(&format!("{} runs {desired}\n", self.environment));
+                    out::text(&format!("{} runs {}\n", self.environment, parts::soll(env)));
                     return Ok(0);
                 }
-                (_, Some(blocker)) if blocker.code == Code::Quarantined => {
+                (_, Some((blocker, _))) if blocker.code == Code::Quarantined => {
                     return Err(CliError::plain(blocker.message.clone()).hint(blocker.fix.clone()).exit(7));
                 }
-                (_, Some(blocker)) => (4, blocker.message.clone()),
-                _ if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned()),
-                _ => (1, "it is not there yet".to_owned()),
+                // The exit code of an `apply` that stops for it.
+                (_, Some((blocker, exit))) => (exit, blocker.message.clone(), format!("{}; {more}", blocker.fix)),
+                _ if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned(), more),
+                _ => (1, "it is not there yet".to_owned(), more),
             };
             if tokio::time::Instant::now() >= deadline {
-                let message = format!("{} did not get there within {:?}: {}", self.environment, self.timeout, waited.1);
-                let hint = format!("soll why {}", self.environment);
-                return Err(CliError::plain(message).hint(hint).exit(waited.0));
+                let message = format!("{} did not get there within {:?}: {why}", self.environment, self.timeout);
+                return Err(CliError::plain(message).hint(next).exit(exit));
             }
             let remote = |target: &Target| !matches!(target.address, Address::Local);
             let far =

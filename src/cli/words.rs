@@ -6,16 +6,12 @@ use clap::Args;
 
 use super::global::{Global, Output, names};
 use super::{CliError, Result, out};
-use crate::host::disk::token::token;
-use crate::journal::operation::Action;
-use crate::model::approval::{About, Decision, Envelope, Reviewed, Word, over_for_a_day};
+use crate::model::approval::Decision;
 use crate::model::ids::EnvName;
-use crate::plan::{Code, EnvPlan};
-use crate::run::controller::{Controller, ControllerError, now};
+use crate::run::commit::must_be_of_this_commit;
 use crate::run::look::observe::{Look, Scan, observe};
-use crate::run::operate::journaled::{Asked, journaled};
+use crate::run::operate::word::{Opinion, Spoken, say};
 use crate::run::planned::planned;
-use crate::state_repo::{CommitId, Saying, sign_word};
 
 /// Approve a plan.
 #[derive(Args)]
@@ -44,60 +40,35 @@ pub struct Reject {
 impl Approve {
     /// Says yes.
     pub async fn run(self, global: &Global) -> Result {
-        say(global, self.environment, self.plan, (Decision::Approve, self.note)).await
+        let opinion = Opinion { decision: Decision::Approve, note: self.note };
+        said(global, self.environment, self.plan, opinion).await
     }
 }
 
 impl Reject {
     /// Says no.
     pub async fn run(self, global: &Global) -> Result {
-        say(global, self.environment, self.plan, (Decision::Reject, Some(self.reason))).await
+        let opinion = Opinion { decision: Decision::Reject, note: Some(self.reason) };
+        said(global, self.environment, self.plan, opinion).await
     }
 }
 
-async fn say(
-    global: &Global,
-    name: EnvName,
-    saved: Option<PathBuf>,
-    (decision, note): (Decision, Option<String>),
-) -> Result {
+async fn said(global: &Global, name: EnvName, saved: Option<PathBuf>, opinion: Opinion) -> Result {
     let (controller, snapshot) = global.newest(&[]).await?;
     let wanted = names(&snapshot, std::slice::from_ref(&name))?;
+    must_be_of_this_commit(&snapshot, &wanted)?;
     let plan = match saved {
         Some(path) => super::apply::saved(&path)?,
         None => {
             let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
-            planned(&controller, &snapshot, &wanted, &observed, true)
+            planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()))
         }
     };
     let Some(env) = plan.environments.into_iter().find(|env| env.name == name) else {
         return Err(CliError::plain(format!("the plan says nothing about {name}")));
     };
-    let reviewed = reviewable(&env)?.clone();
-    let signing = controller.settings.signing_key.clone();
-    if controller.signers.is_some() && signing.is_none() {
-        return Err(CliError::plain("only signed words count here, and there is no signing key")
-            .hint("name an SSH private key: SOLL_SIGNING_KEY or `signing_key` in the settings"));
-    }
-    let to = env.desired.as_ref().map_or("", |sha| sha.short()).to_owned();
-    let asked = Asked {
-        action: if decision == Decision::Approve { Action::Approve } else { Action::Reject },
-        environment: Some(name.clone()),
-        hosts: Vec::new(),
-        commit: snapshot.commit.to_string(),
-        // By the name that the word itself bears.
-        actor: controller.beside(|controller| controller.author().name).await?,
-        reason: note.clone().unwrap_or_default(),
-    };
-    let said = journaled(&controller, asked, async |journal| {
-        let spoken = async {
-            Ok(controller.beside(move |controller| speak(controller, &name, &reviewed, decision, note)).await??)
-        };
-        let note =
-            |(word, commit): &(Word, CommitId)| format!("{to}, plan {}, word {}", word.binding.short(), commit.short());
-        journal.step("word", None, note, spoken).await
-    });
-    let (word, commit) = said.await?;
+    let decision = opinion.decision;
+    let Spoken { word, commit, to } = say(&controller, &snapshot, &env, opinion).await?;
     if global.output == Output::Json {
         out::json(&serde_json::json!({
             "environment": word.environment, "approve": decision == Decision::Approve, "binding": word.binding,
@@ -113,86 +84,4 @@ async fn say(
         out::text(&format!("  irreversible: {step}\n"));
     }
     Ok(0)
-}
-
-/// What of a plan a word can be said about.
-fn reviewable(env: &EnvPlan) -> std::result::Result<&Reviewed, CliError> {
-    let name = &env.name;
-    if !env.has_changes() {
-        let unseen: Vec<_> = env.hosts.iter().filter(|host| !host.reachable).collect();
-        if let [first, ..] = &*unseen {
-            let names: Vec<_> = unseen.iter().map(|host| host.name.as_str()).collect();
-            let message = format!(
-                "nobody can say what would be done in {name}: {} cannot be seen ({})",
-                names.join(", "),
-                first.reason
-            );
-            let hint = format!(
-                "bring it back; or speak about a plan that was made where it is seen: soll plan {name} --out FILE there, \
-                 then --plan FILE here"
-            );
-            return Err(CliError::plain(message).hint(hint).exit(6));
-        }
-        if let (None, Some(blocker)) = (&env.desired, env.blocking().next()) {
-            let message = format!("nobody can say what would be done in {name}: {}", blocker.message);
-            return Err(CliError::plain(message).hint(blocker.fix.clone()));
-        }
-        let hint = "a word is about a change; release something first";
-        return Err(CliError::plain(format!("{name} has no change to speak about")).hint(hint));
-    }
-    if env.binding.is_none() {
-        let message = format!(
-            "the plan of {name} was made from what a daemon publishes, which does not tell what shared files hold: a word \
-             on it would be bound to nothing"
-        );
-        return Err(CliError::plain(message).hint("make it where hosts are reached: soll plan --out FILE"));
-    }
-    let Some(reviewed) = &env.reviewed else {
-        return Err(CliError::plain(format!(
-            "the plan of {name} was saved by an older soll, which bound less to a word"
-        ))
-        .hint("make the plan again: soll plan --out FILE"));
-    };
-    if reviewed.unnamed {
-        let sha = env.desired.as_ref().map_or("the release", |sha| sha.short());
-        let why = env.blockers.iter().find(|b| matches!(b.code, Code::BundleMissing | Code::Note));
-        let why = why.map(|b| format!(": {}", b.message)).unwrap_or_default();
-        return Err(CliError::plain(format!(
-            "the digest of the bundle of {sha} is not known, and what has no name cannot be approved{why}"
-        ))
-        .hint("let the bundle and its SHA-256 be where the state file says, then say it again"));
-    }
-    Ok(reviewed)
-}
-
-/// Says it. Blocks.
-fn speak(
-    controller: &Controller,
-    environment: &EnvName,
-    reviewed: &Reviewed,
-    decision: Decision,
-    note: Option<String>,
-) -> std::result::Result<(Word, CommitId), ControllerError> {
-    let other = |error: &dyn std::fmt::Display| ControllerError::Other(format!("cannot say a word: {error}"));
-    let author = controller.author();
-    let repository = controller.ear.repository(&controller.repo)?;
-    let heard = controller.ear.words(&controller.repo)?;
-    let about = About {
-        id: token().map_err(|error| other(&error))?,
-        repository: &repository,
-        environment,
-        reviewed,
-        name: &author.name,
-        email: &author.email,
-        ttl: controller.settings.approval_ttl,
-    };
-    let word = Word::new(about, decision, note, now());
-    let text = serde_json::to_string(&word).map_err(|error| other(&error))?;
-    let key = controller.settings.signing_key.as_ref();
-    let signature = key.map(|key| sign_word(key, &text)).transpose()?;
-    let bytes = serde_json::to_vec_pretty(&Envelope::new(text, signature)).map_err(|error| other(&error))?;
-    let over = over_for_a_day(&heard.changes, word.at);
-    let saying = Saying { environment, binding: &word.binding, id: &word.id, bytes: &bytes, over: &over };
-    let commit = controller.repo.add_word(&saying, &author, controller.settings.push)?;
-    Ok((word, commit))
 }

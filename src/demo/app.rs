@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::git;
-use crate::artifact::bundle;
+use crate::artifact::bundle::{self, Making};
 use crate::model::ids::Sha;
 
 /// One commit of the shop.
@@ -65,7 +65,7 @@ fn version(app: &Path, bundles: &Path, n: usize, content: &Content) -> Result<Ve
     git::dated(app, &["commit", "-q", "-m", subject], Some(&date))?;
     let sha: Sha = git::git(app, &["rev-parse", "HEAD"])?.parse().map_err(|error| format!("git: {error}"))?;
     let checks = BTreeMap::from([("run-tests".to_owned(), "success".to_owned())]);
-    bundle::create(app, &sha, bundles, &checks, &[]).map_err(|error| error.to_string())?;
+    bundle::create(app, &sha, bundles, &Making { checks, ..Making::default() }).map_err(|error| error.to_string())?;
     Ok(Version { name: (*name).to_owned(), sha })
 }
 

@@ -17,6 +17,7 @@ use crate::run::accepted::AcceptedSnapshot;
 use crate::run::pass::daemon::Report;
 use crate::run::pass::outcome::Outcome;
 use crate::run::step::site::{Listen, Listener, Sent};
+use crate::run::step::world::Interruption;
 use crate::state_repo::CommitId;
 
 /// Where an environment stands, as the loop sees it.
@@ -322,7 +323,11 @@ fn word(action: &Action) -> Option<String> {
         Action::Fetch { .. } => "fetched",
         Action::Checksum { .. } | Action::Verify { .. } => "checked",
         Action::Extract => "staged",
+        Action::Render => "rendered",
+        Action::Pull { .. } => "pulled",
         Action::Switch { .. } => "switched",
+        Action::Drain { .. } => "drained",
+        Action::Activate { .. } => "activated",
         Action::Health { .. } | Action::Assets { .. } => "healthy",
         Action::Watch { .. } => "watched",
         Action::Confirm { .. } => "confirmed",
@@ -356,6 +361,9 @@ impl Listen for Timeline {
     fn event(&self, run: &RunId, event: &Event) {
         self.heard(run, event);
     }
+
+    /// Whoever ends the demo sees it end.
+    fn stopping(&self, _: &RunId, _: &Interruption) {}
 
     /// The bundles of the demo are there at once.
     fn sent(&self, _: &RunId, _: Option<&HostName>, _: Sent) {}

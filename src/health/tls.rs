@@ -19,6 +19,7 @@ use x509_cert::der::Decode;
 
 use super::net::{Deadline, HostPort, connect};
 use super::{Context, Finding};
+use crate::model::authority;
 use crate::model::observed::Verdict;
 
 /// Shakes hands with `address` and judges the certificate that it shows.
@@ -111,13 +112,19 @@ fn distrust(
 fn words(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "it has no trusted issuer: it is self-signed, or the chain is incomplete".to_owned()
+            format!("it has no trusted issuer: it is self-signed, or the chain is incomplete; {}", trust())
         }
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "it is made out for another name".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// What to do where the issuer is not trusted here.
+fn trust() -> String {
+    let named = std::env::var(authority::VARIABLE).ok();
+    authority::cure(named.as_deref(), |file| std::fs::File::open(file).map(drop).map_err(|error| error.to_string()))
 }
 
 /// A TLS error of the target, as evidence.
@@ -135,6 +142,9 @@ pub(super) async fn system_roots() -> Result<Arc<RootCertStore>, Finding> {
     });
     match loaded.await {
         Ok(roots) if !roots.is_empty() => Ok(Arc::new(roots)),
+        _ if std::env::var_os(authority::VARIABLE).is_some() => {
+            Err(Finding::unsure(format!("this machine trusts no certificate authority: {}", trust())))
+        }
         _ => Err(Finding::unsure("this machine trusts no certificate authority: install ca-certificates here")),
     }
 }
