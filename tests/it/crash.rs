@@ -5,3 +5,4 @@ mod adopt;
 pub mod chain;
 mod lease;
 pub mod points;
+mod units;

@@ -6,6 +6,8 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::source::{Token, tokens};
+
 /// Each room, and the rooms that it may import. What is not here may not.
 const ROOMS: &[(&str, &[&str])] = &[
     ("fault", &[]),
@@ -18,7 +20,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state_repo", &["model", "fault"]),
     ("store", &["model", "fault"]),
     ("ssh", &["model", "host", "fault"]),
-    ("run", &["model", "plan", "journal", "artifact", "health", "host", "state_repo", "store", "ssh", "fault"]),
+    ("seal", &["model", "host"]),
+    ("run", &["model", "plan", "journal", "artifact", "health", "host", "state_repo", "store", "ssh", "seal", "fault"]),
     ("web", &["model", "plan", "journal", "run"]),
     ("demo", &["model", "plan", "journal", "artifact", "health", "host", "state_repo", "store", "ssh", "run", "fault"]),
     (
@@ -51,8 +54,15 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
 /// What is allowed against the tables: from, to, and why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("host", "artifact::manifest", "the form of a tree is the same on the controller and on a host"),
+    (
+        "host",
+        "artifact::terms",
+        "a host that fetches for itself is told on what terms the application takes its bundle",
+    ),
     ("host", "artifact::delta", "a tree is told by its difference from one that is there"),
+    ("host", "artifact::picked", "files of a tree are named by their numbers in it"),
     ("host::release", "artifact", "a host that fetches for itself unpacks like a controller"),
+    ("host::release::checkout", "state_repo", "a host that fetches for itself reads a commit like a controller"),
     ("health", "host::wire", "a probe that a host makes travels as an operation"),
     ("health::prober", "host::serve::ops", "the trait by which the host asks for checks that need a network"),
     ("store", "journal", "events are stored as what they are"),
@@ -73,94 +83,6 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {} imports {}", self.file.display(), self.line, self.from.join("::"), self.to.join("::"))
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    /// `::`
-    Colons,
-    Sign(char),
-    Text(String),
-}
-
-/// The tokens of a file that matter here, each with its line. Comments are none.
-fn tokens(source: &str) -> Vec<(usize, Token)> {
-    let chars: Vec<char> = source.chars().collect();
-    let (mut at, mut line, mut all) = (0, 1, Vec::new());
-    let starts = |at: usize, text: &str| text.chars().enumerate().all(|(i, c)| chars.get(at + i) == Some(&c));
-    while at < chars.len() {
-        let (first, begun) = (chars[at], line);
-        if first == '\n' {
-            line += 1;
-            at += 1;
-        } else if starts(at, "//") {
-            while at < chars.len() && chars[at] != '\n' {
-                at += 1;
-            }
-        } else if starts(at, "/*") {
-            let mut depth = 0;
-            while at < chars.len() {
-                if starts(at, "/*") {
-                    (depth, at) = (depth + 1, at + 2);
-                } else if starts(at, "*/") {
-                    (depth, at) = (depth - 1, at + 2);
-                    if depth == 0 {
-                        break;
-                    }
-                } else {
-                    line += usize::from(chars[at] == '\n');
-                    at += 1;
-                }
-            }
-        } else if let Some(hashes) = raw_string(&chars[at..]) {
-            at += chars[at..].iter().take_while(|c| **c != '"').count() + 1;
-            let end = format!("\"{}", "#".repeat(hashes));
-            let start = at;
-            while at < chars.len() && !starts(at, &end) {
-                line += usize::from(chars[at] == '\n');
-                at += 1;
-            }
-            all.push((begun, Token::Text(chars[start..at.min(chars.len())].iter().collect())));
-            at += end.len();
-        } else if first == '"' {
-            at += 1;
-            let start = at;
-            while at < chars.len() && chars[at] != '"' {
-                line += usize::from(chars[at] == '\n');
-                at += 1 + usize::from(chars[at] == '\\');
-            }
-            all.push((begun, Token::Text(chars[start..at.min(chars.len())].iter().collect())));
-            at += 1;
-        } else if first == '\'' {
-            // A character, or a lifetime.
-            at += match (chars.get(at + 1), chars.get(at + 2)) {
-                (Some('\\'), _) => 2 + chars[at + 2..].iter().skip(1).take_while(|c| **c != '\'').count() + 2,
-                (_, Some('\'')) => 3,
-                _ => 1,
-            };
-        } else if first.is_alphabetic() || first == '_' {
-            let word: String = chars[at..].iter().take_while(|c| c.is_alphanumeric() || **c == '_').collect();
-            at += word.chars().count();
-            all.push((begun, Token::Word(word)));
-        } else if starts(at, "::") {
-            at += 2;
-            all.push((begun, Token::Colons));
-        } else {
-            at += 1;
-            if !first.is_whitespace() {
-                all.push((begun, Token::Sign(first)));
-            }
-        }
-    }
-    all
-}
-
-/// How many `#` a raw string has that begins here.
-fn raw_string(chars: &[char]) -> Option<usize> {
-    let rest = chars.strip_prefix(&['b']).unwrap_or(chars).strip_prefix(&['r'])?;
-    let hashes = rest.iter().take_while(|c| **c == '#').count();
-    (rest.get(hashes) == Some(&'"')).then_some(hashes)
 }
 
 /// Reads the references of one file. `module`: its own, without `crate`; `children`: the modules below it.
@@ -419,6 +341,30 @@ fn imports_go_one_way() {
     assert!(wrong.is_empty(), "{} import(s) in the wrong direction:\n{}", wrong.len(), wrong.join("\n"));
     let unused: Vec<_> = EXCEPTIONS.iter().enumerate().filter(|(at, _)| !used.contains(at)).map(|(_, it)| it).collect();
     assert!(unused.is_empty(), "exceptions that nobody needs any more: {unused:?}");
+}
+
+/// Law 11: the secrets of a commit's encrypted files are opened where it is known to be accepted, and nowhere else.
+#[test]
+fn files_with_secrets_are_opened_for_accepted_commits_alone() {
+    let house = house();
+    let with = |call: &str| -> Vec<String> {
+        let files = house.iter().filter(|(_, text)| text.contains(call));
+        files.map(|(path, _)| path.display().to_string()).collect()
+    };
+    assert_eq!(with("secrets.accepted("), ["run/accepted.rs"]);
+    assert_eq!(with("Opened::of("), ["run/secrets.rs"]);
+    assert_eq!(with("AcceptedSnapshot {"), ["run/accepted.rs"]);
+    // Whoever acts on the word of a commit asks `AcceptedSnapshot::secrets`, which has those files; the controller's own alone are
+    // for its listener, for what it reads of others, and for what no commit vouches for.
+    let own = [
+        "cli/plan.rs",
+        "run/accepted.rs",
+        "run/doctor/controller.rs",
+        "run/look/others.rs",
+        "run/look/planned_commit.rs",
+        "web/mod.rs",
+    ];
+    assert_eq!(with("settings.secrets"), own);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod health;
 mod adopt;
 mod archives;
 mod demo;
+mod docs;
 mod fetch;
 mod formats;
 
@@ -17,7 +18,10 @@ mod state_repo;
 
 mod planner;
 mod readme;
+mod recipes;
 mod render;
+mod rendered;
+mod sealed;
 mod secrets;
 mod store;
 mod support;
@@ -26,11 +30,15 @@ mod contract;
 mod laws;
 mod machine;
 
+mod compose;
 mod crash;
 mod daemon;
 mod doctor;
 mod field;
+mod git;
+mod laravel;
 mod network;
+mod projects;
 mod ssh;
 mod trust;
 mod untrusted;

@@ -5,9 +5,12 @@
 mod controllers;
 mod debian;
 mod hardships;
+mod laravel;
 mod machine;
 mod matrix;
 pub mod namespace;
 pub mod net;
 mod operations;
+mod python;
 mod tree;
+mod units;

@@ -1,4 +1,4 @@
-//! The README keeps its word: its `sh` blocks are run, in their order and in one shell, and each `text` block below one is
+//! The README and the pages with commands keep their word: their `sh` blocks are run, in their order and in one shell, and each `text` block below one is
 //! what it prints (`…` stands for anything, on one line).
 
 use std::process::{Command, Stdio};
@@ -76,9 +76,19 @@ fn differs(said: &str, printed: &str) -> Option<String> {
 
 #[test]
 fn its_commands_run_and_print_what_it_says() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a README");
-    let blocks = blocks(&readme);
-    assert!(blocks.len() >= 12, "only {} blocks of shell were found", blocks.len());
+    plays("README.md", 12);
+}
+
+#[test]
+fn the_page_of_commits_does_what_it_says() {
+    plays("docs/git.md", 5);
+}
+
+/// Runs the commands of a page, which has at least so many blocks of them, in an empty directory.
+fn plays(page: &str, least: usize) {
+    let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page");
+    let blocks = blocks(&text);
+    assert!(blocks.len() >= least, "only {} blocks of shell were found", blocks.len());
     // One shell: what one block exports, the next one has. Each prints into a file of its own.
     let mut script = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n".to_owned();
     for (n, block) in blocks.iter().enumerate() {
@@ -106,11 +116,11 @@ fn its_commands_run_and_print_what_it_says() {
         // The last file that was opened is the block that failed; the daemon of the guide says why, if it was it.
         let n = (0..blocks.len()).rev().find(|n| out.join(n.to_string()).exists()).unwrap_or_default();
         let log = std::fs::read_to_string(work.join("loop.log")).unwrap_or_default();
-        panic!("README line {}: {status}\n{}\nit printed:\n{}\n{log}", blocks[n].line, blocks[n].shell, printed(n));
+        panic!("{page} line {}: {status}\n{}\nit printed:\n{}\n{log}", blocks[n].line, blocks[n].shell, printed(n));
     }
     let wrong = blocks.iter().enumerate().filter_map(|(n, block)| {
         let missing = differs(block.printed.as_ref()?, &printed(n))?;
-        Some(format!("README line {}\nmissing: {missing}\nprinted:\n{}", block.line, printed(n)))
+        Some(format!("{page} line {}\nmissing: {missing}\nprinted:\n{}", block.line, printed(n)))
     });
     let wrong: Vec<_> = wrong.collect();
     assert!(wrong.is_empty(), "it prints something else than it says.\n{}", wrong.join("\n\n"));

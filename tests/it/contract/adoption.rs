@@ -40,10 +40,12 @@ fn a_foreign_release_is_returned_to_without_a_bundle() {
     let w = foreign('b', "");
     w.soll("apply").exits(0);
     assert_eq!(w.runs("staging"), "b");
-    // The directory's name says only the first digits of a commit.
-    w.soll("rollback staging --to 20250201_120000-aaaaaaaa").exits(1).says("name the full SHA");
-    w.soll("rollback staging --to <a>").exits(0);
+    // The directory's name says only the first digits of a commit: the directory itself is committed.
+    w.soll("rollback staging --to 20250201_120000-aaaaaaaa").exits(0);
     w.soll("apply").exits(0);
+    assert_eq!(w.release("staging"), "20250201_120000-aaaaaaaa");
+    w.soll("rollback staging --to <a>").exits(0);
+    w.soll("apply").exits(0).says("in sync");
     assert_eq!((w.runs("staging"), w.release("staging")), ("a".into(), "20250201_120000-aaaaaaaa".into()));
     // One that never ran under soll, too.
     w.soll("rollback staging --to <d>").exits(0);

@@ -37,7 +37,7 @@ impl App {
         if !broken.is_empty() {
             self.w.write(&format!("build/{sha}/{broken}"), "");
         }
-        self.w.soll(&format!("bundle $DIR/build/{sha} --sha {sha} --out $DIR/state/bundles")).exits(0);
+        self.w.soll(&format!("bundle $DIR/build/{sha} --sha {sha} --out $DIR/state/bundles --force")).exits(0);
     }
 
     fn commit(&self, release: &str, more: &str) {

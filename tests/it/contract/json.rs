@@ -145,7 +145,7 @@ fn the_others() {
     keys(&w.soll("approve staging --output json").exits(0).json(), "environment approve binding commit id expires");
     keys(&w.soll("validate --output json").exits(0).json(), "valid environments warnings policies");
     let bundle = "bundle $DIR/build/a --sha <a> --out $DIR/out --check run-tests=success --output json";
-    keys(&w.soll(bundle).exits(0).json(), "archive sha256 checks");
+    keys(&w.soll(bundle).exits(0).json(), "archive sha256 checks warnings");
     w.write("state/desired-state.toml", "schema = 1\nnonsense = 2\n");
     let invalid = w.soll("validate --output json").exits(1).json();
     keys(&invalid, "valid errors");

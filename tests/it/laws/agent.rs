@@ -62,7 +62,15 @@ impl Sim {
             if from.as_ref() != Some(&to) {
                 self.saw("returned by itself");
             }
+            if !probation.activation.is_empty() && self.start_units(i).is_err() {
+                return;
+            }
             self.run_all(i, &probation.rollback);
+        } else if self.hosts[i].record.way_back().is_none()
+            && !probation.activation.is_empty()
+            && self.start_units(i).is_err()
+        {
+            return;
         }
         self.reopen(i);
         let noted = self.effect(i, "by itself: probation over", |h| {
@@ -80,6 +88,13 @@ impl Sim {
     pub fn reopen(&mut self, i: usize) {
         if let Some(closed) = self.hosts[i].record.closed.clone() {
             self.saw("reopened");
+            if !closed.start.is_empty() && self.start_units(i).is_ok() {
+                // As below.
+                let _ = self.effect(i, "units run again", |h| {
+                    h.record.started(&closed.start.units);
+                    Ok(())
+                });
+            }
             self.run_all(i, &closed.open);
         }
     }
@@ -151,7 +166,7 @@ impl Sim {
         if !self.has(Mutation::SkipFencing) {
             self.hosts[i].record.fence(epoch).inspect_err(|_| *self.seen.entry("fenced").or_default() += 1)?;
             if self.hosts[i].session.as_ref().is_none_or(|s| s.epoch != epoch) {
-                return Err(HostError::Connection("the agent has given the root up".to_owned()));
+                return Err(HostError::Connection("the agent has given the root up".into()));
             }
         }
         self.hear(i, controller);
@@ -225,7 +240,7 @@ impl Sim {
     fn health(&mut self, i: usize) -> Verdict {
         let last = i + 1 == self.hosts.len();
         let Some(live) = self.hosts[i].live().cloned() else { return Verdict::Fail };
-        if self.hosts[i].broken_env() {
+        if self.hosts[i].broken_env() || self.hosts[i].ill {
             return Verdict::Fail;
         }
         let sha = self.sha_of(i, &live);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use soll::host::wire::activate::Deed;
 use soll::host::wire::{CommandRole, Op};
 use soll::journal::{Event, Failure, FailureClass, RunResult, StepEnd};
 use soll::model::desired::{Environment, OnFailure, Probe};
@@ -51,12 +52,15 @@ pub struct Laws {
 /// What a verdict on the release that is being confirmed would be filed under.
 pub fn key_now(env: &Environment, confirmed: &Confirmed) -> Option<QuarantineKey> {
     let (sha, bundle) = (confirmed.sha.clone()?, confirmed.bundle);
-    Some(QuarantineKey { sha, bundle, config: env.config_digest(), files: Digest::of_json(&confirmed.files) })
+    let mut files = confirmed.files.clone();
+    files.extend(super::scenario::versions(env));
+    Some(QuarantineKey { sha, bundle, config: env.config_digest(), files: Digest::of_json(&files) })
 }
 
 fn files_of(host: &SimHost) -> Digest {
-    let files: BTreeMap<_, _> = host.files.iter().filter_map(|(f, d)| Some((f.clone(), (*d)?))).collect();
-    Digest::of_json(&files)
+    let files = host.files.iter().filter_map(|(f, d)| Some((f.clone(), (*d)?)));
+    let rendered = host.rendered.iter().map(|(from, version)| (from.clone(), *version));
+    Digest::of_json(&files.chain(rendered).collect::<BTreeMap<_, _>>())
 }
 
 fn same_case(a: &QuarantineKey, b: &QuarantineKey) -> bool {
@@ -120,6 +124,18 @@ impl Laws {
             let covered = live == c || host.record.probation.is_some() || host.record.releases[live].failed;
             self.assert(covered, || format!("law 6: {name} runs {live}, unconfirmed, without a probation"));
         }
+        self.runs(host);
+    }
+
+    /// What rests at its confirmed release runs it: the units were started after the link had moved, whoever moved it.
+    fn runs(&mut self, host: &SimHost) {
+        let confirmed = host.record.confirmed.as_ref().map(|c| &c.release);
+        let rests = host.record.probation.is_none() && !host.by_person && host.live() == confirmed;
+        let same = host.process.is_none() || host.process.as_ref() == host.live();
+        let (name, process) = (&host.name, &host.process);
+        self.assert(!rests || same, || format!("law 1: {name} is at {confirmed:?}, and its units run {process:?}"));
+        let noted = host.record.closed.as_ref().is_some_and(|closed| !closed.start.is_empty());
+        self.assert(!host.resting || noted, || format!("law 6: the units of {name} rest, and nobody would start them"));
     }
 
     pub fn acquired(&mut self, i: usize, controller: usize, epoch: Epoch, host: &SimHost) {
@@ -142,7 +158,9 @@ impl Laws {
             Op::Missing { .. } | Op::Upload { .. } => &["upload"],
             Op::Fetch { .. } => &["fetch"],
             Op::Extract { .. } => &["extract"],
+            Op::Render { .. } => &["render"],
             Op::Link { .. } => &["link"],
+            Op::Pull { .. } => &["pull"],
             Op::Gate { .. } => &["gate"],
             Op::Hook { means: CommandRole::Migration { .. }, .. } => &["migrate"],
             Op::Hook { .. } => &["hook", "maintenance", "reload"],
@@ -150,6 +168,9 @@ impl Laws {
             Op::Adopt { .. } => &["seal", "adopt"],
             Op::Verify { .. } => &["verify"],
             Op::Switch { .. } => &["switch"],
+            Op::Activate { deed: Deed::Look, .. } => &["switch"],
+            Op::Activate { .. } => &["activate"],
+            Op::Drain { .. } => &["drain"],
             Op::Confirm { .. } => &["confirm", "adopt"],
             Op::Watched { .. } => &["watch"],
             Op::Return { .. } => &["rollback"],
@@ -224,6 +245,11 @@ impl Laws {
         self.verdicts.push((i, key.clone(), alone));
     }
 
+    /// It was not the release: what was said of it is taken back.
+    pub fn acquitted(&mut self, i: usize, key: &QuarantineKey) {
+        self.verdicts.retain(|(j, known, _)| *j != i || known != key);
+    }
+
     /// A verdict that the host gives: its migration said no.
     pub fn condemned(&mut self, i: usize, key: QuarantineKey) {
         self.verdicts.push((i, key, false));
@@ -231,6 +257,10 @@ impl Laws {
 
     /// A success: healthy, and not a case that was found bad here.
     pub fn confirmed(&mut self, i: usize, host: &SimHost, env: &Environment, key: Option<&QuarantineKey>) {
+        // What was only adopted was started by something else.
+        let units = host.record.confirmed.as_ref().is_some_and(|confirmed| !confirmed.activation.is_empty());
+        let active = !units || host.process.as_ref() == host.live();
+        self.assert(active, || format!("law 1: web{} confirms what its units do not run", i + 1));
         self.assert(healthy(env, host), || format!("law 2: web{} confirms what was not seen healthy", i + 1));
         if let Some(key) = key {
             let bad = self.verdicts.iter().any(|(j, known, _)| *j == i && same_case(known, key));
@@ -265,8 +295,9 @@ impl Laws {
         self.leases.remove(&(i, sha.to_string()));
         let prefix = format!("{sha}/");
         if let Some(word) = migration {
-            let unknown = self.migrations.iter_mut().filter(|(key, m)| key.starts_with(&prefix) && m.is_none());
-            unknown.for_each(|(_, m)| *m = Some(word));
+            let open =
+                |(key, m): &(&String, &mut Option<Migration>)| key.starts_with(&prefix) && **m != Some(Migration::Done);
+            self.migrations.iter_mut().filter(open).for_each(|(_, m)| *m = Some(word));
         }
     }
 

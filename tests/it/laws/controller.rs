@@ -16,7 +16,7 @@ use soll::run::step::task::Task;
 use soll::run::step::world::World;
 
 use super::sim::{Mutation, Shared, Sim};
-use super::world::{SimWorld, bundle_digest};
+use super::world::{SimWorld, build_digest};
 
 /// What a pass came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,7 @@ async fn reconcile(world: &Arc<SimWorld>, env: &Environment) -> Outcome {
             lease: env.deadline,
             accept: Some("c0ffee".to_owned()),
             machine: None,
+            tenant: None,
             look: Observe::default(),
         };
         match world.call(target, acquire).await {
@@ -163,7 +164,8 @@ fn settled(plan: &EnvPlan) -> Option<Outcome> {
 pub fn plan(sim: &Sim, env: &Environment, seen: &mut EnvObserved) -> EnvPlan {
     let sha = sha_desired(env);
     let known = sim.commits.is_multiple_of(2);
-    seen.artifact = known.then(|| ArtifactFacts { sha256: Fact::Known(bundle_digest(&sha)), checks: Fact::NotAsked });
+    seen.artifact =
+        known.then(|| ArtifactFacts { sha256: Fact::Known(build_digest(env, &sha)), checks: Fact::NotAsked });
     let mut observed = Observed::default();
     observed.environments.insert(env.name.clone(), seen.clone());
     let context = Context { commit: "c0ffee", now: sim.now(), secrets: None };

@@ -4,15 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use soll::artifact::picked::Picked;
+use soll::host::wire::activate::{Activated, Deed, UnitFailure};
+use soll::host::wire::excerpt::Excerpt;
 use soll::host::wire::{CommandResult, CommandRole, Cwd, Exit, GateResult, HostError, Op, Reply};
+use soll::model::activation::Activation;
+use soll::model::compose::ServiceSeen;
 use soll::model::ids::{Digest, Epoch, HostName, ReleaseName};
 use soll::model::observed::{Current, Drift, DriftKind, DriftReport, HostState, Verdict};
 use soll::model::record::{
     Closed, Command, Holder, Leased, Migration, Probation, Quarantine, Record, Refusal, Release,
 };
 
+use soll::model::rendered;
+
 use super::agent::Session;
-use super::scenario::{Fault, Say};
+use super::scenario::{Fault, Feels, Say};
 use super::sim::{Mutation, Sim};
 
 /// One directory in `releases/`.
@@ -30,14 +37,30 @@ pub struct SimHost {
     pub current: Current,
     pub dirs: BTreeMap<ReleaseName, Dir>,
     pub files: BTreeMap<String, Option<Digest>>,
+    /// What is rendered for it comes to these versions, as its controllers say.
+    pub rendered: BTreeMap<String, Digest>,
+    /// The versions that were written here.
+    pub versions: BTreeSet<String>,
     /// Maintenance is on.
     pub closed: bool,
+    /// Its units were stopped before a migration.
+    pub resting: bool,
+    /// What the application needs beside itself is gone: no release is well.
+    pub ill: bool,
     pub session: Option<Session>,
     /// When a controller was heard last, for whoever finds a probation without an agent.
     pub heard: Timestamp,
     pub unreachable_until: Option<Timestamp>,
     /// The link is as a person left it.
     pub by_person: bool,
+    /// It runs projects of services, and no units.
+    pub services: bool,
+    /// One of them was stopped by a person.
+    pub gone: bool,
+    /// The releases whose images came here.
+    pub pulled: BTreeSet<ReleaseName>,
+    /// The release that its units have started, where they ever did.
+    pub process: Option<ReleaseName>,
     /// The last answer of each check since the link moved.
     pub answers: BTreeMap<String, Verdict>,
     /// How often each release was asked.
@@ -48,18 +71,26 @@ pub const ENV_GOOD: &[u8] = b"A=1";
 pub const ENV_BAD: &[u8] = b"A=";
 
 impl SimHost {
-    pub fn new(name: HostName, adopted: bool) -> Self {
+    pub fn new(name: HostName, adopted: bool, rendered: BTreeMap<String, Digest>) -> Self {
         let mut host = SimHost {
             name,
             record: Record::default(),
             current: Current::Missing,
             dirs: BTreeMap::new(),
             files: [(".env".to_owned(), Some(Digest::of(ENV_GOOD)))].into(),
+            rendered,
+            versions: BTreeSet::new(),
             closed: false,
+            resting: false,
+            ill: false,
             session: None,
             heard: Timestamp::UNIX_EPOCH,
             unreachable_until: None,
             by_person: true,
+            services: false,
+            gone: false,
+            pulled: BTreeSet::new(),
+            process: None,
             answers: BTreeMap::new(),
             asked: BTreeMap::new(),
         };
@@ -83,8 +114,9 @@ impl SimHost {
         let drift = self.live().map(|live| {
             let path = "index.php".to_owned();
             let drifted = self.dirs.get(live).is_some_and(|d| d.drifted);
-            let entries = drifted.then_some(Drift { path, kind: DriftKind::Changed }).into_iter().collect();
-            DriftReport { release: live.clone(), at: Timestamp::UNIX_EPOCH, looked: None, age: 0, entries }
+            let entries =
+                drifted.then_some(Drift { path, kind: DriftKind::Changed, touched: None }).into_iter().collect();
+            DriftReport { release: live.clone(), at: Timestamp::UNIX_EPOCH, looked: None, age: 0, entries, more: 0 }
         });
         HostState {
             record: self.record.clone(),
@@ -92,9 +124,14 @@ impl SimHost {
             releases: self.dirs.keys().cloned().collect(),
             files: self.files.clone(),
             unreadable: BTreeMap::new(),
+            rendered: self.rendered.clone(),
+            rerendered: Vec::new(),
             missing_env: Vec::new(),
             drift,
             leftovers: Vec::new(),
+            foreign: Default::default(),
+            revisions: BTreeMap::new(),
+            misplaced: Vec::new(),
             holder: self.session.as_ref().map(|s| Holder {
                 who: format!("controller {}", s.controller),
                 since: Timestamp::UNIX_EPOCH,
@@ -104,7 +141,23 @@ impl SimHost {
             lease_over: self.lease_over(now),
             health: Vec::new(),
             machine: None,
+            seat: None,
+            services: self.seen().into_iter().collect(),
+            services_unseen: None,
         }
+    }
+
+    /// Its service, where one was ever started.
+    fn seen(&self) -> Option<ServiceSeen> {
+        let live = self.live().filter(|live| self.services && self.pulled.contains(*live))?;
+        Some(ServiceSeen {
+            service: "app".to_owned(),
+            wanted: 1,
+            running: u32::from(!self.gone),
+            digest_ok: self.process.as_ref() == Some(live),
+            state: if self.gone { "exited (137)" } else { "running" }.to_owned(),
+            ..ServiceSeen::default()
+        })
     }
 
     pub fn lease_over(&self, now: Timestamp) -> bool {
@@ -136,21 +189,24 @@ impl Sim {
     /// An operation that changes the root; the caller holds it under `epoch`.
     pub fn change(&mut self, i: usize, controller: usize, op: Op) -> Result<Reply, HostError> {
         match op {
-            Op::Missing { manifest, .. } => {
-                let manifest = manifest.resolve(None).expect("nothing but whole manifests is sent here");
-                let blobs = manifest.files().map(|(_, digest, _)| *digest).collect();
-                Ok(Reply::Missing { blobs, free_bytes: 1 << 30 })
+            Op::Missing { listing, .. } => {
+                assert_eq!(listing.base, None, "nothing but whole manifests is sent here");
+                Ok(Reply::Missing {
+                    files: Picked::of(0..listing.lines as usize),
+                    free_bytes: 1 << 30,
+                    removed: Vec::new(),
+                })
             }
-            Op::Upload { blobs, .. } => {
+            Op::Upload { files, .. } => {
                 self.disk("upload")?;
-                Ok(Reply::Uploaded { bytes: blobs.iter().map(|(_, size)| size).sum() })
+                Ok(Reply::Uploaded { bytes: files.count() as u64 })
             }
             Op::Fetch { digest, .. } => {
                 self.disk("fetch")?;
                 if self.faults.strikes(Fault::FetchFails) {
                     return Err(HostError::Io("the bundle cannot be fetched: timed out".to_owned()));
                 }
-                Ok(Reply::Fetched { tree: digest, bytes: 1 })
+                Ok(Reply::Fetched { tree: digest, bytes: 1, removed: Vec::new(), notes: Vec::new() })
             }
             Op::Extract { name, release, .. } => {
                 if self.hosts[i].dirs.contains_key(&name) {
@@ -172,6 +228,31 @@ impl Sim {
                 })?;
                 Ok(Reply::Extracted { copied: 0, received: 1 })
             }
+            Op::Render { files, .. } => {
+                let forgets = self.has(Mutation::VersionForgotten);
+                self.effect(i, "rendered", |h| {
+                    let places = files.iter().map(|file| rendered::place(&file.from, &file.digest().to_string()));
+                    h.versions.extend(places.filter(|_| !forgets));
+                    Ok(())
+                })?;
+                Ok(Reply::Rendered(Vec::new()))
+            }
+            Op::Pull { name, .. } => {
+                self.disk("pull")?;
+                if self.faults.strikes(Fault::FetchFails) {
+                    return Err(HostError::Io("the image cannot be pulled: toomanyrequests".to_owned()));
+                }
+                if !self.hosts[i].dirs.contains_key(&name) {
+                    return Err(gone(&name));
+                }
+                let forgets = self.has(Mutation::PullForgotten);
+                self.effect(i, "pulled", |h| {
+                    h.pulled.extend(Some(name).filter(|_| !forgets));
+                    Ok(())
+                })?;
+                self.saw("pulled");
+                Ok(Reply::Pulled(Default::default()))
+            }
             Op::Link { name, .. } => self.hosts[i].dirs.get(&name).map(|_| Reply::Done).ok_or_else(|| gone(&name)),
             Op::Gate { name, .. } => {
                 let sha = self.sha_of(i, &name);
@@ -184,12 +265,19 @@ impl Sim {
             Op::Seal { name, shared, .. } => {
                 let links = Digest::of_json(&shared);
                 self.disk("seal")?;
+                let (name_of, versions) = (self.hosts[i].name.clone(), self.hosts[i].versions.clone());
+                let lost =
+                    shared.iter().find(|one| rendered::of_place(&one.from).is_some() && !versions.contains(&one.from));
+                let lost = lost.map(|one| one.from.clone());
+                self.laws.assert(lost.is_none(), || format!("law 1: {name} on {name_of} is sealed without {lost:?}"));
+                let whole = !self.hosts[i].services || self.hosts[i].pulled.contains(&name);
+                self.laws.assert(whole, || format!("law 1: {name} on {name_of} is sealed without its images"));
                 self.effect(i, "sealed", |h| {
                     let dir = h.dirs.get_mut(&name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
                     dir.matched = true;
                     h.record.seal(&name, Digest::of(name.as_str().as_bytes()), links)
                 })?;
-                Ok(Reply::Sealed { tree: Digest::of(name.as_str().as_bytes()), unread: Vec::new() })
+                Ok(Reply::Sealed { tree: Digest::of(name.as_str().as_bytes()), unread: Excerpt::default() })
             }
             Op::Adopt { name, release, shared, .. } => self.adopt(i, name, release, Digest::of_json(&shared)),
             Op::Verify { name, .. } => {
@@ -204,6 +292,20 @@ impl Sim {
                 Err(HostError::Integrity(format!("{name} has drifted")))
             }
             Op::Switch { probation, .. } => self.switch(i, controller, probation),
+            Op::Activate { activation, deed, .. } => self.activate(i, controller, &activation, deed),
+            Op::Drain { epoch, activation, lease } => {
+                let (at, forgets) = (self.now(), self.has(Mutation::RestForgotten));
+                self.effect(i, "the rest of its units is noted", |h| {
+                    let closed = Closed { epoch, at, lease, open: Vec::new(), start: activation.clone() };
+                    if forgets { Ok(()) } else { h.record.drain(closed) }
+                })?;
+                self.saw("drained");
+                self.effect(i, "units stopped", |h| {
+                    h.resting = true;
+                    Ok(())
+                })?;
+                Ok(Reply::Activated(Activated { told: Vec::new(), failed: None }))
+            }
             Op::Confirm { epoch, confirmed } => {
                 let live = self.hosts[i].live().cloned();
                 let live = live.ok_or_else(|| HostError::Precondition("`current` is no release".to_owned()))?;
@@ -232,6 +334,15 @@ impl Sim {
                     Ok(())
                 })?;
                 verdict.iter().for_each(|entry| self.laws.quarantined(i, controller, &entry.key, entry.alone));
+                Ok(Reply::Done)
+            }
+            Op::Acquit { case, suspect, .. } => {
+                self.saw(if suspect.is_some() { "suspect" } else { "acquitted" });
+                self.effect(i, "acquitted", |h| {
+                    h.record.suspect(&case, suspect);
+                    Ok(())
+                })?;
+                self.laws.acquitted(i, &case);
                 Ok(Reply::Done)
             }
             Op::Prune { keep, .. } => self.prune(i, keep as usize),
@@ -264,7 +375,7 @@ impl Sim {
             return Err(gone(&name));
         }
         match self.hosts[i].record.releases.get(&name) {
-            Some(known) if known.sealed => return Ok(Reply::Sealed { tree, unread: Vec::new() }),
+            Some(known) if known.sealed => return Ok(Reply::Sealed { tree, unread: Excerpt::default() }),
             Some(known) if !known.adopted => return Err(Refusal::NotSealed(name).into()),
             _ => {}
         }
@@ -276,7 +387,7 @@ impl Sim {
             h.dirs.entry(name.clone()).and_modify(|d| (d.matched, d.drifted) = (true, false));
             h.record.seal(&name, tree, links)
         })?;
-        Ok(Reply::Sealed { tree, unread: Vec::new() })
+        Ok(Reply::Sealed { tree, unread: Excerpt::default() })
     }
 
     fn switch(&mut self, i: usize, controller: usize, probation: Probation) -> Result<Reply, HostError> {
@@ -342,13 +453,68 @@ impl Sim {
         if !self.has(Mutation::ReturnLies) {
             self.link(i, &to)?;
         }
-        self.effect(i, "probation over: returned", |h| {
-            h.record.returned(&from);
+        let waits = self.hosts[i].record.probation.as_ref().is_some_and(|p| !p.activation.is_empty());
+        let waits = waits && !self.has(Mutation::ProbationEndsWithTheLink);
+        self.effect(i, if waits { "returning" } else { "probation over: returned" }, |h| {
+            match waits {
+                true => h.record.returning(),
+                false => h.record.returned(&from),
+            }
             kept.into_iter().for_each(|entry| h.record.quarantine(entry));
             Ok(())
         })?;
         verdict.iter().for_each(|entry| self.laws.quarantined(i, controller, &entry.key, entry.alone));
         Ok(Reply::Returned { to })
+    }
+
+    /// Its units start what `current` leads to, and it says whether it stays up.
+    fn activate(
+        &mut self,
+        i: usize,
+        controller: usize,
+        activation: &Activation,
+        deed: Deed,
+    ) -> Result<Reply, HostError> {
+        let what = if self.hosts[i].services { "the project app" } else { "app.service" };
+        assert_eq!(activation.told(), what);
+        let done = |failed| Ok(Reply::Activated(Activated { told: Vec::new(), failed }));
+        if deed == Deed::Look {
+            return done(None);
+        }
+        self.disk("activate")?;
+        self.start_units(i)?;
+        let live = self.hosts[i].live().cloned();
+        let sha = live.as_ref().and_then(|live| self.sha_of(i, live));
+        // A sick release is so sick that it does not stay up, where its commit is even.
+        let crashes = self.conduct_of(sha.as_ref()).feels == Feels::Sick
+            && sha.as_ref().is_some_and(|sha| sha.as_str().as_bytes()[7].is_multiple_of(2));
+        if crashes {
+            self.laws.said_no(controller);
+            self.saw("crash loop");
+            let [unit, why, journal] = ["app.service", "failed", "lines"].map(str::to_owned);
+            return done(Some(UnitFailure { unit, why, journal }));
+        }
+        self.effect(i, "activated", |h| {
+            if deed == Deed::Back {
+                h.record.activated();
+            }
+            h.record.started(&activation.units);
+            Ok(())
+        })?;
+        done(None)
+    }
+
+    /// The units restart.
+    pub fn start_units(&mut self, i: usize) -> Result<(), HostError> {
+        let forgets = self.has(Mutation::UnitsForgotten);
+        self.effect(i, "units restarted", |h| {
+            if !forgets || h.process.is_none() {
+                h.process = h.live().cloned();
+            }
+            h.gone = false;
+            h.resting = false;
+            Ok(())
+        })
     }
 
     fn prune(&mut self, i: usize, keep: usize) -> Result<Reply, HostError> {
@@ -381,7 +547,10 @@ impl Sim {
         }
         if let CommandRole::Close { open, lease } = means {
             let (open, lease, at) = (open.clone(), *lease, self.now());
-            self.effect(i, "closing", |h| h.record.close(Closed { epoch, at, lease, open }))?;
+            self.effect(i, "closing", |h| {
+                let start = Activation::default();
+                h.record.close(Closed { epoch, at, lease, open, start })
+            })?;
         }
         let CommandRole::Migration { key, .. } = means else { return Ok(()) };
         if self.hosts[i].record.migrations.get(key) == Some(&Migration::Begun) {
@@ -396,6 +565,27 @@ impl Sim {
         self.laws.migration_runs(key);
         self.saw("migrations");
         Ok(())
+    }
+
+    /// A person wants what this controller has begun to be stopped at once.
+    pub fn stop_commands(&mut self, controller: usize) {
+        let now = self.now();
+        for host in &mut self.hosts {
+            if let Some(session) = host.session.as_ref().filter(|session| session.controller == controller) {
+                host.record.cancel("a person".to_owned(), now, true, Some(session.epoch));
+            }
+        }
+    }
+
+    /// Whether a command that began then was stopped in its middle: it says nothing, and what it did is anybody's guess.
+    pub fn hook_is_stopped(&mut self, i: usize, epoch: Epoch, began: Timestamp, means: &CommandRole) -> bool {
+        let yields = !matches!(means, CommandRole::Open | CommandRole::Back);
+        let stopped = yields && self.hosts[i].record.stops(epoch, began).is_some();
+        if stopped {
+            self.saw("stopped in a hook");
+            self.hosts[i].closed |= matches!(means, CommandRole::Close { .. });
+        }
+        stopped
     }
 
     /// After it ran: what it said, and what it did.
@@ -438,7 +628,7 @@ impl Sim {
             }
             self.laws.migration_ran(key, verdict);
         }
-        Ok(CommandResult { exit, output: String::new(), millis: 1 })
+        Ok(CommandResult { exit, output: String::new(), left: Vec::new(), millis: 1 })
     }
 
     /// A configured command: the commit that it runs for decides what it says.

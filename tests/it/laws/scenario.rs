@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use soll::model::activation::Unit;
 use soll::model::desired::{
-    Address, Batch, Before, Bundle, Check, DriftPolicy, EnvFailure, Environment, FetchFrom, From, Gate, GateTest,
-    Grade, Health, Hook, Limit, Metric, MetricSource, OnFailure, Phase, Probe, ReleaseRef, Shared, Strategy, Target,
-    Unreachable, Watch,
+    Address, Batch, Before, Bundle, Check, Checkout, ComposeFiles, Delivery, DriftPolicy, EnvFailure, Environment,
+    FetchFrom, File, From, Gate, GateTest, Grade, Health, Hook, Limit, Metric, MetricSource, OnFailure, Phase, Probe,
+    ReleaseRef, Shared, Strategy, Target, Unreachable, Watch,
 };
-use soll::model::ids::Sha;
+use soll::model::ids::{Digest, Sha};
 
 use super::dice::Dice;
 
@@ -198,6 +199,25 @@ fn watch() -> Watch {
     Watch { duration: Duration::from_secs(40), every: Duration::from_secs(10), metrics: vec![metric] }
 }
 
+/// Rendered beside the environment file, which people edit; of those that keep one release and have no hooks.
+fn rendered() -> File {
+    File {
+        path: "app.ini".to_owned(),
+        from: "app.ini".to_owned(),
+        template: "app.ini".to_owned(),
+        text: "env = {env}".to_owned(),
+        mode: 0o600,
+        owner: None,
+    }
+}
+
+/// The versions of what is rendered in an environment.
+pub fn versions(env: &Environment) -> BTreeMap<String, Digest> {
+    let store = soll::run::secrets::Store::default();
+    let files = soll::run::rendered::render(&store, env, &env.targets[0], &sha(0)).unwrap();
+    files.iter().map(|file| (file.from.clone(), file.digest())).collect()
+}
+
 fn environment(dice: &mut Dice) -> Environment {
     use OnFailure::{Abort, Rollback, Warn};
     let mut hooks = Vec::new();
@@ -247,6 +267,27 @@ fn environment(dice: &mut Dice) -> Environment {
     let keep_releases = 1 + u32::try_from(dice.below(3)).unwrap();
     // Not drawn: every seed keeps its meaning.
     let fetch_from = if keep_releases == 3 { FetchFrom::Host } else { FetchFrom::Controller };
+    // Likewise not drawn; where there are hooks every schedule stays what it was.
+    let renders = keep_releases == 1 && hooks.is_empty();
+    // A unit works through a migration nowhere.
+    let migrates = hooks.iter().any(|hook| hook.phase == Phase::Migrate);
+    let unit = Unit { name: "app.service".to_owned(), user: false };
+    // Of those that would have units otherwise: every other schedule stays what it was.
+    let services = keep_releases == 2 && hosts != 2;
+    let files = ComposeFiles { project: "app".to_owned(), tree: "7".repeat(40), ..ComposeFiles::default() };
+    let drains = if keep_releases == 2 && migrates && !services { vec![unit.clone()] } else { Vec::new() };
+    let delivery = match hosts == 2 && keep_releases > 1 {
+        true => Delivery::Git(Checkout {
+            repository: text(),
+            directory: text(),
+            submodules: false,
+            fetch_from,
+            checks: text(),
+            checks_from: None,
+        }),
+        false if services => Delivery::Compose(Box::new(files)),
+        false => Delivery::Bundle(Bundle { url: text(), sha256: text(), checks: text(), fetch_from, strip: 0 }),
+    };
     Environment {
         name: "prod".parse().unwrap(),
         app: "app".parse().unwrap(),
@@ -254,9 +295,19 @@ fn environment(dice: &mut Dice) -> Environment {
         release: ReleaseRef::Sha(sha(0)),
         targets: targets.collect(),
         repository: None,
-        bundle: Bundle { url: text(), sha256: text(), checks: text(), fetch_from },
-        shared: vec![Shared { path: ".env".to_owned(), from: ".env".to_owned(), directory: false }],
+        delivery,
+        shared: [".env", "app.ini"]
+            .iter()
+            .filter(|path| **path == ".env" || renders)
+            .map(|path| Shared { path: (*path).to_owned(), from: (*path).to_owned(), directory: false })
+            .collect(),
+        files: if renders { vec![rendered()] } else { Vec::new() },
+        sealed: Vec::new(),
         mutable: Vec::new(),
+        links_out: Vec::new(),
+        units: if keep_releases == 2 && !services { vec![unit] } else { Vec::new() },
+        drains,
+        settle: soll::model::activation::SETTLE,
         keep_releases,
         required_env: Vec::new(),
         gates: if dice.percent(50) { vec![gate] } else { Vec::new() },

@@ -139,6 +139,7 @@ fn retry(sim: &mut Sim, word: Migration) {
     let sha = sim.desired();
     sim.say(|| format!("person: retry {} --migration {word:?}", sha.short()));
     for i in 0..sim.hosts.len() {
+        sim.hosts[i].ill = false;
         let record = &mut sim.hosts[i].record;
         record.retry(&sha);
         record.settle(&sha, word);
@@ -152,7 +153,7 @@ async fn calm(sim: &Shared, thorough: bool) {
         let mut sim = sim.lock().unwrap();
         sim.say(|| "CALM".to_owned());
         sim.faults.clear();
-        sim.hosts.iter_mut().for_each(|h| h.unreachable_until = None);
+        sim.hosts.iter_mut().for_each(|h| (h.unreachable_until, h.ill) = (None, false));
     }
     let mut last = None;
     for _ in 0..20 {
@@ -203,6 +204,7 @@ async fn twice(sim: &Shared) {
         let probation = hosts[i].record.probation.is_some();
         laws.assert(!probation, || format!("law 6: web{} is at rest on probation", i + 1));
         laws.assert(!hosts[i].closed, || format!("law 6: web{} is at rest closed for maintenance", i + 1));
+        laws.assert(!hosts[i].resting, || format!("law 6: web{} is at rest, and so are its workers", i + 1));
     }
 }
 

@@ -36,6 +36,11 @@ pub enum Mutation {
     ReturnLies,
     TransientQuarantined,
     ReturnWithoutVerdict,
+    UnitsForgotten,
+    RestForgotten,
+    ProbationEndsWithTheLink,
+    VersionForgotten,
+    PullForgotten,
 }
 
 /// What one controller is doing.
@@ -70,7 +75,16 @@ pub struct Sim {
 impl Sim {
     pub fn new(scenario: Scenario, dice: Dice, mutation: Option<Mutation>, traced: bool) -> Self {
         let adopted = scenario.adopted;
-        let hosts: Vec<_> = scenario.env.targets.iter().map(|t| SimHost::new(t.name.clone(), adopted)).collect();
+        let hosts: Vec<_> = scenario
+            .env
+            .targets
+            .iter()
+            .map(|t| {
+                let services = scenario.env.delivery.compose().is_some();
+                let host = SimHost::new(t.name.clone(), adopted, super::scenario::versions(&scenario.env));
+                SimHost { services, ..host }
+            })
+            .collect();
         let trace = traced.then(Vec::new);
         let mut sim = Sim {
             start: Instant::now(),
@@ -120,7 +134,9 @@ impl Sim {
     pub fn desired(&self) -> Sha {
         match &self.env.release {
             ReleaseRef::Sha(sha) => sha.clone(),
-            ReleaseRef::Tag(_) | ReleaseRef::Awaited => unreachable!("the simulated state file names commits"),
+            ReleaseRef::Tag(_) | ReleaseRef::Directory(_) | ReleaseRef::Awaited => {
+                unreachable!("the simulated state file names commits")
+            }
         }
     }
 
@@ -177,7 +193,7 @@ impl Sim {
     ) -> Result<T, HostError> {
         if self.faults.strikes(Fault::AgentKilled) {
             self.kill_agent(i, what);
-            return Err(HostError::Connection("the agent died".to_owned()));
+            return Err(HostError::Connection("the agent died".into()));
         }
         let result = change(&mut self.hosts[i])?;
         self.say(|| format!("  web{}: {what}", i + 1));
@@ -260,6 +276,11 @@ impl Sim {
                 self.say(|| format!("person: web{n}/current -> {to}"));
                 self.hosts[i].point_to(&to);
                 self.hosts[i].by_person = true;
+            }
+            1 if self.hosts[i].services && !self.hosts[i].gone && self.hosts[i].process.is_some() => {
+                self.say(|| format!("person: stops a service of web{n}"));
+                self.saw("a service stopped");
+                self.hosts[i].gone = true;
             }
             1 if !there.is_empty() => {
                 let name = self.dice.pick(&there).clone();

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use soll::artifact::manifest::{Entry, Manifest, Node};
+use soll::artifact::picked::Picked;
+use soll::host::wire::compose::Login;
+use soll::host::wire::render::Version;
 use soll::host::wire::{HostError, Op, Reply, Secret};
 use soll::journal::{Event, FailureClass};
-use soll::model::desired::{Environment, MetricSource, Probe, Target};
+use soll::model::desired::{Delivery, Environment, MetricSource, Probe, Target};
 use soll::model::ids::{Digest, Epoch, RunId, Sha};
 use soll::model::observed::{Attempt, Verdict};
 use soll::plan::policy::{Refused, Secrets};
@@ -22,8 +25,12 @@ pub struct SimWorld {
     pub id: usize,
 }
 
-pub fn bundle_digest(sha: &Sha) -> Digest {
-    Digest::of(sha.as_str().as_bytes())
+pub fn build_digest(env: &Environment, sha: &Sha) -> Digest {
+    match &env.delivery {
+        Delivery::Bundle(_) => Digest::of(sha.as_str().as_bytes()),
+        Delivery::Git(checkout) => checkout.digest(sha),
+        Delivery::Compose(files) => files.digest(sha, &env.bundle_values()),
+    }
 }
 
 enum Next {
@@ -76,17 +83,26 @@ impl SimWorld {
         }
         if sim.faults.strikes(Fault::Meddle) {
             sim.meddle();
+            // Not drawn, as below.
+            if !sim.commits.is_multiple_of(2) {
+                sim.say(|| "person: kills what the application needs, on every host".to_owned());
+                sim.hosts.iter_mut().for_each(|host| host.ill = true);
+            }
         }
         if sim.faults.strikes(Fault::Cancel) && sim.controllers[self.id].acts_for.is_some() {
             sim.say(|| format!("person: cancels controller {}", self.id));
             sim.controllers[self.id].cancelled = true;
+            // Not drawn: every seed keeps its meaning.
+            if sim.commits.is_multiple_of(2) {
+                sim.stop_commands(self.id);
+            }
         }
         Next::Go
     }
 
     /// One request over the wire: what the host does does not depend on whether the answer is awaited.
     async fn send(&self, i: usize, op: Op, up_to_ms: u64) -> Result<Reply, HostError> {
-        let lost = || HostError::Connection("no answer".to_owned());
+        let lost = || HostError::Connection("no answer".into());
         self.point().await;
         let travel = {
             let mut sim = self.lock();
@@ -122,6 +138,7 @@ impl SimWorld {
 
 async fn on_host(sim: &Shared, i: usize, id: usize, op: Op) -> Result<Reply, HostError> {
     let Op::Hook { cwd, command, means, .. } = &op else { return sim.lock().unwrap().serve(i, id, op) };
+    let began = sim.lock().unwrap().now();
     let time = {
         let mut sim = sim.lock().unwrap();
         sim.tick(i);
@@ -135,7 +152,10 @@ async fn on_host(sim: &Shared, i: usize, id: usize, op: Op) -> Result<Reply, Hos
     let epoch = op.epoch();
     match sim.hosts[i].session.as_mut().filter(|s| Some(s.epoch) == epoch) {
         Some(session) => session.busy -= 1,
-        None => return Err(HostError::Connection("the agent died".to_owned())),
+        None => return Err(HostError::Connection("the agent died".into())),
+    }
+    if sim.hook_is_stopped(i, epoch.unwrap(), began, means) {
+        return Err(HostError::Stopped("a person wants it to stop".to_owned()));
     }
     sim.hook_ends(i, id, command, means).map(Reply::Command)
 }
@@ -153,20 +173,28 @@ impl World for SimWorld {
         self.send(self.index(target), op, 200).await
     }
 
-    async fn upload(
+    async fn offer(
         &self,
         target: &Target,
         epoch: Epoch,
-        _bundle: Digest,
-        blobs: Vec<(Digest, u64)>,
+        tree: &Tree,
+        base: Option<&Tree>,
+        keep: Option<u32>,
     ) -> Result<Reply, HostError> {
-        self.send(self.index(target), Op::Upload { epoch, blobs }, 5_000).await
+        let listing = tree.telling(base).listing();
+        self.send(self.index(target), Op::Missing { epoch, listing, keep }, 200).await
     }
 
-    async fn remote_bundle(&self, _env: &Environment, sha: &Sha) -> Result<RemoteBundle, Trouble> {
+    async fn upload(&self, target: &Target, epoch: Epoch, bundle: &Bundle, files: Picked) -> Result<Reply, HostError> {
+        let tree = bundle.tree.digest;
+        self.send(self.index(target), Op::Upload { epoch, tree, files }, 5_000).await
+    }
+
+    async fn remote_bundle(&self, env: &Environment, sha: &Sha) -> Result<RemoteBundle, Trouble> {
         self.point().await;
         self.lock().laws.controller_acts(self.id, "checksum");
-        Ok(RemoteBundle { digest: bundle_digest(sha), place: Secret::new(String::new()), tree: OnceLock::new() })
+        let (known_as, place) = ("sha256".to_owned(), Secret::new(String::new()));
+        Ok(RemoteBundle { digest: build_digest(env, sha), known_as, commit: None, place, tree: OnceLock::new() })
     }
 
     async fn fetch(&self, _env: &Environment, sha: &Sha) -> Result<String, Trouble> {
@@ -182,18 +210,18 @@ impl World for SimWorld {
         Ok("1 kB".to_owned())
     }
 
-    async fn verify(&self, _env: &Environment, sha: &Sha) -> Result<Bundle, Trouble> {
+    async fn verify(&self, env: &Environment, sha: &Sha) -> Result<Bundle, Trouble> {
         self.point().await;
         if self.lock().faults.strikes(Fault::BundleWrong) {
             return Err(Trouble::error("the bundle does not match its SHA-256"));
         }
-        let digest = bundle_digest(sha);
-        let node = Node::File { sha256: digest, size: 1, executable: false };
-        let manifest = Manifest { entries: vec![Entry { path: "index.php".to_owned(), node }] };
-        Ok(Bundle { digest, tree: Tree::new(manifest.into()) })
+        let digest = build_digest(env, sha);
+        let node = Node::<&str>::File { sha256: digest, size: 1, executable: false };
+        let manifest = Manifest::of([Entry::plain("index.php", node)]).unwrap();
+        Ok(Bundle { digest, known_as: "sha256".to_owned(), tree: Tree::new(manifest.into()), notes: Vec::new() })
     }
 
-    fn tree_of(&self, _bundle: &Digest) -> Option<Tree> {
+    fn tree_of(&self, _env: &Environment, _bundle: &Digest) -> Option<Tree> {
         None
     }
 
@@ -212,6 +240,14 @@ impl World for SimWorld {
 
     fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused> {
         Err(BTreeSet::new().refused(&env.name, name, url).unwrap())
+    }
+
+    fn login(&self, _: &Environment, _: &str) -> Result<Option<Login>, Trouble> {
+        Ok(None)
+    }
+
+    fn render(&self, env: &Environment, target: &Target, sha: &Sha) -> Result<Vec<Version>, Trouble> {
+        soll::run::rendered::render(&soll::run::secrets::Store::default(), env, target, sha).map_err(Trouble::error)
     }
 
     async fn revert(&self, _env: &Environment, from: &Sha, to: &Sha, _reason: &str) -> Result<String, Trouble> {
@@ -246,6 +282,12 @@ impl World for SimWorld {
         }
         self.point().await;
         Ok(())
+    }
+
+    async fn other_wish(&self, heard: Option<&Interruption>) {
+        while self.interruption().as_ref() == heard {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     fn interruption(&self) -> Option<Interruption> {

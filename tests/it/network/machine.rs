@@ -26,7 +26,12 @@ pub const ADDRESS: &str = "10.0.0.50";
 impl<'a> Machine<'a> {
     /// Sets one up and boots it.
     pub fn boot(net: &'a Net) -> Machine<'a> {
-        let lower = tree();
+        Machine::boot_of(net, &[tree()])
+    }
+
+    /// One of these trees, the uppermost first.
+    pub fn boot_of(net: &'a Net, trees: &[PathBuf]) -> Machine<'a> {
+        let lower = trees.iter().map(|tree| tree.display().to_string()).collect::<Vec<_>>().join(":");
         let dir = tempfile::tempdir().unwrap();
         for name in ["upper", "work", "root"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -34,7 +39,7 @@ impl<'a> Machine<'a> {
         // Seen by everybody: a root that only root may enter lets no user in.
         fs::set_permissions(dir.path().join("upper"), fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
-        let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), at("upper"), at("work"));
+        let options = format!("lowerdir={lower},upperdir={},workdir={}", at("upper"), at("work"));
         let mut mount = Command::new("mount");
         mount.args(["-t", "overlay", "-o", &options, "overlay", &at("root")]);
         assert!(mount.status().unwrap().success(), "{mount:?}");
@@ -82,7 +87,7 @@ impl<'a> Machine<'a> {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// Boots it, and waits until its sshd answers.
+    /// Boots it, and waits until its sshd lets users in.
     pub fn start(&mut self) {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("soll{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
@@ -110,6 +115,11 @@ impl<'a> Machine<'a> {
             done.status.success().then_some(())
         });
         self.net.answers(ADDRESS);
+        // Its sshd answers while the boot goes on, and until this unit runs it lets nobody in but root.
+        until("its users may log in", || {
+            let ask = "systemctl is-active systemd-user-sessions.service || true";
+            (self.run(ask).trim() == "active").then_some(())
+        });
     }
 
     /// The plug is pulled.

@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::fs::FlockOperation;
 
 /// What is installed beside the minimal base.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,procps";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,procps,libpam-systemd,python3,python3-venv";
 
 /// A user who may deploy, and restart and reload one unit and nothing else; the unit, which serves what `current` names as
 /// its service starts, and does not start with a release `c`.
@@ -60,6 +60,35 @@ pub fn tree() -> PathBuf {
         fs::write(made, recipe).unwrap();
     }
     tree
+}
+
+/// What these packages add to the tree: an upper layer of it, made once, for the tests that want them. Others boot without.
+pub fn layer(name: &str, packages: &str) -> PathBuf {
+    let tree = tree();
+    let trees = tree.parent().expect("the trees");
+    let turn = File::create(trees.join("lock")).unwrap();
+    rustix::fs::flock(&turn, FlockOperation::LockExclusive).unwrap();
+    let at = |what: &str| trees.join(format!("{}-{name}{what}", codename()));
+    let recipe = format!("{}{packages}\n", fs::read_to_string(trees.join(format!("{}.made", codename()))).unwrap());
+    if fs::read_to_string(at(".made")).unwrap_or_default() != recipe {
+        for dir in ["", ".work", ".root"] {
+            let _ = fs::remove_dir_all(at(dir));
+            fs::create_dir(at(dir)).unwrap();
+        }
+        let _ = fs::remove_file(at(".made"));
+        let (upper, work, root) = (at("").display().to_string(), at(".work"), at(".root").display().to_string());
+        // In a mount namespace of its own: nothing has to be taken away afterwards. No service starts in a chroot.
+        let script = format!(
+            "mount -t overlay -o lowerdir={},upperdir={upper},workdir={} overlay {root}\nmount -t proc proc {root}/proc\n\
+             cp /etc/resolv.conf {root}/etc/resolv.conf\nchroot {root} sh -ec 'apt-get update -q && \
+             apt-get install -qy --no-install-recommends {packages} && apt-get clean'",
+            tree.display(),
+            work.display()
+        );
+        does(Command::new("unshare").args(["--mount", "sh", "-ec", &script]), "the packages cannot be installed");
+        fs::write(at(".made"), recipe).unwrap();
+    }
+    at("")
 }
 
 /// This machine's release: the agent that was built here needs its libc.

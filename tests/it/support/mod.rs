@@ -2,7 +2,10 @@
 
 pub mod answers;
 pub mod disk;
+pub mod docker;
 pub mod site;
+pub mod source;
 pub mod states;
 pub mod web;
+pub mod wheel;
 pub mod world;

@@ -83,8 +83,9 @@ impl Site {
         for (path, text) in files {
             self.write(&format!("{build}/{path}"), text);
         }
-        let (sha, none) = (sha.parse().unwrap(), Default::default());
-        soll::artifact::bundle::create(&self.path(&build), &sha, &self.path("bundles"), &none, &[]).unwrap();
+        let sha = sha.parse().unwrap();
+        let making = soll::artifact::bundle::Making { force: true, ..Default::default() };
+        soll::artifact::bundle::create(&self.path(&build), &sha, &self.path("bundles"), &making).unwrap();
     }
 
     /// Where this place's bundles are, for a state file.

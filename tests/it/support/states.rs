@@ -13,6 +13,14 @@ use soll::plan::intent::{links_digest, present_files, quarantine_key};
 use soll::plan::policy::Secrets;
 use soll::plan::{Context, EnvPlan, Plan, plan};
 
+/// Where the bundles of this environment are.
+pub fn bundle_of(env: &mut Environment) -> &mut Bundle {
+    match &mut env.delivery {
+        Delivery::Bundle(bundle) => bundle,
+        Delivery::Git(_) | Delivery::Compose(_) => panic!("its releases are no bundles"),
+    }
+}
+
 /// Noon of the day on which everything is planned.
 pub fn noon() -> Timestamp {
     "2025-11-02T12:00:00Z".parse().unwrap()
@@ -62,14 +70,21 @@ pub fn environment(name: &str, desired: char) -> Environment {
         release: ReleaseRef::Sha(sha(desired)),
         targets: vec![target("web1")],
         repository: Some("https://git.example.com/api.git".to_owned()),
-        bundle: Bundle {
+        delivery: Delivery::Bundle(Bundle {
             url: "https://artifacts.example.com/{sha}.tar.gz".to_owned(),
             sha256: "{url}.sha256".to_owned(),
             checks: "{url}.checks.json".to_owned(),
             fetch_from: FetchFrom::Controller,
-        },
+            strip: 0,
+        }),
         shared: vec![Shared { path: ".env".to_owned(), from: ".env".to_owned(), directory: false }],
+        files: Vec::new(),
+        sealed: Vec::new(),
         mutable: Vec::new(),
+        links_out: Vec::new(),
+        units: Vec::new(),
+        drains: Vec::new(),
+        settle: soll::model::activation::SETTLE,
         keep_releases: 5,
         required_env: vec!["APP_KEY".to_owned()],
         gates: vec![Gate {
@@ -134,13 +149,21 @@ impl Host {
             releases: Vec::new(),
             files: BTreeMap::from([(".env".to_owned(), Some(Digest::of(b"APP_KEY=1")))]),
             unreadable: BTreeMap::new(),
+            rendered: BTreeMap::new(),
+            rerendered: Vec::new(),
             missing_env: Vec::new(),
             drift: None,
             leftovers: Vec::new(),
+            foreign: Default::default(),
+            revisions: BTreeMap::new(),
+            misplaced: Vec::new(),
             holder: None,
             lease_over: false,
             health: Vec::new(),
             machine: None,
+            seat: None,
+            services: Vec::new(),
+            services_unseen: None,
         })
     }
 
@@ -155,10 +178,11 @@ impl Host {
         let confirmed = Confirmed {
             release: release(digit, minutes),
             sha: Some(sha(digit)),
-            bundle: Some(bundle(digit)),
+            bundle: Some(made_of(env, digit)),
             at: ago(minutes),
             inputs: Some(env.inputs_digest()),
             files: present_files(&host.0),
+            activation: Default::default(),
         };
         let epoch = host.0.record.epoch;
         host.0.record.confirm(epoch, &release(digit, minutes), confirmed).unwrap();
@@ -172,7 +196,7 @@ impl Host {
     pub fn switched(self, env: &Environment, digit: char, minutes: i64) -> Self {
         let mut host = self.staged(env, digit, minutes);
         let (state, name) = (&mut host.0, release(digit, minutes));
-        let key = quarantine_key(env, state, &sha(digit), Some(bundle(digit)));
+        let key = quarantine_key(env, state, &sha(digit), Some(made_of(env, digit)));
         let epoch = state.record.epoch.next().unwrap();
         state.record.acquire(epoch).unwrap();
         let probation = Probation {
@@ -184,6 +208,8 @@ impl Host {
             lease: env.deadline,
             key,
             rollback: Vec::new(),
+            activation: Default::default(),
+            returning: false,
             watched: None,
         };
         state.record.arm(probation).unwrap();
@@ -193,12 +219,13 @@ impl Host {
 
     /// A release that is complete beside what runs.
     pub fn staged(mut self, env: &Environment, digit: char, minutes: i64) -> Self {
-        let (name, links) = (release(digit, minutes), links_digest(env));
+        let (name, links) = (release(digit, minutes), links_digest(env, &self.0));
         let staged = Release {
             sha: Some(sha(digit)),
-            bundle: Some(bundle(digit)),
+            bundle: Some(made_of(env, digit)),
             tree: None,
             links: None,
+            strip: 0,
             staged_at: ago(minutes),
             sealed: false,
             confirmed_at: None,
@@ -209,6 +236,12 @@ impl Host {
         self.0.record.seal(&name, Digest::of(b"tree"), links).unwrap();
         self.0.releases.push(name);
         self.0.releases.sort();
+        self
+    }
+
+    /// What is rendered for it comes to this version by now.
+    pub fn renders(mut self, from: &str, version: &str) -> Self {
+        self.0.rendered.insert(from.to_owned(), Digest::of(version.as_bytes()));
         self
     }
 
@@ -232,7 +265,7 @@ impl Host {
 
     /// A deployment of this commit failed, and the host went back.
     pub fn failed(mut self, env: &Environment, digit: char) -> Self {
-        let key = quarantine_key(env, &self.0, &sha(digit), Some(bundle(digit)));
+        let key = quarantine_key(env, &self.0, &sha(digit), Some(made_of(env, digit)));
         let reason = "check `health` on web1: 503 in 4 ms (6 attempts)".to_owned();
         self.0.record.quarantine(Quarantine { key, reason, at: ago(10), verdict: true, alone: false });
         self
@@ -249,9 +282,10 @@ impl Host {
     }
 
     pub fn drifted(mut self, paths: &[(&str, DriftKind)]) -> Self {
-        let entries = paths.iter().map(|(path, kind)| Drift { path: (*path).to_owned(), kind: *kind }).collect();
+        let entries =
+            paths.iter().map(|(path, kind)| Drift { path: (*path).to_owned(), kind: *kind, touched: None }).collect();
         let release = self.0.current.release().unwrap().clone();
-        self.0.drift = Some(DriftReport { release, at: ago(3), looked: None, age: 0, entries });
+        self.0.drift = Some(DriftReport { release, at: ago(3), looked: None, age: 0, entries, more: 0 });
         self
     }
 
@@ -270,6 +304,57 @@ impl Host {
 /// The digest of a commit's bundle.
 pub fn bundle(digit: char) -> Digest {
     Digest::of(digit.to_string().as_bytes())
+}
+
+/// What a release of this commit goes by.
+pub fn made_of(env: &Environment, digit: char) -> Digest {
+    match &env.delivery {
+        Delivery::Bundle(_) => bundle(digit),
+        Delivery::Git(checkout) => checkout.digest(&sha(digit)),
+        Delivery::Compose(files) => files.digest(&sha(digit), &env.bundle_values()),
+    }
+}
+
+/// The same environment, whose releases are services: an `api` that each of them changes, and others.
+pub fn of_services(mut env: Environment) -> Environment {
+    env.delivery = Delivery::Compose(Box::new(ComposeFiles {
+        directory: "platform".to_owned(),
+        tree: "7".repeat(40),
+        files: vec!["compose.yml".to_owned()],
+        project: "platform".to_owned(),
+        images: BTreeMap::from([("api".to_owned(), "r.example/{tenant}/api:{sha8}".to_owned())]),
+        ..ComposeFiles::default()
+    }));
+    env
+}
+
+/// What an environment whose releases are services says of them.
+pub fn files_of(env: &mut Environment) -> &mut ComposeFiles {
+    match &mut env.delivery {
+        Delivery::Compose(files) => files,
+        Delivery::Bundle(_) | Delivery::Git(_) => panic!("its releases are no services"),
+    }
+}
+
+/// The same environment, whose releases are commits.
+pub fn of_commits(mut env: Environment) -> Environment {
+    env.delivery = Delivery::Git(Checkout {
+        repository: env.repository.clone().unwrap(),
+        directory: String::new(),
+        submodules: false,
+        fetch_from: FetchFrom::Controller,
+        checks: "https://ci.example.com/{sha}.json".to_owned(),
+        checks_from: None,
+    });
+    env
+}
+
+/// What an environment whose releases are commits says of them.
+pub fn checkout_of(env: &mut Environment) -> &mut Checkout {
+    match &mut env.delivery {
+        Delivery::Git(checkout) => checkout,
+        Delivery::Bundle(_) | Delivery::Compose(_) => panic!("its releases are no commits"),
+    }
 }
 
 /// Everything that a plan depends on.
@@ -293,13 +378,14 @@ impl Case {
         let reached = |host: &Host| HostObserved::Reached(Box::new(host.0.clone()));
         let resolved = match &env.release {
             ReleaseRef::Sha(sha) => Resolved::Sha(sha.clone()),
+            ReleaseRef::Directory(name) => Resolved::Sha(Sha::unknown_of(name)),
             ReleaseRef::Tag(_) | ReleaseRef::Awaited => Resolved::NotAsked,
         };
         let digit = env.release.as_str().chars().next().unwrap();
         let seen = EnvObserved {
             hosts: hosts.iter().map(|(name, host)| (host_name(name), reached(host))).collect(),
             resolved,
-            artifact: Some(ArtifactFacts { sha256: Fact::Known(bundle(digit)), checks: Fact::NotAsked }),
+            artifact: Some(ArtifactFacts { sha256: Fact::Known(made_of(env, digit)), checks: Fact::NotAsked }),
             ..EnvObserved::default()
         };
         self.observed.environments.insert(env.name.clone(), seen);

@@ -123,8 +123,7 @@ impl World {
 
     /// Commits whatever lies in the work tree.
     pub fn commit_all(&self, message: &str) -> String {
-        self.git(&["add", "-A"]);
-        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self.commit_in("state", message);
         self.head()
     }
 
@@ -156,6 +155,14 @@ impl World {
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
+    /// Commits all that lies in a repository of this world. Gives the commit.
+    #[track_caller]
+    pub fn commit_in(&self, dir: &str, message: &str) -> String {
+        self.git_in(dir, &["add", "-A"]);
+        self.git_in(dir, &["commit", "-q", "--allow-empty", "-m", message]);
+        self.git_in(dir, &["rev-parse", "HEAD"])
+    }
+
     /// A bundle whose `index.html` is its letter, with more files.
     pub fn bundle(&self, letter: char, files: &[(&str, &str)]) {
         let dir = format!("build/{letter}");
@@ -164,7 +171,7 @@ impl World {
         for (name, text) in files {
             self.write(&format!("{dir}/{name}"), text);
         }
-        self.soll(&format!("bundle $DIR/{dir} --sha <{letter}> --out $DIR/state/bundles")).exits(0);
+        self.soll(&format!("bundle $DIR/{dir} --sha <{letter}> --out $DIR/state/bundles --force")).exits(0);
     }
 
     /// The bundle's archive; its checksum lies beside it.

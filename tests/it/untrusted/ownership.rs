@@ -50,6 +50,8 @@ fn forged(w: &World) -> Vec<u8> {
             timeout: Duration::from_secs(10),
             hides: vec![],
         }],
+        activation: Default::default(),
+        returning: false,
         watched: None,
     });
     serde_json::to_vec(&record).unwrap()

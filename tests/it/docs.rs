@@ -1,0 +1,140 @@
+//! The pages below `docs/` keep their word: what `troubleshooting.md` has as the words of the program, the program says.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::source::{Token, tokens};
+
+/// What stands for anything: in the page, and for the placeholders of a text of the program.
+const ANY: char = '…';
+
+/// The messages of the page: its headings in backticks.
+fn messages(page: &str) -> Vec<&str> {
+    page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect()
+}
+
+/// Every text of the program, as it is printed.
+fn texts(dir: &Path, into: &mut Vec<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts(&path, into);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            let all = tokens(&fs::read_to_string(&path).unwrap());
+            into.extend(all.into_iter().filter_map(|(_, token)| match token {
+                Token::Text(text) => Some(printed(&text)),
+                _ => None,
+            }));
+        }
+    }
+}
+
+/// A literal without its escapes, and with [`ANY`] for each placeholder.
+fn printed(literal: &str) -> String {
+    let (mut text, mut chars) = (String::new(), literal.chars().peekable());
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => match chars.next() {
+                Some('\n') => while chars.next_if(|next| next.is_whitespace()).is_some() {},
+                Some('n') => text.push('\n'),
+                Some(other) => text.push(other),
+                None => {}
+            },
+            '{' if chars.next_if_eq(&'{').is_none() => {
+                while chars.next().is_some_and(|next| next != '}') {}
+                text.push(ANY);
+            }
+            '}' => {
+                chars.next_if_eq(&'}');
+                text.push('}');
+            }
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// Whether one text of the program has all that is said, in that order; a piece never reaches over a placeholder.
+fn says(text: &str, message: &str) -> bool {
+    let mut rest = text;
+    message.split(ANY).map(|piece| piece.trim_matches('`')).filter(|piece| !piece.is_empty()).all(|piece| {
+        match rest.split_once(piece) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        }
+    })
+}
+
+/// The commands of a page: what stands in backticks and begins with the name of the program and one of its commands.
+fn commands(page: &str) -> Vec<&str> {
+    let spans = page.split('`').skip(1).step_by(2).filter(|span| !span.contains('\n'));
+    let is_command = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
+    spans.filter(|span| span.strip_prefix("soll ").is_some_and(is_command)).collect()
+}
+
+#[test]
+fn the_commands_of_every_page_are_those_of_the_program() {
+    let mut pages: Vec<_> = fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.push("README.md".into());
+    let (mut looked, mut wrong) = (0, Vec::new());
+    for page in &pages {
+        for line in commands(&fs::read_to_string(page).unwrap()) {
+            looked += 1;
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let help = Command::new(env!("CARGO_BIN_EXE_soll")).args([words[1], "--help"]).output().unwrap();
+            let help_text = String::from_utf8_lossy(&help.stdout).into_owned();
+            let flags = words.iter().filter_map(|word| word.trim_matches(['[', ']', ',']).split('=').next());
+            let unknown = flags.filter(|flag| flag.starts_with("--") && !help_text.contains(*flag)).collect::<Vec<_>>();
+            if !help.status.success() || !unknown.is_empty() {
+                wrong.push(format!("{}: `{line}` {unknown:?}", page.display()));
+            }
+        }
+    }
+    assert!(looked > 40, "{looked}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(commands("`soll adopt ENV --yes`, `soll`, `SOLL_REPO`"), ["soll adopt ENV --yes"]);
+}
+
+#[test]
+fn the_words_of_troubleshooting_are_those_of_the_program() {
+    let page = fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let messages = messages(&page);
+    assert_eq!(messages.len(), page.matches("\n### ").count(), "a heading that is no message in backticks");
+    assert!(messages.len() > 30, "{}", messages.len());
+    let mut all = Vec::new();
+    texts(Path::new("src"), &mut all);
+    let unsaid: Vec<_> = messages.iter().filter(|message| !all.iter().any(|text| says(text, message))).collect();
+    assert!(unsaid.is_empty(), "the program says none of these: {unsaid:#?}");
+    assert!(!all.iter().any(|text| says(text, "the release was … to … by hand … again")), "anything would be said");
+}
+
+/// A whole state file in a page is one that is accepted without a remark.
+#[test]
+fn state_files_of_the_pages_are_accepted() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = 0;
+    for entry in fs::read_dir(docs).unwrap() {
+        let path = entry.unwrap().path();
+        let page = fs::read_to_string(&path).unwrap();
+        for block in page.split("```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
+            if !block.starts_with("schema = 1") {
+                continue;
+            }
+            let file = dir.path().join("desired-state.toml");
+            fs::write(&file, block).unwrap();
+            // A project is a directory beside the file.
+            fs::create_dir_all(dir.path().join("platform")).unwrap();
+            fs::write(dir.path().join("platform/compose.yml"), "services: {}\n").unwrap();
+            let ran = Command::new(env!("CARGO_BIN_EXE_soll")).arg("validate").arg(&file).output().unwrap();
+            let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+            assert!(ran.status.success() && !said.contains('⚠'), "{}: {said}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 1, "no page has a whole state file");
+}
