@@ -1,6 +1,8 @@
 //! Projects of services with the real program, a real engine and a registry: from a commit of the state repository to
 //! containers, and back.
 
+mod deaths;
+
 use crate::support::docker::{Docker, Registry};
 use crate::support::world::World;
 

@@ -159,35 +159,17 @@ impl Site {
 
     /// Everything that runs here and was started by us: controllers, agents, hooks.
     pub fn processes(&self) -> Vec<Process> {
-        let marker = self.dir.path().display().to_string();
-        let mut found = Vec::new();
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-            let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
-            let environ = String::from_utf8_lossy(&read("environ")).into_owned();
-            let ours = environ.split('\0').any(|line| {
-                ["SOLL_STATE_DIR=", "SOLL_ROOT="].iter().any(|name| line.starts_with(&format!("{name}{marker}/")))
-            });
-            if ours {
-                let words = String::from_utf8_lossy(&read("cmdline")).into_owned();
-                found.push(Process { pid, words: words.replace('\0', " ").trim().to_owned() });
-            }
-        }
-        found
+        processes(self.dir.path())
     }
 
     /// The agents that live.
     pub fn agents(&self) -> Vec<Process> {
-        let all = self.processes();
-        all.into_iter().filter(|process| process.is_agent()).collect()
+        agents(self.dir.path())
     }
 
     /// `kill -9` for every agent; returns once they are gone.
     pub fn kill_agents(&self) {
-        for agent in self.agents() {
-            agent.kill(rustix::process::Signal::KILL);
-        }
-        until("the agents are gone", || self.agents().is_empty());
+        kill_agents(self.dir.path());
     }
 
     /// The loop, with its output in `lines`.
@@ -246,6 +228,38 @@ impl Process {
             let _ = rustix::process::kill_process(pid, signal);
         }
     }
+}
+
+/// Everything that runs in this directory of a test: controllers, agents, hooks.
+fn processes(dir: &Path) -> Vec<Process> {
+    let marker = dir.display().to_string();
+    let marker = marker.trim_end_matches('/');
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let environ = String::from_utf8_lossy(&read("environ")).into_owned();
+        let ours = environ.split('\0').any(|line| {
+            ["SOLL_STATE_DIR=", "SOLL_ROOT="].iter().any(|name| line.starts_with(&format!("{name}{marker}/")))
+        });
+        if ours {
+            let words = String::from_utf8_lossy(&read("cmdline")).into_owned();
+            found.push(Process { pid, words: words.replace('\0', " ").trim().to_owned() });
+        }
+    }
+    found
+}
+
+fn agents(dir: &Path) -> Vec<Process> {
+    processes(dir).into_iter().filter(Process::is_agent).collect()
+}
+
+/// `kill -9` for every agent at work in this directory of a test; returns once they are gone.
+pub fn kill_agents(dir: &Path) {
+    for agent in agents(dir) {
+        agent.kill(rustix::process::Signal::KILL);
+    }
+    until("the agents are gone", || agents(dir).is_empty());
 }
 
 /// Runs a program to its end. One that hangs is killed and fails the test.

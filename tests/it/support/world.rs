@@ -185,6 +185,13 @@ impl World {
         self.run(&line.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// The same with variables for this one run.
+    pub fn soll_with(&self, line: &str, vars: &[(&str, &str)]) -> Ran {
+        let line = self.fill(line);
+        let args: Vec<_> = line.split_whitespace().collect();
+        Ran::of(&args, self.command(&args).envs(vars.iter().copied()).stdin(Stdio::null()).output().unwrap())
+    }
+
     /// Runs the program.
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::of(args, self.command(args).stdin(Stdio::null()).output().unwrap())
@@ -268,7 +275,8 @@ fn walk(path: &Path, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// How a command ended.
+/// How a command ended; -1: by a signal.
+#[derive(Debug)]
 pub struct Ran {
     line: String,
     pub exit: i32,
