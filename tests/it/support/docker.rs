@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::engines::{self, OLD, Pair};
+use super::world::until;
 
 /// Packages of Debian that have what is needed.
 const PACKAGES: &str = "docker.io, docker-compose, docker-registry and busybox-static";
@@ -106,8 +107,17 @@ impl Docker {
 
     /// Its process is gone at once; what it started is not asked.
     pub fn kill(&self) {
-        let pid = fs::read_to_string(self.dir.join("pid")).unwrap().trim().parse().unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        let pid = |file: PathBuf| fs::read_to_string(file).ok().and_then(|pid| pid.trim().parse::<i32>().ok());
+        kill_process(Pid::from_raw(pid(self.dir.join("pid")).unwrap()).unwrap(), Signal::KILL).unwrap();
+        // Its containerd dies with it. Where nobody reaps that, it looks alive to the next engine, which would wait for it.
+        let beside = self.dir.join("exec/containerd/containerd.pid");
+        let Some(containerd) = pid(beside.clone()) else { return };
+        until("containerd is gone", || {
+            let status = fs::read_to_string(format!("/proc/{containerd}/stat")).unwrap_or_default();
+            let state = status.rsplit_once(") ").map_or("X", |(_, rest)| &rest[..1]);
+            matches!(state, "Z" | "X").then_some(())
+        });
+        let _ = fs::remove_file(beside);
     }
 
     /// It runs again after that.
@@ -177,7 +187,8 @@ impl Docker {
         let mut random = fs::File::open("/dev/urandom").unwrap().take(heavy);
         std::io::copy(&mut random, &mut fs::File::create(own.join("heavy")).unwrap()).unwrap();
         let mut pack = Command::new("tar");
-        pack.arg("-cf").arg(&tar).arg("-C").arg(self.dir.join("tree")).arg(".").arg("-C").arg(&own).arg(".");
+        pack.arg("-cf").arg(&tar).arg("-C").arg(self.dir.join("tree")).arg(".").arg("-C").arg(&own);
+        pack.args(["version", "heavy"]);
         assert!(pack.status().unwrap().success());
         self.run(&["import", "-c", "ENV PATH=/bin", &tar.display().to_string(), name]);
         fs::remove_file(tar).unwrap();

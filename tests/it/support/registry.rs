@@ -205,6 +205,10 @@ fn one(mut client: TcpStream, behind: u16, shut: &AtomicBool, refused: &AtomicUs
         if client.read(&mut byte)? == 0 || head.len() > 64 << 10 {
             return Ok(());
         }
+        // Engines try TLS first, and take this for the answer of a server without it.
+        if head.is_empty() && !byte[0].is_ascii_uppercase() {
+            return client.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n");
+        }
         head.push(byte[0]);
     }
     if shut.load(Ordering::SeqCst) {
