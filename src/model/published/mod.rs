@@ -191,6 +191,34 @@ pub struct RootV2 {
     /// The commits of directories in `releases/` that nothing else is known of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub revisions: BTreeMap<ReleaseName, Sha>,
+    /// The services of a project of containers, or the units of systemd.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceV2>,
+    /// Nothing is known of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub services_unseen: bool,
+}
+
+/// One service: what runs of it, and of what it is made. Not where it can be reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceV2 {
+    pub service: String,
+    pub wanted: u32,
+    pub running: u32,
+    /// With its digest, where it has one; empty for a unit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    pub as_released: bool,
+    pub state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub restarts: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_never(count: &u32) -> bool {
+    *count == 0
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::{
     AilingV2, ArtifactV2, CaseV2, CheckV2, ConfirmedV2, CurrentV2, DriftKindV2, DriftReportV2, DriftV2, EnvironmentV2,
     FactV2, GreenV2, HealedV2, HostV2, MigrationV2, OtherMachineV2, ProbationV2, QuarantineV2, ReleaseV2, ResolvedV2,
-    ReturnedV2, RootV2, VerdictV2, WatchedV2, WordV2,
+    ReturnedV2, RootV2, ServiceV2, VerdictV2, WatchedV2, WordV2,
 };
 use crate::model::activation::Activation;
 use crate::model::approval::Reviewed;
+use crate::model::compose::ServiceSeen;
 use crate::model::ids::Epoch;
 use crate::model::machine::{self, Machine, NotedBy, OtherMachine};
 use crate::model::observed::{
@@ -104,6 +105,8 @@ fn state(root: RootV2) -> HostState {
         health,
         foreign,
         revisions,
+        services,
+        services_unseen,
     } = root;
     let record = Record {
         confirmed: confirmed.map(|ConfirmedV2 { release, sha, bundle, at, inputs, files }| Confirmed {
@@ -179,10 +182,15 @@ fn state(root: RootV2) -> HostState {
         lease_over: false,
         machine: None,
         seat: None,
-        services: Vec::new(),
-        services_unseen: None,
+        services: services.into_iter().map(service).collect(),
+        services_unseen: services_unseen.then(|| UNSAID.to_owned()),
         health: health.into_iter().map(check).collect(),
     }
+}
+
+fn service(published: ServiceV2) -> ServiceSeen {
+    let ServiceV2 { service, wanted, running, image, as_released, state, health, restarts } = published;
+    ServiceSeen { service, wanted, running, image, digest_ok: as_released, state, health, restarts, ports: Vec::new() }
 }
 
 /// Where it is and how it is mended is for whoever is at the host.

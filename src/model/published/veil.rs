@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use super::{
     AilingV2, ArtifactV2, CaseV2, CheckV2, ConfirmedV2, CurrentV2, DriftKindV2, DriftReportV2, DriftV2, EnvironmentV2,
     FactV2, GreenV2, HealedV2, HostV2, MigrationV2, OtherMachineV2, ProbationV2, QuarantineV2, ReleaseV2, ResolvedV2,
-    ReturnedV2, RootV2, VerdictV2, WatchedV2, WordV2, label, shown,
+    ReturnedV2, RootV2, ServiceV2, VerdictV2, WatchedV2, WordV2, label, shown,
 };
 use crate::model::approval::Reviewed;
+use crate::model::compose::ServiceSeen;
 use crate::model::desired::{Environment, digests};
 use crate::model::ids::{Digest, EnvName, HostName};
 use crate::model::machine::{Machine, NotedBy, OtherMachine};
@@ -145,8 +146,8 @@ impl Veil {
             health,
             machine: _,
             seat: _,
-            services: _,
-            services_unseen: _,
+            services,
+            services_unseen,
         } = state;
         let Record {
             format: _,
@@ -285,7 +286,25 @@ impl Veil {
             health: checks(env, health),
             foreign: foreign.count,
             revisions: revisions.clone(),
+            services: services.iter().map(service).collect(),
+            // Why is for whoever is at the host.
+            services_unseen: services_unseen.is_some(),
         }
+    }
+}
+
+fn service(seen: &ServiceSeen) -> ServiceV2 {
+    // Where a service listens is for whoever may reach it.
+    let ServiceSeen { service, wanted, running, image, digest_ok, state, health, restarts, ports: _ } = seen;
+    ServiceV2 {
+        service: service.clone(),
+        wanted: *wanted,
+        running: *running,
+        image: image.clone(),
+        as_released: *digest_ok,
+        state: state.clone(),
+        health: health.clone(),
+        restarts: *restarts,
     }
 }
 

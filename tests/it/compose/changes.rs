@@ -9,13 +9,15 @@ use soll::model::ids::Epoch;
 
 use super::world::{STAYS, Site, file};
 use crate::host::world::shell;
-use crate::support::docker::Registry;
+use crate::support::engines::{Pair, on_each};
+use crate::support::registry::Registry;
 
 const VOLUMES: &str = "\nvolumes:\n  data: {}\n";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers() {
-    let (registry, mut site) = (Registry::start(), Site::new("changes").await);
+on_each!(async a_project_comes_up_and_what_does_not_change_keeps_its_containers: old, plugin, next, strict, mixed);
+
+async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers(on: &'static Pair) {
+    let (registry, mut site) = (Registry::start(), Site::new(on, "changes").await);
     let (api, db) = (registry.publish("acme/api:1", "one"), registry.publish("acme/db:1", "db"));
     site.project.scale.insert("api".to_owned(), 2);
     let first = file(&[("api", &api, ""), ("db", &db, "volumes: [\"data:/data\"]")]) + VOLUMES;
@@ -32,7 +34,7 @@ async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers() {
     site.assert_well().await;
     let ids = site.containers();
     assert_eq!(ids.keys().collect::<Vec<_>>(), ["changes_api_1", "changes_api_2", "changes_db_1"]);
-    site.docker.run(&["exec", "changes_db_1", "touch", "/data/kept"]);
+    site.exec("db", &["touch", "/data/kept"]);
 
     // Once more, and the same in another release.
     let told = site.activate(1, Deed::Restart).await.unwrap().told;
@@ -43,12 +45,15 @@ async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers() {
     // Another image, brought by `images`, for one of them.
     site.project.images.insert("api".to_owned(), registry.publish("acme/api:2", "two"));
     let told = site.deploy(1, "r3", 'c', &[("compose.yml", &first)]).await;
-    assert!(told[0].starts_with("api runs anew (changes_api_") && told[1] == "as before: db", "{told:?}");
+    assert!(
+        told[0].replace('-', "_").starts_with("api runs anew (changes_api_") && told[1] == "as before: db",
+        "{told:?}"
+    );
     let now = site.containers();
     assert_eq!(now["changes_db_1"], ids["changes_db_1"]);
     assert!(now["changes_api_1"] != ids["changes_api_1"] && now["changes_api_2"] != ids["changes_api_2"]);
-    assert_eq!(site.docker.run(&["exec", "changes_api_1", "cat", "/version"]), "two");
-    site.docker.run(&["exec", "changes_db_1", "test", "-e", "/data/kept"]);
+    assert_eq!(site.exec("api", &["cat", "/version"]), "two");
+    site.exec("db", &["test", "-e", "/data/kept"]);
     site.assert_well().await;
 
     // More of them, and none of a service that is gone.
@@ -67,9 +72,10 @@ async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers() {
     assert_eq!(site.containers(), more, "they are started, not made anew");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it() {
-    let (registry, site) = (Registry::start(), Site::new("mounted").await);
+on_each!(async a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it: old, strict);
+
+async fn a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it(on: &'static Pair) {
+    let (registry, site) = (Registry::start(), Site::new(on, "mounted").await);
     let image = registry.publish("acme/api:1", "one");
     let project = file(&[
         ("proxy", &image, "volumes: [\"./Caddyfile:/etc/Caddyfile:ro\"]"),
@@ -90,20 +96,21 @@ async fn a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it() {
         a.iter().filter(|(name, id)| b[*name] != **id).map(|(name, _)| name.clone()).collect::<BTreeSet<_>>()
     };
     let first = deploy("r1", 'a', with("one", "page")).await;
-    assert_eq!(site.docker.run(&["exec", "mounted_proxy_1", "cat", "/etc/Caddyfile"]), "one");
+    assert_eq!(site.exec("proxy", &["cat", "/etc/Caddyfile"]), "one");
     let second = deploy("r2", 'b', with("one", "page")).await;
     assert_eq!(changed(&first, &second), BTreeSet::new());
     let third = deploy("r3", 'c', with("two", "page")).await;
     assert_eq!(changed(&second, &third), BTreeSet::from(["mounted_proxy_1".to_owned()]));
-    assert_eq!(site.docker.run(&["exec", "mounted_proxy_1", "cat", "/etc/Caddyfile"]), "two");
+    assert_eq!(site.exec("proxy", &["cat", "/etc/Caddyfile"]), "two");
     let fourth = deploy("r4", 'd', with("two", "other")).await;
     assert_eq!(changed(&third, &fourth), BTreeSet::from(["mounted_pages_1".to_owned()]));
-    assert_eq!(site.docker.run(&["exec", "mounted_pages_1", "cat", "/site/index.html"]), "other");
+    assert_eq!(site.exec("pages", &["cat", "/site/index.html"]), "other");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn start_first_lets_old_ones_serve_until_new_ones_are_well() {
-    let (registry, mut site) = (Registry::start(), Site::new("first").await);
+on_each!(async start_first_lets_old_ones_serve_until_new_ones_are_well: old, strict);
+
+async fn start_first_lets_old_ones_serve_until_new_ones_are_well(on: &'static Pair) {
+    let (registry, mut site) = (Registry::start(), Site::new(on, "first").await);
     let (one, two) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
     site.project.update.insert("api".to_owned(), Update::StartFirst);
     site.project.scale.insert("api".to_owned(), 2);
@@ -119,7 +126,10 @@ async fn start_first_lets_old_ones_serve_until_new_ones_are_well() {
     let since: Vec<String> = first.values().map(|id| started(&site, id)).collect();
     let done = site.start(1, "r2", 'b', &[("compose.yml", &project(&two, fails))]).await;
     let failed = done.failed.expect("it is not well");
-    assert!(failed.unit.starts_with("api (first_api_") && failed.journal.contains("no database"), "{failed:?}");
+    assert!(
+        failed.unit.replace('-', "_").starts_with("api (first_api_") && failed.journal.contains("no database"),
+        "{failed:?}"
+    );
     assert_eq!(site.containers(), first);
     assert_eq!(first.values().map(|id| started(&site, id)).collect::<Vec<_>>(), since);
     assert_eq!(site.back(1).await.told, ["as before: api"]);
@@ -135,9 +145,10 @@ async fn start_first_lets_old_ones_serve_until_new_ones_are_well() {
     assert_eq!(site.containers(), now);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn commands_reach_the_project_of_their_release_and_once_is_not_kept_up() {
-    let (registry, mut site) = (Registry::start(), Site::new("words").await);
+on_each!(async commands_reach_the_project_of_their_release_and_once_is_not_kept_up: old, strict);
+
+async fn commands_reach_the_project_of_their_release_and_once_is_not_kept_up(on: &'static Pair) {
+    let (registry, mut site) = (Registry::start(), Site::new(on, "words").await);
     let image = registry.publish("acme/api:1", "one");
     site.project.once.push("migrate".to_owned());
     let project = file(&[
@@ -163,4 +174,31 @@ async fn commands_reach_the_project_of_their_release_and_once_is_not_kept_up() {
     assert_eq!(site.containers().keys().collect::<Vec<_>>(), ["words_api_1"]);
     let done = run(Cwd::Current, "$SOLL_COMPOSE exec -T api cat /version").await;
     assert!(done.ok() && done.output.trim() == "one", "{done:?}");
+}
+
+on_each!(async an_index_of_platforms_and_a_pinned_reference_stay_what_they_are: old, next, strict);
+
+/// One image has two digests where a registry has an index of it, and engines differ in which of them is its id (I4).
+async fn an_index_of_platforms_and_a_pinned_reference_stay_what_they_are(on: &'static Pair) {
+    let (registry, site) = (Registry::start(), Site::new(on, "index").await);
+    registry.publish("acme/index:one", "one");
+    let digest = registry.index("acme/index", "all", "one");
+    let (tagged, pinned) = (registry.name("acme/index:all"), registry.name(&format!("acme/index:all@{digest}")));
+    let bare = registry.name(&format!("acme/index@{digest}"));
+    let text = file(&[("tagged", &tagged, ""), ("pinned", &pinned, ""), ("bare", &bare, "")]);
+    site.stage(1, "r1", 'a', &[("compose.yml", &text)]).await;
+    let pulled = site.pull(1, "r1").await.unwrap();
+    for one in &pulled.images {
+        assert!(one.pinned.ends_with(&format!("@{digest}")), "{pulled:?}");
+    }
+    assert_eq!(pulled.warnings, [""; 0]);
+    site.world.seal(1, "r1", &[], &[]).await.unwrap();
+    site.world.switch(1, "r1", 'a').await.unwrap();
+    assert_eq!(site.activate(1, Deed::Restart).await.unwrap().failed, None);
+    site.world.confirm(1, "r1", 'a').await.unwrap();
+    site.assert_well().await;
+    let ids = site.containers();
+    let told = site.deploy(1, "r2", 'b', &[("compose.yml", &text)]).await;
+    assert_eq!((told.as_slice(), site.containers()), (&["as before: bare, pinned, tagged".to_owned()][..], ids));
+    site.assert_well().await;
 }

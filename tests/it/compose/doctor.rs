@@ -8,7 +8,8 @@ use soll::host::wire::examine::Examine;
 use soll::host::wire::{HostError, Op, Reply, Secret};
 
 use super::world::{Site, agent, file};
-use crate::support::docker::Registry;
+use crate::support::engines::{Pair, on_each};
+use crate::support::registry::Registry;
 
 /// Asks with a login to a registry where nobody listens, and to another one for an image that it does not know.
 async fn facts(site: &Site, other: &Registry) -> EngineFacts {
@@ -26,16 +27,17 @@ async fn facts(site: &Site, other: &Registry) -> EngineFacts {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict() {
-    let (registry, mut site) = (Registry::start(), Site::new("doctor").await);
+on_each!(async an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict: old, strict);
+
+async fn an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict(on: &'static Pair) {
+    let (registry, mut site) = (Registry::start(), Site::new(on, "doctor").await);
     let image = registry.publish("acme/api:1", "one");
     site.deploy(1, "r1", 'a', &[("compose.yml", &file(&[("api", &image, "")]))]).await;
     let found = facts(&site, &registry).await;
     let engine = found.engine.unwrap();
     assert!(engine.version.contains('.') && engine.api.starts_with("1.") && !engine.store.is_empty(), "{engine:?}");
     let program = found.program.unwrap();
-    assert!(program.starts_with("docker"), "{program}");
+    assert!(program.starts_with(if on.plugin { "docker compose 2." } else { "docker-compose 1." }), "{program}");
     assert!(found.room.is_some_and(|room| room.bytes > 0) && found.socket.ends_with("/sock"));
     let refused = found.registries["127.0.0.1:1"].as_ref().expect("nobody listens there");
     assert!(!refused.contains("hunter2"), "{refused}");
@@ -43,7 +45,7 @@ async fn an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict() {
     assert_eq!(found.registries[&there], None, "it lets everybody in, and does not know the image");
 
     site.world.call(Op::Release { epoch: soll::model::ids::Epoch(1), look: None }).await.unwrap();
-    let (client, child) = agent("unix:///nowhere/docker.sock", None).await;
+    let (client, child) = agent(site.docker, "unix:///nowhere/docker.sock", None).await;
     (site.world.client, site.child) = (client, child);
     let state = site.world.state().await;
     let why = state.services_unseen.expect("nobody can know");
@@ -54,7 +56,7 @@ async fn an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict() {
     let error = site.activate(2, Deed::Look).await.unwrap_err();
     assert!(matches!(error, HostError::Io(_)), "{error:?}");
 
-    let (client, child) = agent("tcp://10.0.0.1:2375", None).await;
+    let (client, child) = agent(site.docker, "tcp://10.0.0.1:2375", None).await;
     (site.world.client, site.child) = (client, child);
     let why = site.world.state().await.services_unseen.expect("it is not asked");
     assert!(why.contains("on its own socket only"), "{why}");

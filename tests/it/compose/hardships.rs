@@ -8,11 +8,13 @@ use soll::model::ids::Epoch;
 
 use super::world::{Site, file};
 use crate::host::world::{LEASE, until};
-use crate::support::docker::Registry;
+use crate::support::engines::{Pair, on_each};
+use crate::support::registry::Registry;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_done_by_hand_is_seen_and_healed() {
-    let (registry, site) = (Registry::start(), Site::new("byhand").await);
+on_each!(async what_is_done_by_hand_is_seen_and_healed: old, strict);
+
+async fn what_is_done_by_hand_is_seen_and_healed(on: &'static Pair) {
+    let (registry, site) = (Registry::start(), Site::new(on, "byhand").await);
     let (api, other) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
     site.deploy(1, "r1", 'a', &[("compose.yml", &file(&[("api", &api, ""), ("db", &api, "")]))]).await;
     let seen = async |service: &str| site.services().await[service].clone();
@@ -24,14 +26,14 @@ async fn what_is_done_by_hand_is_seen_and_healed() {
     };
     let ids = site.containers();
 
-    site.docker.run(&["stop", "-t", "0", "byhand_api_1"]);
+    site.docker.run(&["stop", "-t", "0", &site.name("api")]);
     assert_eq!(seen("api").await.running, 0);
     assert!(seen("api").await.state.starts_with("exited ("));
     assert!(seen("db").await.is_well());
     heal().await;
     assert_eq!(site.containers(), ids, "it is started, not made anew");
 
-    site.docker.run(&["rm", "-f", "byhand_api_1"]);
+    site.docker.run(&["rm", "-f", &site.name("api")]);
     assert_eq!(seen("api").await.state, "missing");
     heal().await;
 
@@ -52,7 +54,7 @@ async fn what_is_done_by_hand_is_seen_and_healed() {
     assert!(site.containers().contains_key("byhand_debug_1"), "what no release has made is nobody's to remove");
 
     // The same name with another image.
-    site.docker.run(&["rm", "-f", "byhand_api_1"]);
+    site.docker.run(&["rm", "-f", &site.name("api")]);
     site.docker.run(&["pull", "-q", &other]);
     labels(
         "api",
@@ -62,7 +64,7 @@ async fn what_is_done_by_hand_is_seen_and_healed() {
             "-l",
             numbered[1],
             "--name",
-            "byhand_api_1",
+            &site.name("api"),
             &other,
             "sleep",
             "100",
@@ -70,24 +72,26 @@ async fn what_is_done_by_hand_is_seen_and_healed() {
     );
     assert!(!seen("api").await.digest_ok);
     heal().await;
-    assert_eq!(site.docker.run(&["exec", "byhand_api_1", "cat", "/version"]), "one");
+    assert_eq!(site.exec("api", &["cat", "/version"]), "one");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_names_that_an_end_in_the_middle_left_are_given_back() {
-    let (registry, site) = (Registry::start(), Site::new("names").await);
+on_each!(async the_names_that_an_end_in_the_middle_left_are_given_back: old, strict);
+
+async fn the_names_that_an_end_in_the_middle_left_are_given_back(on: &'static Pair) {
+    let (registry, site) = (Registry::start(), Site::new(on, "names").await);
     let api = registry.publish("acme/api:1", "one");
     site.deploy(1, "r1", 'a', &[("compose.yml", &file(&[("api", &api, ""), ("db", &api, "")]))]).await;
     let ids = site.containers();
-    let left = |name: &str| format!("{}_{name}", &ids[name][..12]);
+    let left = |service: &str| format!("{}_{}", &ids[&format!("names_{service}_1")][..12], site.name(service));
 
     // Renamed, and nothing came after that.
-    site.docker.run(&["rename", "names_api_1", &left("names_api_1")]);
+    site.docker.run(&["rename", &site.name("api"), &left("api")]);
     // Renamed, and the one that takes its place was made and never started.
-    site.docker.run(&["rename", "names_db_1", &left("names_db_1")]);
+    site.docker.run(&["rename", &site.name("db"), &left("db")]);
     let words = "create --network none -l com.docker.compose.project=names -l com.docker.compose.service=db \
-                 -l com.docker.compose.container-number=1 -l com.docker.compose.oneoff=False --name names_db_1";
-    let words: Vec<&str> = words.split_whitespace().chain([api.as_str(), "sleep", "100"]).collect();
+                 -l com.docker.compose.container-number=1 -l com.docker.compose.oneoff=False --name";
+    let name = site.name("db");
+    let words: Vec<&str> = words.split_whitespace().chain([name.as_str(), api.as_str(), "sleep", "100"]).collect();
     site.docker.run(&words);
     assert_eq!(site.activate(1, Deed::Restart).await.unwrap().failed, None);
     site.assert_well().await;
@@ -96,15 +100,16 @@ async fn the_names_that_an_end_in_the_middle_left_are_given_back() {
     assert_eq!(now["names_api_1"], ids["names_api_1"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend() {
+on_each!(async an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend: old, strict);
+
+async fn an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend(on: &'static Pair) {
     for place in [
         "host.compose.after-pull",
         "host.compose.after-resolved",
         "host.compose.before-up@2",
         "host.compose.after-up@2",
     ] {
-        let (registry, mut site) = (Registry::start(), Site::dying("killed", Some(place)).await);
+        let (registry, mut site) = (Registry::start(), Site::dying(on, "killed", Some(place)).await);
         let (one, two) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
         let project = |image: &str| file(&[("api", image, ""), ("db", &one, "")]);
         let during_pull = place.contains("pull") || place.contains("resolved");
@@ -126,16 +131,17 @@ async fn an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_
             let back = site.back(2).await;
             assert_eq!(back.failed, None, "{place}");
             site.assert_well().await;
-            assert_eq!(site.docker.run(&["exec", "killed_api_1", "cat", "/version"]), "one", "{place}");
+            assert_eq!(site.exec("api", &["cat", "/version"]), "one", "{place}");
         }
         site.deploy(2, "r3", 'c', &[("compose.yml", &project(&two))]).await;
         site.assert_well().await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins() {
-    let (registry, mut site) = (Registry::start(), Site::new("midway").await);
+on_each!(async a_program_that_outlives_its_agent_ends_before_the_next_one_begins: old, strict);
+
+async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins(on: &'static Pair) {
+    let (registry, mut site) = (Registry::start(), Site::new(on, "midway").await);
     let (one, two) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
     // It takes its time to end, so that there is a middle.
     let project = |image: &str| {
@@ -149,7 +155,8 @@ async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins() {
     site.world.switch(1, "r2", 'b').await.unwrap();
     let begun = site.activate(1, Deed::Restart);
     let kill = until("the program is at it", async || {
-        let listed = std::process::Command::new("pgrep").args(["-f", "docker-compose -p midway -f"]).output();
+        let pattern = format!("compose -p midway -f {}", site.world.path("releases").display());
+        let listed = std::process::Command::new("pgrep").args(["-f", &pattern]).output();
         listed.unwrap().status.success().then_some(())
     });
     tokio::select! { _ = begun => panic!("it ended before it was killed"), () = kill => {} }
@@ -159,12 +166,13 @@ async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins() {
     assert_eq!(site.back(2).await.failed, None);
     site.assert_well().await;
     assert_eq!(site.containers().len(), 1, "{:?}", site.containers());
-    assert_eq!(site.docker.run(&["exec", "midway_api_1", "cat", "/version"]), "one");
+    assert_eq!(site.exec("api", &["cat", "/version"]), "one");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never() {
-    let (registry, site) = (Registry::start(), Site::new("pruned").await);
+on_each!(async images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never: old, strict);
+
+async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never(on: &'static Pair) {
+    let (registry, site) = (Registry::start(), Site::new(on, "pruned").await);
     let versions = ["1", "2", "3", "4"].map(|tag| registry.publish(&format!("acme/pruned:{tag}"), tag));
     let db = registry.publish("acme/pruned-db:1", "db");
     let volumes = "\nvolumes:\n  data: {}\n";

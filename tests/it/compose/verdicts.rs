@@ -4,11 +4,13 @@ use soll::host::wire::HostError;
 use soll::host::wire::activate::Deed;
 
 use super::world::{Site, file};
-use crate::support::docker::Registry;
+use crate::support::engines::{Pair, on_each};
+use crate::support::registry::Registry;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry() {
-    let (mut registry, mut site) = (Registry::start(), Site::new("verdicts").await);
+on_each!(async what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry: old, strict);
+
+async fn what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry(on: &'static Pair) {
+    let (mut registry, mut site) = (Registry::start(), Site::new(on, "verdicts").await);
     let (one, two) = (registry.publish("acme/api:1", "one"), registry.publish("acme/api:2", "two"));
     let db = registry.publish("acme/db:1", "db");
     let good = file(&[("api", &one, "volumes: [\"./conf:/conf:ro\"]"), ("db", &db, "")]);
@@ -57,8 +59,8 @@ async fn what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry()
             "{what}: no service of it is left"
         );
         assert_eq!(now["verdicts_db_1"], before["verdicts_db_1"], "{what}");
-        assert_eq!(site.docker.run(&["exec", "verdicts_api_1", "cat", "/version"]), "one", "{what}");
-        assert_eq!(site.docker.run(&["exec", "verdicts_api_1", "cat", "/conf"]), "first", "{what}");
+        assert_eq!(site.exec("api", &["cat", "/version"]), "one", "{what}");
+        assert_eq!(site.exec("api", &["cat", "/conf"]), "first", "{what}");
         registry.resume();
     }
     assert!(images.iter().all(|image| site.docker.has(image)), "no image of the release before is touched");
@@ -83,9 +85,10 @@ async fn what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry()
     alone.wait().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_brought_is_an_error_and_what_is_written_wrongly_is_not() {
-    let (mut registry, mut site) = (Registry::start(), Site::new("refused").await);
+on_each!(async what_cannot_be_brought_is_an_error_and_what_is_written_wrongly_is_not: old, strict);
+
+async fn what_cannot_be_brought_is_an_error_and_what_is_written_wrongly_is_not(on: &'static Pair) {
+    let (mut registry, mut site) = (Registry::start(), Site::new(on, "refused").await);
     let image = registry.publish("acme/api:1", "one");
     let good = file(&[("api", &image, "")]);
     registry.stop();

@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::host::world::{Bundle, LEASE, World, name, temp};
 use crate::support::docker::Docker;
+use crate::support::engines::Pair;
 
 /// A service that runs until it is told to end.
 pub const STAYS: &str = r#"["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]"#;
@@ -30,16 +31,21 @@ pub struct Site {
 
 impl Site {
     /// A root that is held, with a project of this name, of which nothing runs.
-    pub async fn new(project: &str) -> Site {
-        Site::dying(project, None).await
+    pub async fn new(on: &'static Pair, project: &str) -> Site {
+        Site::dying(on, project, None).await
     }
 
     /// The same; its agent dies at a place.
-    pub async fn dying(project: &str, fault: Option<&str>) -> Site {
+    pub async fn dying(on: &'static Pair, project: &str, fault: Option<&str>) -> Site {
+        Site::with(on.docker(), project, fault).await
+    }
+
+    /// On this engine.
+    pub async fn with(docker: &'static Docker, project: &str, fault: Option<&str>) -> Site {
         let temp = temp();
-        let (root, docker) = (temp.path().join("app").display().to_string(), Docker::here());
+        let root = temp.path().join("app").display().to_string();
         docker.clear(project);
-        let (client, child) = agent(&docker.host(), fault).await;
+        let (client, child) = agent(docker, &docker.host(), fault).await;
         let site = Site {
             world: World::with(&root, client),
             project: Project { name: project.to_owned(), files: vec!["compose.yml".to_owned()], ..Project::default() },
@@ -54,7 +60,7 @@ impl Site {
 
     /// Another agent; the one before hears nobody any more, and is given back.
     pub async fn again(&mut self) -> Child {
-        let (client, child) = agent(&self.docker.host(), None).await;
+        let (client, child) = agent(self.docker, &self.docker.host(), None).await;
         self.world.client = client;
         std::mem::replace(&mut self.child, child)
     }
@@ -128,9 +134,21 @@ impl Site {
         assert!(!seen.is_empty() && seen.values().all(ServiceSeen::is_well), "{seen:#?}");
     }
 
-    /// Name and id of each container.
+    /// The name of the first container of a service.
+    pub fn name(&self, service: &str) -> String {
+        self.docker.pair.container(&self.project.name, service, 1)
+    }
+
+    /// What runs in the first container of a service, and ends well.
+    #[track_caller]
+    pub fn exec(&self, service: &str, words: &[&str]) -> String {
+        self.docker.run(&[&["exec", &self.name(service)], words].concat())
+    }
+
+    /// Name and id of each container; `_` in the name, whatever the program has between its words.
     pub fn containers(&self) -> BTreeMap<String, String> {
-        self.docker.containers(&self.project.name).into_iter().collect()
+        let all = self.docker.containers(&self.project.name).into_iter();
+        all.map(|(name, id)| (name.replace('-', "_"), id)).collect()
     }
 }
 
@@ -140,11 +158,11 @@ impl Drop for Site {
     }
 }
 
-/// An agent whose user has this DOCKER_HOST.
-pub async fn agent(host: &str, fault: Option<&str>) -> (Client, Child) {
+/// An agent on the host of an engine, whose user has this DOCKER_HOST.
+pub async fn agent(docker: &Docker, host: &str, fault: Option<&str>) -> (Client, Child) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_soll"));
     command.arg("host-agent").stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    command.env("DOCKER_HOST", host);
+    command.env("DOCKER_HOST", host).env("HOME", docker.home());
     if let Some(fault) = fault {
         command.env("SOLL_FAULT", fault);
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use soll::model::compose::ServiceSeen;
 use soll::model::desired::{DriftPolicy, Environment, Match, Phase, Promote, Unreachable};
 use soll::model::ids::{Digest, Epoch};
 use soll::model::machine::{self, Machine, NotedBy, OtherMachine};
@@ -18,7 +19,7 @@ use soll::run::publish;
 use crate::support::states::*;
 
 /// What must never be read in what is published.
-const PLANTED: [&str; 5] = ["sesame", "ann@example.com", "503 in 4 ms", "hunter2", "deploy@web1"];
+const PLANTED: [&str; 6] = ["10.9.8.7", "sesame", "ann@example.com", "503 in 4 ms", "hunter2", "deploy@web1"];
 
 fn veil() -> Veil {
     Veil::new(&[7; 32])
@@ -66,6 +67,9 @@ fn told(plan: &Plan) -> Value {
             }
         }
         for host in env["hosts"].as_array_mut().unwrap() {
+            for service in host["services"].as_array_mut().into_iter().flatten() {
+                service.as_object_mut().unwrap().remove("ports");
+            }
             if host["reachable"] == false {
                 host["reason"] = Value::Null;
             }
@@ -120,6 +124,23 @@ fn command(run: &str) -> Command {
 fn checked(name: &str, verdict: Verdict) -> CheckResult {
     let attempt = Attempt { at: ago(1), verdict, evidence: "503 in 4 ms: sesame".to_owned(), millis: 4 };
     CheckResult { check: name.to_owned(), verdict, attempts: vec![attempt] }
+}
+
+/// Services in these states, the last one of which a person has started beside those of the release.
+fn services(states: &[&str]) -> Vec<ServiceSeen> {
+    let one = |(at, state): (usize, &&str)| ServiceSeen {
+        service: format!("service{at}"),
+        wanted: 2,
+        running: if *state == "running" { 2 } else { 1 },
+        image: format!("registry.example.com/acme/api:1@sha256:{}", "1".repeat(64)),
+        digest_ok: at != 1,
+        state: (*state).to_owned(),
+        health: Some("healthy".to_owned()),
+        restarts: 3,
+        ports: vec!["10.9.8.7:80->80/tcp".to_owned()],
+    };
+    let extra = ServiceSeen { service: "debug".to_owned(), state: "extra".to_owned(), ..ServiceSeen::default() };
+    states.iter().enumerate().map(one).chain([extra]).collect()
 }
 
 fn production(desired: char) -> Environment {
@@ -221,6 +242,12 @@ fn a_plan_of_what_is_published_is_the_daemons_own() {
                 seen.resolved = Resolved::NotAsked;
             }),
         ),
+        ("services that differ", with(&|state| state.services = services(&["running", "exited (1)"]))),
+        ("services that nobody can see", with(&|state| state.services_unseen = Some("sesame".to_owned()))),
+        ("services that differ, which is healed", {
+            let host = Host::running(&healing, 'a').with(|state| state.services = services(&["exited (1)"]));
+            Case::new(&healing, &[("web1", &host)])
+        }),
         (
             "words that do not count",
             one(&a).seen("production", |seen| {

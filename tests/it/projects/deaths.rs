@@ -2,8 +2,9 @@
 //! forward and on the way back (law 5). After each death the commands tell the truth, what the release does not change runs
 //! on untouched, and the next `apply` gets to the end, with no container left over.
 
-use super::Platform;
+use super::platform::Platform;
 use crate::crash::chain::Dies;
+use crate::support::engines::{NEXT, OLD, Pair};
 use crate::support::site::{kill_agents, until};
 
 /// Where a commit leads.
@@ -16,7 +17,7 @@ enum Plot {
 }
 
 struct Chain {
-    p: Platform,
+    p: Platform<'static>,
     /// The letter of the commit that runs, and of the one that is desired.
     runs: char,
     wants: char,
@@ -27,8 +28,8 @@ struct Chain {
 }
 
 impl Chain {
-    fn new(project: &str) -> Chain {
-        let p = Platform::new(project, "");
+    fn new(on: &'static Pair, project: &str) -> Chain {
+        let p = Platform::new(on, project, "");
         p.w.soll("apply").exits(0);
         let db = p.id("db");
         Chain { p, runs: 'a', wants: 'a', mounted: "one".to_owned(), turn: 0, db }
@@ -100,7 +101,7 @@ impl Chain {
         assert_eq!(self.p.id("db"), self.db, "{what}: the database has another container");
         let project = &self.p.project;
         let names: Vec<String> = self.p.docker.containers(project).into_iter().map(|(name, _)| name).collect();
-        let wanted = ["api", "db", "web"].map(|service| format!("{project}_{service}_1"));
+        let wanted = ["api", "db", "web"].map(|service| self.p.name(service));
         assert_eq!(names, wanted, "{what}: nothing is left over");
     }
 }
@@ -116,9 +117,9 @@ fn agent(places: &[&str]) -> Vec<(Dies, String)> {
 }
 
 /// The ordinary run plays one of three, another one for each plot, and the long one all.
-fn play(project: &str, plot: Plot, cases: &[(Dies, String)]) {
+fn play(on: &'static Pair, project: &str, plot: Plot, cases: &[(Dies, String)]) {
     let every = if std::env::var_os("SOLL_LONG").is_some() { 1 } else { 3 };
-    let mut chain = Chain::new(project);
+    let mut chain = Chain::new(on, project);
     for (dies, fault) in cases.iter().step_by(every) {
         chain.case(plot, *dies, fault);
     }
@@ -135,7 +136,7 @@ fn around_images_and_services_that_come() {
         "host.activate.after-units",
         "host.compose.after-up",
     ]));
-    play("soll-deaths", Plot::Good, &cases);
+    play(&OLD, "soll-deaths", Plot::Good, &cases);
 }
 
 #[test]
@@ -143,13 +144,13 @@ fn around_a_way_back() {
     let mut cases = around("rollback", 1);
     cases.extend(around("activate", 2));
     cases.extend(agent(&["host.compose.before-up@2", "host.return.after-link", "host.activate.before-record"]));
-    play("soll-returns", Plot::Bad, &cases);
+    play(&NEXT, "soll-returns", Plot::Bad, &cases);
 }
 
 /// Nobody takes over: the agent goes back alone, services and all, and needs no registry for it.
 #[test]
 fn a_host_alone_brings_up_what_it_goes_back_to() {
-    let mut p = Platform::new("soll-alone", "deadline = \"2s\"");
+    let mut p = Platform::new(&NEXT, "soll-alone", "deadline = \"2s\"");
     p.w.soll("apply").exits(0);
     let db = p.id("db");
     p.w.edit("<a>", "<b>");

@@ -3,6 +3,8 @@
 pub mod answers;
 pub mod disk;
 pub mod docker;
+pub mod engines;
+pub mod registry;
 pub mod site;
 pub mod source;
 pub mod states;

@@ -63,6 +63,18 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The API that is spoken with it: the newest that both sides know.
+    pub fn api(&self) -> (usize, usize) {
+        let version = self.docker.client_version();
+        (version.major_version, version.minor_version)
+    }
+
+    /// Where it keeps images, containers and volumes; empty: it does not say.
+    pub fn home(&self) -> Result<String, HostError> {
+        let info = self.wait("info", ANSWER, self.docker.info())?;
+        Ok(info.docker_root_dir.unwrap_or_default())
+    }
+
     /// What it says of itself, and where it keeps everything.
     pub fn version(&self) -> Result<(EngineVersion, String), HostError> {
         let info = self.wait("info", ANSWER, self.docker.info())?;

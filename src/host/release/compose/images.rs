@@ -22,6 +22,8 @@ pub struct Images<'a> {
     pub gone: &'a dyn Fn() -> bool,
     /// What was settled already.
     known: BTreeMap<String, Pinned>,
+    /// What was not here before.
+    brought: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -33,7 +35,7 @@ impl<'a> Images<'a> {
         before: &'a BTreeMap<String, String>,
         gone: &'a dyn Fn() -> bool,
     ) -> Images<'a> {
-        Images { engine, logins, before, gone, known: BTreeMap::new(), warnings: Vec::new() }
+        Images { engine, logins, before, gone, known: BTreeMap::new(), brought: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the containers of a service are made of, and that it is here.
@@ -52,6 +54,29 @@ impl<'a> Images<'a> {
         Ok((pinned, pulled))
     }
 
+    /// An image could not be brought. Where there was no room for it, those that came before it go again, so that whatever runs
+    /// beside it has the room that it had; and the error names the place.
+    pub fn given_back(&mut self, error: HostError) -> HostError {
+        let HostError::Io(why) = &error else { return error };
+        if !is_full(why) {
+            return error;
+        }
+        for name in std::mem::take(&mut self.brought) {
+            if let Err(error) = self.engine.remove_image(&name) {
+                tracing::warn!(image = name, %error, "an image that was brought for a release without room stays");
+            }
+        }
+        let home = self.engine.home().ok().filter(|home| !home.is_empty());
+        let home = home.map_or_else(
+            || "the directory of the engine".to_owned(),
+            |home| format!("{home}, the directory of the engine"),
+        );
+        HostError::Io(format!(
+            "{why}; make room on the file system of {home} (`docker system df` says what takes it, `docker image prune` removes \
+             images that nobody uses), then run again"
+        ))
+    }
+
     fn settle(&mut self, reference: &str) -> Result<(Pinned, u64), HostError> {
         let whole = with_tag(reference);
         let before = self.before.get(reference).filter(|pinned| digest(pinned).is_some());
@@ -60,6 +85,7 @@ impl<'a> Images<'a> {
             Some(image) => (image, 0),
             None => {
                 let bytes = self.engine.pull(wanted, self.logins.get(registry(wanted)), self.gone)?;
+                self.brought.push(wanted.to_owned());
                 let image = self.engine.image(wanted)?.ok_or_else(|| {
                     HostError::Io(format!("the image {wanted} was pulled, and the engine does not know it"))
                 })?;
@@ -78,6 +104,11 @@ impl<'a> Images<'a> {
         };
         Ok((Pinned { reference: reference.to_owned(), pinned, id: image.id }, bytes))
     }
+}
+
+/// Whether an engine says that its disk is full.
+pub fn is_full(said: &str) -> bool {
+    ["no space left", "disk quota exceeded"].iter().any(|words| said.to_lowercase().contains(words))
 }
 
 /// The digest by which the registry of a reference knows an image.

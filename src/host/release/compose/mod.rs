@@ -11,6 +11,7 @@ mod held;
 mod images;
 mod mounts;
 mod observe;
+mod ports;
 mod program;
 mod prune;
 mod resolve;
@@ -64,11 +65,13 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
     let (mut draft, mut warnings) = draft(&dir, what)?;
     let mut mounts = Mounts::new(root, &dir)?;
     draft.mounts(|who, source| mounts.place(who, source))?;
+    warnings.append(&mut ports::taken(&engine, &project.name, &draft.ports())?);
     let before = before(root)?;
     let mut images = Images::new(&engine, &what.registries, &before, gone);
     let (mut pinned, mut pulled) = (BTreeMap::new(), Vec::new());
     for service in draft.services.keys() {
-        let (image, one) = images.bring(service, &draft.image(service))?;
+        let brought = images.bring(service, &draft.image(service));
+        let (image, one) = brought.map_err(|error| images.given_back(error))?;
         pinned.insert(service.clone(), image);
         pulled.push(one);
     }
@@ -165,7 +168,8 @@ pub fn perform(root: &Root, activation: &Activation, deed: Deed, stop: Stop<'_>)
 }
 
 fn halt(root: &Root, activation: &Activation, held: &Held) -> Result<Activated, HostError> {
-    let (engine, program) = (Engine::here()?, Program::here()?);
+    let engine = Engine::here()?;
+    let program = Program::here()?.on(&engine);
     let project = &held.resolved.project;
     let done = up::call(root, &program, held, &["stop"], activation.limit(), &mut || None)?;
     let runs = engine.containers(Some(project))?;
@@ -189,11 +193,17 @@ pub fn equipped<'a>(command: &'a Command, dir: &Path) -> Cow<'a, Command> {
         return Cow::Borrowed(command);
     }
     // Without a program the command says so by itself, where it needs one.
-    let Ok(program) = Program::here() else { return Cow::Borrowed(command) };
+    let Ok(mut program) = Program::here() else { return Cow::Borrowed(command) };
+    if program.is_first()
+        && let Ok(engine) = Engine::here()
+    {
+        program = program.on(&engine);
+    }
     let Some(project) = held::project(&file) else { return Cow::Borrowed(command) };
     let mut command = command.clone();
     let words = format!("{} -p {project} -f {}", program.words(), file.display());
     command.env.insert("SOLL_COMPOSE".to_owned(), words);
+    command.env.extend(program.variables().map(|(name, value)| (name.to_owned(), value.to_owned())));
     command.env.extend(std::env::var("DOCKER_HOST").ok().map(|host| ("DOCKER_HOST".to_owned(), host)));
     Cow::Owned(command)
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use super::engine::Engine;
 use crate::host::disk::command::{PATH, runtime_dir};
 use crate::host::wire::HostError;
 
@@ -21,6 +22,9 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Between asking it to end and killing it.
 const PATIENCE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(20);
+/// The last API in which an engine says of an image what the first generation asks of it before it makes a container anew
+/// (`ContainerConfig`). By itself it speaks the newest one, and crashes after it has stopped the old container.
+const LAST_FOR_FIRST: (usize, usize) = (1, 44);
 /// Of what it says so many bytes are kept.
 const KEPT: u64 = 16 << 20;
 
@@ -29,6 +33,8 @@ const KEPT: u64 = 16 << 20;
 pub struct Program {
     words: Vec<String>,
     pub version: String,
+    /// The API that it is told to speak with the engine; `None`: it finds one by itself.
+    api: Option<String>,
 }
 
 /// How it ended.
@@ -56,7 +62,7 @@ impl Program {
         }
         for words in [&["docker", "compose"][..], &["docker-compose"]] {
             let words = words.iter().map(|word| (*word).to_owned()).collect();
-            let mut program = Program { words, version: String::new() };
+            let mut program = Program { words, version: String::new(), api: None };
             let asked =
                 program.run(&["version", "--short"], Path::new("/"), &BTreeMap::new(), None, ANSWER, &mut || None);
             if let Some(version) = asked.ok().filter(|done| done.ok).and_then(|done| version(&done.output)) {
@@ -69,6 +75,18 @@ impl Program {
              docker-compose-v2) or Debian's docker-compose for all users"
                 .to_owned(),
         ))
+    }
+
+    /// The same as it is called on this engine.
+    pub fn on(mut self, engine: &Engine) -> Program {
+        let (major, minor) = LAST_FOR_FIRST;
+        self.api = (self.is_first() && engine.api() > LAST_FOR_FIRST).then(|| format!("{major}.{minor}"));
+        self
+    }
+
+    /// What it needs to be told in its environment.
+    pub fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.api.iter().map(|api| ("COMPOSE_API_VERSION", api.as_str()))
     }
 
     /// `docker compose 2.27.0`.
@@ -117,6 +135,7 @@ impl Program {
         for name in ["HOME", "USER", "LOGNAME", "DOCKER_HOST"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
+        command.envs(self.variables());
         command.envs(runtime_dir().map(|dir| ("XDG_RUNTIME_DIR", dir))).envs(variables);
         let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         // Our own hold on that lock.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::ports::{self, Wanted};
 use crate::model::compose::{DIGEST_LABEL, Pinned, Project, Resolved, Update};
 use crate::model::ids::Digest;
 
@@ -122,6 +123,17 @@ impl Draft {
     pub fn image(&self, service: &str) -> String {
         let image = self.services.get(service).and_then(|service| service.get("image"));
         image.and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// The ports of this host that are named, each with the service that wants it.
+    pub fn ports(&self) -> Vec<(String, Wanted)> {
+        let mut wanted = Vec::new();
+        for (name, service) in &self.services {
+            let ports =
+                service.get("ports").and_then(Value::as_array).into_iter().flatten().filter(|port| is_fixed(port));
+            wanted.extend(ports.filter_map(ports::wanted).map(|port| (name.clone(), port)));
+        }
+        wanted
     }
 
     /// The paths of the host that are mounted, of services and of files that they read as configuration or secret.

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::container::{Container, Inspected};
 use super::engine::Engine;
 use super::held::Held;
+use super::images::is_full;
 use super::program::{Done, Program};
 use super::watch::Watch;
 use super::{heal, started};
@@ -50,7 +51,8 @@ pub struct Up<'a> {
 impl<'a> Up<'a> {
     /// Not begun.
     pub fn new(root: &'a Root, activation: &'a Activation, held: Held, stop: Stop<'a>) -> Result<Up<'a>, HostError> {
-        let (engine, program) = (Engine::here()?, Program::here()?);
+        let engine = Engine::here()?;
+        let program = Program::here()?.on(&engine);
         Ok(Up { root, activation, held, engine, program, began: Instant::now(), stop })
     }
 
@@ -128,32 +130,38 @@ impl<'a> Up<'a> {
     }
 
     /// Why the program did not bring it up: a container that does not run, or what the program itself says. Where there was no
-    /// engine, no registry or no room it is no verdict.
+    /// engine, no registry or no room it is no verdict, whatever the containers look like by now.
     fn failed(
         &mut self,
         services: &[(String, u32)],
         done: &Done,
         kept: &BTreeSet<String>,
     ) -> Result<UnitFailure, HostError> {
+        let said = hidden(done.said.clone(), &self.activation.hides);
+        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let why = lines.last().map_or("it said nothing", |line| *line);
+        let accident = |why: &str| {
+            let (words, project) = (self.program.words(), &self.held.resolved.project);
+            HostError::Io(format!("`{words} up` could not do its work for the project {project}: {why}"))
+        };
+        if is_accident(&said) {
+            return Err(accident(why));
+        }
         for container in self.containers()? {
             let is_ours = services.iter().any(|(name, _)| name == container.service());
             let Some(seen) = self.engine.inspect(&container.id)?.filter(|_| is_ours) else { continue };
             let mut watch = if kept.contains(&seen.id) { Watch::of_kept() } else { Watch::of_new() };
             // It was made, and the engine could not start it.
             if seen.state.status == "created" && !seen.state.error.is_empty() {
-                let why = format!("it cannot be started: {}", seen.state.error.trim());
-                return Ok(self.verdict(&container, &seen, why));
+                let error = seen.state.error.trim();
+                if is_accident(error) {
+                    return Err(accident(error));
+                }
+                return Ok(self.verdict(&container, &seen, format!("it cannot be started: {error}")));
             }
             if let Look::Failed(why) = watch.look(&seen, started(&seen), self.activation.settle) {
                 return Ok(self.verdict(&container, &seen, why));
             }
-        }
-        let said = hidden(done.said.clone(), &self.activation.hides);
-        let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let why = lines.last().map_or("it said nothing", |line| *line);
-        if is_accident(&said) {
-            let (words, project) = (self.program.words(), &self.held.resolved.project);
-            return Err(HostError::Io(format!("`{words} up` could not do its work for the project {project}: {why}")));
         }
         let why = match done.late {
             true => format!("it was not up within {}: {why}", humantime::format_duration(self.activation.limit())),
@@ -322,18 +330,28 @@ fn verdict(failed: UnitFailure) -> Activated {
 
 /// What the program says is about this host, a registry or the program itself, and not about the release.
 fn is_accident(said: &str) -> bool {
-    const ACCIDENTS: [&str; 8] = [
-        "no space left",
+    const ACCIDENTS: [&str; 15] = [
         "toomanyrequests",
         "pull access denied",
+        // Somebody has removed it since it was brought, and nothing is pulled here.
+        "No such image",
+        // Nobody answers, in the words of the second generation and of the first one.
         "Cannot connect to the Docker daemon",
+        "Couldn't connect to Docker daemon",
+        "error during connect",
+        "unexpected EOF",
+        "Connection aborted",
+        "connection reset by peer",
+        "connection refused",
         "dial tcp",
         "i/o timeout",
         "TLS handshake timeout",
+        // An engine that is newer than the program.
+        "Minimum supported API version",
         // It crashed: one of the first generation is written in Python.
         "Traceback (most recent call last)",
     ];
-    ACCIDENTS.iter().any(|words| said.contains(words))
+    is_full(said) || ACCIDENTS.iter().any(|words| said.contains(words))
 }
 
 #[cfg(test)]
@@ -346,6 +364,9 @@ mod tests {
             "ERROR: write /var/lib/docker/tmp: no space left on device",
             "Get https://ghcr.io/v2/: dial tcp: lookup ghcr.io: no such host",
             "toomanyrequests: You have reached your pull rate limit",
+            "Error response from daemon: No such image: sha256:12",
+            "Error response from daemon: client version 1.44 is too old. Minimum supported API version is 1.52, please upgrade",
+            "error during connect: Post \"http://%2Frun%2Fdocker.sock/v1.41/containers/create\": EOF",
             "Traceback (most recent call last):\n  File \"/usr/bin/docker-compose\", line 33\nAttributeError: x",
         ] {
             assert!(is_accident(said), "{said}");
