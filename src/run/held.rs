@@ -4,6 +4,7 @@
 //! after the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::load::{Loaded, mentioned};
@@ -76,15 +77,15 @@ impl Controller {
             };
             // One that it defines as well as a good file: nobody knows which is meant.
             loaded.desired.environments.retain(|name, _| !doubtful.contains(name));
-            for (name, env) in before.desired.environments {
-                let is_of = doubtful.contains(&name) || (is_whole && before.defined_in.get(&name) == Some(&file));
-                if !is_of || !may_stay(&env, &loaded.desired) {
+            for (name, env) in &before.desired.environments {
+                let is_of = doubtful.contains(name) || (is_whole && before.defined_in.get(name) == Some(&file));
+                if !is_of || !may_stay(env, &loaded.desired) {
                     continue;
                 }
                 held.environments.insert(name.clone(), good);
-                let defined_in = before.defined_in.get(&name).unwrap_or(&file).clone();
+                let defined_in = before.defined_in.get(name).unwrap_or(&file).clone();
                 loaded.defined_in.insert(name.clone(), defined_in);
-                loaded.desired.environments.insert(name, env);
+                loaded.desired.environments.insert(name.clone(), env.clone());
             }
         }
         self.prepared(commit, loaded, Some(held))
@@ -137,13 +138,15 @@ impl Controller {
         &self,
         commit: CommitId,
         parts: &BTreeSet<Part>,
-    ) -> Result<BTreeMap<Part, (CommitId, Loaded)>, ControllerError> {
+    ) -> Result<BTreeMap<Part, (CommitId, Rc<Loaded>)>, ControllerError> {
         let mut found = BTreeMap::new();
         let mut way = Way::new(self, commit, parts.iter().map(|part| part.file().to_owned()).collect())?;
         while found.len() < parts.len()
             && let Some(before) = way.next()?
         {
             let Ok(Readable { loaded, wrong }) = self.readable(&before, None) else { continue };
+            // One commit may be what a thousand parts go back to.
+            let loaded = Rc::new(loaded);
             let is_good = |part: &&Part| wrong.as_ref().is_none_or(|(_, wrong)| !wrong.contains(*part));
             for part in parts.iter().filter(is_good) {
                 found.entry(part.clone()).or_insert_with(|| (before, loaded.clone()));

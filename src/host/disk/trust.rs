@@ -120,8 +120,10 @@ pub fn ground(path: &Path) -> Result<Option<Dir>, HostError> {
         Ok(ground) => ground,
         Err(Errno::NOENT) => return nothing(path),
         Err(Errno::NOTDIR) => {
-            let what = format!("{} is no directory, or lies below a file", path.display());
-            return Err(HostError::Precondition(format!("{what}: move the file away, or correct `root`")));
+            let path = path.display();
+            return Err(HostError::Precondition(format!(
+                "{path} is no directory, or lies below a file: move the file away, or correct `root`"
+            )));
         }
         Err(error) => return Err(at("open the directory", path)(error)),
     };

@@ -57,6 +57,8 @@ pub struct Daemon<R> {
     snapshot: Option<Arc<AcceptedSnapshot>>,
     /// The last thing that kept a commit from being acted on.
     refused: Option<Notice>,
+    /// What was wrong in parts of the commit that is acted on: the same mistake in the next one is told once.
+    wrong: Option<String>,
     /// Nothing is changed until people have looked: passes look after what runs, and do nothing else.
     looks_only: bool,
     lanes: BTreeMap<EnvName, Lane>,
@@ -106,6 +108,7 @@ impl<R: Report> Daemon<R> {
             listener,
             snapshot: None,
             refused: None,
+            wrong: None,
             looks_only: false,
             lanes: BTreeMap::new(),
             width: Width::new(WIDTH),
@@ -252,10 +255,11 @@ impl<R: Report> Daemon<R> {
         self.report.accepted(&snapshot);
         self.teller.anew();
         self.teller.tell(accepted(&snapshot));
-        if let Some(held) = &snapshot.held {
-            let (why, details) = (held.told(&snapshot.commit), held.found.to_string());
-            self.teller.tell(Notice::RefusedCommit { why, details });
+        let wrong = snapshot.held.as_ref().map(|held| held.found.to_string());
+        if let (Some(held), Some(details)) = (&snapshot.held, wrong.clone().filter(|_| self.wrong != wrong)) {
+            self.teller.tell(Notice::RefusedCommit { why: held.told(&snapshot.commit), details });
         }
+        self.wrong = wrong;
         self.keep(snapshot);
     }
 

@@ -179,6 +179,7 @@ fn a_mistake_about_one_customer_in_the_state_file_itself_stops_no_other_one() {
 fn whoever_is_promoted_from_a_customer_with_a_mistake_waits_with_it() {
     let promoted = env("south", 'a', "promote = { from = \"north\", soak = \"0s\" }");
     let w = World::with(&format!("{}{promoted}{}", north('a'), env("west", 'a', "")));
+    w.soll("apply north").exits(0);
     w.soll("apply").exits(0);
     w.edit("keep_releases", "keep_relaeses");
     w.soll("release west <b>").exits(0);

@@ -196,6 +196,9 @@ fn left_of_commits_by(version: &str) -> World {
     copy(&folder.join("root"), &w.path("root"));
     fs::set_permissions(w.path("root/.soll"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::create_dir_all(w.path("root/shared/storage")).unwrap();
+    for version in fs::read_dir(w.path("root/shared/.versions/.env")).unwrap() {
+        fs::set_permissions(version.unwrap().path(), fs::Permissions::from_mode(0o640)).unwrap();
+    }
     w.set("SOLL_SECRET_PASSWORD", "hunter2");
     w.write("state/env/production.env", &fs::read_to_string(folder.join("state/env/production.env")).unwrap());
     let state = fs::read_to_string(folder.join("state/desired-state.toml")).unwrap();
