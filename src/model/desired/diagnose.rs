@@ -28,13 +28,15 @@ pub struct Diagnostic {
     pub label: String,
     /// The next move.
     pub help: Option<String>,
+    /// The other place that it is about, where two do not go together: nobody can say which of them is the wrong one.
+    pub beside: Option<Span>,
 }
 
 impl Diagnostic {
     /// Something that must be repaired.
     pub fn error(span: Span, message: impl Into<String>) -> Self {
         let severity = Severity::Error;
-        Diagnostic { span, severity, message: message.into(), label: "here".to_owned(), help: None }
+        Diagnostic { span, severity, message: message.into(), label: "here".to_owned(), help: None, beside: None }
     }
 
     /// Something that should be looked at.
@@ -53,10 +55,16 @@ impl Diagnostic {
         self.help = Some(help.into());
         self
     }
+
+    /// Names the other of two places that do not go together.
+    pub fn beside(mut self, other: Span) -> Self {
+        self.beside = Some(other);
+        self
+    }
 }
 
 /// A file that was read: its name as people write it, and its text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFile {
     /// Relative to the root of the state repository, `/`-separated.
     pub path: String,
@@ -133,15 +141,15 @@ impl Diagnostics {
     /// The parts in which something must be repaired.
     pub fn wrong_parts(&self) -> BTreeSet<Part> {
         let errors = self.found.iter().filter(|d| d.severity == Severity::Error);
-        let part = |error: &Diagnostic| {
-            let span = self.parts.get(&error.span.file).copied().unwrap_or(error.span);
+        let part = |span: Span| {
+            let span = self.parts.get(&span.file).copied().unwrap_or(span);
             let file = self.place(span).file;
             match self.owner(span) {
                 Some(name) => Part::Environment { name: name.clone(), file },
                 None => Part::File(file),
             }
         };
-        errors.map(part).collect()
+        errors.flat_map(|error| std::iter::once(error.span).chain(error.beside)).map(part).collect()
     }
 
     /// Whose a place is: its own, or a part of one that is known (a word in a text).

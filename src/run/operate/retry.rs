@@ -82,7 +82,7 @@ async fn lift(roots: &Roots<'_>, journal: &Journal, migration: Option<Migration>
             Reply::Retried { lifted } => *lifted,
             _ => 0,
         };
-        let note = |reply: &Reply| format!("{} verdict(s) of {} lifted", lifted(reply), env.release.short(&sha));
+        let note = |reply: &Reply| format!("{} verdict(s) of {} lifted", lifted(reply), env.release.short(sha));
         let step = format!("retry:{}", target.name);
         let reply = journal.step(&step, Some(&target.name), note, roots.call(target, op)).await?;
         verdicts = verdicts.max(lifted(&reply));

@@ -17,7 +17,7 @@ use crate::run::accepted::{AcceptedSnapshot, Newest};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
-use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, waits};
+use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, rhythm, waits};
 use crate::run::pass::notices;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
@@ -382,7 +382,7 @@ async fn look_after(pass: Pass, env: Environment, known: Option<Wait>, jobs: boo
     if jobs || !is_fresh {
         pass.look_after(&env.name).await;
     }
-    let again = CALM.min(pass.controller.settings.poll).min(env.health.every);
+    let again = rhythm(&pass.controller, env.health.every);
     let reason = "the newest commit is not acted on".to_owned();
     Ended { outcome: Outcome::Waiting { until: now(), reason }, pause: Pause { again, wait: known, said: None } }
 }

@@ -84,11 +84,16 @@ impl Lane {
     }
 }
 
+/// How often an environment is looked at while nothing happens. `every`: how often its health is wanted, because a soak counts
+/// samples without gaps, and whoever wants them every second gets them every second (B2).
+pub fn rhythm(controller: &Controller, every: Duration) -> Duration {
+    CALM.min(controller.settings.poll).min(every.max(OFTEN))
+}
+
 /// When to look again: at once while something moves, later while nothing does, and with backoff after trouble. Blocks for
 /// as long as the store's disk does.
 pub fn pause(controller: &Controller, name: &EnvName, desired: Digest, every: Duration, outcome: &Outcome) -> Pause {
-    // A soak counts samples without gaps: whoever wants them every second gets them every second (B2).
-    let rhythm = CALM.min(controller.settings.poll).min(every.max(OFTEN));
+    let rhythm = rhythm(controller, every);
     let store = &controller.store;
     store.end_broken(now());
     let calm = |again| Pause { again, wait: None, said: None };

@@ -223,3 +223,20 @@ fn a_state_file_that_is_gone_leaves_everything_as_the_commit_before_has_it() {
     w.soll("apply").exits(1).says("has no desired-state.toml in commit");
     w.soll("freeze south --reason x").exits(1).says("has no desired-state.toml in commit");
 }
+
+/// One of two that claim a place is wrong, and nobody can say which: neither gets it.
+#[test]
+fn a_root_that_a_mistake_takes_from_another_customer_is_given_to_nobody() {
+    let w = one_file();
+    w.edit("keep_releases = 3\nroot = \"$DIR/north\"", "root = \"$DIR/south\"");
+    let said = w.soll("status").exits(0).says("share the root").says("north as commit").says("south as commit");
+    assert!(said.stdout.contains("south                in-sync"), "{}", said.stdout);
+    w.soll("apply").exits(1);
+    assert_eq!((w.runs("south"), w.runs("north")), ("b".into(), "a".into()));
+    // In files of their own as well.
+    let w = world();
+    w.write("state/customers/north.toml", &north('b').replace("/north\"", "/south\""));
+    w.commit_all("north's root is south's");
+    w.soll("apply").exits(1).says("share the root");
+    assert_eq!((w.runs("south"), w.runs("north")), ("a".into(), "a".into()));
+}

@@ -281,7 +281,7 @@ pub(super) fn collisions(tables: &Tables, resolved: &[Resolved], out: &mut Diagn
             });
             let message = format!("`{one}` and `{two}` are one project `{project}` on {machine}");
             let help = "each needs a project of its own, for example with `{env}` in it";
-            out.push(Diagnostic::error(span, message).label("the same project").help(help));
+            out.push(Diagnostic::error(span, message).label("the same project").help(help).beside(other.key));
             break;
         }
     }
