@@ -52,8 +52,10 @@ impl ArtifactError {
     /// There is no room on this machine.
     pub fn is_full(&self) -> bool {
         let file = match self {
-            // As the C library says it in the locale `C`, which is that of every git of ours.
-            ArtifactError::Origin(text) => return text.contains("No space left on device"),
+            // As the C library says it in the locale `C`, which is that of every git of ours: of the disk, and of the quota.
+            ArtifactError::Origin(text) => {
+                return ["No space left on device", "Disk quota exceeded"].iter().any(|full| text.contains(full));
+            }
             ArtifactError::File(error)
             | ArtifactError::Unpack(UnpackError::File(error))
             | ArtifactError::Fetch(FetchError::File(error)) => error,
@@ -337,4 +339,17 @@ enum Begun {
     There(Box<Unpacked>),
     /// It is theirs to bring, into this directory.
     Locked(Lock, PathBuf),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_that_is_used_up_is_a_full_disk_for_git_as_well() {
+        let said =
+            |text: &str| ArtifactError::Origin(format!("git could not fetch: fatal: write error: {text}")).is_full();
+        assert!(said("No space left on device") && said("Disk quota exceeded"));
+        assert!(!said("Permission denied"));
+    }
 }

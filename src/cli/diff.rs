@@ -7,7 +7,7 @@ use super::{Result, out};
 use crate::model::ids::EnvName;
 use crate::model::observed::DriftKind;
 use crate::model::shown::clean;
-use crate::plan::render::services;
+use crate::plan::render::{parts, services};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::planned::planned;
 
@@ -29,16 +29,17 @@ impl Diff {
         let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift }).await;
         let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
         let Some(plan) = plan.environments.first() else { return Ok(1) };
+        // Of a host that is not seen nobody can say what differs.
+        let exit = if plan.hosts.iter().all(|host| host.reachable) { 0 } else { 6 };
         if global.output == Output::Json {
             out::json(&serde_json::json!({
                 "name": plan.name, "desired": plan.desired, "release": plan.release, "sync": plan.sync, "hosts": plan.hosts,
             }));
-            return Ok(0);
+            return Ok(exit);
         }
         out::text(&format!("{}: soll {}\n", plan.name, plan.release));
         for host in &plan.hosts {
-            let current = host.current.as_deref().unwrap_or("nothing");
-            out::text(&format!("  {}: ist {}: {}\n", host.name, clean(current), clean(&host.reason)));
+            out::text(&format!("  {}: ist {}: {}\n", host.name, parts::current(host), clean(&host.reason)));
             for drift in &host.drift {
                 let sign = match drift.kind {
                     DriftKind::Added => '+',
@@ -55,6 +56,6 @@ impl Diff {
                 out::text(&format!("    … and {} more\n", host.drift_more));
             }
         }
-        Ok(0)
+        Ok(exit)
     }
 }

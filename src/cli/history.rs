@@ -8,7 +8,7 @@ use super::global::{Global, Output};
 use super::screen::plain;
 use super::{Result, apply, out, timeline};
 use crate::journal::{Entry, Event, Subject, What};
-use crate::model::ids::EnvName;
+use crate::model::ids::{EnvName, Sha};
 use crate::model::shown::clean;
 use crate::store::{Details, RunRow, Store};
 
@@ -111,7 +111,7 @@ fn journal(global: &Global, entries: Vec<Entry>) -> Result {
 
 fn line(row: &RunRow) -> String {
     let result = row.result.map_or("unfinished", |r| r.as_str());
-    let short = |id: &str| id.get(..8).unwrap_or(id).to_owned();
+    let short = |id: &str| id.parse::<Sha>().map_or(clean(id).into_owned(), |sha| sha.short().to_owned());
     let what = match &row.details {
         Details::Deployment(moved) => {
             format!("{} -> {}", moved.from.as_deref().map_or("-".to_owned(), short), short(&moved.to))

@@ -129,7 +129,7 @@ impl Retry {
             Settled::Again => Migration::Failed,
         });
         let lifted = retry(&controller, &snapshot, env, migration, self.reason).await?;
-        let (name, sha, verdicts) = (&self.environment, lifted.sha.short(), lifted.verdicts);
+        let (name, sha, verdicts) = (&self.environment, env.release.short(&lifted.sha), lifted.verdicts);
         out::text(&format!("{name}: {sha} may be tried again ({verdicts} verdict(s) lifted)\n"));
         for migration in &lifted.migrations {
             let becomes = if migration.runs { "runs with the next attempt" } else { "is done, and does not run again" };

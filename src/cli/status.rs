@@ -50,7 +50,7 @@ impl Status {
             return Ok(0);
         }
         for row in &rows {
-            let current: Vec<_> = row.hosts.iter().map(|h| h.current.as_deref().unwrap_or("nothing")).collect();
+            let current: Vec<_> = row.hosts.iter().map(parts::current).collect();
             let desired = row.desired.as_deref().map_or("unknown", |sha| if sha.len() == 40 { &sha[..8] } else { sha });
             out::text(&format!(
                 "{:<20} {:<12} {:<12} {:<12} soll {desired}  ist {}\n",

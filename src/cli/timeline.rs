@@ -40,7 +40,7 @@ fn said(event: &Event) -> Vec<String> {
 
 fn headline(started: &Started) -> String {
     let from = started.from.as_ref().map_or("nothing", |release| release.as_str());
-    format!("run {}: {from} -> {} ({})", started.run, started.to.short(), started.reason)
+    format!("run {}: {from} -> {} ({})", started.run, started.goal(), started.reason)
 }
 
 fn asked(operation: &Operation) -> String {

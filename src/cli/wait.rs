@@ -54,7 +54,10 @@ impl Wait {
             let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
             let Some(env) = plan.environments.first() else { return Ok(1) };
             // What was asked for is in a commit that nobody acts on: until it is accepted, nothing gets there.
-            let is_wrong = standing.refused.as_ref().is_some_and(|r| matches!(r.why, ControllerError::Invalid(_)));
+            let is_wrong = standing
+                .refused
+                .as_ref()
+                .is_some_and(|r| matches!(r.why, ControllerError::Invalid(_) | ControllerError::Unread(_)));
             let more = format!("soll why {}", self.environment);
             let (exit, why, next) = match (&refused, decisive(env)) {
                 (Some(why), _) => {

@@ -9,9 +9,7 @@ use super::{CliError, Result, out};
 use crate::model::approval::Decision;
 use crate::model::ids::EnvName;
 use crate::run::commit::must_be_of_this_commit;
-use crate::run::look::observe::{Look, Scan, observe};
-use crate::run::operate::word::{Opinion, Spoken, say};
-use crate::run::planned::planned;
+use crate::run::operate::word::{Opinion, Spoken, at_hand, say};
 
 /// Approve a plan.
 #[derive(Args)]
@@ -59,29 +57,20 @@ async fn said(global: &Global, name: EnvName, saved: Option<PathBuf>, opinion: O
     must_be_of_this_commit(&snapshot, &wanted)?;
     let plan = match saved {
         Some(path) => super::apply::saved(&path)?,
-        None => {
-            let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift: Scan::Last }).await;
-            planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()))
-        }
+        None => at_hand(&controller, &snapshot, &name).await?,
     };
     let Some(env) = plan.environments.into_iter().find(|env| env.name == name) else {
         return Err(CliError::plain(format!("the plan says nothing about {name}")));
     };
-    let decision = opinion.decision;
-    let Spoken { word, commit, to } = say(&controller, &snapshot, &env, opinion).await?;
+    let spoken = say(&controller, &snapshot, &env, opinion).await?;
     if global.output == Output::Json {
+        let Spoken { word, commit, .. } = &spoken;
         out::json(&serde_json::json!({
-            "environment": word.environment, "approve": decision == Decision::Approve, "binding": word.binding,
+            "environment": word.environment, "approve": word.is_approval(), "binding": word.binding,
             "commit": commit.to_string(), "id": word.id, "expires": word.expires,
         }));
         return Ok(0);
     }
-    let did = if decision == Decision::Approve { "approved" } else { "rejected" };
-    let until = word.expires.map(|expires| format!(", until {expires:.0}")).unwrap_or_default();
-    let (name, binding) = (&word.environment, word.binding.short());
-    out::text(&format!("{did}: {name} -> {to} (plan {binding}, word {}{until})\n", commit.short()));
-    for step in &word.reviewed.irreversible {
-        out::text(&format!("  irreversible: {step}\n"));
-    }
+    out::text(&spoken.told());
     Ok(0)
 }

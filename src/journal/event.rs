@@ -76,12 +76,20 @@ pub struct Started {
     pub from: Option<ReleaseName>,
     pub from_sha: Option<Sha>,
     pub to: Sha,
-    /// The directory that a deployment makes.
+    /// The directory that a deployment makes; of a release of which nobody knows the commit that which is there.
     pub release: ReleaseName,
     /// When the desired commit was committed, for the lead time (G3).
     pub committed_at: Option<Timestamp>,
     pub reason: String,
     pub steps: Vec<Step>,
+}
+
+impl Started {
+    /// What stands for the goal before people: the first digits of its commit, or the name of the directory where nobody knows
+    /// that.
+    pub fn goal(&self) -> &str {
+        if self.to.is_unknown() { self.release.as_str() } else { self.to.short() }
+    }
 }
 
 /// How a step ended.
@@ -92,7 +100,7 @@ pub enum StepEnd {
     Done {
         note: String,
     },
-    /// It failed, and its `on_failure` is `warn`.
+    /// The step failed, and its `on_failure` is `warn`: the run goes on.
     Warned {
         failure: Failure,
     },

@@ -16,7 +16,7 @@ pub const PATHS: usize = 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "notice", rename_all = "kebab-case")]
 pub enum Notice {
-    /// This commit is acted on from now on.
+    /// A commit of the state repository is acted on from now on.
     AcceptedCommit {
         commit: String,
         /// The first line of its message.
@@ -30,7 +30,7 @@ pub enum Notice {
         /// Every mistake of the state file, with its place; empty: it is about something else.
         details: String,
     },
-    /// Nobody knows the newest commit.
+    /// The state repository cannot be read, so that nobody knows the newest commit.
     RepositoryAway {
         why: String,
     },
@@ -93,20 +93,20 @@ pub enum Notice {
         environment: EnvName,
         why: String,
     },
-    /// A pass came to nothing.
+    /// A pass over the environment ended with an error before anything was done.
     Trouble {
         environment: EnvName,
         unreachable: bool,
         why: String,
     },
-    /// It is tried again by itself, later and later.
+    /// A deployment ended with an error and is tried again by itself, after a wait that grows with each error.
     Retried {
         environment: EnvName,
         again_ms: u64,
         failures: u32,
         why: String,
     },
-    /// It is not tried again by itself: a person has stopped it.
+    /// A person stopped the deployment, so it is not tried again by itself.
     LeftAlone {
         environment: EnvName,
         why: String,
@@ -150,6 +150,21 @@ pub enum Notice {
         environment: EnvName,
         host: HostName,
     },
+    /// Work that comes again and again was not done for much longer than it should be (`plan::due`).
+    Overdue {
+        environment: EnvName,
+        /// What it is, in words.
+        job: String,
+        /// How often it is wanted.
+        every_ms: u64,
+        /// How much later than its time it is.
+        late_ms: u64,
+    },
+    /// The end of [`Notice::Overdue`].
+    OnTime {
+        environment: EnvName,
+        job: String,
+    },
 }
 
 /// A notice in the journal.
@@ -190,6 +205,9 @@ impl Notice {
             Notice::HealDidNotLast { environment, host, .. } | Notice::HealLasts { environment, host } => {
                 format!("heal:{environment}/{host}")
             }
+            Notice::Overdue { environment, job, .. } | Notice::OnTime { environment, job } => {
+                format!("job:{environment}/{job}")
+            }
         }
     }
 
@@ -197,7 +215,11 @@ impl Notice {
     pub fn is_well(&self) -> bool {
         matches!(
             self,
-            Notice::CanFollow { .. } | Notice::HostBack { .. } | Notice::DriftGone { .. } | Notice::HealLasts { .. }
+            Notice::CanFollow { .. }
+                | Notice::HostBack { .. }
+                | Notice::DriftGone { .. }
+                | Notice::HealLasts { .. }
+                | Notice::OnTime { .. }
         )
     }
 
@@ -226,7 +248,8 @@ impl Notice {
                 why != before || failures <= counted
             }
             (Notice::HostAway { .. }, Notice::HostAway { .. })
-            | (Notice::HealDidNotLast { .. }, Notice::HealDidNotLast { .. }) => false,
+            | (Notice::HealDidNotLast { .. }, Notice::HealDidNotLast { .. })
+            | (Notice::Overdue { .. }, Notice::Overdue { .. }) => false,
             (Notice::LeftAlone { .. }, Notice::LeftAlone { .. }) => true,
             (now, before) => now != before,
         }
@@ -288,11 +311,24 @@ impl Notice {
             Notice::HealLasts { environment, host } => {
                 format!("{environment}: what was healed on {host} stays as it was deployed")
             }
+            Notice::Overdue { environment, job, every_ms, late_ms } => {
+                let (every, late) = (whole(*every_ms), whole(*late_ms));
+                format!(
+                    "{environment}: the {job} is overdue: it is wanted every {every}, and is {late} late; see what stands in \
+                     its way: soll why {environment}"
+                )
+            }
+            Notice::OnTime { environment, job } => format!("{environment}: the {job} is on time again"),
             Notice::DriftGone { environment, host } => {
                 format!("{environment}: what is live on {host} is what was deployed again")
             }
         }
     }
+}
+
+/// A time without what is below a second.
+fn whole(millis: u64) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(millis.div_ceil(1000)))
 }
 
 #[cfg(test)]

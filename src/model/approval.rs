@@ -110,6 +110,11 @@ impl Word {
             expires: (decision == Decision::Approve).then(|| until().unwrap_or(Timestamp::MAX)),
         }
     }
+
+    /// Whether it says yes.
+    pub fn is_approval(&self) -> bool {
+        self.decision == Decision::Approve
+    }
 }
 
 /// What a word is about, and whose it is.
@@ -264,7 +269,7 @@ pub fn judge(
         if word.environment != *by.environment {
             continue;
         }
-        let approve = word.decision == Decision::Approve;
+        let approve = word.is_approval();
         let about = if approve { word.reviewed.allows(by.plan) } else { word.reviewed.forbids(by.plan) };
         if !about {
             continue;

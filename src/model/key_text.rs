@@ -128,7 +128,7 @@ pub fn may_be_a_name(value: &str) -> bool {
 /// The text of a private key as its readers want it: `-----BEGIN …`, lines of 70 characters, `-----END …`, or PuTTY's form.
 ///
 /// # Errors
-/// It is something else, and what.
+/// The text is no private key; the error says what it is instead.
 pub fn tidy(text: &str) -> Result<Zeroizing<String>, Unfit> {
     unwrap(text, WRAPPINGS)
 }

@@ -76,7 +76,7 @@ pub fn cure(host: &HostName) -> String {
 /// to the root. What nobody has noted yet is a first contact.
 ///
 /// # Errors
-/// It is another one, or has no id any more: what cannot be told apart is not taken for the same.
+/// Another machine answers, or this one has no id any more: what cannot be told apart is not taken for the same.
 pub fn judge(known: Option<&Machine>, record: Option<&Machine>, found: Option<Digest>) -> Result<(), OtherMachine> {
     let noted = [(known, NotedBy::Controller), (record, NotedBy::Record)];
     let other = noted.into_iter().find_map(|(known, by)| Some((known.filter(|known| Some(known.id) != found)?, by)));

@@ -25,10 +25,10 @@ pub struct EnvObserved {
     /// In pull mode: what the environment's other hosts publish of themselves. Nothing is planned for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elsewhere: BTreeMap<HostName, HostObserved>,
-    /// Those of `hosts` that count as unreachable because another machine answers there.
+    /// The hosts that count as unreachable because another machine answers under their name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub other_machines: BTreeMap<HostName, OtherMachine>,
-    /// What brings those of `hosts` back that are unreachable for another reason than that they are away.
+    /// The next move for each host that is unreachable for another reason than that it is away.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cures: BTreeMap<HostName, String>,
     /// What `release = "…"` means at this commit.
@@ -51,7 +51,7 @@ pub struct EnvObserved {
     /// Its hosts acted on a commit that does not lead to this one, so that nothing is done there (law 10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub astray: Option<Remark>,
-    /// It was published: in place of the digests of shared files there are tokens, which are equal where the digests are,
+    /// The observation was published by a daemon: in place of the digests of shared files there are tokens, which are equal where the digests are,
     /// and steps that were approved are named by the digests of their names (`model::published`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub veiled: bool,
@@ -103,9 +103,9 @@ pub struct ArtifactFacts {
 #[serde(rename_all = "kebab-case")]
 pub enum Fact<T> {
     Known(T),
-    /// It is certainly not there.
+    /// Somebody looked, and it is certainly not there.
     Missing,
-    /// It could not be seen.
+    /// Somebody looked, and could not see it: the reason.
     Unknown(String),
     NotAsked,
 }

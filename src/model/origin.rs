@@ -5,23 +5,23 @@ use std::fmt;
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 
-/// `https://host:port`. Two are equal where a browser would say so: letter case and the usual port do not matter.
+/// `https://host:port`. Two origins are equal where a browser would say so: letter case and the usual port do not matter.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin(String);
 
 impl Origin {
-    /// That of an address; `None`: it has none.
+    /// The origin of an address; `None`: the address has none, because it is not of the web.
     pub fn of(address: &str) -> Option<Origin> {
         Origin::of_url(&Url::parse(address).ok()?)
     }
 
-    /// That of an address which was parsed.
+    /// The origin of an address that was parsed.
     pub fn of_url(url: &Url) -> Option<Origin> {
         let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
         is_web.then(|| Origin(url.origin().ascii_serialization()))
     }
 
-    /// One that stands alone, as in settings.
+    /// An origin that is written alone, without a path, as in settings.
     ///
     /// # Errors
     /// What is wrong with it.

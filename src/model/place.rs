@@ -20,7 +20,7 @@ impl Place {
         place
     }
 
-    /// One part further. What a `..` leaves is taken as it is written: no link is known there.
+    /// Goes one part of a path further. A `..` is taken as it is written, because nobody knows here whether it leaves a link.
     pub fn enter(&mut self, part: &str) {
         match part {
             "" | "." => {}

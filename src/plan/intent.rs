@@ -98,7 +98,7 @@ fn is_linked(env: &Environment, sha: &Sha, state: &HostState, release: &Release)
 /// Decides for one host.
 pub fn intent(env: &Environment, sha: &Sha, state: &HostState) -> Intent {
     let record = &state.record;
-    let short = sha.short();
+    let short = env.release.short(sha);
     let confirmed = record.confirmed.as_ref();
     let current = match &state.current {
         Current::Release(release) => release,

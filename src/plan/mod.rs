@@ -306,6 +306,12 @@ impl Plan {
 }
 
 impl EnvPlan {
+    /// What stands for the desired commit before people: its first digits, or the name of the directory where nobody knows the
+    /// commit.
+    pub fn desired_short(&self) -> Option<&str> {
+        self.desired.as_ref().map(|sha| if sha.is_unknown() { self.release.as_str() } else { sha.short() })
+    }
+
     /// Sets what each step is expected to take, by step id; a step that is not in `millis` gets no estimate.
     pub fn estimate(&mut self, millis: &BTreeMap<String, u64>) {
         for step in &mut self.steps {

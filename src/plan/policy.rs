@@ -182,7 +182,7 @@ pub fn left_behind(
     let blocks = last || left().any(|(_, state)| on_probation(state));
     let grade = if blocks { Grade::P0 } else { Grade::P2 };
     let told = left().filter_map(|(target, state)| {
-        let (verdict, short) = (verdict(env, sha, seen, state)?, sha.short());
+        let (verdict, short) = (verdict(env, sha, seen, state)?, env.release.short(sha));
         let message = format!(
             "{short} failed on {} at {} and is quarantined there: {}; the other hosts go on without it",
             target.name, verdict.at, verdict.reason
@@ -198,8 +198,12 @@ fn quarantined(case: &Case<'_>) -> Option<Blocker> {
     let judging = case.reached.iter().filter(|(target, _)| !case.aside.contains(&target.name));
     judging.into_iter().find_map(|(_, state)| {
         let verdict = verdict(case.env, case.sha, case.observed, state)?;
-        let message =
-            format!("{} failed here at {} and is quarantined: {}", case.sha.short(), verdict.at, verdict.reason);
+        let message = format!(
+            "{} failed here at {} and is quarantined: {}",
+            case.env.release.short(case.sha),
+            verdict.at,
+            verdict.reason
+        );
         let mut fix = format!("commit another release, or try it again: soll retry {}", case.env.name);
         if migration_is(case, Migration::Failed).is_some() {
             fix.push_str("; where its migration was carried through by hand, add --migration done, or it runs again");
@@ -220,7 +224,7 @@ fn migration_is<'a>(case: &Case<'a>, wanted: Migration) -> Option<(&'a Target, &
 
 /// Looked for on every host: the one that began it may run the desired release by now.
 fn migrations(case: &Case<'_>) -> Option<Blocker> {
-    let (short, env) = (case.sha.short(), &case.env.name);
+    let (short, env) = (case.env.release.short(case.sha), &case.env.name);
     let Some((host, state)) = migration_is(case, Migration::Begun) else { return migrator_unseen(case) };
     let name = &host.name;
     if let Some(holder) = &state.holder {
@@ -252,7 +256,7 @@ fn migrator_unseen(case: &Case<'_>) -> Option<Blocker> {
     if !open || !case.hosts.iter().any(|h| matches!(h.intent, Intent::Deploy { .. })) {
         return None;
     }
-    let (short, env) = (case.sha.short(), &case.env.name);
+    let (short, env) = (case.env.release.short(case.sha), &case.env.name);
     if case.env.pull.is_some() {
         let (message, fix) = match elsewhere(case.observed).find(|(name, _)| *name == first) {
             Some(_) => (
@@ -439,7 +443,8 @@ fn approvals(case: &Case<'_>) -> Vec<Blocker> {
         None => case.env.approvals,
     } as usize;
     if have < needed {
-        let mut message = format!("{have} of {needed} approvals for {} -> {}", case.env.name, case.sha.short());
+        let mut message =
+            format!("{have} of {needed} approvals for {} -> {}", case.env.name, case.env.release.short(case.sha));
         let mut fix = format!("soll approve {}", case.env.name);
         if case.reviewed.unnamed {
             message.push_str(", and the digest of the bundle is not known: what has no name cannot be approved");

@@ -50,7 +50,7 @@ pub(super) fn blocker(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
             if confirmed.sha.as_ref() == Some(case.sha)
                 && let (Match::Sha, Some(theirs)) = (promote.by, confirmed.bundle)
             {
-                let short = case.sha.short();
+                let short = case.env.release.short(case.sha);
                 let message = format!(
                     "{from} confirmed {short} from another bundle (sha256 {}) than the one that is there now: it was built again",
                     theirs.short()
@@ -59,7 +59,7 @@ pub(super) fn blocker(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
                     format!("put the bundle back that {from} confirmed, or release another commit through {from}");
                 return Some(policy::blocker(Grade::P0, Code::NotPromoted, message, fix));
             }
-            let message = format!("{from} runs {}, not {}", confirmed.release, case.sha.short());
+            let message = format!("{from} runs {}, not {}", confirmed.release, case.env.release.short(case.sha));
             let fix = format!("release it there first: soll release {from} {}", case.sha);
             return Some(policy::blocker(Grade::P0, Code::NotPromoted, message, fix));
         }
@@ -75,7 +75,7 @@ pub(super) fn blocker(case: &Case<'_>, promote: &Promote) -> Option<Blocker> {
     if case.now >= ends || case.env.skips(case.sha, "soak").is_some() {
         return None;
     }
-    let message = format!("{} soaks in {from} until {ends}", case.sha.short());
+    let message = format!("{} soaks in {from} until {ends}", case.env.release.short(case.sha));
     Some(policy::blocker(Grade::P1, Code::Soak, message, "it goes on by itself then, if it stays green"))
 }
 

@@ -42,7 +42,7 @@ pub fn reviewable(env: &EnvPlan) -> Result<&Reviewed, NotReviewable> {
         return Err(NotReviewable::new(message, "make the plan again: soll plan --out FILE"));
     };
     if reviewed.unnamed {
-        let sha = env.desired.as_ref().map_or("the release", |sha| sha.short());
+        let sha = env.desired_short().unwrap_or("the release");
         let why = env
             .blockers
             .iter()

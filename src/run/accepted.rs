@@ -67,6 +67,9 @@ pub struct Newest {
     pub snapshot: Option<AcceptedSnapshot>,
     /// Why that is an older one.
     pub refused: Option<ControllerError>,
+    /// Nothing is changed on its word: the newest commit is not signed, or the branch was rewritten, and until people have
+    /// looked what runs is only looked after.
+    pub looks_only: bool,
 }
 
 /// A newest commit that nothing is done on the word of.
@@ -104,24 +107,32 @@ impl Controller {
     }
 
     /// The newest commit of the branch, unless it is the one that the caller has already. Asks the remote first. Whoever has
-    /// none yet gets an older one where the state file of the newest is wrong.
+    /// none yet gets an older one where the state file of the newest is wrong, and the last one that was acted on where the
+    /// newest may not be.
     ///
     /// # Errors
-    /// [`ControllerError::NotAccepted`] where it may not be acted on; what is wrong with its state file.
+    /// [`ControllerError::NotAccepted`] where none may be acted on; what is wrong with the state file of the newest.
     pub fn newest_after(&self, have: Option<CommitId>) -> Result<Newest, ControllerError> {
         self.repo.refresh()?;
         let Judged { accepted, refused, .. } = self.judge()?;
         if let Some(refused) = refused {
-            return Err(refused.why);
+            // What was acted on last is looked after, not what was accepted and never acted on.
+            let snapshot = match have.or(self.last_accepted()?) {
+                Some(last) if have.is_none() => {
+                    self.snapshot_in_part(last).ok().map(|last| AcceptedSnapshot::of(self, last))
+                }
+                _ => None,
+            };
+            return Ok(Newest { snapshot, refused: Some(refused.why), looks_only: true });
         }
         if have == Some(accepted.id()) {
-            return Ok(Newest { snapshot: None, refused: None });
+            return Ok(Newest { snapshot: None, refused: None, looks_only: false });
         }
         if have.is_some() {
-            return Ok(Newest { snapshot: Some(self.read(accepted)?), refused: None });
+            return Ok(Newest { snapshot: Some(self.read(accepted)?), refused: None, looks_only: false });
         }
         let (snapshot, wrong) = self.read_or_before(accepted)?;
-        Ok(Newest { snapshot: Some(snapshot), refused: wrong.map(|wrong| wrong.why) })
+        Ok(Newest { snapshot: Some(snapshot), refused: wrong.map(|wrong| wrong.why), looks_only: false })
     }
 
     /// The commit that a new one is to be built on: a signature on top of what nobody checked would launder it.
@@ -164,7 +175,7 @@ impl Controller {
     fn read_or_before(&self, commit: AcceptedCommit) -> Result<(AcceptedSnapshot, Option<Refused>), ControllerError> {
         let why = match self.read(commit) {
             Ok(snapshot) => return Ok((snapshot, None)),
-            Err(why @ ControllerError::Invalid(_)) => why,
+            Err(why @ (ControllerError::Invalid(_) | ControllerError::Unread(_))) => why,
             Err(why) => return Err(why),
         };
         let last = self.last_accepted()?;

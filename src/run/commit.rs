@@ -3,6 +3,7 @@
 
 use crate::model::desired::Environment;
 use crate::model::desired::edit;
+use crate::model::desired::part::Part;
 use crate::model::ids::{EnvName, Sha};
 use crate::run::controller::{Controller, ControllerError, Snapshot};
 use crate::state_repo::{CommitId, Edits, Publish};
@@ -57,11 +58,11 @@ pub fn commit(
             Change::Remove { key } => edit::remove_key(&text, name, key),
         };
         let edited = edited.map_err(|error| ControllerError::Other(format!("{file}: {error}")))?;
-        // What the loop would refuse is not committed. What was wrong in other files before is not this commit's.
+        // What the loop would refuse is not committed. What was wrong in other parts before is not this commit's.
         let now = controller.readable(parent, Some((&file, &edited)))?;
-        let was_wrong = |file: &String| snapshot.held.as_ref().is_some_and(|held| held.files.contains(file));
-        if let Some((found, files)) = now.wrong
-            && !files.iter().all(was_wrong)
+        let was_wrong = |part: &Part| snapshot.held.as_ref().is_some_and(|held| held.parts.contains(part));
+        if let Some((found, parts)) = now.wrong
+            && !parts.iter().all(was_wrong)
         {
             return Err(ControllerError::Invalid(found));
         }

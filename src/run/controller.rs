@@ -12,6 +12,7 @@ use crate::artifact::store::ArtifactStore;
 use crate::model::desired::Desired;
 use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, Sources, load_without};
+use crate::model::desired::part::Part;
 use crate::model::desired::sealed;
 use crate::model::ids::{EnvName, HostName};
 use crate::model::shown::{clean, is_odd};
@@ -95,6 +96,9 @@ pub enum ControllerError {
     NotAccepted(#[from] NotAccepted),
     #[error("{} error(s) in the state file", .0.iter().count())]
     Invalid(Box<Diagnostics>),
+    /// A commit without a state file, or with one that is no text.
+    #[error("{0}")]
+    Unread(String),
     /// Somebody named an environment that this commit does not have.
     #[error("there is no environment `{name}`; there are: {known}")]
     NoEnvironment { name: EnvName, known: String },
@@ -192,12 +196,12 @@ impl Controller {
         self.load_without(commit, instead, &BTreeSet::new())
     }
 
-    /// The same as if these included files defined nothing.
+    /// The same as if these parts defined nothing.
     pub(in crate::run) fn load_without(
         &self,
         commit: &CommitId,
         instead: Option<(&str, &str)>,
-        without: &BTreeSet<String>,
+        without: &BTreeSet<Part>,
     ) -> Result<Loaded, ControllerError> {
         let file = &self.settings.file;
         let read = |path: &str| -> Result<Option<String>, String> {
@@ -206,11 +210,12 @@ impl Controller {
             }
             let Some(bytes) = self.repo.read(commit, path).map_err(|e| e.to_string())? else { return Ok(None) };
             let text = sealed::text_of(bytes);
-            text.map(Some).map_err(|_| format!("{path} in commit {} is not UTF-8", commit.short()))
+            text.map(Some)
+                .map_err(|_| format!("{path} in commit {} is not UTF-8: save it in that encoding", commit.short()))
         };
-        let text = read(file).map_err(ControllerError::Other)?.ok_or_else(|| {
+        let text = read(file).map_err(ControllerError::Unread)?.ok_or_else(|| {
             let (place, at) = (self.repo.location(), commit.short());
-            ControllerError::Other(format!(
+            ControllerError::Unread(format!(
                 "{place} has no {file} in commit {at}: commit one (`soll init` writes a first one), or name it with --file"
             ))
         })?;
@@ -218,7 +223,10 @@ impl Controller {
             // A plain path is one file: nobody looks through a whole tree for it.
             let paths = match pattern.contains(['*', '?', '[', ']', '{', '}', '\\']) {
                 true => self.repo.list(commit, pattern).map_err(|e| e.to_string())?,
-                false => read(pattern)?.map(|_| pattern.to_owned()).into_iter().collect(),
+                false => match read(pattern) {
+                    Ok(None) => Vec::new(),
+                    Ok(Some(_)) | Err(_) => vec![pattern.to_owned()],
+                },
             };
             let source = |path: String| {
                 // Git allows any name; it would be told in every error of that file.
@@ -228,11 +236,12 @@ impl Controller {
                         clean(&path)
                     ));
                 }
-                Ok(SourceFile { text: read(&path)?.unwrap_or_default(), path })
+                let text = read(&path).map(Option::unwrap_or_default);
+                Ok(SourceFile::of(path, text))
             };
             paths.into_iter().map(source).collect()
         };
-        let main = SourceFile { path: file.clone(), text };
+        let main = SourceFile::of(file.clone(), Ok(text));
         let tree = |path: &str| self.repo.tree_id(commit, path).map_err(|error| error.to_string());
         let sources = Sources { files: &includes, tree: &tree };
         load_without(main, &sources, without).map_err(|found| ControllerError::Invalid(Box::new(found)))

@@ -12,27 +12,29 @@ use crate::run::controller::{Checked, ControllerError};
 pub fn load_file(path: &Path) -> Result<Checked, ControllerError> {
     let read = |path: &Path| {
         let bytes = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        text_of(bytes).map_err(|_| format!("cannot read {}: it is not UTF-8", path.display()))
+        text_of(bytes).map_err(|_| format!("cannot read {}: it is not UTF-8: save it in that encoding", path.display()))
     };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let main = SourceFile { path: name, text: read(path).map_err(ControllerError::Other)? };
+    let main = SourceFile::of(name, Ok(read(path).map_err(ControllerError::Other)?));
     let includes = |pattern: &str| {
         let matches = matcher(pattern)?;
         let mut found = Vec::new();
         // A plain path is one file, in a hidden directory as well.
         if !pattern.contains(['*', '?', '[', ']', '{', '}', '\\']) {
             let full = dir.join(pattern);
-            if std::fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_file()) {
-                found.push(SourceFile { path: pattern.to_owned(), text: read(&full)? });
+            match std::fs::symlink_metadata(&full) {
+                Ok(meta) if meta.is_file() => found.push(SourceFile::of(pattern, read(&full))),
+                Ok(meta) if meta.is_symlink() => found.push(SourceFile::of(pattern, Err(link(&full)))),
+                _ => {}
             }
             return Ok(found);
         }
         walk(dir, dir, &mut |relative, full| {
             if matches.is_match(relative) {
-                found.push(SourceFile { path: relative.to_owned(), text: read(full)? });
+                let is_link = std::fs::symlink_metadata(full).is_ok_and(|meta| meta.is_symlink());
+                found.push(SourceFile::of(relative, if is_link { Err(link(full)) } else { read(full) }));
             }
-            Ok(())
         })?;
         found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(found)
@@ -48,8 +50,13 @@ pub fn load_file(path: &Path) -> Result<Checked, ControllerError> {
     Ok(Checked { desired, warnings })
 }
 
-/// Every regular file below `dir`, links and hidden directories left out.
-fn walk(root: &Path, dir: &Path, visit: &mut dyn FnMut(&str, &Path) -> Result<(), String>) -> Result<(), String> {
+/// As a commit of it would be refused.
+fn link(path: &Path) -> String {
+    format!("{} is a symbolic link, which is never followed: make it an ordinary file", path.display())
+}
+
+/// Every file and every link below `dir`, hidden directories left out.
+fn walk(root: &Path, dir: &Path, visit: &mut dyn FnMut(&str, &Path)) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot list {}: {error}", dir.display());
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -57,10 +64,10 @@ fn walk(root: &Path, dir: &Path, visit: &mut dyn FnMut(&str, &Path) -> Result<()
         let path = entry.path();
         if kind.is_dir() && !entry.file_name().to_string_lossy().starts_with('.') {
             walk(root, &path, visit)?;
-        } else if kind.is_file()
+        } else if (kind.is_file() || kind.is_symlink())
             && let Some(relative) = path.strip_prefix(root).ok().and_then(Path::to_str)
         {
-            visit(relative, &path)?;
+            visit(relative, &path);
         }
     }
     Ok(())

@@ -1,11 +1,14 @@
-//! A commit in which some of the included files are wrong. What its good files define is as they say; an environment that a
-//! wrong one defines stays as the newest commit before it has it in which that file was good. Each environment is that of
-//! one commit, never a mixture; and what is wrong in one customer's file keeps nobody from looking after the others.
+//! A commit in which some of its parts are wrong: included files, environments of the state file itself. What its good parts
+//! define is as they say; an environment that a wrong one defines stays as the newest commit before it has it in which that part
+//! was good. Each environment is that of one commit, never a mixture; and what is wrong for one customer keeps nobody from looking
+//! after the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::load::{Loaded, mentioned};
+use crate::model::desired::part::Part;
 use crate::model::desired::{Desired, Environment};
 use crate::model::ids::EnvName;
 use crate::run::controller::{Controller, ControllerError, Snapshot};
@@ -21,8 +24,8 @@ const FAR: usize = 2_000;
 pub struct Held {
     /// All that is wrong, with its places.
     pub found: Box<Diagnostics>,
-    /// The files that are left out: those, and files that use what those define.
-    pub files: BTreeSet<String>,
+    /// The parts that are left out: those, and parts that use what those define.
+    pub parts: BTreeSet<Part>,
     /// What stays as it was, and as which commit has it.
     pub environments: BTreeMap<EnvName, CommitId>,
 }
@@ -30,17 +33,17 @@ pub struct Held {
 impl Held {
     /// For people: what is wrong, and what it leads to.
     pub fn told(&self, commit: &CommitId) -> String {
-        let files: Vec<_> = self.found.wrong_files().into_iter().collect();
-        let (files, at) = (files.join(", "), commit.short());
+        let parts: Vec<_> = self.found.wrong_parts().iter().map(Part::to_string).collect();
+        let (parts, at) = (parts.join(", "), commit.short());
         let kept: Vec<_> = self
             .environments
             .iter()
             .map(|(name, commit)| format!("{name} as commit {} has it", commit.short()))
             .collect();
         match kept.is_empty() {
-            true => format!("{files} is wrong in commit {at}, and what it defines is left out"),
+            true => format!("{parts} is wrong in commit {at}, and what it defines is left out"),
             false => {
-                format!("{files} is wrong in commit {at}, and until it is corrected this stays: {}", kept.join(", "))
+                format!("{parts} is wrong in commit {at}, and until it is corrected this stays: {}", kept.join(", "))
             }
         }
     }
@@ -49,8 +52,8 @@ impl Held {
 /// A commit as far as it can be read.
 pub(in crate::run) struct Readable {
     pub loaded: Loaded,
-    /// What is wrong, and the files that were left out for it.
-    pub wrong: Option<(Box<Diagnostics>, BTreeSet<String>)>,
+    /// What is wrong, and the parts that were left out for it.
+    pub wrong: Option<(Box<Diagnostics>, BTreeSet<Part>)>,
 }
 
 impl Controller {
@@ -60,22 +63,29 @@ impl Controller {
     /// [`ControllerError::Invalid`]: the state file itself is wrong, or nobody can say without the others.
     pub fn snapshot_in_part(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
         let Readable { mut loaded, wrong } = self.readable(&commit, None)?;
-        let Some((found, files)) = wrong else { return self.prepared(commit, loaded, None) };
-        let mut held = Held { found, files, environments: BTreeMap::new() };
-        for (file, (good, before)) in self.before(commit, &held.files)? {
+        let Some((found, parts)) = wrong else { return self.prepared(commit, loaded, None) };
+        let mut held = Held { found, parts, environments: BTreeMap::new() };
+        for (part, (good, before)) in self.before(commit, &held.parts)? {
+            let file = part.file().to_owned();
+            let (doubtful, is_whole) = match &part {
+                Part::Environment { name, .. } => (BTreeSet::from([name.clone()]), false),
+                Part::File(file) => {
+                    // What cannot be read mentions nothing.
+                    let text = self.repo.read(&commit, file).ok().flatten().unwrap_or_default();
+                    (mentioned(&String::from_utf8_lossy(&text)), true)
+                }
+            };
             // One that it defines as well as a good file: nobody knows which is meant.
-            let text = self.repo.read(&commit, &file)?.unwrap_or_default();
-            let doubtful = mentioned(&String::from_utf8_lossy(&text));
             loaded.desired.environments.retain(|name, _| !doubtful.contains(name));
-            for (name, env) in before.desired.environments {
-                let is_of = doubtful.contains(&name) || before.defined_in.get(&name) == Some(&file);
-                if !is_of || !may_stay(&env, &loaded.desired) {
+            for (name, env) in &before.desired.environments {
+                let is_of = doubtful.contains(name) || (is_whole && before.defined_in.get(name) == Some(&file));
+                if !is_of || !may_stay(env, &loaded.desired) {
                     continue;
                 }
                 held.environments.insert(name.clone(), good);
-                let defined_in = before.defined_in.get(&name).unwrap_or(&file).clone();
+                let defined_in = before.defined_in.get(name).unwrap_or(&file).clone();
                 loaded.defined_in.insert(name.clone(), defined_in);
-                loaded.desired.environments.insert(name, env);
+                loaded.desired.environments.insert(name.clone(), env.clone());
             }
         }
         self.prepared(commit, loaded, Some(held))
@@ -95,49 +105,51 @@ impl Controller {
         Ok(None)
     }
 
-    /// What can be read of a commit, with one file replaced by a text that is not committed yet: a file in which something is
+    /// What can be read of a commit, with one file replaced by a text that is not committed yet: a part in which something is
     /// wrong is left out, and so is one that uses what that one defines.
     ///
     /// # Errors
-    /// [`ControllerError::Invalid`]: what is wrong is in the state file itself.
+    /// [`ControllerError::Invalid`]: what is wrong in the state file itself is no environment's alone.
     pub(in crate::run) fn readable(
         &self,
         commit: &CommitId,
         instead: Option<(&str, &str)>,
     ) -> Result<Readable, ControllerError> {
-        let mut wrong: Option<(Box<Diagnostics>, BTreeSet<String>)> = None;
+        let mut wrong: Option<(Box<Diagnostics>, BTreeSet<Part>)> = None;
         loop {
             let none = BTreeSet::new();
-            let without = wrong.as_ref().map_or(&none, |(_, files)| files);
+            let without = wrong.as_ref().map_or(&none, |(_, parts)| parts);
             let found = match self.load_without(commit, instead, without) {
                 Ok(loaded) => return Ok(Readable { loaded, wrong }),
                 Err(ControllerError::Invalid(found)) => found,
                 Err(error) => return Err(error),
             };
-            let files = found.wrong_files();
-            let is_new = files.iter().any(|file| !without.contains(file));
-            if files.contains(&self.settings.file) || !is_new {
+            let parts = found.wrong_parts();
+            let is_new = parts.iter().any(|part| !without.contains(part));
+            if parts.contains(&Part::File(self.settings.file.clone())) || !is_new {
                 return Err(ControllerError::Invalid(wrong.map_or(found, |(first, _)| first)));
             }
-            wrong.get_or_insert_with(|| (found, BTreeSet::new())).1.extend(files);
+            wrong.get_or_insert_with(|| (found, BTreeSet::new())).1.extend(parts);
         }
     }
 
-    /// For each of these files the newest commit before this one in which it was good, and what that one says.
+    /// For each of these parts the newest commit before this one in which it was good, and what that one says.
     fn before(
         &self,
         commit: CommitId,
-        files: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, (CommitId, Loaded)>, ControllerError> {
+        parts: &BTreeSet<Part>,
+    ) -> Result<BTreeMap<Part, (CommitId, Rc<Loaded>)>, ControllerError> {
         let mut found = BTreeMap::new();
-        let mut way = Way::new(self, commit, files.clone())?;
-        while found.len() < files.len()
+        let mut way = Way::new(self, commit, parts.iter().map(|part| part.file().to_owned()).collect())?;
+        while found.len() < parts.len()
             && let Some(before) = way.next()?
         {
             let Ok(Readable { loaded, wrong }) = self.readable(&before, None) else { continue };
-            let is_good = |file: &&String| wrong.as_ref().is_none_or(|(_, wrong)| !wrong.contains(*file));
-            for file in files.iter().filter(is_good) {
-                found.entry(file.clone()).or_insert_with(|| (before, loaded.clone()));
+            // One commit may be what a thousand parts go back to.
+            let loaded = Rc::new(loaded);
+            let is_good = |part: &&Part| wrong.as_ref().is_none_or(|(_, wrong)| !wrong.contains(*part));
+            for part in parts.iter().filter(is_good) {
+                found.entry(part.clone()).or_insert_with(|| (before, loaded.clone()));
             }
         }
         Ok(found)

@@ -69,10 +69,11 @@ impl StateRepo {
         })
     }
 
-    /// The files of `commit` that match `glob` (`environments/*.toml`, `**/x.toml`; `*` stops at `/`), sorted.
+    /// What of `commit` matches `glob` (`environments/*.toml`, `**/x.toml`; `*` stops at `/`), sorted. A symlink or submodule is
+    /// listed as well, so that one of them takes no other match away: whoever reads it is refused ([`StateRepo::read`]).
     ///
     /// # Errors
-    /// A pattern that is not one; a match that is a symlink or submodule; more than [`MATCH_LIMIT`] matches.
+    /// A pattern that is not one; a name that is not UTF-8; more than [`MATCH_LIMIT`] matches.
     pub fn list(&self, commit: &CommitId, glob: &str) -> Result<Vec<String>> {
         let matcher = globset::GlobBuilder::new(glob)
             .literal_separator(true)
@@ -103,9 +104,6 @@ impl StateRepo {
                         }
                         open.push((format!("{path}/"), entry.id()));
                     } else if matcher.is_match(&path) {
-                        if let Some(what) = not_a_file(entry.filemode()) {
-                            return refuse(path, what);
-                        }
                         if entry.name().is_err() {
                             return refuse(path, "a file whose name is not UTF-8");
                         }

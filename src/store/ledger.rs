@@ -55,7 +55,7 @@ pub enum Details {
 pub struct Deployment {
     /// What ran before: the commit, or the directory's name where nobody knows its commit.
     pub from: Option<String>,
-    /// The commit that was desired.
+    /// The commit that was desired, or the directory's name where nobody knows its commit.
     pub to: String,
     pub from_release: Option<ReleaseName>,
     /// The directory that a deployment makes.
@@ -270,11 +270,12 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<RunRow> {
 fn deployment_of(row: &Row<'_>) -> rusqlite::Result<Deployment> {
     let from_release: Option<ReleaseName> = maybe(row, 2)?;
     let from_sha: Option<Sha> = maybe(row, 3)?;
+    let (release, to): (ReleaseName, Sha) = (parsed(row, 5)?, parsed(row, 4)?);
     Ok(Deployment {
         from: from_sha.map(|s| s.to_string()).or_else(|| from_release.as_ref().map(|r| r.to_string())),
-        to: row.get(4)?,
+        to: if to.is_unknown() { release.to_string() } else { to.to_string() },
         from_release,
-        release: parsed(row, 5)?,
+        release,
         committed_at: maybe(row, 9)?,
     })
 }

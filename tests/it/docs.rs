@@ -138,3 +138,45 @@ fn state_files_of_the_pages_are_accepted() {
     }
     assert!(seen >= 1, "no page has a whole state file");
 }
+
+/// Whoever is told a code finds it on the page, whatever stands beside it.
+#[test]
+fn every_reason_of_a_plan_is_on_the_page_of_troubleshooting() {
+    let page = fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let source = fs::read_to_string("src/plan/mod.rs").unwrap();
+    let codes = source.split_once("pub enum Code {").and_then(|(_, rest)| rest.split_once("\n}")).unwrap().0;
+    let names = codes.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let names: Vec<_> = names.filter_map(|line| line.strip_suffix(',')).collect();
+    assert!(names.len() > 30 && names.contains(&"HealDidNotLast"), "{names:?}");
+    let kebab = |name: &str| {
+        let word =
+            |c: char| if c.is_ascii_uppercase() { format!("-{}", c.to_ascii_lowercase()) } else { c.to_string() };
+        name.chars().map(word).collect::<String>().trim_start_matches('-').to_owned()
+    };
+    // As a plan has them.
+    assert_eq!(serde_json::to_value(soll::plan::Code::HealDidNotLast).unwrap(), kebab("HealDidNotLast").as_str());
+    let missing: Vec<_> =
+        names.iter().map(|name| kebab(name)).filter(|code| !page.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// A link within a page leads to one of its headings, as forges name them.
+#[test]
+fn the_links_of_troubleshooting_lead_somewhere() {
+    let page = fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let anchor = |heading: &str| {
+        let kept = heading
+            .to_lowercase()
+            .chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .collect::<String>();
+        kept.replace(' ', "-")
+    };
+    let headings = page.lines().filter_map(|line| line.strip_prefix("## ").or(line.strip_prefix("### ")));
+    let there: Vec<String> = headings.map(anchor).collect();
+    let links: Vec<_> =
+        page.split("](#").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect();
+    assert!(links.len() > 15, "{}", links.len());
+    let broken: Vec<_> = links.iter().filter(|link| !there.iter().any(|anchor| anchor == *link)).collect();
+    assert!(broken.is_empty(), "{broken:#?} of {there:#?}");
+}

@@ -21,9 +21,9 @@ fn folder(name: &str) -> PathBuf {
 
 /// Loads a file of a folder; its includes are looked up below the folder.
 fn load_from(folder: &Path, name: &str) -> Result<Loaded, Diagnostics> {
-    let read = |path: &Path| SourceFile {
-        path: path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned(),
-        text: std::fs::read_to_string(path).unwrap(),
+    let read = |path: &Path| {
+        let name = path.strip_prefix(folder).unwrap().to_str().unwrap();
+        SourceFile::of(name, Ok(std::fs::read_to_string(path).unwrap()))
     };
     load(read(&folder.join(name)), &|glob| {
         let matcher = matcher(glob)?;
@@ -45,7 +45,7 @@ fn load_from(folder: &Path, name: &str) -> Result<Loaded, Diagnostics> {
 }
 
 fn load_text(text: &str) -> Result<Loaded, Diagnostics> {
-    load(SourceFile { path: "desired-state.toml".to_owned(), text: text.to_owned() }, &|_| Ok(Vec::new()))
+    load(SourceFile::of("desired-state.toml", Ok(text.to_owned())), &|_| Ok(Vec::new()))
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -96,8 +96,7 @@ fn the_example_is_accepted_without_a_remark() {
 
 fn load_from_root(root: &Path, name: &str) -> Result<Loaded, Diagnostics> {
     let read = |path: &str| std::fs::read_to_string(root.join(path)).map_err(|error| error.to_string());
-    let main = SourceFile { path: name.to_owned(), text: read(name).unwrap() };
-    load(main, &|path| Ok(vec![SourceFile { path: path.to_owned(), text: read(path)? }]))
+    load(SourceFile::of(name, read(name)), &|path| Ok(vec![SourceFile::of(path, read(path))]))
 }
 
 const SHA: &str = "f0959bafdeadbeeff0959bafdeadbeeff0959baf";
@@ -233,8 +232,8 @@ fn the_recipe_of_projects_is_what_one_could_have_said() {
         format!("schema = 1\n[apps.a]\nkind = \"compose\"\n{by_hand}{own}{env}"),
     ];
     let [mut by_recipe, by_hand] = texts.map(|text| {
-        let main = SourceFile { path: "desired-state.toml".to_owned(), text };
-        let there = |path: &str| Ok(vec![SourceFile { path: path.to_owned(), text: String::new() }]);
+        let main = SourceFile::of("desired-state.toml", Ok(text));
+        let there = |path: &str| Ok(vec![SourceFile::of(path, Ok(String::new()))]);
         let loaded = load(main, &there).unwrap_or_else(|errors| panic!("{}", errors.render(Style::default())));
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
         loaded.desired.environments.into_values().next().unwrap()

@@ -14,6 +14,7 @@ pub mod layers;
 pub mod leftovers;
 pub mod lock;
 pub mod machine;
+mod memory;
 pub mod people;
 pub mod places;
 pub mod reserve;

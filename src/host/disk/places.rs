@@ -33,6 +33,9 @@ pub fn misplaced(root: &Root, shared: &[Shared]) -> Vec<Misplaced> {
     }
     let mut places = vec![root.path().to_owned(), releases];
     if is_usable(&home, &mut found) {
+        if !shared.is_empty() {
+            astray(root, &mut found);
+        }
         for one in shared {
             let place = home.join(&one.from);
             lost(&home, one, &mut found);
@@ -89,6 +92,31 @@ fn border(root: &Root, releases: &Path, found: &mut Vec<Misplaced>) {
         );
         note(found, what, cure);
     }
+}
+
+/// A release's links lead to `shared/` beside `releases/`: behind a link that leads out of ROOT they come out elsewhere.
+fn astray(root: &Root, found: &mut Vec<Misplaced>) {
+    let (releases, home) = (root.releases(), root.shared());
+    let Ok(to) = fs::read_link(&releases) else { return };
+    let Ok(end) = releases.canonicalize() else { return };
+    let beside = end.parent().unwrap_or(&end).join("shared");
+    // What is not there yet is made where ROOT is.
+    let home = home.canonicalize().or_else(|_| root.path().canonicalize().map(|root| root.join("shared")));
+    if beside.canonicalize().ok() == home.ok() {
+        return;
+    }
+    let what = format!(
+        "{} is a link to {}, and the links of a release to ../../shared lead from there to {}, not to {}",
+        releases.display(),
+        to.display(),
+        beside.display(),
+        root.shared().display()
+    );
+    let cure = format!(
+        "make releases/ a plain directory of {}, or let the whole of it lie there: {0} as a link to a directory with both",
+        root.path().display()
+    );
+    note(found, what, cure);
 }
 
 /// The device of a directory, and the mount by which it is reached: a bind mount is a border for renames, too.

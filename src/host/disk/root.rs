@@ -1,71 +1,34 @@
 //! One opened ROOT and its `.soll/`: where everything lies, and the record, read and written whole. Knows no operation.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use crate::artifact::picked::Picked;
 use crate::fault::fault;
 use crate::host::disk::beneath::{Dir, at};
-use crate::host::disk::kept::{Kept, Offered};
 use crate::host::disk::leftovers;
+use crate::host::disk::memory::Memory;
 use crate::host::disk::reserve;
 use crate::host::disk::room;
-use crate::host::disk::stamp::Stamp;
 use crate::host::disk::trust;
-use crate::host::lock;
 use crate::host::wire::HostError;
 use crate::model::format::{PROGRAM, Unreadable};
-use crate::model::ids::{Digest, ReleaseName};
+use crate::model::ids::ReleaseName;
 use crate::model::record::{FORM, FORMAT, Leased, Record, Refusal, unknown};
 
 /// A root directory. Opening makes nothing; [`Root::prepare`] does.
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
-    memory: Arc<Mutex<Memory>>,
+    pub(super) memory: Arc<Mutex<Memory>>,
 }
-
-/// What this process knows of a root, and another one would have to read.
-#[derive(Debug, Default)]
-struct Memory {
-    /// The manifest that was asked about last: reading it takes as long as many files.
-    offered: Option<Arc<Offered>>,
-    /// The files of it that were received and checked since the root was taken: nothing but this process could have
-    /// spoilt them.
-    received: Picked,
-    /// What is kept for releases, with what its files looked like when they were read; the latest last.
-    kept: VecDeque<(ReleaseName, Looks, Arc<Kept>)>,
-}
-
-/// Size and stamp of a file.
-type Looks = (u64, Stamp);
-
-impl Memory {
-    /// Forgets contents of releases as long as there are too many entries in all, but for so many of the latest.
-    fn shrink(&mut self, least: usize) {
-        let offered = self.offered.as_ref().map_or(0, |offered| offered.manifest.len());
-        let kept = |all: &VecDeque<(ReleaseName, Looks, Arc<Kept>)>| -> usize {
-            all.iter().map(|(.., kept)| kept.contents.manifest.len()).sum()
-        };
-        while self.kept.len() > least && offered + kept(&self.kept) > MANY {
-            self.kept.pop_front();
-        }
-    }
-}
-
-/// Contents of so many releases are at hand: of the new one, of the live one.
-const KEPT: usize = 2;
-/// With more entries in all, those that were used last are at hand alone: they are what takes the memory of an agent.
-const MANY: usize = 100_000;
 
 impl Root {
     /// Checks the path: absolute, without `..`, not `/` itself.
@@ -77,69 +40,6 @@ impl Root {
             return Err(HostError::Precondition(text));
         }
         Ok(Root { path: Path::new(path).components().collect(), memory: Arc::default() })
-    }
-
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        lock(&self.memory)
-    }
-
-    /// Somebody else may have been here meanwhile.
-    pub fn forget(&self) {
-        *self.memory() = Memory::default();
-    }
-
-    /// Keeps a manifest at hand.
-    pub fn note_offered(&self, offered: &Arc<Offered>) {
-        let mut memory = self.memory();
-        if memory.offered.as_ref().is_none_or(|before| before.tree != offered.tree) {
-            memory.received = Picked::default();
-        }
-        memory.offered = Some(offered.clone());
-        memory.shrink(0);
-    }
-
-    /// The manifest with this digest, where it is at hand.
-    pub fn offered(&self, tree: &Digest) -> Option<Arc<Offered>> {
-        self.memory().offered.clone().filter(|offered| offered.tree == *tree)
-    }
-
-    /// Much is about to be held in memory: of what is at hand only what is not much stays.
-    pub fn make_light(&self) {
-        self.memory().shrink(0);
-    }
-
-    /// The manifest that was asked about became a release: nobody asks about it any more.
-    pub fn forget_offered(&self) {
-        let mut memory = self.memory();
-        (memory.offered, memory.received) = Default::default();
-    }
-
-    /// What was kept for a release, where its file still looks so.
-    pub fn kept(&self, name: &ReleaseName, looks: Looks) -> Option<Arc<Kept>> {
-        let memory = self.memory();
-        let found = memory.kept.iter().find(|(of, looked, _)| of == name && *looked == looks);
-        found.map(|(.., kept)| kept.clone())
-    }
-
-    /// Has what is kept for a release at hand.
-    pub fn note_kept(&self, name: &ReleaseName, looks: Looks, kept: &Arc<Kept>) {
-        let mut memory = self.memory();
-        memory.kept.retain(|(of, ..)| of != name);
-        if memory.kept.len() == KEPT {
-            memory.kept.pop_front();
-        }
-        memory.kept.push_back((name.clone(), looks, kept.clone()));
-        memory.shrink(1);
-    }
-
-    /// A file of the manifest that was asked about was received and checked.
-    pub fn note_received(&self, number: usize) {
-        self.memory().received.add(number);
-    }
-
-    /// Whether this process has received and checked it. It is asked once: the upload is used up then.
-    pub fn take_received(&self, number: usize) -> bool {
-        self.memory().received.take(number)
     }
 
     /// ROOT.

@@ -118,7 +118,13 @@ fn refused(root: &Path) -> HostError {
 pub fn ground(path: &Path) -> Result<Option<Dir>, HostError> {
     let ground = match Dir::try_open(path) {
         Ok(ground) => ground,
-        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::NOENT) => return nothing(path),
+        Err(Errno::NOTDIR) => {
+            let path = path.display();
+            return Err(HostError::Precondition(format!(
+                "{path} is no directory, or lies below a file: move the file away, or correct `root`"
+            )));
+        }
         Err(error) => return Err(at("open the directory", path)(error)),
     };
     let mut good = stands(&ground.own_stat()?);
@@ -129,6 +135,15 @@ pub fn ground(path: &Path) -> Result<Option<Dir>, HostError> {
         good &= !inner || ground.stat_behind(name)?.filter(is_dir).as_ref().is_none_or(stands);
     }
     if good { Ok(Some(ground)) } else { Err(refused(path)) }
+}
+
+/// There is nothing at ROOT yet, which can be made; a link that leads to nothing stands in the way of that.
+fn nothing(path: &Path) -> Result<Option<Dir>, HostError> {
+    let Ok(to) = std::fs::read_link(path) else { return Ok(None) };
+    let (path, to) = (path.display(), to.display());
+    Err(HostError::Precondition(format!(
+        "{path} is a link to {to}, where nothing is: mount or make {to}, or remove the link: rm {path}"
+    )))
 }
 
 /// `.soll/` in a ROOT that may be trusted; `None`: soll has never acted there.

@@ -48,6 +48,9 @@ pub fn examine(root: &Root, what: &Examine, unfinished: Option<HostError>) -> Re
     let exposed = trust::survey(root.path());
     // Said once: what is exposed is not read.
     let readable = exposed.is_empty();
+    if readable {
+        root.ground()?;
+    }
     let current = current(root)?;
     let is_confirmed = root.record().is_ok_and(|record| record.confirmed.is_some());
     let mut examined = Examined {

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
+use super::part::Part;
 use super::secrets;
 use super::tree::Span;
+use crate::model::ids::EnvName;
 
 /// Whether the state is refused or merely remarked upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,13 +28,15 @@ pub struct Diagnostic {
     pub label: String,
     /// The next move.
     pub help: Option<String>,
+    /// The other place that it is about, where two do not go together: nobody can say which of them is the wrong one.
+    pub beside: Option<Span>,
 }
 
 impl Diagnostic {
     /// Something that must be repaired.
     pub fn error(span: Span, message: impl Into<String>) -> Self {
         let severity = Severity::Error;
-        Diagnostic { span, severity, message: message.into(), label: "here".to_owned(), help: None }
+        Diagnostic { span, severity, message: message.into(), label: "here".to_owned(), help: None, beside: None }
     }
 
     /// Something that should be looked at.
@@ -51,6 +55,12 @@ impl Diagnostic {
         self.help = Some(help.into());
         self
     }
+
+    /// Names the other of two places that do not go together.
+    pub fn beside(mut self, other: Span) -> Self {
+        self.beside = Some(other);
+        self
+    }
 }
 
 /// A file that was read: its name as people write it, and its text.
@@ -59,6 +69,19 @@ pub struct SourceFile {
     /// Relative to the root of the state repository, `/`-separated.
     pub path: String,
     pub text: String,
+    /// Why there is no text, where the file could not be read: it is wrong for itself, like one with a mistake in it.
+    pub unread: Option<String>,
+}
+
+impl SourceFile {
+    /// What came of reading it.
+    pub fn of(path: impl Into<String>, read: Result<String, String>) -> SourceFile {
+        let (text, unread) = match read {
+            Ok(text) => (text, None),
+            Err(why) => (String::new(), Some(why)),
+        };
+        SourceFile { path: path.into(), text, unread }
+    }
 }
 
 /// Everything found in a set of files, with the files themselves. Secrets in them are masked (law 9).
@@ -66,8 +89,10 @@ pub struct SourceFile {
 pub struct Diagnostics {
     pub(super) files: Vec<SourceFile>,
     found: BTreeSet<Diagnostic>,
-    /// Files that are parts of others: templates, by the file that names them.
-    parts: BTreeMap<usize, usize>,
+    /// Files that are parts of others: templates, by the place that names them.
+    parts: BTreeMap<usize, Span>,
+    /// Of the state file itself: what belongs to which environment.
+    owned: BTreeMap<Span, EnvName>,
 }
 
 /// A place for people: 1-based, columns in characters.
@@ -87,12 +112,12 @@ impl std::fmt::Display for Position {
 impl Diagnostics {
     /// Takes a file in and gives the number that spans of it carry.
     pub fn add_file(&mut self, path: &str, text: &str) -> usize {
-        self.files.push(SourceFile { path: path.to_owned(), text: secrets::masked(text) });
+        self.files.push(SourceFile { path: path.to_owned(), text: secrets::masked(text), unread: None });
         self.files.len() - 1
     }
 
-    /// Takes a file in that another one names as a part of itself: what is wrong in it is wrong in that one.
-    pub fn add_part(&mut self, path: &str, text: &str, of: usize) -> usize {
+    /// Takes a file in that another one names, at `of`, as a part of itself: what is wrong in it is wrong there.
+    pub fn add_part(&mut self, path: &str, text: &str, of: Span) -> usize {
         let part = self.add_file(path, text);
         self.parts.insert(part, of);
         part
@@ -108,14 +133,30 @@ impl Diagnostics {
         self.found.iter().any(|d| d.severity == Severity::Error)
     }
 
-    /// The files in which something must be repaired.
-    pub fn wrong_files(&self) -> BTreeSet<String> {
+    /// Notes that what stands at these places belongs to this environment alone.
+    pub(super) fn owns(&mut self, name: &EnvName, spans: impl IntoIterator<Item = Span>) {
+        self.owned.extend(spans.into_iter().map(|span| (span, name.clone())));
+    }
+
+    /// The parts in which something must be repaired.
+    pub fn wrong_parts(&self) -> BTreeSet<Part> {
         let errors = self.found.iter().filter(|d| d.severity == Severity::Error);
-        let whole = |span: Span| match self.parts.get(&span.file) {
-            Some(whole) => Span { file: *whole, start: 0, end: 0 },
-            None => span,
+        let part = |span: Span| {
+            let span = self.parts.get(&span.file).copied().unwrap_or(span);
+            let file = self.place(span).file;
+            match self.owner(span) {
+                Some(name) => Part::Environment { name: name.clone(), file },
+                None => Part::File(file),
+            }
         };
-        errors.map(|error| self.place(whole(error.span)).file).collect()
+        errors.flat_map(|error| std::iter::once(error.span).chain(error.beside)).map(part).collect()
+    }
+
+    /// Whose a place is: its own, or a part of one that is known (a word in a text).
+    fn owner(&self, span: Span) -> Option<&EnvName> {
+        let last = Span { file: span.file, start: span.start, end: usize::MAX };
+        let (own, name) = self.owned.range(..=last).next_back()?;
+        (own.file == span.file && own.end >= span.end).then_some(name)
     }
 
     /// Nothing at all was found.
@@ -131,7 +172,7 @@ impl Diagnostics {
     /// The warnings without the errors.
     pub fn warnings(&self) -> Diagnostics {
         let found = self.found.iter().filter(|d| d.severity == Severity::Warning).cloned().collect();
-        Diagnostics { files: self.files.clone(), found, parts: self.parts.clone() }
+        Diagnostics { found, ..self.clone() }
     }
 
     /// Where a span begins.

@@ -342,7 +342,7 @@ fn user(text: &str) -> Checked {
     if good { Ok(()) } else { Err(Fault::new(format!("`{text}` is not the name of a user"))) }
 }
 
-/// It stands in a command line of the host: letters that mean something to a shell have no place in it.
+/// The directory becomes a part of a command line on the host, so letters that mean something to a shell have no place in it.
 fn agent_dir(text: &str) -> Checked {
     let bad = || Fault::new(format!("`{text}` is not a directory that agents can be kept in"));
     let Some(path) = text.strip_prefix("~/").or_else(|| text.strip_prefix('/')).filter(|path| !path.is_empty()) else {

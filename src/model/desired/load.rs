@@ -7,9 +7,10 @@ use std::ops::Range;
 use super::Desired;
 use super::diagnose::{Diagnostic, Diagnostics, SourceFile};
 use super::formats;
+use super::part::Part;
 use super::resolve;
 use super::resolve::Templates;
-use super::tree::{self, Entry, Node, Span, Table};
+use super::tree::{self, Entry, Node, Span, Table, Value};
 use super::walk;
 use crate::model::ids::EnvName;
 
@@ -70,20 +71,25 @@ pub fn load(
     load_without(main, &sources, &BTreeSet::new())
 }
 
-/// Loads a state as if these of the included files defined nothing: whoever uses what they define is wrong.
+/// Loads a state as if these parts of it defined nothing: whoever uses what they define is wrong.
 ///
 /// # Errors
-/// Those of [`load`], in the other files.
+/// Those of [`load`], in the other parts.
 pub fn load_without(
     main: SourceFile,
     &Sources { files: includes, tree }: &Sources<'_>,
-    without: &BTreeSet<String>,
+    without: &BTreeSet<Part>,
 ) -> Result<Loaded, Diagnostics> {
     let mut out = Diagnostics::default();
-    let mut roots = vec![parse(&main, false, &mut out)];
-    let files = included(&main.path, &roots[0], includes, &mut out);
-    for file in files.into_iter().filter(|file| !without.contains(&file.path)) {
-        let root = parse(&file, true, &mut out);
+    let left_out = without.iter().filter_map(|part| match part {
+        Part::Environment { name, .. } => Some(name),
+        Part::File(_) => None,
+    });
+    let (root, is_whole) = parse(&main, &left_out.collect::<Vec<_>>(), false, &mut out);
+    let files = included(&main.path, &root, includes, &mut out);
+    let mut roots = vec![root];
+    for file in files.into_iter().filter(|file| !without.contains(&Part::File(file.path.clone()))) {
+        let (root, _) = parse(&file, &[], true, &mut out);
         let own = |key: &str| root.table().and_then(|table| table.get(key));
         if let Some(entry) = own("include") {
             let error = Diagnostic::error(entry.key, "an included file cannot include others");
@@ -108,13 +114,13 @@ pub fn load_without(
         collect(root, "templates", "template", &mut tables.templates, &mut out);
     }
     if out.has_errors() {
-        return Err(out);
+        return Err(if is_whole { owned(&roots[0], out) } else { out });
     }
     let files = out.files.iter().map(|file| file.path.clone()).collect();
     let mut templates = Templates::new(includes, tree);
     let environments = resolve::all(&tables, &mut templates, &mut out);
     if out.has_errors() {
-        return Err(out);
+        return Err(owned(&roots[0], out));
     }
     let mut loaded = Loaded {
         desired: Desired::default(),
@@ -152,11 +158,21 @@ pub fn matcher(pattern: &str) -> Result<globset::GlobMatcher, String> {
     glob.map(|glob| glob.compile_matcher()).map_err(|error| error.to_string())
 }
 
-/// A file as a tree, checked against the schema as far as its syntax is whole.
-fn parse(file: &SourceFile, included: bool, out: &mut Diagnostics) -> Node {
+/// A file as a tree, checked against the schema as far as its syntax is whole, and whether it is. `without`: as if these
+/// environments did not stand in it.
+fn parse(file: &SourceFile, without: &[&EnvName], included: bool, out: &mut Diagnostics) -> (Node, bool) {
     let index = out.add_file(&file.path, &file.text);
     let mut syntax = Diagnostics::default();
-    let root = tree::parse(index, &file.text, &mut syntax);
+    let mut root = tree::parse(index, &file.text, &mut syntax);
+    if let Some(why) = &file.unread {
+        out.push(Diagnostic::error(root.span, why.clone()));
+        return (root, false);
+    }
+    if let Value::Table(table) = &mut root.value
+        && let Some(Entry { node: Node { value: Value::Table(environments), .. }, .. }) = table.get_mut("environments")
+    {
+        environments.retain(|name, _| !without.iter().any(|out| out.as_str() == name));
+    }
     let mut found = Diagnostics::default();
     walk::file(&root, included, &mut found);
     // Where the syntax is broken, what seems to be missing may be in the broken part, and a broken line says enough.
@@ -165,7 +181,19 @@ fn parse(file: &SourceFile, included: bool, out: &mut Diagnostics) -> Node {
     let sure =
         |d: &&Diagnostic| broken.is_empty() || !(d.label.starts_with("needs ") || broken.contains(&line(d.span)));
     found.iter().filter(sure).chain(syntax.iter()).for_each(|error| out.push(error.clone()));
-    root
+    (root, broken.is_empty())
+}
+
+/// Says of all that stands in the table of an environment in the state file itself that it is that environment's alone.
+fn owned(main: &Node, mut out: Diagnostics) -> Diagnostics {
+    for (name, entry) in main.get("environments").and_then(Node::table).into_iter().flatten() {
+        if let Ok(name) = name.parse() {
+            let mut spans = vec![entry.key];
+            entry.node.spans(&mut spans);
+            out.owns(&name, spans);
+        }
+    }
+    out
 }
 
 /// The files that the main one includes, each once.

@@ -18,6 +18,7 @@ pub mod formats;
 mod health;
 mod layers;
 pub mod load;
+pub mod part;
 pub mod pull;
 pub mod raw;
 pub mod recipe;
@@ -159,6 +160,15 @@ impl ReleaseRef {
             ReleaseRef::Tag(tag) => tag,
             ReleaseRef::Directory(name) => name.as_str(),
             ReleaseRef::Awaited => "",
+        }
+    }
+
+    /// What stands for a commit that is asked for so, before people: its first digits, or the directory's name where nobody
+    /// knows the commit.
+    pub fn short<'a>(&'a self, sha: &'a Sha) -> &'a str {
+        match self {
+            ReleaseRef::Directory(name) if sha.is_unknown() => name.as_str(),
+            _ => sha.short(),
         }
     }
 }

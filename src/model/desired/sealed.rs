@@ -73,18 +73,18 @@ impl Form {
 /// Why a file may not stand in a repository, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Not encrypted: whoever reads the repository reads it.
+    /// The file is not encrypted: whoever can read the repository can read its secrets.
     Clear,
-    /// These values of it are not.
+    /// Only a part of the file is encrypted; these names have their values in clear text.
     ClearValues(Vec<String>),
-    /// It is encrypted and has no form that can be used: half a sentence.
+    /// The file is encrypted in a form that cannot be used; half a sentence says why.
     Unfit(String),
 }
 
 /// What was read as text. A binary file of age comes in its armoured form, which is the same file.
 ///
 /// # Errors
-/// It is neither.
+/// The bytes are neither UTF-8 nor a binary file of age.
 pub fn text_of(bytes: Vec<u8>) -> Result<String, std::string::FromUtf8Error> {
     if !bytes.starts_with(MAGIC.as_bytes()) {
         return String::from_utf8(bytes);

@@ -253,6 +253,19 @@ impl Node {
         self.table()?.get(key).map(|entry| &entry.node)
     }
 
+    /// The places of all that stands in it, of keys and of values.
+    pub fn spans(&self, into: &mut Vec<Span>) {
+        into.push(self.span);
+        match &self.value {
+            Value::Table(table) => table.values().for_each(|entry| {
+                into.push(entry.key);
+                entry.node.spans(into);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| item.spans(into)),
+            _ => {}
+        }
+    }
+
     /// The place of a value below this one (numbers index arrays), or of the deepest part of the path that is there.
     pub fn at(&self, path: &[&str]) -> Span {
         let mut node = self;

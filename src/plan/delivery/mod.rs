@@ -166,7 +166,8 @@ fn unchecked(case: &Case<'_>, build: &Build) -> Option<Blocker> {
         .chain(broken)
         .map(|name| format!("{name} ({})", record.get(name).map_or("missing", |c| c.as_str())))
         .collect();
-    let message = format!("required checks of {} are not successful: {}", case.sha.short(), bad.join(", "));
+    let message =
+        format!("required checks of {} are not successful: {}", case.env.release.short(case.sha), bad.join(", "));
     let fix = "let CI finish this commit, or release another one";
     (!bad.is_empty()).then(|| blocker(Grade::P0, Code::Checks, message, fix))
 }

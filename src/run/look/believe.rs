@@ -39,7 +39,11 @@ pub fn enter(seen: &mut EnvObserved, name: &HostName, host: Result<HostState, Un
             HostObserved::Unreachable(why)
         }
         Err(Unseen::Unknown(why)) => HostObserved::Unreachable(why),
-        Err(Unseen::Error(error)) => HostObserved::Unreachable(error.to_string()),
+        // It answered: to bring it back, or to go on without it, mends nothing.
+        Err(Unseen::Error(error)) => {
+            seen.cures.insert(name.clone(), format!("put that right on {name}; soll doctor says more of it"));
+            HostObserved::Unreachable(error.to_string())
+        }
         Err(Unseen::Other(other)) => {
             let why = machine::refused(name, &other);
             seen.other_machines.insert(name.clone(), other);

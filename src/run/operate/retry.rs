@@ -82,7 +82,7 @@ async fn lift(roots: &Roots<'_>, journal: &Journal, migration: Option<Migration>
             Reply::Retried { lifted } => *lifted,
             _ => 0,
         };
-        let note = |reply: &Reply| format!("{} verdict(s) of {} lifted", lifted(reply), sha.short());
+        let note = |reply: &Reply| format!("{} verdict(s) of {} lifted", lifted(reply), env.release.short(sha));
         let step = format!("retry:{}", target.name);
         let reply = journal.step(&step, Some(&target.name), note, roots.call(target, op)).await?;
         verdicts = verdicts.max(lifted(&reply));
@@ -101,7 +101,7 @@ fn settled(roots: &Roots<'_>, sha: &Sha, word: Migration, vouched: bool) -> Resu
         (!all.is_empty(), is_done || vouched)
     };
     let hooks: Vec<_> = env.hooks_of(Phase::Migrate).map(|hook| (hook, known(&migration_key(sha, hook)))).collect();
-    let (name, short) = (&env.name, sha.short());
+    let (name, short) = (&env.name, env.release.short(sha));
     if word == Migration::Done && !hooks.iter().any(|(_, (begun, done))| *begun || *done) {
         let why = match hooks.is_empty() {
             true => format!("{name} has no migrate hook, so there is no migration of {short} to call done"),

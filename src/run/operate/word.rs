@@ -6,10 +6,14 @@ use crate::host::disk::token::token;
 use crate::journal::operation::Action;
 use crate::model::approval::{About, Decision, Envelope, Reviewed, Word, over_for_a_day};
 use crate::model::ids::EnvName;
-use crate::plan::EnvPlan;
 use crate::plan::reviewable::{NotReviewable, reviewable};
+use crate::plan::{EnvPlan, Plan};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::commit::must_be_of_this_commit;
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
+use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::journaled::{Asked, OperateError, journaled};
+use crate::run::planned::planned;
 use crate::state_repo::{CommitId, Saying, sign_word};
 
 /// What a person says.
@@ -39,6 +43,36 @@ pub enum NotSaid {
     Operate(#[from] OperateError),
 }
 
+impl Spoken {
+    /// For people, with what cannot be taken back of it.
+    pub fn told(&self) -> String {
+        let Spoken { word, commit, to } = self;
+        let did = if word.is_approval() { "approved" } else { "rejected" };
+        let until = word.expires.map(|expires| format!(", until {expires:.0}")).unwrap_or_default();
+        let (name, binding) = (&word.environment, word.binding.short());
+        let mut text = format!("{did}: {name} -> {to} (plan {binding}, word {}{until})\n", commit.short());
+        for step in &word.reviewed.irreversible {
+            text.push_str(&format!("  irreversible: {step}\n"));
+        }
+        text
+    }
+}
+
+/// The plan that a word of this moment is about: what a person sees who asks now.
+///
+/// # Errors
+/// The environment stays as an earlier commit has it, because its part of this one is wrong: nothing is decided about it.
+pub async fn at_hand(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    name: &EnvName,
+) -> Result<Plan, ControllerError> {
+    let names = std::slice::from_ref(name);
+    must_be_of_this_commit(snapshot, names)?;
+    let observed = observe(controller, snapshot, names, Look { health: false, drift: Scan::Last }).await;
+    Ok(planned(controller, snapshot, names, &observed, Some(snapshot.secrets())))
+}
+
 /// Says it.
 ///
 /// # Errors
@@ -53,7 +87,7 @@ pub async fn say(
     if controller.signers.is_some() && controller.settings.signing_key.is_none() {
         return Err(NotSaid::NoKey);
     }
-    let to = env.desired.as_ref().map_or("", |sha| sha.short()).to_owned();
+    let to = env.desired_short().unwrap_or_default().to_owned();
     let asked = Asked {
         action: if opinion.decision == Decision::Approve { Action::Approve } else { Action::Reject },
         environment: Some(env.name.clone()),

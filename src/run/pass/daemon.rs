@@ -17,7 +17,7 @@ use crate::run::accepted::{AcceptedSnapshot, Newest};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
-use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, waits};
+use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, rhythm, waits};
 use crate::run::pass::notices;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
@@ -57,6 +57,10 @@ pub struct Daemon<R> {
     snapshot: Option<Arc<AcceptedSnapshot>>,
     /// The last thing that kept a commit from being acted on.
     refused: Option<Notice>,
+    /// What was wrong in parts of the commit that is acted on: the same mistake in the next one is told once.
+    wrong: Option<String>,
+    /// Nothing is changed until people have looked: passes look after what runs, and do nothing else.
+    looks_only: bool,
     lanes: BTreeMap<EnvName, Lane>,
     width: Arc<Width>,
     passes: JoinSet<Ended>,
@@ -104,6 +108,8 @@ impl<R: Report> Daemon<R> {
             listener,
             snapshot: None,
             refused: None,
+            wrong: None,
+            looks_only: false,
             lanes: BTreeMap::new(),
             width: Width::new(WIDTH),
             passes: JoinSet::new(),
@@ -144,6 +150,7 @@ impl<R: Report> Daemon<R> {
             }
             if looked.elapsed() >= wait {
                 (self.read, self.follow) = (true, true);
+                self.tell_overdue();
                 looked = Instant::now();
                 poll = jittered(self.controller.settings.poll);
             }
@@ -158,9 +165,23 @@ impl<R: Report> Daemon<R> {
         Ok(())
     }
 
+    /// Tells of jobs whose pass has not even had its turn.
+    fn tell_overdue(&self) {
+        let Some(snapshot) = &self.snapshot else { return };
+        for (name, lane) in self.lanes.iter().filter(|(_, lane)| !lane.busy) {
+            let Some(env) = snapshot.desired.environments.get(name) else { continue };
+            let overdue = notices::jobs(env, &lane.done_ago()).into_iter().filter(|notice| !notice.is_well());
+            overdue.for_each(|notice| self.teller.tell(notice));
+        }
+    }
+
     /// Moves environments that track a branch.
     fn start_following(&mut self) {
-        let Some(snapshot) = self.snapshot.clone().filter(|_| self.follow && self.following.is_empty()) else { return };
+        let Some(snapshot) =
+            self.snapshot.clone().filter(|_| self.follow && !self.looks_only && self.following.is_empty())
+        else {
+            return;
+        };
         self.follow = false;
         let controller = self.controller.clone();
         self.following.spawn(async move { track::follow(&controller, &snapshot).await });
@@ -185,15 +206,26 @@ impl<R: Report> Daemon<R> {
 
     fn heard(&mut self, read: Result<Result<Newest, ControllerError>, JoinError>) {
         match read.unwrap_or_else(|error| Err(ControllerError::Other(error.to_string()))) {
+            // Nothing is changed on the word of a commit that is not accepted, nor on that of the one before it.
+            Ok(Newest { snapshot, refused: Some(error), looks_only: true }) => {
+                if let Some(snapshot) = snapshot {
+                    self.keep(snapshot);
+                }
+                self.looks_only = true;
+                self.refuse(&error);
+            }
             Ok(Newest { snapshot: None, .. }) => {
                 // The trouble is over, and what was acted on before is acted on still.
+                if std::mem::take(&mut self.looks_only) {
+                    self.lanes.values_mut().for_each(|lane| lane.due = Instant::now());
+                }
                 if self.refused.take().is_some()
                     && let Some(snapshot) = &self.snapshot
                 {
                     self.teller.tell(accepted(snapshot));
                 }
             }
-            Ok(Newest { snapshot: Some(snapshot), refused }) => {
+            Ok(Newest { snapshot: Some(snapshot), refused, .. }) => {
                 self.take(snapshot);
                 if let Some(error) = refused {
                     self.refuse(&error);
@@ -201,9 +233,8 @@ impl<R: Report> Daemon<R> {
             }
             Err(error) => {
                 self.refuse(&error);
-                // Nothing is changed on the word of a commit that is not accepted, nor on that of the one before it.
                 if matches!(error, ControllerError::NotAccepted(_)) {
-                    self.snapshot = None;
+                    self.looks_only = true;
                 }
             }
         }
@@ -217,16 +248,23 @@ impl<R: Report> Daemon<R> {
         }
     }
 
+    /// Acts on this commit from now on.
     fn take(&mut self, snapshot: AcceptedSnapshot) {
-        self.refused = None;
+        (self.refused, self.looks_only) = (None, false);
         self.follow = true;
         self.report.accepted(&snapshot);
         self.teller.anew();
         self.teller.tell(accepted(&snapshot));
-        if let Some(held) = &snapshot.held {
-            let (why, details) = (held.told(&snapshot.commit), held.found.to_string());
-            self.teller.tell(Notice::RefusedCommit { why, details });
+        let wrong = snapshot.held.as_ref().map(|held| held.found.to_string());
+        if let (Some(held), Some(details)) = (&snapshot.held, wrong.clone().filter(|_| self.wrong != wrong)) {
+            self.teller.tell(Notice::RefusedCommit { why: held.told(&snapshot.commit), details });
         }
+        self.wrong = wrong;
+        self.keep(snapshot);
+    }
+
+    /// What passes are about from now on. Those that are due by an earlier one, and would do something else, are told.
+    fn keep(&mut self, snapshot: AcceptedSnapshot) {
         let commit = snapshot.commit.short();
         let environments = &snapshot.desired.environments;
         for name in environments.keys() {
@@ -282,7 +320,11 @@ impl<R: Report> Daemon<R> {
                 tends: true,
             };
             let (env, known) = (env.clone(), lane.wait.take());
-            let task = self.passes.spawn(turn.scope(one(pass, env, known, samples || scans)));
+            let jobs = samples || scans;
+            let task = match self.looks_only {
+                true => self.passes.spawn(turn.scope(look_after(pass, env, known, jobs))),
+                false => self.passes.spawn(turn.scope(one(pass, env, known, jobs))),
+            };
             self.names.insert(task.id(), name.clone());
         }
     }
@@ -315,6 +357,11 @@ impl<R: Report> Daemon<R> {
         let nothing = matches!(outcome, Outcome::Locked { .. } | Outcome::Error { .. } | Outcome::Refused { .. });
         if nothing {
             (lane.sampled, lane.scanned) = (None, None);
+        } else {
+            lane.has_done(matches!(outcome, Outcome::Ran { .. }));
+        }
+        for notice in env.map(|env| notices::jobs(env, &lane.done_ago())).into_iter().flatten() {
+            self.teller.tell(notice);
         }
         let job = env.filter(|_| !nothing).map_or(Duration::MAX, |env| due::next(env, &lane.ago()));
         // A commit that arrived meanwhile has made it due already.
@@ -326,6 +373,18 @@ impl<R: Report> Daemon<R> {
             self.lanes.remove(&name);
         }
     }
+}
+
+/// A pass that changes nothing, while the newest commit is not acted on: what runs is looked at for whoever reads the board,
+/// and its jobs are done. Its wait after an error stays what it is.
+async fn look_after(pass: Pass, env: Environment, known: Option<Wait>, jobs: bool) -> Ended {
+    let is_fresh = pass.controller.board.age(&env.name, now()).is_some_and(|age| age < FRESH);
+    if jobs || !is_fresh {
+        pass.look_after(&env.name).await;
+    }
+    let again = rhythm(&pass.controller, env.health.every);
+    let reason = "the newest commit is not acted on".to_owned();
+    Ended { outcome: Outcome::Waiting { until: now(), reason }, pause: Pause { again, wait: known, said: None } }
 }
 
 /// One pass of a lane. `jobs`: samples or scans are due, whether or not it may act.
@@ -372,6 +431,7 @@ fn refused(error: &ControllerError) -> Notice {
         // What is wrong with a file is not in the first line of it.
         ControllerError::Invalid(found) => Notice::RefusedCommit { why, details: found.to_string() },
         ControllerError::NotAccepted(NotAccepted::Unsigned { .. } | NotAccepted::Rewritten { .. })
+        | ControllerError::Unread(_)
         | ControllerError::Other(_)
         | ControllerError::NoHost { .. } => Notice::RefusedCommit { why, details: String::new() },
         _ => Notice::RepositoryAway { why },
@@ -380,7 +440,8 @@ fn refused(error: &ControllerError) -> Notice {
 
 fn newest(controller: &Controller, have: Option<CommitId>) -> Result<Newest, ControllerError> {
     let newest = controller.newest_after(have)?;
-    newest.snapshot.as_ref().map_or(Ok(()), |snapshot| controller.accept(snapshot))?;
+    let acted_on = newest.snapshot.as_ref().filter(|_| !newest.looks_only);
+    acted_on.map_or(Ok(()), |snapshot| controller.accept(snapshot))?;
     Ok(newest)
 }
 

@@ -29,6 +29,8 @@ pub struct Lane {
     /// When health was sampled last, and when drift was scanned for.
     pub sampled: Option<Instant>,
     pub scanned: Option<Instant>,
+    /// When a pass that came to something did these last; before the first one, since when they are wanted.
+    done: (Instant, Instant),
     pub wish: Arc<StopRequest>,
     pub busy: bool,
     /// The desired state that the last pass was about.
@@ -57,7 +59,8 @@ impl Default for Lane {
     /// A lane that is due now.
     fn default() -> Self {
         let (wish, desired) = (Arc::default(), Digest::of(b"null"));
-        Lane { due: Instant::now(), sampled: None, scanned: None, wish, busy: false, desired, wait: None }
+        let now = Instant::now();
+        Lane { due: now, sampled: None, scanned: None, done: (now, now), wish, busy: false, desired, wait: None }
     }
 }
 
@@ -67,13 +70,30 @@ impl Lane {
         let ago = |at: Option<Instant>| at.map(|at| at.elapsed());
         Ago { sample: ago(self.sampled), drift: ago(self.scanned) }
     }
+
+    /// A pass came to something: what it was asked for is done, and a run has looked at all of it (`ran`).
+    pub fn has_done(&mut self, ran: bool) {
+        let now = Instant::now();
+        let done = |asked: Option<Instant>, last: Instant| if ran { now } else { asked.unwrap_or(last) };
+        self.done = (done(self.sampled, self.done.0), done(self.scanned, self.done.1));
+    }
+
+    /// How long ago its jobs were done by a pass that came to something.
+    pub fn done_ago(&self) -> Ago {
+        Ago { sample: Some(self.done.0.elapsed()), drift: Some(self.done.1.elapsed()) }
+    }
+}
+
+/// How often an environment is looked at while nothing happens. `every`: how often its health is wanted, because a soak counts
+/// samples without gaps, and whoever wants them every second gets them every second (B2).
+pub fn rhythm(controller: &Controller, every: Duration) -> Duration {
+    CALM.min(controller.settings.poll).min(every.max(OFTEN))
 }
 
 /// When to look again: at once while something moves, later while nothing does, and with backoff after trouble. Blocks for
 /// as long as the store's disk does.
 pub fn pause(controller: &Controller, name: &EnvName, desired: Digest, every: Duration, outcome: &Outcome) -> Pause {
-    // A soak counts samples without gaps: whoever wants them every second gets them every second (B2).
-    let rhythm = CALM.min(controller.settings.poll).min(every.max(OFTEN));
+    let rhythm = rhythm(controller, every);
     let store = &controller.store;
     store.end_broken(now());
     let calm = |again| Pause { again, wait: None, said: None };

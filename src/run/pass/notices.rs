@@ -1,8 +1,12 @@
-//! What a pass has to tell: where its environment stands, and what was seen of its hosts. Pure.
+//! What a pass has to tell: where its environment stands, whether its jobs are done in time, and what was seen of its hosts.
+//! Pure.
+
+use std::time::Duration;
 
 use crate::journal::notice::{Notice, PATHS};
-use crate::model::desired::DriftPolicy;
+use crate::model::desired::{DriftPolicy, Environment};
 use crate::model::ids::EnvName;
+use crate::plan::due::{self, Ago, Due, Job};
 use crate::plan::render::why;
 use crate::plan::{Code, EnvPlan, HostView, Verdict};
 use crate::run::pass::outcome::Outcome;
@@ -41,6 +45,33 @@ fn blocked(environment: EnvName, plan: &EnvPlan) -> Notice {
             let codes = plan.blocking().map(|blocker| blocker.code).collect();
             Notice::Blocked { environment, desired, codes, explanation }
         }
+    }
+}
+
+/// What only waited for its turn is not later than this, however often it is wanted.
+const SLACK: Duration = Duration::from_secs(15);
+
+/// Whether its jobs are done in time; what should have been done twice by now is not, and somebody has to look why. `ago`: how
+/// long ago each was done last.
+pub fn jobs(env: &Environment, ago: &Ago) -> Vec<Notice> {
+    let is_over = |due: &Due| due.job.every(env).is_some_and(|every| due.late >= every.max(SLACK));
+    let overdue: Vec<Due> = due::due(env, ago).into_iter().filter(is_over).collect();
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let one = |job: Job| {
+        let every = job.every(env)?;
+        let (environment, name) = (env.name.clone(), told(job).to_owned());
+        Some(match overdue.iter().find(|due| due.job == job) {
+            Some(due) => Notice::Overdue { environment, job: name, every_ms: millis(every), late_ms: millis(due.late) },
+            None => Notice::OnTime { environment, job: name },
+        })
+    };
+    Job::ALL.into_iter().filter_map(one).collect()
+}
+
+fn told(job: Job) -> &'static str {
+    match job {
+        Job::Sample => "health check",
+        Job::Drift => "drift scan",
     }
 }
 

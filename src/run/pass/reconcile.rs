@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use crate::host::wire::HostError;
 use crate::journal::RunResult;
 use crate::journal::event::Started;
-use crate::model::desired::Environment;
+use crate::model::desired::{Environment, ReleaseRef};
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
 use crate::model::observed::{Fact, HostObserved, HostState, Observed};
 use crate::plan::tend::tend;
@@ -239,6 +239,11 @@ impl Pass {
         let reason: Vec<&str> = why.into_iter().chain(exceptions).collect();
         let reason = reason.join("; ");
         let steps = std::mem::take(&mut plan.steps);
+        // What nobody knows the commit of is there already, and makes no directory.
+        let release = match &env.release {
+            ReleaseRef::Directory(name) if to.is_unknown() => name.clone(),
+            _ => free_name(at, &to, states),
+        };
         Ok(Started {
             run: run.clone(),
             environment: env.name.clone(),
@@ -247,7 +252,7 @@ impl Pass {
             actor: self.snapshot.info.author_name.clone(),
             from,
             from_sha,
-            release: free_name(at, &to, states),
+            release,
             to,
             committed_at: Some(self.snapshot.info.time),
             reason,

@@ -148,7 +148,7 @@ impl<W: World> Dispatcher<W> {
     /// It was not the release: what the hosts took along as they went back is lifted, and the one that failed twice is held
     /// for people.
     async fn acquit(&self, failure: &Failure, suspect: &HostName, again: &str) -> (RunResult, String) {
-        let (env, sha) = (&self.task.env.name, self.task.sha().short());
+        let (env, sha) = (&self.task.env.name, self.task.env.release.short(self.task.sha()));
         let reason =
             format!("{}; AND THE WAY BACK FAILED, to a release that was well before: {again}", failure.message);
         let executor = self.executor();

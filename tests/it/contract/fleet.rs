@@ -183,7 +183,7 @@ fn a_host_that_was_away_is_caught_up_when_it_returns() {
     w.soll("release fleet <a>").exits(0);
     std::fs::rename(w.path("fleet/h3"), w.path("away")).unwrap();
     w.write("fleet/h3", "");
-    w.soll("apply").exits(6).says("unreachable");
+    w.soll("apply").exits(6).says("h3 cannot be reached").says("put that right on h3");
     assert_eq!(w.runs("fleet/h1"), "b", "with `block` nobody goes without it");
     std::fs::remove_file(w.path("fleet/h3")).unwrap();
     std::fs::rename(w.path("away"), w.path("fleet/h3")).unwrap();

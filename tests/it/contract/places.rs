@@ -53,6 +53,51 @@ fn releases_on_another_disk() {
     });
 }
 
+/// The links of a release would lead to the `shared/` that is beside the other directory, or to none.
+#[test]
+fn releases_behind_a_link_that_leads_out_of_the_root() {
+    let w = world();
+    let (releases, elsewhere) = (w.path("staging/releases"), w.path("large/releases"));
+    fs::create_dir(w.path("large")).unwrap();
+    fs::rename(&releases, &elsewhere).unwrap();
+    symlink(&elsewhere, &releases).unwrap();
+    seen(
+        &w,
+        "the links of a release to ../../shared lead from there to",
+        "make releases/ a plain directory of",
+        || {
+            fs::remove_file(&releases).unwrap();
+            fs::rename(&elsewhere, &releases).unwrap();
+        },
+    );
+    // Whole roots may lie elsewhere, and so may releases/ within theirs.
+    w.soll("release staging <a>").exits(0);
+    fs::rename(w.path("staging"), w.path("large/staging")).unwrap();
+    symlink(w.path("large/staging"), w.path("staging")).unwrap();
+    fs::rename(w.path("staging/releases"), w.path("staging/all")).unwrap();
+    symlink("all", w.path("staging/releases")).unwrap();
+    w.soll("apply staging").exits(0);
+    assert_eq!(w.runs("staging"), "a");
+}
+
+/// It is there, and it answers: that it cannot be reached and may be skipped is no help.
+#[test]
+fn a_root_that_is_no_directory() {
+    let w = World::with(&env("staging", 'a', ""));
+    w.write("staging", "");
+    let told = |what: &str, next: &str| {
+        for line in ["plan staging", "apply staging", "preflight staging", "doctor staging"] {
+            w.soll(line).says(what).says(next).hides("unreachable = \"skip\"");
+        }
+    };
+    told("staging is no directory", "move the file away, or correct `root`");
+    fs::remove_file(w.path("staging")).unwrap();
+    symlink("/mnt/no-such-disk/staging", w.path("staging")).unwrap();
+    told("is a link to /mnt/no-such-disk/staging, where nothing is", "mount or make");
+    fs::remove_file(w.path("staging")).unwrap();
+    w.soll("apply staging").exits(0);
+}
+
 /// The same disk by another mount is a border for renames as well.
 #[test]
 fn releases_behind_a_bind_mount() {

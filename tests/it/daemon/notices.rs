@@ -95,3 +95,24 @@ fn a_host_that_is_away_is_told_until_it_is_back() {
     let count = |wanted: &str| all.iter().filter(|kind| *kind == wanted).count();
     assert_eq!((count("host-away"), count("host-back")), (1, 1), "{all:?}");
 }
+
+/// Nobody is told of one look that came late; of work that is not done at all somebody has to hear.
+#[test]
+fn a_health_check_that_cannot_be_made_is_told_as_overdue_until_it_is_made() {
+    let often = "[environments.web.health]\nevery = \"200ms\"\nattempts = 1\ninterval = \"10ms\"\n";
+    let yard = Yard::new().slow_hook("prepare").env("web", 1, often);
+    yard.commit();
+    let other = yard.site.at("other");
+    let holder = yard.site.daemon(&[], QUICK);
+    yard.begins("web", "prepare", 1);
+    let daemon = yard.site.daemon(&[], &[("SOLL_POLL", "150ms"), ("SOLL_STATE_DIR", &other)]);
+    daemon.says("the health check is overdue: it is wanted every 1s");
+    yard.let_go();
+    daemon.says("the health check is on time again");
+    assert_eq!((holder.stop().0, daemon.stop().0), (Some(0), Some(0)));
+    let of_other = [("SOLL_STATE_DIR", other.as_str())];
+    let told = yard.site.with(&["history", "--notices", "--output", "json"], &of_other).expect(0).json();
+    let all: Vec<_> = told.as_array().unwrap().iter().map(|notice| notice["notice"].as_str().unwrap()).collect();
+    let count = |wanted: &str| all.iter().filter(|kind| **kind == wanted).count();
+    assert_eq!((count("overdue"), count("on-time")), (1, 1), "{all:?}");
+}

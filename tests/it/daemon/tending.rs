@@ -289,3 +289,37 @@ fn a_run_whose_journal_broke_off_is_over() {
     assert!(results[1] == "error" || results[1] == "interrupted", "{results:?}");
     assert_eq!(daemon.stop().0, Some(0));
 }
+
+/// What nobody may act on stops deployments, not the look at what runs.
+#[test]
+fn while_the_newest_commit_is_refused_what_runs_is_sampled_and_nothing_else() {
+    let yard = Yard::new();
+    let ladder = ladder(&yard, true);
+    let mut yard = yard.env("web", 1, &ladder);
+    yard.commit();
+    let daemon = yard.site.daemon(&[], QUICK);
+    daemon.until("the first commit", || yard.runs("web", 1));
+    yard.release("web", 2);
+    daemon.until("the second commit", || yard.runs("web", 2));
+    yard.site.git(&["reset", "-q", "--hard", "HEAD~1"]);
+    yard.release("web", 3);
+    daemon.says("the branch was rewritten");
+    let seen = || yard.site.record("web").green.map(|green| green.last);
+    let goes_on = |daemon: &Daemon| {
+        let before = seen();
+        daemon.until("samples go on", || seen() > before);
+    };
+    goes_on(&daemon);
+    assert_eq!(daemon.stop().0, Some(0));
+    // A loop that begins then has the last commit that was acted on.
+    let daemon = yard.site.daemon(&[], QUICK);
+    daemon.says("the branch was rewritten");
+    goes_on(&daemon);
+    yard.site.write("ill", "");
+    daemon.until("it is seen to be ill", || yard.site.record("web").ailing.is_some());
+    assert_eq!((restarts(&yard), yard.site.live("web")), (0, sha(2)), "{}", daemon.text());
+    std::fs::remove_file(yard.site.path("ill")).unwrap();
+    yard.site.soll(&["acknowledge"]).expect(0);
+    daemon.until("it acts again", || yard.runs("web", 3));
+    assert_eq!(daemon.stop().0, Some(0));
+}

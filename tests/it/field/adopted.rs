@@ -26,8 +26,12 @@ fn a_person_goes_back_to_where_the_host_itself_would_go() {
     let w = world(None);
     w.soll("rollback staging").exits(0).says("Roll staging back to 20250201120000");
     assert!(w.read("state/desired-state.toml").contains("release = \"./releases/20250201120000\""));
-    w.soll("plan").exits(0).says("switch");
-    w.soll("apply").exits(0);
+    // Nobody knows its commit: it goes by its name wherever it is told.
+    w.soll("plan").exits(0).says("switch").says("20250201120000 is desired").hides("00000000");
+    w.soll("apply").exits(0).says("-> 20250201120000").hides("00000000");
+    let history = w.soll("history --output json").exits(0).json();
+    assert_eq!((&history[0]["to"], &history[0]["release"]), (&"20250201120000".into(), &"20250201120000".into()));
+    w.soll("history").says("-> 20250201120000");
     assert_eq!((w.runs("staging").as_str(), w.release("staging").as_str()), ("old", "20250201120000"));
     w.soll("apply").exits(0).says("in sync");
     w.soll("status").exits(0).says("in-sync");

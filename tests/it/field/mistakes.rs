@@ -131,3 +131,112 @@ fn a_loop_that_starts_beside_a_mistake_looks_after_everybody() {
     assert_eq!(daemon.stop(), Some(0), "{}", w.read("run.log"));
     assert!(w.read("run.log").contains("shcema"), "{}", w.read("run.log"));
 }
+
+/// All customers in one file, as it is where there are few.
+fn one_file() -> World {
+    let w = World::with(&format!("{}{}", north('a'), env("south", 'a', "")));
+    w.soll("apply").exits(0);
+    w.soll("release south <b>").exits(0);
+    w.soll("apply").exits(0);
+    w
+}
+
+#[test]
+fn a_mistake_about_one_customer_in_the_state_file_itself_stops_no_other_one() {
+    let w = one_file();
+    w.edit("keep_releases", "keep_relaeses");
+    let said = w.soll("status").exits(0).says("the environment north of desired-state.toml is wrong in commit");
+    said.says("north as commit").says("keep_relaeses");
+    w.soll("rollback south").exits(0).says("Roll south back to aaaaaaaa");
+    w.soll("apply south").exits(0);
+    assert_eq!((w.runs("south"), w.runs("north")), ("a".into(), "a".into()));
+    w.run(&["freeze", "south", "--reason", "incident"]).exits(0);
+    w.soll("unfreeze south").exits(0);
+    w.soll("release south <b>").exits(0);
+    w.soll("plan south").exits(0).says("south  GO");
+    let head = w.head();
+    for line in ["release north <b>", "freeze north --reason x", "apply north", "approve north"] {
+        w.soll(line).exits(1).says("keep_relaeses");
+    }
+    assert_eq!(w.head(), head);
+    w.soll("apply").exits(1);
+    assert_eq!((w.runs("south"), w.runs("north")), ("b".into(), "a".into()));
+    // Of two mistakes each is told, and each customer stays as the last commit that was good about it.
+    w.edit("[environments.south]", "[environments.south]\ncheks = []");
+    w.soll("status").exits(0).says("keep_relaeses").says("cheks").says("south                in-sync");
+    w.edit("keep_relaeses", "keep_releases");
+    w.soll("release north <b>").exits(0);
+    w.soll("apply north").exits(0);
+    assert_eq!(w.runs("north"), "b");
+    // What is not whole as TOML is nobody's alone: nothing is decided, and everybody is looked at.
+    w.edit("[environments.north]", "[environments.north");
+    w.soll("status").exits(0).says("is not acted on").says("the last one that may be acted on");
+    w.soll("freeze north --reason x").exits(1).says("desired-state.toml");
+}
+
+/// Who uses what a wrong environment is needed for waits with it.
+#[test]
+fn whoever_is_promoted_from_a_customer_with_a_mistake_waits_with_it() {
+    let promoted = env("south", 'a', "promote = { from = \"north\", soak = \"0s\" }");
+    let w = World::with(&format!("{}{promoted}{}", north('a'), env("west", 'a', "")));
+    w.soll("apply north").exits(0);
+    w.soll("apply").exits(0);
+    w.edit("keep_releases", "keep_relaeses");
+    w.soll("release west <b>").exits(0);
+    w.soll("apply").exits(1).says("north as commit").says("south as commit");
+    assert_eq!(w.runs("west"), "b");
+    w.soll("release south <b>").exits(1).says("keep_relaeses");
+}
+
+/// An editor saved it in another encoding; somebody put a link in its place. The mistake is in that file alone.
+#[test]
+fn a_file_that_is_no_text_is_one_with_a_mistake() {
+    let w = world();
+    let file = w.path("state/customers/north.toml");
+    let umlaut = [b"# M\xfcller\n".as_slice(), w.fill(&north('b')).as_bytes()].concat();
+    std::fs::write(&file, umlaut).unwrap();
+    w.commit_all("from another editor");
+    let refused = |w: &World, why: &str| {
+        w.soll("status").exits(0).says("customers/north.toml is wrong in commit").says(why);
+        w.soll("validate").exits(1).says(why);
+        w.soll("freeze south --reason x").exits(0);
+        w.soll("unfreeze south").exits(0);
+        w.soll("freeze north --reason x").exits(1).says(why);
+    };
+    refused(&w, "is not UTF-8");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &file).unwrap();
+    w.commit_all("a link");
+    refused(&w, "is a symbolic link");
+    // A name of its own in `include` is no other case.
+    w.edit("customers/*.toml\"]", "customers/south.toml\", \"customers/north.toml\"]");
+    refused(&w, "is a symbolic link");
+}
+
+#[test]
+fn a_state_file_that_is_gone_leaves_everything_as_the_commit_before_has_it() {
+    let w = world();
+    w.git(&["rm", "-q", "desired-state.toml"]);
+    w.commit_all("gone");
+    w.soll("status").exits(0).says("has no desired-state.toml in commit").says("south                in-sync");
+    w.soll("why south").exits(0);
+    w.soll("apply").exits(1).says("has no desired-state.toml in commit");
+    w.soll("freeze south --reason x").exits(1).says("has no desired-state.toml in commit");
+}
+
+/// One of two that claim a place is wrong, and nobody can say which: neither gets it.
+#[test]
+fn a_root_that_a_mistake_takes_from_another_customer_is_given_to_nobody() {
+    let w = one_file();
+    w.edit("keep_releases = 3\nroot = \"$DIR/north\"", "root = \"$DIR/south\"");
+    let said = w.soll("status").exits(0).says("share the root").says("north as commit").says("south as commit");
+    assert!(said.stdout.contains("south                in-sync"), "{}", said.stdout);
+    w.soll("apply").exits(1);
+    assert_eq!((w.runs("south"), w.runs("north")), ("b".into(), "a".into()));
+    // In files of their own as well.
+    let w = world();
+    w.write("state/customers/north.toml", &north('b').replace("/north\"", "/south\""));
+    w.commit_all("north's root is south's");
+    w.soll("apply").exits(1).says("share the root");
+    assert_eq!((w.runs("south"), w.runs("north")), ("a".into(), "a".into()));
+}

@@ -34,6 +34,17 @@ fn a_service_that_was_killed_meanwhile_condemns_no_release() {
     assert_eq!(w.runs("staging"), "b");
 }
 
+/// The reload of a service that was killed fails before any check is asked.
+#[test]
+fn a_reload_that_fails_for_the_release_before_as_well_condemns_none() {
+    let w = world();
+    let reload = "[[environments.staging.hooks]]\nname = \"reload\"\nphase = \"post-switch\"\nreload = true\n\
+                  run = \"test -e $DIR/fpm\"\n";
+    w.commit(&format!("{}{reload}", w.read("state/desired-state.toml")));
+    w.soll("apply").exits(1).says("post-switch hook `reload` says no").says("local is suspect, not bbbbbbbb");
+    assert_eq!((w.runs("staging"), w.quarantined("staging")), ("a".to_owned(), vec![]));
+}
+
 #[test]
 fn a_release_that_fails_where_the_one_before_is_well_is_condemned_as_ever() {
     let w = world();

@@ -12,9 +12,9 @@ use super::fixtures;
 
 fn desired(name: &str) -> Desired {
     let folder = fixtures().join("state/good");
-    let read = |path: &Path| SourceFile {
-        path: path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned(),
-        text: std::fs::read_to_string(path).unwrap(),
+    let read = |path: &Path| {
+        let name = path.strip_prefix(&folder).unwrap().to_str().unwrap();
+        SourceFile::of(name, Ok(std::fs::read_to_string(path).unwrap()))
     };
     let included = |glob: &str| {
         let matcher = matcher(glob)?;

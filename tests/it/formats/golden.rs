@@ -15,6 +15,8 @@ use super::fixtures;
 use crate::support::world::{World, sha};
 
 const VERSIONS: [&str; 3] = ["v1", "v2", "v3"];
+/// Of an application that is deployed from commits, with a rendered file (`fixtures/formats/make-kinds`).
+const FROM_COMMITS: [&str; 1] = ["git-v4"];
 
 /// A world whose `production` is what a program of this version left, and wants this commit.
 fn left_by(version: &str, letter: char) -> World {
@@ -180,6 +182,86 @@ fn the_history_of_every_version_is_read() {
     }
 }
 
+/// Its commits, the oldest first: two that succeeded, one that failed, and one that was never deployed.
+fn commits(version: &str) -> Vec<String> {
+    let text = fs::read_to_string(fixtures().join("formats").join(version).join("commits")).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// A world whose `production` is deployed from commits and is what a program of this version left. The repository of the
+/// application is not there: nothing that is decided here needs it.
+fn left_of_commits_by(version: &str) -> World {
+    let mut w = World::new();
+    let folder = fixtures().join("formats").join(version);
+    copy(&folder.join("root"), &w.path("root"));
+    fs::set_permissions(w.path("root/.soll"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir_all(w.path("root/shared/storage")).unwrap();
+    for version in fs::read_dir(w.path("root/shared/.versions/.env")).unwrap() {
+        fs::set_permissions(version.unwrap().path(), fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    w.set("SOLL_SECRET_PASSWORD", "hunter2");
+    w.write("state/env/production.env", &fs::read_to_string(folder.join("state/env/production.env")).unwrap());
+    let state = fs::read_to_string(folder.join("state/desired-state.toml")).unwrap();
+    let line = |line: &str| match line {
+        _ if line.starts_with("release = ") => format!("release = \"{}\"", commits(version)[1]),
+        _ if line.starts_with("frozen = ") => String::new(),
+        _ if line.starts_with("root = ") => "root = \"$DIR/root\"".to_owned(),
+        _ => line.to_owned(),
+    };
+    w.commit(&state.lines().map(line).collect::<Vec<_>>().join("\n"));
+    let mut record = w.record("root");
+    record["accepted"] = serde_json::Value::Null;
+    for elsewhere in ["machine", "tenant"] {
+        record.as_object_mut().unwrap().remove(elsewhere);
+    }
+    w.write("root/.soll/record.json", &record.to_string());
+    w
+}
+
+#[test]
+fn a_root_that_is_deployed_from_commits_needs_nothing_and_remembers_its_verdict() {
+    for version in FROM_COMMITS {
+        let (w, commits) = (left_of_commits_by(version), commits(version));
+        let before = w.read("root/.soll/record.json");
+        let plan = w.soll("plan --detailed-exitcode --output json").exits(0).json();
+        assert_eq!(plan["verdict"], "none", "{version}: {plan:#}");
+        assert_eq!(plan["environments"][0]["hosts"][0]["drift"], serde_json::json!([]), "{version}: {plan:#}");
+        assert_eq!(w.read("root/.soll/record.json"), before, "{version}: looking writes nothing");
+        // The way back needs neither the repository nor a build, and the failed release is not tried again.
+        w.edit(&commits[1], &commits[0]);
+        let plan = w.soll("plan --output json").exits(0).json();
+        let steps = plan["environments"][0]["steps"].as_array().unwrap();
+        let kinds: Vec<_> = steps.iter().map(|step| step["kind"].as_str().unwrap()).collect();
+        assert!(kinds.starts_with(&["verify"]) && !kinds.contains(&"fetch"), "{version}: {kinds:?}");
+        w.edit(&commits[0], &commits[2]);
+        w.soll("plan").exits(0).says("is quarantined: check `alive` on local: exit code 1");
+    }
+}
+
+#[test]
+fn the_history_of_what_is_deployed_from_commits_is_read() {
+    for version in FROM_COMMITS {
+        let dir = tempfile::tempdir().unwrap();
+        fs::copy(fixtures().join("formats").join(version).join("soll.db"), dir.path().join("soll.db")).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let runs = store.runs(Some(&"production".parse().unwrap()), Some(Subject::Deploy), 10).unwrap();
+        let ended: Vec<_> =
+            runs.iter().rev().map(|run| (run.deployment().unwrap().to.clone(), run.result.unwrap())).collect();
+        let results = [RunResult::Succeeded, RunResult::Succeeded, RunResult::RolledBack];
+        assert_eq!(ended, commits(version).into_iter().zip(results).collect::<Vec<_>>(), "{version}");
+        for run in &runs {
+            let events = store.events(&run.run).unwrap();
+            let state = RunState::of(events.iter().map(|(_, event)| event));
+            assert_eq!(state.result.map(|(result, _)| result), run.result, "{version}");
+        }
+        // So is a plan that was saved, with what only such an application has.
+        let saved = fs::read_to_string(fixtures().join("formats").join(version).join("plan.json")).unwrap();
+        let saved: Plan = serde_json::from_str(&saved).unwrap();
+        let kinds: Vec<_> = saved.environments[0].steps.iter().map(|step| step.action.kind()).collect();
+        assert!(kinds.starts_with(&["health-before", "fetch", "verify"]) && kinds.contains(&"render"), "{kinds:?}");
+    }
+}
+
 /// A plan that was saved and reviewed before an upgrade is not stale after it.
 #[test]
 fn what_every_version_observed_gives_the_plan_that_it_made_of_it() {
@@ -192,7 +274,7 @@ fn what_every_version_observed_gives_the_plan_that_it_made_of_it() {
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         let saved: Plan = serde_json::from_str(&read("plan.json")).unwrap();
         let published: Published = serde_json::from_str(&read("observation.json")).unwrap();
-        let state = SourceFile { path: "desired-state.toml".to_owned(), text: read("state/desired-state.toml") };
+        let state = SourceFile::of("desired-state.toml", Ok(read("state/desired-state.toml")));
         let desired = load(state, &|_| Ok(Vec::new())).unwrap_or_else(|errors| panic!("{errors}")).desired;
         let env = &desired.environments[&"production".parse().unwrap()];
         let now = "2026-11-28T23:13:00Z".parse().unwrap();

@@ -115,7 +115,9 @@ fn links_and_submodules_are_never_followed() {
         let error = repo.read(&commit, path).unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     }
-    assert!(repo.list(&commit, "*.toml").unwrap_err().to_string().contains("symbolic link"));
+    // One of many is refused when it is read, and takes no other away.
+    let links: Vec<_> = repo.list(&commit, "*.toml").unwrap();
+    assert!(links.iter().any(|path| repo.read(&commit, path).is_err_and(|e| e.to_string().contains("symbolic link"))));
     for path in ["../x", "/etc/passwd", "a//b", "./a", "a/../b", ".git/config", ".GIT/config", "", "a\\b"] {
         assert!(matches!(repo.read(&commit, path), Err(RepoError::Grammar(_))), "{path}");
     }

@@ -138,6 +138,10 @@ fn plain(w: &World, line: &str) -> Value {
             if ["quarantined", "stopped", "unreachable"].contains(&blocker["code"].as_str().unwrap()) {
                 blocker["message"] = Value::Null;
             }
+            // Why a host is not seen is not published, and the next move depends on it.
+            if blocker["code"] == "unreachable" {
+                blocker["fix"] = Value::Null;
+            }
         }
         for host in env["hosts"].as_array_mut().unwrap() {
             host["drift_age_s"] = Value::Null;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::diagnose::{Diagnostic, Diagnostics};
+use super::super::diagnose::{Diagnostic, Diagnostics, SourceFile};
 use super::super::fields::ServiceName;
 use super::super::load::Tables;
 use super::super::raw::{self, Kind};
@@ -128,8 +128,11 @@ impl Scope<'_> {
     fn must_be_there(&mut self, directory: &str, file: &str, span: Span, templates: &Templates<'_>) {
         let path = format!("{directory}/{file}");
         let why = match (templates.read)(&globset::escape(&path)) {
-            Ok(found) if found.iter().any(|found| found.path == path) => return,
-            Ok(_) => "there is no such file".to_owned(),
+            Ok(found) => match found.into_iter().find(|found| found.path == path) {
+                Some(SourceFile { unread: None, .. }) => return,
+                Some(SourceFile { unread: Some(why), .. }) => why,
+                None => "there is no such file".to_owned(),
+            },
             Err(why) => why,
         };
         let error = Diagnostic::error(span, format!("`{path}` cannot be read: {why}"));
@@ -278,7 +281,7 @@ pub(super) fn collisions(tables: &Tables, resolved: &[Resolved], out: &mut Diagn
             });
             let message = format!("`{one}` and `{two}` are one project `{project}` on {machine}");
             let help = "each needs a project of its own, for example with `{env}` in it";
-            out.push(Diagnostic::error(span, message).label("the same project").help(help));
+            out.push(Diagnostic::error(span, message).label("the same project").help(help).beside(other.key));
             break;
         }
     }

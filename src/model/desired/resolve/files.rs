@@ -74,12 +74,13 @@ impl Scope<'_> {
         let path = by.rsplit_once('/').map_or_else(|| path.to_owned(), |(folder, _)| format!("{folder}/{path}"));
         let known = templates.known.entry(path.clone()).or_insert_with(|| {
             let mut found = (templates.read)(&globset::escape(&path))?;
-            let text = found.pop().filter(|file| file.path == path).map(|file| file.text);
-            let text = text.ok_or_else(|| "there is no such file".to_owned())?;
+            let file =
+                found.pop().filter(|file| file.path == path).ok_or_else(|| "there is no such file".to_owned())?;
+            let text = file.unread.map_or(Ok(file.text), Err)?;
             if text.len() > rendered::MOST {
                 return Err(format!("it has {} bytes, and a template has at most {}", text.len(), rendered::MOST));
             }
-            Ok((self.out.add_part(&path, &text, place.file), text))
+            Ok((self.out.add_part(&path, &text, place), text))
         });
         let (file, text) = match known {
             Ok((file, text)) => (*file, text.clone()),

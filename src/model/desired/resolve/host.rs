@@ -107,7 +107,7 @@ pub(super) fn collisions(tables: &Tables, resolved: &[Resolved], out: &mut Diagn
                 let (one, two) = (&other.environment.name, &this.environment.name);
                 (format!("`{one}` and `{two}` share the root {} on {address}", target.root), "env")
             };
-            let error = Diagnostic::error(span, message).label("the same place");
+            let error = Diagnostic::error(span, message).label("the same place").beside(other.key);
             out.push(error.help(format!("each needs a root of its own, for example with `{{{part}}}` in it")));
         }
     }

@@ -74,8 +74,9 @@ fn read(path: &str, place: Span, templates: &mut Templates<'_>, out: &mut Diagno
     let open = templates.read;
     let found = templates.sealed.entry(path.clone()).or_insert_with(|| {
         let found: Vec<SourceFile> = open(&globset::escape(&path)).map_err(Problem::Unread)?;
-        let text = found.into_iter().find(|file| file.path == path).map(|file| file.text);
-        let text = text.ok_or_else(|| Problem::Unread("there is no such file".to_owned()))?;
+        let file = found.into_iter().find(|file| file.path == path);
+        let file = file.ok_or_else(|| Problem::Unread("there is no such file".to_owned()))?;
+        let text = file.unread.map_or(Ok(file.text), |why| Err(Problem::Unread(why)))?;
         if text.len() > MOST {
             return Err(Problem::Unread(format!("it has {} bytes, and at most {MOST} are read", text.len())));
         }
