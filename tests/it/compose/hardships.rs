@@ -197,3 +197,25 @@ async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_ne
     assert!(site.docker.run(&["volume", "ls", "-q"]).contains("pruned_data"));
     site.assert_well().await;
 }
+
+on_each!(async images_of_a_release_that_was_given_up_go_with_the_next_one: old, strict);
+
+async fn images_of_a_release_that_was_given_up_go_with_the_next_one(on: &'static Pair) {
+    let (registry, site) = (Registry::start(), Site::new(on, "givenup").await);
+    let (one, two) = (registry.publish("acme/givenup:1", "one"), registry.publish("acme/givenup:2", "two"));
+    let absent = registry.name("acme/none:1");
+    for to in ["r1", "r2"] {
+        site.stage(1, to, 'a', &[("compose.yml", &file(&[("api", &one, ""), ("worker", &absent, "")]))]).await;
+        site.pull(1, to).await.unwrap_err();
+        assert!(site.docker.has(&one), "the next attempt needs it");
+    }
+    site.deploy(1, "r3", 'b', &[("compose.yml", &file(&[("api", &two, "")]))]).await;
+    assert_eq!((site.docker.has(&one), site.docker.has(&two)), (false, true));
+    site.assert_well().await;
+    // What a release holds stays, whoever asked for it first.
+    site.stage(1, "r4", 'c', &[("compose.yml", &file(&[("api", &one, ""), ("worker", &absent, "")]))]).await;
+    site.pull(1, "r4").await.unwrap_err();
+    site.deploy(1, "r5", 'd', &[("compose.yml", &file(&[("api", &one, "")]))]).await;
+    assert!(site.docker.has(&one));
+    site.assert_well().await;
+}

@@ -20,6 +20,8 @@ pub struct Images<'a> {
     pub before: &'a BTreeMap<String, String>,
     /// Nobody waits for them any more.
     pub gone: &'a dyn Fn() -> bool,
+    /// One is about to come that was not here.
+    pub note: &'a dyn Fn(&str) -> Result<(), HostError>,
     /// What was settled already.
     known: BTreeMap<String, Pinned>,
     /// What was not here before.
@@ -34,8 +36,9 @@ impl<'a> Images<'a> {
         logins: &'a BTreeMap<String, Login>,
         before: &'a BTreeMap<String, String>,
         gone: &'a dyn Fn() -> bool,
+        note: &'a dyn Fn(&str) -> Result<(), HostError>,
     ) -> Images<'a> {
-        Images { engine, logins, before, gone, known: BTreeMap::new(), brought: Vec::new(), warnings: Vec::new() }
+        Images { engine, logins, before, gone, note, known: BTreeMap::new(), brought: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the containers of a service are made of, and that it is here.
@@ -84,6 +87,7 @@ impl<'a> Images<'a> {
         let (image, bytes) = match self.engine.image(wanted)? {
             Some(image) => (image, 0),
             None => {
+                (self.note)(wanted)?;
                 let bytes = self.engine.pull(wanted, self.logins.get(registry(wanted)), self.gone)?;
                 self.brought.push(wanted.to_owned());
                 let image = self.engine.image(wanted)?.ok_or_else(|| {

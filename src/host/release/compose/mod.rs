@@ -3,6 +3,7 @@
 //! A release says all of it in one file ([`crate::model::compose::RESOLVED`]), so that a way back needs no registry, no controller and no state file.
 //! What the engine says of containers is a verdict. That there is no engine, no program, no registry or no room is an error.
 
+mod brought;
 mod container;
 mod engine;
 mod facts;
@@ -67,7 +68,8 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
     draft.mounts(|who, source| mounts.place(who, source))?;
     warnings.append(&mut ports::taken(&engine, &project.name, &draft.ports())?);
     let before = before(root)?;
-    let mut images = Images::new(&engine, &what.registries, &before, gone);
+    let note = |name: &str| brought::note(root, name);
+    let mut images = Images::new(&engine, &what.registries, &before, gone, &note);
     let (mut pinned, mut pulled) = (BTreeMap::new(), Vec::new());
     for service in draft.services.keys() {
         let brought = images.bring(service, &draft.image(service));
@@ -81,6 +83,9 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
     let document = draft.finish(project, pinned, mounts.used);
     write(root, name, &zeroize::Zeroizing::new(json(&document)?))?;
     fault!("host.compose.after-resolved");
+    if let Err(error) = brought::settle(root, &engine) {
+        tracing::warn!(root = %root.path().display(), %error, "images of a release that was given up could not be removed");
+    }
     Ok(Pulled { images: pulled, warnings })
 }
 
