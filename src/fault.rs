@@ -71,6 +71,8 @@ pub const BESIDE: &[&str] = &[
     "host.convert.after-current",
     "host.convert.after-done",
     "host.convert.after-back-step",
+    "host.compose.before-load",
+    "host.compose.after-load",
     "host.compose.after-pull",
     "host.compose.after-resolved",
     "host.compose.before-up",

@@ -39,7 +39,7 @@
 //!    forge says of a commit;
 //!    [`state_repo::tree`] makes the same of a commit (`kind = "git"`), `state_repo::directory` of a directory of the state
 //!    repository (`kind = "compose"`, whose images [`host::release::compose`] brings, and whose services it runs and sees;
-//!    [`model::compose`] has the words for both sides). [`health`]: one probe, and a verdict of many. A
+//!    [`model::compose`] has the words for both sides; [`artifact::registry`] reads images where the controller sends them). [`health`]: one probe, and a verdict of many. A
 //!    fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's
 //!    share.
 //! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant

@@ -10,7 +10,7 @@ use reqwest::{Client, StatusCode, Url};
 
 use crate::model::ids::{Digest, Hasher};
 
-use super::fetch::{FetchError, Fetcher, OnProgress, Progress};
+use super::fetch::{Asked, FetchError, Fetcher, OnProgress, Progress};
 use super::files::{FileError, at};
 use super::source::Location;
 use super::sparing::Sparing;
@@ -100,18 +100,18 @@ impl Part {
     pub(super) async fn download(
         &mut self,
         fetcher: &Fetcher,
-        from: &Location,
-        url: &Url,
+        asked: &Asked<'_>,
         on: OnProgress<'_>,
     ) -> Result<(), FetchError> {
+        let Asked { from, url, dress } = asked;
         let validator = self.validator.clone().filter(|_| self.len > 0);
         if validator.is_none() {
             self.restart()?;
         }
         let len = self.len;
-        let request = |client: &Client, url| {
+        let request = |client: &Client, url: Url| {
             // Compression on the way would make offsets and digest those of something else.
-            let request = client.get(url).header(ACCEPT_ENCODING, "identity");
+            let request = dress(&url, client.get(url.clone())).header(ACCEPT_ENCODING, "identity");
             match &validator {
                 Some(validator) => request.header(RANGE, format!("bytes={len}-")).header(IF_RANGE, validator),
                 None => request,

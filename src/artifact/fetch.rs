@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{LOCATION, RANGE};
-use reqwest::{StatusCode, Url};
+use reqwest::{RequestBuilder, StatusCode, Url};
 
 use crate::model::authority;
 use crate::model::ids::Digest;
@@ -64,6 +64,9 @@ pub enum FetchError {
     /// It is there and is not what it should be, or may not be had. The same again until someone changes something.
     #[error("{place} cannot be used: {reason}")]
     Refused { place: String, reason: String },
+    /// Whoever asked may not have it, or may not any more. Nothing of what came before is lost.
+    #[error("{place} cannot be used: the server answered {status}; may this machine read it?")]
+    Denied { place: String, status: StatusCode },
     /// The contents differ from what was promised.
     #[error(
         "{place} has the SHA-256 {found}, and {expected} was expected: it was replaced after its checksum was written, \
@@ -118,7 +121,7 @@ impl FetchError {
         match status.as_u16() {
             404 | 410 => Self::missing(place),
             408 | 425 | 429 | 500..=599 => Self::transient(place, format!("the server answered {status}")),
-            401 | 403 | 407 => Self::refused(place, format!("the server answered {status}; may this machine read it?")),
+            401 | 403 | 407 => FetchError::Denied { place: place.to_string(), status },
             _ => Self::refused(place, format!("the server answered {status}")),
         }
     }
@@ -190,6 +193,28 @@ impl LazyClient {
         })?;
         Ok(self.made.get_or_init(|| client))
     }
+}
+
+/// What is put on a request to an address: a login goes to the server that it is for, and not where that leads.
+pub(super) type Dress<'a> = &'a (dyn Fn(&Url, RequestBuilder) -> RequestBuilder + Send + Sync);
+
+/// A file that is asked for, over all attempts.
+pub(super) struct Asked<'a> {
+    /// For people.
+    pub from: &'a Location,
+    pub url: &'a Url,
+    pub dress: Dress<'a>,
+}
+
+async fn within<T>(
+    from: &Location,
+    limit: Duration,
+    work: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let limit = humantime::format_duration(limit);
+        Err(FetchError::transient(from, format!("it was not complete after {limit}")))
+    })
 }
 
 /// So many redirects are followed.
@@ -293,13 +318,21 @@ impl Fetcher {
             Location::File(path) => return self.local(&source.url, &self.file(&source.url, path)?, progress),
             Location::Http(url) => url,
         };
-        match tokio::time::timeout(limit, self.whole(&source.url, url, expected, dest_dir, progress)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let limit = humantime::format_duration(limit);
-                Err(FetchError::transient(&source.url, format!("it was not complete after {limit}")))
-            }
-        }
+        let asked = Asked { from: &source.url, url, dress: &|_, request| request };
+        within(&source.url, limit, self.whole(&asked, expected, dest_dir, progress)).await
+    }
+
+    /// The same for one file of a server that wants to see something on each request.
+    pub(super) async fn fetch_dressed(
+        &self,
+        (from, url): (&Location, &Url),
+        expected: Digest,
+        dest_dir: &Path,
+        dress: Dress<'_>,
+        progress: OnProgress<'_>,
+    ) -> Result<Fetched, FetchError> {
+        let asked = Asked { from, url, dress };
+        within(from, self.settings.total_timeout, self.whole(&asked, expected, dest_dir, progress)).await
     }
 
     fn local(&self, from: &Location, path: &Path, progress: OnProgress<'_>) -> Result<Fetched, FetchError> {
@@ -319,21 +352,23 @@ impl Fetcher {
 
     async fn whole(
         &self,
-        from: &Location,
-        url: &reqwest::Url,
+        asked: &Asked<'_>,
         expected: Digest,
         dest_dir: &Path,
         progress: OnProgress<'_>,
     ) -> Result<Fetched, FetchError> {
+        let from = asked.from;
         let mut backoff = Backoff::new(self.settings.retries, self.settings.pause);
         let mut part = Part::open(dest_dir, &from.file_name(), self.settings.max_bytes).await?;
         let found = loop {
-            match part.download(self, from, url, progress).await {
+            match part.download(self, asked, progress).await {
                 Ok(()) if part.digest() == expected => break expected,
                 // The server may have joined two files that it took for one: once more, from the start.
                 Ok(()) if part.resumed() => part.restart()?,
                 Ok(()) => break part.digest(),
                 Err(error @ FetchError::Transient { .. }) => backoff.pause(error).await?,
+                // Whoever may have it again goes on where it was.
+                Err(error @ FetchError::Denied { .. }) if part.len() > 0 => return Err(error),
                 Err(error) => {
                     part.discard();
                     return Err(error);

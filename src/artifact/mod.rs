@@ -5,7 +5,7 @@
 //! bytes to a tree), [`links`] and [`terms`] (what an application takes of that), [`pack`] (where contents lie), [`delta`] and
 //! [`picked`] (how a tree is told to somebody who has most of it), [`source`], [`inspect`], `forge` and [`fetch`] (from an address to
 //! bytes), [`store`] (all of it, once, under a `lock`; `sparing` leaves room for others on its disk), [`bundle`] and `archive`
-//! (the other way round).
+//! (the other way round). [`registry`]: images of containers, as their registry has them.
 
 mod apple_double;
 mod archive;
@@ -27,6 +27,7 @@ pub mod origins;
 pub mod pack;
 pub mod picked;
 mod public;
+pub mod registry;
 mod secret_files;
 pub mod source;
 mod sparing;

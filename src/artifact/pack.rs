@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::ids::{Digest, Hasher};
 
 use super::files::{FileError, at, sync_dir};
-use super::manifest::{ByDigest, Manifest, from_file};
+use super::manifest::{ByDigest, Entry, Manifest, Node, from_file};
 use super::picked::Picked;
 use super::sparing::Sparing;
 
@@ -246,6 +246,21 @@ pub(super) struct PackWriter {
     places: HashTable<u32>,
     hasher: RandomState,
     buffer: Vec<u8>,
+}
+
+/// One file as it is, as a tree with nothing else in it.
+pub(super) fn single(dir: &Path, key: Digest, file: &Path) -> Result<Unpacked, FileError> {
+    std::fs::create_dir(dir).map_err(at("making", dir))?;
+    let mut from = File::open(file).map_err(at("reading", file))?;
+    let size = from.metadata().map_err(at("reading", file))?.len();
+    let mut pack = PackWriter::create(dir)?;
+    let sha256 = pack.add(&mut from, size).map_err(|error| match error {
+        PackError::Source(error) => at("reading", file)(error),
+        PackError::File(error) => error,
+    })?;
+    let entry = Entry::plain("file", Node::File { sha256, size, executable: false });
+    let manifest = Manifest::of([entry]).map_err(|error| at("writing", dir)(io::Error::other(error)))?;
+    pack.finish(key, manifest, Vec::new())
 }
 
 /// What went wrong while contents were taken over.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::ids::Digest;
 
-use super::fetch::{FetchError, FetchSettings, Fetcher, OnProgress};
+use super::fetch::{Dress, FetchError, FetchSettings, Fetcher, OnProgress};
 use super::files::{self, FileError, at, inside};
 use super::lock::Lock;
 use super::origins::Rules;
@@ -144,6 +144,45 @@ impl ArtifactStore {
             let _ = std::fs::remove_dir_all(&work);
             result
         });
+        task.await.map_err(io::Error::other).map_err(inside("unpacking into", &self.dir))?
+    }
+
+    /// One file of a server that wants to see something on each request, as a tree with nothing else in it; fetched only where
+    /// it is not here yet. `key`: what it goes by here; `digest`: the SHA-256 of its bytes.
+    pub(super) async fn ensure_file(
+        &self,
+        key: Digest,
+        (place, digest): (&Location, Digest),
+        dress: Dress<'_>,
+        progress: OnProgress<'_>,
+    ) -> Result<Unpacked, ArtifactError> {
+        let Location::Http(url) = place else { return Err(FetchError::missing(place).into()) };
+        if let Some(found) = self.get(&key) {
+            return Ok(found);
+        }
+        let (lock, work) = match self.begin(&key).await? {
+            Begun::There(found) => return Ok(*found),
+            Begun::Locked(lock, work) => (lock, work),
+        };
+        let fetched = self.fetcher.fetch_dressed((place, url), digest, &work, dress, progress).await?;
+        let (store, place) = (self.clone(), place.clone());
+        let task =
+            tokio::task::spawn_blocking(move || {
+                let _lock = lock;
+                let staged = store.clear(&work, &key)?;
+                let result =
+                    pack::single(&staged, key, &fetched.path).map_err(ArtifactError::from).and_then(|single| {
+                        match single.manifest.file(0).map(|(found, _)| *found) {
+                            Some(found) if found == digest => store.settle(single, &staged),
+                            found => {
+                                let (place, found) = (place.to_string(), found.unwrap_or(key));
+                                Err(FetchError::Mismatch { place, expected: digest, found }.into())
+                            }
+                        }
+                    });
+                let _ = std::fs::remove_dir_all(&work);
+                result
+            });
         task.await.map_err(io::Error::other).map_err(inside("unpacking into", &self.dir))?
     }
 

@@ -14,6 +14,7 @@ use crate::run::look::observe::{Look, Scan};
 use crate::run::look::planned_commit::{Found, NothingAccepted, PlannedCommit, Proposed};
 use crate::run::look::published::Heard;
 use crate::run::planned::planned;
+use crate::run::sizes;
 
 /// Show what would be done.
 #[derive(Args)]
@@ -68,6 +69,10 @@ impl Plan {
             let bytes = serde_json::to_vec_pretty(&plan.canonical()).map_err(|e| CliError::plain(e.to_string()))?;
             std::fs::write(path, bytes)
                 .map_err(|error| CliError::plain(format!("cannot write the plan to {}: {error}", path.display())))?;
+        }
+        // A commit that is not accepted makes nobody ask a registry (law 11).
+        if let (PlannedCommit::Accepted(accepted), false) = (&commit, published) {
+            sizes::tell(&controller, accepted, &mut plan).await;
         }
         match global.output {
             Output::Json => out::json(&plan),

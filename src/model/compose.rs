@@ -37,6 +37,9 @@ pub struct Project {
     /// By service, where it is another one than the default.
     #[serde(default)]
     pub update: BTreeMap<String, Update>,
+    /// Services that may lose what they keep their data in: said by a person, for one change (I5).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace_volumes: Vec<String>,
     /// Where the files lie in the release; empty: at its top.
     #[serde(default)]
     pub directory: String,
@@ -77,10 +80,43 @@ pub struct Resolved {
 pub struct Pinned {
     /// As the project names it.
     pub reference: String,
-    /// `repo:tag@sha256:…`, or the id of one that came from no registry: what containers are made of.
+    /// `repo:tag@sha256:…`, or the id of one that came from no registry to this host: what containers are made of.
     pub pinned: String,
     /// By which the engine of this host knows it.
     pub id: String,
+    /// `repo:tag@sha256:…` of one that the controller sent: what it is in its registry, of which this engine knows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+impl Pinned {
+    /// What it is for people, and in its registry.
+    pub fn known_as(&self) -> &str {
+        self.from.as_deref().unwrap_or(&self.pinned)
+    }
+
+    /// Nobody can bring it again: it was made on this host, or loaded by hand.
+    pub fn is_of_nowhere(&self) -> bool {
+        self.from.is_none() && crate::model::image::is_id(&self.pinned)
+    }
+}
+
+/// How images come to the hosts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transfer {
+    /// Each host pulls them from their registry.
+    #[default]
+    Pull,
+    /// The controller reads them there, and sends what a host lacks: hosts need no registry.
+    Push,
+}
+
+impl Transfer {
+    /// For serde: what is usual is not said.
+    pub fn is_pull(&self) -> bool {
+        *self == Transfer::Pull
+    }
 }
 
 /// One service, as it should be and as it is: what plans show of SOLL and IST. A service of a project, or a unit of systemd.

@@ -12,6 +12,7 @@ mod digest;
 pub mod epochs;
 pub mod format;
 pub mod ids;
+pub mod image;
 pub mod key_text;
 pub mod machine;
 pub mod mask;

@@ -179,7 +179,7 @@ async fn what_is_wrong_for_good_is_said_at_once_and_leaves_nothing() {
         let found = match &error {
             FetchError::Transient { .. } => "transient",
             FetchError::Missing { .. } => "missing",
-            FetchError::Refused { .. } => "refused",
+            FetchError::Refused { .. } | FetchError::Denied { .. } => "refused",
             FetchError::Mismatch { .. } => "mismatch",
             FetchError::File(_) => "file",
         };

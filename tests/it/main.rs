@@ -39,6 +39,7 @@ mod git;
 mod laravel;
 mod network;
 mod projects;
+mod pushed;
 mod ssh;
 mod trust;
 mod untrusted;

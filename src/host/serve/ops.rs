@@ -67,6 +67,8 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
             link::link(root, &name, &shared, env_file.as_deref(), &required_env).map(|()| Reply::Done)
         }
         Op::Pull { name, pull, .. } => compose::pull(root, &name, &pull, &|| feed.is_gone()).map(Reply::Pulled),
+        Op::Lack { name, pull, .. } => compose::lack(root, &name, &pull).map(Reply::Lacking),
+        Op::Load { load, .. } => compose::load(root, &load, &|| feed.is_gone()).map(Reply::Loaded),
         Op::Render { files, .. } => render::render(root, &files).map(Reply::Rendered),
         Op::Compare { files } => render::compare(root, &files).map(Reply::Rendered),
         Op::Gate { epoch, name, gate, command } => {

@@ -24,7 +24,7 @@ use crate::artifact::delta::Listing;
 use crate::artifact::picked::Picked;
 use crate::artifact::terms::Terms;
 use crate::host::wire::activate::Deed;
-use crate::host::wire::compose::Pull;
+use crate::host::wire::compose::{Load, Pull};
 use crate::host::wire::convert::{Convert, Survey};
 use crate::host::wire::examine::Examine;
 use crate::host::wire::provision::Provision;
@@ -140,6 +140,17 @@ pub enum Op {
         epoch: Epoch,
         name: ReleaseName,
         pull: Box<Pull>,
+    },
+    /// What of its images the host lacks, of a release that is linked and not sealed. Reads only.
+    Lack {
+        epoch: Epoch,
+        name: ReleaseName,
+        pull: Box<Pull>,
+    },
+    /// An image for the engine of the host, whose layers were uploaded. Nothing that runs sees it.
+    Load {
+        epoch: Epoch,
+        load: Box<Load>,
     },
     Gate {
         epoch: Epoch,
@@ -344,6 +355,8 @@ impl Op {
             | Op::Render { epoch, .. }
             | Op::Link { epoch, .. }
             | Op::Pull { epoch, .. }
+            | Op::Lack { epoch, .. }
+            | Op::Load { epoch, .. }
             | Op::Gate { epoch, .. }
             | Op::Hook { epoch, .. }
             | Op::Reopen { epoch }

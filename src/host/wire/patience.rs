@@ -48,6 +48,8 @@ impl Op {
             | Op::Upload { .. }
             | Op::Fetch { .. }
             | Op::Pull { .. }
+            | Op::Lack { .. }
+            | Op::Load { .. }
             | Op::Extract { .. }
             | Op::Link { .. }
             | Op::Seal { .. }
@@ -84,6 +86,8 @@ impl Op {
             Op::Upload { .. } => "sending a bundle to",
             Op::Fetch { .. } => "fetching a bundle into",
             Op::Pull { .. } => "pulling images for",
+            Op::Lack { .. } => "looking for images in",
+            Op::Load { .. } => "giving the engine an image for",
             Op::Extract { .. } => "making a release in",
             Op::Render { .. } => "rendering files in",
             Op::Compare { .. } => "comparing rendered files in",

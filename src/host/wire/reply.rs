@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::picked::Picked;
 use crate::host::wire::activate::Activated;
-use crate::host::wire::compose::Pulled;
+use crate::host::wire::compose::{Lacking, Loaded, Pulled};
 use crate::host::wire::convert::Surveyed;
 use crate::host::wire::examine::Examined;
 use crate::host::wire::excerpt::Excerpt;
@@ -63,6 +63,10 @@ pub enum Reply {
     Rendered(Vec<Compared>),
     /// The images of a release are here.
     Pulled(Pulled),
+    /// What the host has no images for.
+    Lacking(Lacking),
+    /// What became of an image for the engine.
+    Loaded(Loaded),
     Gate(GateResult),
     Command(CommandResult),
     Activated(Activated),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::compose::{Project, Update};
+use crate::model::compose::{Project, Transfer, Update};
 use crate::model::ids::{Digest, Sha};
 use crate::model::template::{Values, fill};
 
@@ -35,6 +35,11 @@ pub struct ComposeFiles {
     pub once: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub update: BTreeMap<String, Update>,
+    #[serde(default, skip_serializing_if = "Transfer::is_pull")]
+    pub transfer: Transfer,
+    /// Services that may lose what they keep their data in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replace_volumes: Vec<String>,
 }
 
 /// Who logs in to a registry.
@@ -65,6 +70,7 @@ impl ComposeFiles {
             scale: self.scale.clone(),
             once: self.once.clone(),
             update: self.update.clone(),
+            replace_volumes: self.replace_volumes.clone(),
             // The tree of the directory is the release.
             directory: String::new(),
         }
@@ -74,7 +80,7 @@ impl ComposeFiles {
     /// files, and beside it stands all else that is resolved into the release. Hosts keep it in their records, so that
     /// another one makes the release anew at the same commit.
     pub fn digest(&self, sha: &Sha, values: &Values) -> Digest {
-        let Project { name, files, env_file, profiles, images, scale, once, update, directory: _ } =
+        let Project { name, files, env_file, profiles, images, scale, once, update, replace_volumes: _, directory: _ } =
             self.project_of(sha, values);
         let update: BTreeMap<_, _> = update.iter().map(|(service, way)| (service, word(*way))).collect();
         let asked = (name, files, env_file, profiles, images);
@@ -134,7 +140,9 @@ mod tests {
         for change in changes {
             assert_ne!(own, digest(change));
         }
-        // Where it lies, and who logs in, makes no other release.
+        // Where it lies, who logs in, how images come, and what a person allows makes no other release.
+        assert_eq!(own, digest(&|files| files.replace_volumes.push("db".to_owned())));
+        assert_eq!(own, digest(&|files| files.transfer = Transfer::Push));
         assert_eq!(own, digest(&|files| files.directory = "elsewhere".to_owned()));
         let login = Registry { user: "deploy".to_owned(), password: "TOKEN".to_owned() };
         assert_eq!(own, digest(&|files| drop(files.registries.insert("r.example".to_owned(), login.clone()))));

@@ -1,7 +1,8 @@
 //! Releases that are a directory of the state repository, with the images that their services are made of. The files take the
-//! way of a bundle; then each host pulls what it lacks and resolves the project, before anything is stopped anywhere.
+//! way of a bundle; then each host pulls what it lacks, or is sent it, and resolves the project, before anything is stopped anywhere.
 
 use super::{Build, Words};
+use crate::model::compose::Transfer;
 use crate::model::desired::{ComposeFiles, Environment, OnFailure};
 use crate::model::ids::{HostName, Sha};
 use crate::model::record::Release;
@@ -55,9 +56,17 @@ pub fn resolve(
 ) -> Vec<String> {
     let project = files.project_of(sha, &env.bundle_values());
     let images: Vec<&str> = project.images.values().map(String::as_str).collect();
+    let way = match files.transfer {
+        Transfer::Pull => "",
+        Transfer::Push => "the controller sends what is missing here: ",
+    };
     let why = match images.as_slice() {
-        [] => "images that are missing come here, each is pinned, and what runs is not touched".to_owned(),
-        images => format!("{}; each is pinned by its digest, and what runs is not touched", images.join(", ")),
+        [] => format!("{way}images that are missing come here, each is pinned, and what runs is not touched"),
+        images => format!("{way}{}; each is pinned by its digest, and what runs is not touched", images.join(", ")),
+    };
+    let why = match project.replace_volumes.as_slice() {
+        [] => why,
+        named => format!("{why}; {} may mount something else than before, as `replace_volumes` says", named.join(", ")),
     };
     vec![steps.push(Some(host), None, Action::Pull { project: Box::new(project) }, last, OnFailure::Abort, why)]
 }

@@ -26,7 +26,8 @@ pub fn question(store: &Store, env: &Environment, findings: &mut Findings) -> Op
     let none: Option<Sha> = "0".repeat(40).parse().ok();
     let images = none.map(|sha| files.images_of(&sha, &values)).unwrap_or_default();
     let mut registries = BTreeMap::new();
-    for host in files.registries.keys() {
+    // Where the controller sends, no host has a login.
+    for host in files.registries.keys().filter(|_| files.transfer.is_pull()) {
         let of_host = |image: &&String| image.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/'));
         match (registries::login(store, env, host), images.values().find(of_host)) {
             (Ok(Some(login)), Some(image)) => {
@@ -50,7 +51,8 @@ pub fn judge(findings: &mut Findings, env: &Environment, seen: &Examined) {
     if env.delivery.compose().is_none() {
         return;
     }
-    let Some(EngineFacts { socket, engine, program, registries, room, taken }) = &seen.engine else {
+    let Some(EngineFacts { socket, engine, program, registries, room, taken, platform: _, chains: _ }) = &seen.engine
+    else {
         return findings.unknown(
             "engine",
             "the host says nothing of its engine",

@@ -22,12 +22,16 @@ use crate::run::finding::Findings;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::hold::{Taking, holding, next_epoch};
 use crate::run::size::bytes;
+use crate::run::sizes;
 use crate::run::step::site::Site;
 use crate::run::step::stop_request::StopRequest;
 use crate::run::step::world::{Artifact, Bundle, RemoteBundle, World};
 
 /// A trial that hears no controller for so long is given up by the host.
 const LEASE: Duration = Duration::from_secs(60);
+
+/// What is compressed takes up to so many times the room once it is unpacked.
+const UNPACKED: u64 = 4;
 
 /// Tries the desired release of an environment on each of its hosts.
 ///
@@ -54,6 +58,7 @@ pub async fn preflight(
             links(&mut findings, env, &examined);
             if let Some((sha, artifact)) = &artifact {
                 migrations(&mut findings, env, target, sha, &seen);
+                images(&mut findings, controller, snapshot, (env, sha), artifact, &examined).await;
                 if free(&mut findings, state, &examined) {
                     let host = Host { site: &site, env, target, epoch, sha, artifact, examined: &examined };
                     host.attempt(&mut findings).await;
@@ -157,6 +162,49 @@ fn migrations(findings: &mut Findings, env: &Environment, target: &Target, sha: 
                 findings.ok("migration", format!("`{}` would run: {}", hook.name, hook.run));
             }
         }
+    }
+}
+
+/// How large the images are that the host lacks, beside the room that its engine has.
+async fn images(
+    findings: &mut Findings,
+    controller: &Controller,
+    word: &AcceptedSnapshot,
+    (env, sha): (&Environment, &Sha),
+    artifact: &Artifact,
+    examined: &Examined,
+) {
+    let engine = examined.engine.as_ref().and_then(|engine| Some((engine.platform.as_ref()?, engine)));
+    let (Some(files), Some((platform, engine))) = (env.delivery.compose(), engine) else { return };
+    let changed = files.images_of(sha, &env.bundle_values());
+    let references = match controller.artifacts.get(&artifact.digest()) {
+        Some(tree) => sizes::named(files, &changed, &tree),
+        None => changed.into_values().collect(),
+    };
+    let sizes = sizes::sizes(controller, word, env, &references, (platform, &engine.chains)).await;
+    for (reference, why) in &sizes.unknown {
+        let fix =
+            "an image that lies on the host already needs no registry; any other must be there before it is deployed";
+        findings.unknown("image", format!("nobody can say how large {reference} is: {why}"), fix);
+    }
+    if sizes.known.is_empty() {
+        return;
+    }
+    let (total, mut new) = (sizes.total(), Vec::new());
+    new.extend(
+        sizes.known.iter().filter(|(_, size)| **size > 0).map(|(name, size)| format!("{name} {}", bytes(*size))),
+    );
+    let told = match new.as_slice() {
+        [] => "every layer that is needed is there already".to_owned(),
+        new => format!("{} come here, compressed: {}", bytes(total), new.join(", ")),
+    };
+    match engine.room.as_ref().map(|room| room.free_bytes) {
+        Some(free) if free / UNPACKED < total => findings.warn(
+            "image sizes",
+            format!("{told}; unpacked they take several times as much, and {} are free", bytes(free)),
+            "make room where the engine keeps images: `docker system df` says what takes it",
+        ),
+        _ => findings.ok("image sizes", told),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod executor;
 pub mod judge;
 mod parcel;
 pub(in crate::run) mod pull;
+mod push;
 pub mod site;
 pub mod stop_request;
 pub mod task;

@@ -4,32 +4,38 @@ use std::collections::BTreeMap;
 
 use crate::host::wire::compose::{Pull, Pulled};
 use crate::host::wire::{Op, Reply};
-use crate::model::compose::Project;
+use crate::model::compose::{Project, Transfer};
 use crate::model::desired::Target;
 use crate::run::fill::hides;
 use crate::run::size::bytes;
 use crate::run::step::executor::{Executor, StepResult, unexpected};
+use crate::run::step::push;
 use crate::run::step::transfer::warned;
 use crate::run::step::world::World;
 
-/// Lets the host pull what it lacks, and resolve the project. Logins go along for the registries that the environment names,
-/// and nowhere else.
+/// Lets the host have what it lacks, and resolve the project. Where it pulls for itself, logins go along for the registries that
+/// the environment names, and nowhere else; where the controller sends, none does.
 pub async fn pull<W: World>(executor: &Executor<W>, target: &Target, project: &Project) -> StepResult {
     let (task, name) = (&executor.task, executor.new_release());
     let env = &task.env;
-    let named = env.delivery.compose().into_iter().flat_map(|files| files.registries.keys());
-    let mut registries = BTreeMap::new();
-    for host in named {
-        if let Some(login) = executor.world.login(env, host)? {
-            registries.insert(host.clone(), login);
-        }
-    }
-    let pull = Pull {
+    let mut pull = Pull {
         project: project.clone(),
         variables: variables(executor, target),
-        registries,
+        registries: BTreeMap::new(),
         hides: hides(env, target, Some(&name)),
+        brought: None,
     };
+    match env.delivery.compose().map(|files| (files.transfer, &files.registries)) {
+        Some((Transfer::Push, _)) => pull.brought = Some(push::bring(executor, target, &name, &pull).await?),
+        Some((Transfer::Pull, named)) => {
+            for host in named.keys() {
+                if let Some(login) = executor.world.login(env, host)? {
+                    pull.registries.insert(host.clone(), login);
+                }
+            }
+        }
+        None => {}
+    }
     match executor.world.call(target, Op::Pull { epoch: task.epoch, name, pull: Box::new(pull) }).await? {
         Reply::Pulled(pulled) => Ok(told(&pulled)),
         other => Err(unexpected(&other)),

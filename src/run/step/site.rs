@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::artifact::pack::Unpacked;
 use crate::artifact::picked::Picked;
+use crate::artifact::registry::{Image, Layer};
 use crate::artifact::store::ArtifactError;
 use crate::artifact::terms::Terms;
 use crate::health;
@@ -24,12 +25,14 @@ use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
+use crate::model::image::Platform;
 use crate::model::observed::Attempt;
 use crate::model::tenancy::Tenant;
 use crate::plan::policy::Refused;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit;
 use crate::run::controller::{Controller, now};
+use crate::run::images::Images;
 use crate::run::look::build::Build;
 use crate::run::look::reach;
 use crate::run::size::bytes;
@@ -57,6 +60,8 @@ pub struct Site {
     parcels: Mutex<VecDeque<(Digest, Picked, Arc<Parcel>)>>,
     /// Of bundles that hosts have already.
     trees: Mutex<HashMap<Digest, Option<Tree>>>,
+    /// Of projects whose images are sent.
+    images: Images,
     /// The run, once its first event was journaled.
     run: Arc<OnceLock<RunId>>,
     /// So many hosts are sent to at once: what is under way to each of them is in memory, and the wire is one.
@@ -112,6 +117,7 @@ impl Site {
             bundle: Mutex::default(),
             parcels: Mutex::default(),
             trees: Mutex::default(),
+            images: Images::default(),
             run: Arc::default(),
             transfers: Semaphore::new(TRANSFERS),
             heartbeats: Mutex::default(),
@@ -319,7 +325,10 @@ impl World for Site {
         let held = self.bundle.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let unpacked = match held {
             Some((digest, unpacked)) if digest == bundle.digest => unpacked,
-            _ => return Err(HostError::Io("the bundle is not open in this run".to_owned())),
+            _ => match self.images.held(&bundle.digest) {
+                Some(layer) => layer,
+                None => return Err(HostError::Io("the bundle is not open in this run".to_owned())),
+            },
         };
         let of = files.files(&unpacked.manifest).map(|(.., size)| size).sum();
         let so_far = AtomicU64::new(0);
@@ -409,6 +418,24 @@ impl World for Site {
 
     fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused> {
         self.snapshot.secrets().sent(&env.name, name, url)
+    }
+
+    async fn image(&self, env: &Environment, reference: &str, platform: &Platform) -> Result<Arc<Image>, Trouble> {
+        let registry = self.images.registry(&self.controller, self.snapshot.secrets(), env, reference);
+        let registry = registry.map_err(Trouble::error)?;
+        let image = self.images.image(&registry, reference, platform).await;
+        image.map_err(|error| Self::trouble(error.into()))
+    }
+
+    async fn layer(&self, env: &Environment, reference: &str, layer: &Layer) -> Result<Bundle, Trouble> {
+        let registry = self.images.registry(&self.controller, self.snapshot.secrets(), env, reference);
+        let registry = registry.map_err(Trouble::error)?;
+        let progress =
+            |seen: crate::artifact::fetch::Progress| self.sent(None, Sent { bytes: seen.done, of: seen.total });
+        let brought = registry.layer(&self.controller.artifacts, reference, layer, &progress).await;
+        let (brought, known_as) = (brought.map_err(Self::trouble)?, format!("sha256 {}", layer.digest.short()));
+        let tree = Tree::new(brought.manifest.clone());
+        Ok(Bundle { digest: self.images.hold(brought), known_as, tree, notes: Vec::new() })
     }
 
     fn login(&self, env: &Environment, registry: &str) -> Result<Option<Login>, Trouble> {

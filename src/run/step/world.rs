@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use crate::artifact::delta::Telling;
 use crate::artifact::manifest::Manifest;
 use crate::artifact::picked::Picked;
+use crate::artifact::registry::{Image, Layer};
 use crate::host::wire::compose::Login;
 use crate::host::wire::render::Version;
 use crate::host::wire::{Commit, HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
 use crate::model::desired::{Checkout, Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
+use crate::model::image::Platform;
 use crate::model::observed::Attempt;
 use crate::plan::policy::Refused;
 use crate::run::look::build::git;
@@ -68,6 +70,20 @@ pub trait World: Send + Sync + 'static {
     ) -> impl Future<Output = Result<f64, String>> + Send;
     /// A secret of the controller, by its name and the address that it is sent to: from here or from the host.
     fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused>;
+    /// What an image is in its registry: asked once in a run, so that every host gets the same one.
+    fn image(
+        &self,
+        env: &Environment,
+        reference: &str,
+        platform: &Platform,
+    ) -> impl Future<Output = Result<Arc<Image>, Trouble>> + Send;
+    /// Brings one of its layers to the controller, checked: it is sent like a bundle with one file.
+    fn layer(
+        &self,
+        env: &Environment,
+        reference: &str,
+        layer: &Layer,
+    ) -> impl Future<Output = Result<Bundle, Trouble>> + Send;
     /// Who asks a registry for the images of an environment, by its host; `None`: everybody may.
     fn login(&self, env: &Environment, registry: &str) -> Result<Option<Login>, Trouble>;
     /// The files of an environment as they are for a host that is to run this commit.

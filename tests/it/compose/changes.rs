@@ -202,3 +202,32 @@ async fn an_index_of_platforms_and_a_pinned_reference_stay_what_they_are(on: &'s
     assert_eq!((told.as_slice(), site.containers()), (&["as before: bare, pinned, tagged".to_owned()][..], ids));
     site.assert_well().await;
 }
+
+on_each!(async a_service_leaves_its_data_behind_only_where_somebody_says_so: old, strict);
+
+async fn a_service_leaves_its_data_behind_only_where_somebody_says_so(on: &'static Pair) {
+    let (registry, mut site) = (Registry::start(), Site::new(on, "kept-data").await);
+    let image = registry.publish("acme/db:1", "one");
+    let project = |volume: &str| {
+        let service = file(&[("db", &image, &format!("volumes: [\"{volume}:/data\"]"))]);
+        format!("{service}\nvolumes:\n  {volume}: {{}}\n")
+    };
+    site.deploy(1, "r1", 'a', &[("compose.yml", &project("data"))]).await;
+    site.docker.run(&["exec", &on.container("kept-data", "db", 1), "touch", "/data/kept"]);
+    let ids = site.containers();
+
+    site.stage(1, "r2", 'b', &[("compose.yml", &project("other"))]).await;
+    let refused = site.pull(1, "r2").await.unwrap_err().to_string();
+    let what = "the service db would mount other at /data, where it has had data";
+    assert!(refused.contains(what) && refused.contains("`replace_volumes`"), "{refused}");
+    assert_eq!(site.containers(), ids, "nothing was touched");
+    site.assert_well().await;
+
+    site.project.replace_volumes.push("db".to_owned());
+    site.deploy(1, "r3", 'c', &[("compose.yml", &project("other"))]).await;
+    assert_ne!(site.containers(), ids);
+    // The volume with the data is still there, and what goes back to it finds them.
+    assert!(site.docker.run(&["volume", "ls", "-q"]).contains("kept-data_data"));
+    site.deploy(1, "r4", 'd', &[("compose.yml", &project("data"))]).await;
+    site.docker.run(&["exec", &on.container("kept-data", "db", 1), "test", "-e", "/data/kept"]);
+}

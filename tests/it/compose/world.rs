@@ -81,6 +81,7 @@ impl Site {
             variables: BTreeMap::from([("SOLL_SHA".to_owned(), "abc".to_owned())]),
             registries: BTreeMap::new(),
             hides: Vec::new(),
+            brought: None,
         };
         match self.world.call(Op::Pull { epoch: Epoch(epoch), name: name(to), pull: Box::new(pull) }).await? {
             Reply::Pulled(pulled) => Ok(pulled),

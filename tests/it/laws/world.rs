@@ -1,18 +1,20 @@
 //! The simulated world as a run sees it: one handle per controller, faults at every await.
 
 use std::collections::BTreeSet;
-use std::sync::{MutexGuard, OnceLock};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use soll::artifact::manifest::{Entry, Manifest, Node};
 use soll::artifact::picked::Picked;
+use soll::artifact::registry::{Image, Layer};
 use soll::host::wire::compose::Login;
 use soll::host::wire::render::Version;
 use soll::host::wire::{HostError, Op, Reply, Secret};
 use soll::journal::{Event, FailureClass};
 use soll::model::desired::{Delivery, Environment, MetricSource, Probe, Target};
 use soll::model::ids::{Digest, Epoch, RunId, Sha};
+use soll::model::image::Platform;
 use soll::model::observed::{Attempt, Verdict};
 use soll::plan::policy::{Refused, Secrets};
 use soll::run::step::world::{Bundle, Interruption, RemoteBundle, Tree, Trouble, World};
@@ -240,6 +242,14 @@ impl World for SimWorld {
 
     fn secret(&self, env: &Environment, name: &str, url: &str) -> Result<Secret, Refused> {
         Err(BTreeSet::new().refused(&env.name, name, url).unwrap())
+    }
+
+    async fn image(&self, _: &Environment, _: &str, _: &Platform) -> Result<Arc<Image>, Trouble> {
+        Err(Trouble::error("no registry is asked here"))
+    }
+
+    async fn layer(&self, _: &Environment, _: &str, _: &Layer) -> Result<Bundle, Trouble> {
+        Err(Trouble::error("no registry is asked here"))
     }
 
     fn login(&self, _: &Environment, _: &str) -> Result<Option<Login>, Trouble> {

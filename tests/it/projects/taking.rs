@@ -9,7 +9,7 @@ use crate::support::engines::{Pair, on_each};
 on_each!(a_project_that_runs_is_taken_over_with_its_data: old, strict);
 
 fn a_project_that_runs_is_taken_over_with_its_data(on: &'static Pair) {
-    let mut p = Platform::new(on, "soll-taken", "");
+    let p = Platform::new(on, "soll-taken", "");
     by_hand(&p, on);
     p.docker.run(&["exec", &p.name("db"), "touch", "/data/kept"]);
 

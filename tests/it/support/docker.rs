@@ -211,6 +211,17 @@ impl Docker {
         self.run(&["login", "-u", user, "-p", password, registry]);
     }
 
+    /// Makes an image that is another one with one layer more, whose `/version` holds this text.
+    pub fn layered(&self, name: &str, base: &str, version: &str) {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let file = self.dir.join(format!("version-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        fs::write(&file, version).unwrap();
+        let container = self.run(&["create", "--network", "none", base, "true"]);
+        self.run(&["cp", &file.display().to_string(), &format!("{container}:/version")]);
+        self.run(&["commit", &container, name]);
+        self.run(&["rm", &container]);
+    }
+
     /// The containers of a project: name and id of each, also of those that do not run.
     pub fn containers(&self, project: &str) -> Vec<(String, String)> {
         let filter = format!("label=com.docker.compose.project={project}");

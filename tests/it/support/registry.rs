@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -141,6 +142,38 @@ impl Registry {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.split(' ').nth(1).is_some_and(|status| status.starts_with('2')), "{method} {path}: {answer}");
         (head.to_owned(), body.to_owned())
+    }
+
+    /// Sends an image here whose name is one of this registry's, with the login where one is asked for, and forgets it on the engine.
+    pub fn send(&self, name: &str) {
+        let (docker, config) = (Docker::here(), self.dir.path().join("client").display().to_string());
+        if self.closed {
+            docker.run(&["--config", &config, "login", "-u", USER, "-p", PASSWORD, &self.address()]);
+        }
+        docker.run(&["--config", &config, "push", "-q", name]);
+        docker.run(&["rmi", name]);
+    }
+
+    /// What is served as the blob with this digest is something else from now on.
+    pub fn spoil(&self, digest: &str) {
+        let file = self.blob(digest);
+        let length = fs::metadata(&file).unwrap().len();
+        fs::write(&file, vec![b'x'; usize::try_from(length).unwrap()]).unwrap();
+    }
+
+    /// The digests of the layers of an image, the lowest first.
+    pub fn layers(&self, repository: &str, tag: &str) -> Vec<String> {
+        let manifests = self.dir.path().join(format!("data/docker/registry/v2/repositories/{repository}/_manifests"));
+        let link = fs::read_to_string(manifests.join(format!("tags/{tag}/current/link"))).unwrap();
+        let manifest = fs::read(self.blob(link.trim_start_matches("sha256:").trim())).unwrap();
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+        let layers = manifest["layers"].as_array().unwrap();
+        layers.iter().map(|one| one["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned()).collect()
+    }
+
+    /// The file in which it keeps a blob.
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.dir.path().join(format!("data/docker/registry/v2/blobs/sha256/{}/{digest}/data", &digest[..2]))
     }
 
     fn take(&self, docker: &Docker, name: &str) {

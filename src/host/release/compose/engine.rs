@@ -1,40 +1,34 @@
 //! The engine that runs containers, as far as releases need it: what is there, and the few deeds that the program does not do as
-//! we want them. Blocking, as everything else that a host does.
+//! we want them. Blocking, as everything else that a host does. `images`: those that it has, and how it gets more.
 
-use std::collections::{BTreeMap, HashMap};
+mod images;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::query_parameters as query;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use super::container::{Container, Image, Inspected};
-use super::images::registry;
+use super::container::{Container, Inspected};
 use crate::host::disk::people;
 use crate::host::wire::HostError;
-use crate::host::wire::compose::{EngineVersion, Login};
+use crate::host::wire::compose::EngineVersion;
 
 /// Where an engine listens unless DOCKER_HOST of the user says otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
 /// A question is answered at once, or the engine hangs: two of them are part of every observation, for which nobody waits longer
 /// than half a minute.
 const ANSWER: Duration = Duration::from_secs(12);
-/// It asks a registry that may be far away.
-const LOGIN: Duration = Duration::from_secs(60);
-/// A registry may be slow; between two pieces of a pull it is not for so long.
-const PULL: Duration = Duration::from_secs(120);
 /// A container is given its own time to stop, which nobody knows here.
 const STOP: Duration = Duration::from_secs(600);
-/// So often it is asked whether anybody still waits for a pull.
-const GONE: Duration = Duration::from_millis(500);
 
 /// The engine of this host.
 #[derive(Clone)]
@@ -118,70 +112,6 @@ impl Engine {
         self.wait(&format!("the log of container {}", container.id), ANSWER, whole)
     }
 
-    /// An image by any of its names; `None`: it is not here.
-    pub fn image(&self, name: &str) -> Result<Option<Image>, HostError> {
-        match self.ask(ANSWER, self.docker.inspect_image(plain(name)?))? {
-            Ok(image) => Ok(Some(Image::from(image))),
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(Error::DockerResponseServerError { status_code: 400, message }) => {
-                Err(HostError::Precondition(format!("`{name}` is no name of an image: {}", message.trim())))
-            }
-            Err(error) => Err(self.refused(&format!("image {name}"), &error)),
-        }
-    }
-
-    /// Brings an image from its registry. Gives how many bytes came.
-    ///
-    /// # Errors
-    /// Whatever the registry says: none of it is a verdict on the release.
-    pub fn pull(&self, name: &str, login: Option<&Login>, gone: &dyn Fn() -> bool) -> Result<u64, HostError> {
-        let failed = |why: &str| HostError::Io(format!("the image {name} cannot be pulled: {}", why.trim()));
-        let options = query::CreateImageOptionsBuilder::new().from_image(plain(name)?).build();
-        let mut pieces = self.docker.create_image(Some(options), None, login.map(|login| credentials(name, login)));
-        self.runtime.block_on(async {
-            let (mut layers, mut last) = (BTreeMap::new(), Instant::now());
-            loop {
-                let piece = tokio::select! {
-                    piece = pieces.next() => piece,
-                    () = sleep_until(Instant::now() + GONE) => {
-                        if gone() {
-                            return Err(HostError::Stopped(format!("the pull of {name} was given up: nobody waits for it")));
-                        }
-                        if last.elapsed() > PULL {
-                            return Err(failed(&format!("nothing came for {PULL:?}")));
-                        }
-                        continue;
-                    }
-                };
-                last = Instant::now();
-                match piece {
-                    None => return Ok(layers.values().sum()),
-                    Some(Err(error)) => return Err(failed(&words(&error))),
-                    Some(Ok(said)) => {
-                        let total = said.progress_detail.and_then(|detail| u64::try_from(detail.total?).ok());
-                        if let (Some("Downloading"), Some(id), Some(total)) = (said.status.as_deref(), said.id, total) {
-                            layers.insert(id, total);
-                        }
-                    }
-                }
-            }
-        })
-    }
-
-    /// Whether a registry lets this login have an image. One that it does not know yet is no refusal.
-    ///
-    /// # Errors
-    /// What it says instead.
-    pub fn login(&self, image: &str, login: &Login) -> Result<(), String> {
-        let name = plain(image).map_err(|error| error.to_string())?;
-        let asked = self.docker.inspect_registry_image(name, Some(credentials(image, login)));
-        match self.ask(LOGIN, asked).map_err(|error| error.to_string())? {
-            Ok(_) => Ok(()),
-            Err(error) if is_missing(&error) => Ok(()),
-            Err(error) => Err(words(&error)),
-        }
-    }
-
     /// Stops a container in its own time.
     pub fn stop(&self, id: &str) -> Result<(), HostError> {
         self.deed(&format!("to stop container {id}"), STOP, self.docker.stop_container(id, None))
@@ -197,16 +127,6 @@ impl Engine {
     pub fn remove(&self, id: &str) -> Result<(), HostError> {
         let options = query::RemoveContainerOptionsBuilder::new().force(true).build();
         self.deed(&format!("to remove container {id}"), STOP, self.docker.remove_container(id, Some(options)))
-    }
-
-    /// Removes a name of an image, and the image with its last one. `false`: something uses it, or it is gone.
-    pub fn remove_image(&self, name: &str) -> Result<bool, HostError> {
-        let asked = self.docker.remove_image(plain(name)?, None::<query::RemoveImageOptions>, None);
-        match self.ask(STOP, asked)? {
-            Ok(_) => Ok(true),
-            Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(false),
-            Err(error) => Err(self.refused(&format!("to remove image {name}"), &error)),
-        }
     }
 
     /// Waits for whatever is answered.
@@ -333,48 +253,6 @@ fn words(error: &Error) -> String {
                 at = one.source();
             }
             said
-        }
-    }
-}
-
-/// There is no such image: whoever hears that was let in.
-fn is_missing(error: &Error) -> bool {
-    let Error::DockerResponseServerError { status_code, message } = error else { return false };
-    *status_code == 404 || message.contains("manifest unknown") || message.contains("not found")
-}
-
-/// The name of an image becomes part of an address: it holds nothing that means something else there.
-fn plain(name: &str) -> Result<&str, HostError> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
-    let is_plain =
-        !name.is_empty() && name.bytes().all(fits) && !name.split('/').any(|part| matches!(part, "" | "." | ".."));
-    match is_plain {
-        true => Ok(name),
-        false => Err(HostError::Precondition(format!("`{name}` is no name of an image"))),
-    }
-}
-
-/// A login for one request: nothing of it is kept by the engine, and nothing is written to a disk.
-fn credentials(image: &str, login: &Login) -> DockerCredentials {
-    DockerCredentials {
-        username: Some(login.user.clone()),
-        password: Some(login.password.expose().to_owned()),
-        serveraddress: Some(registry(image).to_owned()),
-        ..DockerCredentials::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_an_image_stays_one() {
-        for name in ["postgres:16", "127.0.0.1:5055/a/b:one", "a/b:one@sha256:12", "sha256:12"] {
-            assert_eq!(plain(name).unwrap(), name);
-        }
-        for name in ["", "a?b=c", "a/../b", "/a", "a b", "a#b", "a%2fb"] {
-            assert!(plain(name).is_err(), "{name}");
         }
     }
 }

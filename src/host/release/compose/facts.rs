@@ -1,6 +1,6 @@
 //! What the doctor asks about the engine of a host. Reads only; the one thing that it sends is a login that is to be tried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::container::Container;
@@ -21,6 +21,8 @@ pub fn facts(ask: &AskEngine, room: &dyn Fn(&Path) -> Option<Room>) -> EngineFac
         registries: BTreeMap::new(),
         room: None,
         taken: BTreeMap::new(),
+        platform: None,
+        chains: BTreeSet::new(),
     };
     let (engine, said) = match Engine::here().and_then(|engine| Ok((engine.version()?, engine))) {
         Ok((said, engine)) => (engine, said),
@@ -34,6 +36,8 @@ pub fn facts(ask: &AskEngine, room: &dyn Fn(&Path) -> Option<Room>) -> EngineFac
         registries: tried.collect(),
         room: (!home.is_empty()).then(|| room(Path::new(&home))).flatten(),
         taken: taken(&engine.containers(None).unwrap_or_default(), &ask.project),
+        platform: engine.platform().ok(),
+        chains: engine.chains().unwrap_or_default(),
         engine: Ok(version),
         program: program.clone(),
     }

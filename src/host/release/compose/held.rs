@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use serde_json::{Map, Value};
+
 use super::resolve;
 use crate::host::disk::beneath::at;
 use crate::host::disk::file;
@@ -43,6 +45,13 @@ impl Held {
     pub fn services(&self) -> impl Iterator<Item = (&str, u32)> {
         self.resolved.scale.iter().map(|(name, count)| (name.as_str(), *count))
     }
+}
+
+/// The definitions of the services of a release; `None`: it has none that can be read.
+pub fn services(root: &Root, release: &ReleaseName) -> Option<Map<String, Value>> {
+    let text = zeroize::Zeroizing::new(file::read(&root.release(release).join(RESOLVED), MOST).ok()?);
+    let document: Value = serde_json::from_slice(&text).ok()?;
+    document.get("services").and_then(Value::as_object).cloned()
 }
 
 /// The name of the project in such a file.

@@ -1,23 +1,23 @@
 //! The images of a release: which one a reference means from now on, and that it is here. One that came once stays what it was
 //! (B4): the same reference in the release before keeps its digest, whatever its tag leads to by now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::container::Image;
 use super::engine::Engine;
 use crate::host::wire::HostError;
-use crate::host::wire::compose::{Login, PulledImage};
+use crate::host::wire::compose::{Brought, Lack, Login, PulledImage};
 use crate::model::compose::Pinned;
+use crate::model::image::{digest, familiar, registry, repository, with_tag};
 
-/// Docker Hub, by the name that logins go by.
-const HUB: &str = "docker.io";
+/// What references meant in the release that is live.
+pub type Before = BTreeMap<String, Pinned>;
 
 /// The images of one release, one after the other.
 pub struct Images<'a> {
     pub engine: &'a Engine,
-    pub logins: &'a BTreeMap<String, Login>,
-    /// What references meant in the release that is live: reference → pinned.
-    pub before: &'a BTreeMap<String, String>,
+    pub from: From<'a>,
+    pub before: &'a Before,
     /// Nobody waits for them any more.
     pub gone: &'a dyn Fn() -> bool,
     /// One is about to come that was not here.
@@ -33,12 +33,12 @@ impl<'a> Images<'a> {
     /// None yet.
     pub fn new(
         engine: &'a Engine,
-        logins: &'a BTreeMap<String, Login>,
-        before: &'a BTreeMap<String, String>,
+        from: From<'a>,
+        before: &'a Before,
         gone: &'a dyn Fn() -> bool,
         note: &'a dyn Fn(&str) -> Result<(), HostError>,
     ) -> Images<'a> {
-        Images { engine, logins, before, gone, note, known: BTreeMap::new(), brought: Vec::new(), warnings: Vec::new() }
+        Images { engine, from, before, gone, note, known: BTreeMap::new(), brought: Vec::new(), warnings: Vec::new() }
     }
 
     /// What the containers of a service are made of, and that it is here.
@@ -51,7 +51,7 @@ impl<'a> Images<'a> {
         let pulled = PulledImage {
             service: service.to_owned(),
             reference: reference.to_owned(),
-            pinned: pinned.pinned.clone(),
+            pinned: pinned.known_as().to_owned(),
             bytes,
         };
         Ok((pinned, pulled))
@@ -81,24 +81,37 @@ impl<'a> Images<'a> {
     }
 
     fn settle(&mut self, reference: &str) -> Result<(Pinned, u64), HostError> {
-        let whole = with_tag(reference);
-        let before = self.before.get(reference).filter(|pinned| digest(pinned).is_some());
-        let wanted = before.map_or(whole.as_str(), String::as_str);
-        let (image, bytes) = match self.engine.image(wanted)? {
-            Some(image) => (image, 0),
-            None => {
-                (self.note)(wanted)?;
-                let bytes = self.engine.pull(wanted, self.logins.get(registry(wanted)), self.gone)?;
-                self.brought.push(wanted.to_owned());
-                let image = self.engine.image(wanted)?.ok_or_else(|| {
+        if let From::Controller(brought) = self.from
+            && let Some(Brought { from, id, bytes }) = brought.get(reference)
+        {
+            let image = self.engine.image(id)?.ok_or_else(|| {
+                HostError::Io(format!("the image {from} was sent, and the engine does not know it any more"))
+            })?;
+            let (pinned, id, from) = (image.id.clone(), image.id, Some(from.clone()));
+            return Ok((Pinned { reference: reference.to_owned(), pinned, id, from }, *bytes));
+        }
+        if let Some(pinned) = still(self.engine, self.before, reference)? {
+            return Ok((pinned, 0));
+        }
+        let wanted = wanted(self.before, reference);
+        let (image, bytes) = match (self.engine.image(&wanted)?, self.from) {
+            (Some(image), _) => (image, 0),
+            (None, From::Controller(_)) => {
+                return Err(HostError::Io(format!("the image {wanted} was here, and is gone: the next run brings it")));
+            }
+            (None, From::Registries(logins)) => {
+                (self.note)(&wanted)?;
+                let bytes = self.engine.pull(&wanted, logins.get(registry(&wanted)), self.gone)?;
+                self.brought.push(wanted.clone());
+                let image = self.engine.image(&wanted)?.ok_or_else(|| {
                     HostError::Io(format!("the image {wanted} was pulled, and the engine does not know it"))
                 })?;
                 (image, bytes)
             }
         };
-        let pinned = match (digest(wanted), of_repository(&image, wanted)) {
-            (Some(_), _) => wanted.to_owned(),
-            (None, Some(digest)) => format!("{whole}@{digest}"),
+        let pinned = match (digest(&wanted), of_repository(&image, &wanted)) {
+            (Some(_), _) => wanted,
+            (None, Some(digest)) => format!("{wanted}@{digest}"),
             (None, None) => {
                 self.warnings.push(format!(
                     "the image {reference} came from no registry: the release holds it by its id, and no other host can pull it"
@@ -106,13 +119,62 @@ impl<'a> Images<'a> {
                 image.id.clone()
             }
         };
-        Ok((Pinned { reference: reference.to_owned(), pinned, id: image.id }, bytes))
+        Ok((Pinned { reference: reference.to_owned(), pinned, id: image.id, from: None }, bytes))
     }
 }
 
 /// Whether an engine says that its disk is full.
 pub fn is_full(said: &str) -> bool {
     ["no space left", "disk quota exceeded"].iter().any(|words| said.to_lowercase().contains(words))
+}
+
+/// Where images that are not here come from.
+#[derive(Clone, Copy)]
+pub enum From<'a> {
+    /// Their own, with these logins.
+    Registries(&'a BTreeMap<String, Login>),
+    /// The controller has brought them.
+    Controller(&'a BTreeMap<String, Brought>),
+}
+
+/// What the host lacks of these: the controller is to bring it. One that is here without anybody knowing from where is named as
+/// well: where it is the one of its registry, the release can say so. `known`: the references that a release changes.
+pub fn lacking(
+    engine: &Engine,
+    before: &Before,
+    references: &BTreeSet<String>,
+    known: &BTreeSet<&str>,
+) -> Result<Vec<Lack>, HostError> {
+    let mut lacking = Vec::new();
+    for reference in references {
+        if still(engine, before, reference)?.is_some() {
+            continue;
+        }
+        let ask = wanted(before, reference);
+        let here = match engine.image(&ask)? {
+            None => None,
+            Some(image) if digest(&ask).is_none() && of_repository(&image, &ask).is_none() => Some(image.id),
+            Some(_) => continue,
+        };
+        if here.is_none() || known.contains(reference.as_str()) {
+            lacking.push(Lack { reference: reference.clone(), ask, here });
+        }
+    }
+    Ok(lacking)
+}
+
+/// What a reference meant in the release before, where that is the same wherever it is brought from, and still here.
+fn still(engine: &Engine, before: &Before, reference: &str) -> Result<Option<Pinned>, HostError> {
+    let Some(before) = before.get(reference).filter(|before| digest(before.known_as()).is_some()) else {
+        return Ok(None);
+    };
+    Ok(engine.image(&before.pinned)?.map(|image| Pinned { id: image.id, ..before.clone() }))
+}
+
+/// What is to be had for a reference: what it was before, whatever its tag leads to by now.
+fn wanted(before: &Before, reference: &str) -> String {
+    let before = before.get(reference).map(Pinned::known_as).filter(|known| digest(known).is_some());
+    before.map_or_else(|| with_tag(reference), str::to_owned)
 }
 
 /// The digest by which the registry of a reference knows an image.
@@ -122,75 +184,15 @@ fn of_repository<'a>(image: &'a Image, reference: &str) -> Option<&'a str> {
     image.repo_digests.iter().find(|name| of(name) == ours).and_then(|name| digest(name))
 }
 
-/// `sha256:…` of `repo:tag@sha256:…`.
-pub fn digest(reference: &str) -> Option<&str> {
-    reference.split_once('@').map(|(_, digest)| digest)
-}
-
-/// `repo` of `repo:tag@sha256:…`.
-fn repository(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or_default();
-    match name.rsplit_once(':') {
-        // A colon before a slash belongs to the port of a registry.
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    }
-}
-
-/// As people write it: the names of Docker Hub come without that of the registry.
-fn familiar(repository: &str) -> &str {
-    let rest = repository.strip_prefix("index.docker.io/").or(repository.strip_prefix("docker.io/"));
-    let rest = rest.unwrap_or(repository);
-    rest.strip_prefix("library/").unwrap_or(rest)
-}
-
-/// Without a tag an engine would pull every one.
-fn with_tag(reference: &str) -> String {
-    match digest(reference).is_none() && repository(reference) == reference && !is_id(reference) {
-        true => format!("{reference}:latest"),
-        false => reference.to_owned(),
-    }
-}
-
-/// An image by its own id, which no registry knows.
-pub fn is_id(reference: &str) -> bool {
-    reference.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// The registry that a reference names.
-pub fn registry(reference: &str) -> &str {
-    match reference.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => match first {
-            "index.docker.io" | "registry-1.docker.io" => HUB,
-            other => other,
-        },
-        _ => HUB,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_taken_apart() {
-        assert_eq!(registry("ghcr.io/acme/api:one"), "ghcr.io");
-        assert_eq!(registry("127.0.0.1:5055/acme/api"), "127.0.0.1:5055");
-        assert_eq!(registry("localhost/api"), "localhost");
-        assert_eq!((registry("postgres:16"), registry("acme/api")), (HUB, HUB));
-        assert_eq!(with_tag("postgres"), "postgres:latest");
-        assert_eq!(with_tag("127.0.0.1:5055/api"), "127.0.0.1:5055/api:latest");
-        for whole in ["postgres:16", "a/b@sha256:12", "127.0.0.1:5055/api:one"] {
-            assert_eq!(with_tag(whole), whole);
-        }
-        let id = format!("sha256:{}", "a".repeat(64));
-        assert_eq!(with_tag(&id), id);
-    }
-
-    #[test]
     fn an_image_has_the_digest_of_the_registry_that_the_reference_names() {
         let names = ["postgres@sha256:1", "mirror.example.com/library/postgres@sha256:2", "h:5000/a/b@sha256:3"];
-        let image = Image { id: "sha256:x".to_owned(), repo_digests: names.map(str::to_owned).to_vec() };
+        let image =
+            Image { id: "sha256:x".to_owned(), repo_digests: names.map(str::to_owned).to_vec(), ..Image::default() };
         for (reference, found) in [
             ("postgres:16", Some("sha256:1")),
             ("docker.io/library/postgres", Some("sha256:1")),

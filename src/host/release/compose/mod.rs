@@ -3,6 +3,7 @@
 //! A release says all of it in one file ([`crate::model::compose::RESOLVED`]), so that a way back needs no registry, no controller and no state file.
 //! What the engine says of containers is a verdict. That there is no engine, no program, no registry or no room is an error.
 
+mod archive;
 mod brought;
 mod container;
 mod engine;
@@ -10,6 +11,7 @@ mod facts;
 mod heal;
 mod held;
 mod images;
+mod load;
 mod mounts;
 mod observe;
 mod ports;
@@ -17,10 +19,11 @@ mod program;
 mod prune;
 mod resolve;
 mod up;
+mod volumes;
 mod watch;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +34,8 @@ use self::container::Inspected;
 use self::engine::Engine;
 pub use self::facts::facts;
 pub use self::held::Held;
-use self::images::Images;
+use self::images::{Before, From, Images};
+pub use self::load::load;
 use self::mounts::Mounts;
 pub use self::observe::services;
 use self::program::Program;
@@ -45,7 +49,7 @@ use crate::host::disk::root::{Root, json, now};
 use crate::host::release::observe::{current, current_release};
 use crate::host::wire::HostError;
 use crate::host::wire::activate::{Activated, Deed, UnitFailure};
-use crate::host::wire::compose::{Pull, Pulled};
+use crate::host::wire::compose::{Lacking, Pull, Pulled};
 use crate::model::activation::Activation;
 use crate::model::compose::{Project, RESOLVED};
 use crate::model::ids::ReleaseName;
@@ -56,20 +60,17 @@ const CONFIG: Duration = Duration::from_secs(120);
 
 /// Resolves the project of a release that is not sealed, and brings the images that it needs. `gone`: nobody waits for it.
 pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> bool) -> Result<Pulled, HostError> {
-    let record = root.record()?;
-    let release = record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
-    if release.sealed {
-        let text = format!("release {name} is sealed: its project does not change any more, stage the release anew");
-        return Err(HostError::Precondition(text));
-    }
+    is_open(root, name)?;
     let (engine, dir, project) = (Engine::here()?, root.release(name), &what.project);
     let (mut draft, mut warnings) = draft(&dir, what)?;
     let mut mounts = Mounts::new(root, &dir)?;
     draft.mounts(|who, source| mounts.place(who, source))?;
     warnings.append(&mut ports::taken(&engine, &project.name, &draft.ports())?);
+    volumes::stay(root, &draft, project)?;
     let before = before(root)?;
+    let from = what.brought.as_ref().map_or(From::Registries(&what.registries), From::Controller);
     let note = |name: &str| brought::note(root, name);
-    let mut images = Images::new(&engine, &what.registries, &before, gone, &note);
+    let mut images = Images::new(&engine, from, &before, gone, &note);
     let (mut pinned, mut pulled) = (BTreeMap::new(), Vec::new());
     for service in draft.services.keys() {
         let brought = images.bring(service, &draft.image(service));
@@ -87,6 +88,28 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
         tracing::warn!(root = %root.path().display(), %error, "images of a release that was given up could not be removed");
     }
     Ok(Pulled { images: pulled, warnings })
+}
+
+/// What of the images of a release that is not sealed this host lacks, so that somebody else brings it. Reads only.
+pub fn lack(root: &Root, name: &ReleaseName, what: &Pull) -> Result<Lacking, HostError> {
+    is_open(root, name)?;
+    let (engine, (draft, _)) = (Engine::here()?, draft(&root.release(name), what)?);
+    let references: BTreeSet<String> = draft.services.keys().map(|service| draft.image(service)).collect();
+    let changed = what.project.images.values().map(String::as_str).collect();
+    let images = images::lacking(&engine, &before(root)?, &references, &changed)?;
+    let chains = if images.is_empty() { BTreeSet::new() } else { engine.chains()? };
+    Ok(Lacking { platform: engine.platform()?, images, chains })
+}
+
+/// It can still change.
+fn is_open(root: &Root, name: &ReleaseName) -> Result<(), HostError> {
+    let record = root.record()?;
+    let release = record.releases.get(name).ok_or_else(|| Refusal::NoSuchRelease(name.clone()))?;
+    if release.sealed {
+        let text = format!("release {name} is sealed: its project does not change any more, stage the release anew");
+        return Err(HostError::Precondition(text));
+    }
+    Ok(())
 }
 
 /// What the program says of the files of a release.
@@ -132,12 +155,12 @@ fn warning(line: &str) -> Option<String> {
 }
 
 /// What references mean in the release that is live.
-fn before(root: &Root) -> Result<BTreeMap<String, String>, HostError> {
-    let Some(live) = current(root)?.release().cloned() else { return Ok(BTreeMap::new()) };
+fn before(root: &Root) -> Result<Before, HostError> {
+    let Some(live) = current(root)?.release().cloned() else { return Ok(Before::new()) };
     // One that cannot be read pins nothing: what it ran is still here, by its digest.
     let held = Held::of(root, &live).ok().flatten();
     let images = held.into_iter().flat_map(|held| held.resolved.images.into_values());
-    Ok(images.map(|one| (one.reference, one.pinned)).collect())
+    Ok(images.map(|one| (one.reference.clone(), one)).collect())
 }
 
 /// Readable by the agent alone: values of the environment are in it.

@@ -43,11 +43,17 @@ pub fn judged(held: &Held, containers: &[Container]) -> Vec<ServiceSeen> {
         let digest = held.digests.get(service).map(String::as_str);
         let well = |one: &&Container| one.digest() == digest && is_of(one, &pinned);
         let of = of(service);
-        let missing = ServiceSeen { image: pinned.pinned.clone(), digest_ok: true, ..told(service, &of, "missing") };
+        let image = pinned.known_as().to_owned();
+        let missing = ServiceSeen { image: image.clone(), digest_ok: true, ..told(service, &of, "missing") };
         seen.push(match of.is_empty() {
             true if wanted > 0 => ServiceSeen { wanted, ..missing },
             true => ServiceSeen { state: "running".to_owned(), ..missing },
-            false => ServiceSeen { wanted, digest_ok: of.iter().all(well), ..told(service, &of, "") },
+            false => {
+                let told = told(service, &of, "");
+                // The engine has no better name for what came from no registry.
+                let image = if told.image == pinned.pinned { image } else { told.image.clone() };
+                ServiceSeen { wanted, digest_ok: of.iter().all(well), image, ..told }
+            }
         });
     }
     let mut extra: Vec<&str> = containers.iter().filter(|one| !one.is_once()).map(Container::service).collect();

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::engine::Engine;
 use super::held::Held;
-use super::images::is_id;
 use super::mounts;
 use crate::host::disk::root::Root;
 use crate::host::wire::HostError;
@@ -30,7 +29,7 @@ pub fn after(root: &Root, removed: &[Held]) -> Result<(), HostError> {
     // One that came from no registry nobody could bring again.
     let gone: BTreeSet<(&str, &str)> = gone
         .iter()
-        .filter(|pinned| !ids.contains(pinned.id.as_str()) && !is_id(&pinned.pinned))
+        .filter(|pinned| !ids.contains(pinned.id.as_str()) && !pinned.is_of_nowhere())
         .map(|pinned| (pinned.reference.as_str(), pinned.pinned.as_str()))
         .collect();
     if gone.is_empty() {

@@ -317,7 +317,7 @@ mod tests {
         let images = draft.services.keys().map(|name| {
             let reference = draft.image(name);
             let pinned = format!("{reference}@sha256:1");
-            (name.clone(), Pinned { reference, pinned, id: "sha256:2".to_owned() })
+            (name.clone(), Pinned { reference, pinned, id: "sha256:2".to_owned(), from: None })
         });
         let images = images.collect();
         draft.finish(project, images, BTreeSet::new())

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::asked::in_seconds;
 use super::environment::all;
 use crate::model::activation::Unit;
+use crate::model::compose::Transfer;
 use crate::model::desired::compose::{self, ComposeFiles, Registry};
 use crate::model::desired::forge::{ChecksFrom, Forge};
 use crate::model::desired::{Bundle, Checkout, Environment, FetchFrom, File, Shared};
@@ -96,6 +97,10 @@ pub struct ComposeV1<'a> {
     once: &'a [String],
     update: BTreeMap<&'a str, &'static str>,
     settle: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transfer: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    replace_volumes: &'a [String],
 }
 
 impl<'a> ComposeV1<'a> {
@@ -113,6 +118,8 @@ impl<'a> ComposeV1<'a> {
             scale,
             once,
             update,
+            transfer,
+            replace_volumes,
         } = live.delivery.compose()?;
         let login = |(host, registry): (&'a String, &'a Registry)| {
             let Registry { user, password } = registry;
@@ -131,6 +138,11 @@ impl<'a> ComposeV1<'a> {
             once,
             update: update.iter().map(|(service, way)| (service.as_str(), compose::word(*way))).collect(),
             settle: in_seconds(live.settle),
+            transfer: match transfer {
+                Transfer::Pull => None,
+                Transfer::Push => Some("push"),
+            },
+            replace_volumes,
         })
     }
 }

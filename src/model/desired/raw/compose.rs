@@ -46,6 +46,10 @@ pub struct Compose {
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "format": "soll-service", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$" }))]
     pub update: BTreeMap<String, Update>,
+    /// Services that may mount something else than before where they keep their data: for one change, and taken out again after it.
+    /// Without it a release that would leave data behind is refused before anything is touched.
+    #[schemars(example = ["db"])]
+    pub replace_volumes: Option<Vec<ServiceName>>,
 }
 
 /// A number of containers.
@@ -69,10 +73,11 @@ pub struct Registry {
 /// How images come to the hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(extend("x-not-yet" = { "push": "images that the controller sends" }))]
 pub enum Transfer {
     /// Each host pulls them from their registry.
     Pull,
+    /// The controller reads them there and sends each host what it lacks: hosts need no registry and no login.
+    Push,
 }
 
 /// How the containers of a service give way to new ones.

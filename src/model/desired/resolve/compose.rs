@@ -9,7 +9,7 @@ use super::super::load::Tables;
 use super::super::raw::{self, Kind};
 use super::super::{Address, ComposeFiles, Environment, Hook, Phase, Registry, ReleaseRef, Shared, suggest};
 use super::{Layered, Resolved, Scope, Span, TEN_MINUTES, Templates};
-use crate::model::compose::Update;
+use crate::model::compose::{Transfer, Update};
 use crate::model::shown::shell_word;
 use crate::model::template::{fill, names};
 
@@ -105,6 +105,11 @@ impl Scope<'_> {
             scale: raw.scale.iter().map(|(service, count)| (service.clone(), count.0)).collect(),
             once,
             update: raw.update.iter().filter_map(update).collect(),
+            transfer: match raw.transfer {
+                None | Some(raw::Transfer::Pull) => Transfer::Pull,
+                Some(raw::Transfer::Push) => Transfer::Push,
+            },
+            replace_volumes: raw.replace_volumes.iter().flatten().map(|service| service.0.clone()).collect(),
         })
     }
 
