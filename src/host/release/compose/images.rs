@@ -59,7 +59,7 @@ impl<'a> Images<'a> {
 
     /// An image could not be brought. Where there was no room for it, those that came before it go again, so that whatever runs
     /// beside it has the room that it had; and the error names the place.
-    pub fn given_back(&mut self, error: HostError) -> HostError {
+    fn given_back(&mut self, error: HostError) -> HostError {
         let HostError::Io(why) = &error else { return error };
         if !is_full(why) {
             return error;
@@ -101,7 +101,8 @@ impl<'a> Images<'a> {
             }
             (None, From::Registries(logins)) => {
                 (self.note)(&wanted)?;
-                let bytes = self.engine.pull(&wanted, logins.get(registry(&wanted)), self.gone)?;
+                let pulled = self.engine.pull(&wanted, logins.get(registry(&wanted)), self.gone);
+                let bytes = pulled.map_err(|error| self.given_back(error))?;
                 self.brought.push(wanted.clone());
                 let image = self.engine.image(&wanted)?.ok_or_else(|| {
                     HostError::Io(format!("the image {wanted} was pulled, and the engine does not know it"))

@@ -73,8 +73,7 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
     let mut images = Images::new(&engine, from, &before, gone, &note);
     let (mut pinned, mut pulled) = (BTreeMap::new(), Vec::new());
     for service in draft.services.keys() {
-        let brought = images.bring(service, &draft.image(service));
-        let (image, one) = brought.map_err(|error| images.given_back(error))?;
+        let (image, one) = images.bring(service, &draft.image(service))?;
         pinned.insert(service.clone(), image);
         pulled.push(one);
     }
