@@ -27,8 +27,8 @@
 //!    and pages show of an environment.
 //! 7. [`host`]: the operations that happen on a root (`wire`, `serve::ops`, `release::switch`), and the agent that
 //!    serves them. [`host::call::transport`] keeps the stream to an agent, and takes another one when it is lost;
-//!    [`host::serve::reattach`] is the agent's side of that. [`ssh`]: from an address to such an agent, on the one host
-//!    that is meant (`dial`, `gatekeeper`, `known_hosts`, `connection`, `pool`). Whether a release has room, and a place that can
+//!    [`host::serve::reattach`] is the agent's side of that. [`link`]: from an address to a login, on the one machine
+//!    that is meant (`dial`, `gatekeeper`, `known_hosts`, `connection`); [`ssh`]: from there to such an agent (`agent`, `pool`). Whether a release has room, and a place that can
 //!    be used, is seen first (`host::disk`: `room`, `reserve`, `places`, `foreign`, `seat`). That what `current` leads to is what
 //!    runs, forward and back, is [`model::activation`]'s to say and [`host::release::activate`]'s to do, with
 //!    units of systemd ([`host::release::units`]) or a project of containers ([`host::release::compose`], [`model::compose`]). Beside runs: [`host::examine`], [`host::provision`],
@@ -42,16 +42,23 @@
 //!    [`model::compose`] has the words for both sides; [`artifact::registry`] reads images where the controller sends them). [`health`]: one probe, and a verdict of many. A
 //!    fleet: `consequence::Fleet` says without which hosts a rollout goes on; `model::desired::pull` is one host's
 //!    share.
-//! 9. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant
+//! 9. Backups, the same line once more: [`model::desired::backup`] (what is declared), [`model::schedule`] and [`plan::due`] (when),
+//!    [`run::pass::backup`] (who makes them, under the lock of the root, with a run of its own) and [`run::step::backup`] (one
+//!    backup, also as a step of a deployment), [`host::backup`] (its operations on a host), [`backup`] (the stream from a dump or
+//!    an archive to every target, and back to be compared), [`model::backup`] (names and the manifest, which is written last),
+//!    [`plan::retention`] (what may go). What a host remembers of them is in [`model::record::backup`]; [`plan::backup`] says from
+//!    that what is due and late.
+//! 10. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant
 //!    here.
 //!
 //! # Who may import whom (held by `tests/it/house.rs`, which names the exceptions and why)
 //! ```text
 //! model  <-  plan, journal  <-  run  <-  cli, web, demo
-//!        <-  artifact, health, host, state_repo, store  <-  run
-//!                               host  <-  ssh, seal  <-  run
+//!        <-  artifact, health, host, link, state_repo, store  <-  run
+//!                 link  <-  backup  <-  host  <-  ssh, seal  <-  run
+//!                 link  <-  ssh
 //!
-//! host:  wire  <-  disk  <-  release  <-  convert, examine, provision  <-  serve  <-  call
+//! host:  wire  <-  disk  <-  release  <-  backup, convert, examine, provision  <-  serve  <-  call
 //! run:   what lies beside its floors (controller, settings, board, commit, files, finding, fill, ...)
 //!              <-  look  <-  step, doctor  <-  pass  <-  operate
 //! ```
@@ -63,6 +70,7 @@
 //!   `artifact` the form of a manifest, and its store where it fetches for itself (`host::release::fetch`), a commit by
 //!   `state_repo::tree` (`host::release::checkout`). `store`
 //!   knows events, not who makes them. No room below `run` knows `run`.
+//! - `link` knows only `model`: what speaks SSH to other places than hosts (`backup::target`) stands on it, too.
 //! - `ssh` knows `host::call` and the digest of a program (and `host::disk::stamp`, which says when a file need not be
 //!   read again), and gives clients; only `run::look::reach` decides whether a host is this machine or behind SSH, so
 //!   that everything above says "host" and means both.
@@ -93,12 +101,14 @@
 //!     and asks for bundles and tags only on `run::look::grounds`.
 
 pub mod artifact;
+pub mod backup;
 pub mod cli;
 pub mod demo;
 pub mod fault;
 pub mod health;
 pub mod host;
 pub mod journal;
+pub mod link;
 pub mod model;
 pub mod plan;
 pub mod run;

@@ -21,6 +21,7 @@ use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::observe::Left;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::track;
+use crate::run::pass::backup::due as backup;
 use crate::run::pass::outcome::Outcome;
 use crate::run::pass::reconcile::Pass;
 use crate::run::step::stop_request::StopRequest;
@@ -112,9 +113,43 @@ impl Apply {
             .collect();
         let mut done: Vec<Done> = Width::new(WIDTH).all(tasks).await;
         done.sort_by(|a, b| a.name.cmp(&b.name));
-        print(global, &snapshot, &done);
-        Ok(worst(done.iter().map(Done::exit).chain([u8::from(snapshot.held.is_some() && all)])))
+        // A saved plan says all that is to be done.
+        let saved = if only.is_none() { save(&controller, &snapshot, &done).await } else { Vec::new() };
+        print(global, &snapshot, &done, &saved);
+        let held = u8::from(snapshot.held.is_some() && all);
+        Ok(worst(done.iter().map(Done::exit).chain(saved.iter().map(Saved::exit)).chain([held])))
     }
+}
+
+/// A backup that was due.
+struct Saved {
+    environment: EnvName,
+    done: backup::Done,
+}
+
+impl Saved {
+    fn exit(&self) -> u8 {
+        match &self.done.result {
+            Ok(_) => 0,
+            Err(error) if backup::is_busy(error) => 5,
+            Err(error) => error.result().exit(),
+        }
+    }
+}
+
+/// Makes the backups that are due, as the daemon does (F2).
+async fn save(controller: &Arc<Controller>, snapshot: &Arc<AcceptedSnapshot>, done: &[Done]) -> Vec<Saved> {
+    let mut saved = Vec::new();
+    for Done { name, .. } in done {
+        let Some(env) = snapshot.desired.environments.get(name).filter(|env| !env.backups.is_empty()) else { continue };
+        let say = |line: &str| screen::line(&format!("{name}: {line}"));
+        let (made, notices) = backup::due(controller, snapshot, env, PATIENCE, &say).await;
+        for notice in notices.iter().filter(|notice| matches!(notice, Notice::BackupOverdue { .. })) {
+            screen::line(&format!("soll: {}", notice.text()));
+        }
+        saved.extend(made.into_iter().map(|done| Saved { environment: name.clone(), done }));
+    }
+    saved
 }
 
 impl Done {
@@ -238,14 +273,30 @@ async fn stale(
     Ok(None)
 }
 
-fn print(global: &Global, snapshot: &Snapshot, done: &[Done]) {
+fn print(global: &Global, snapshot: &Snapshot, done: &[Done], saved: &[Saved]) {
     if global.output == Output::Json {
         let environments: Vec<_> = done.iter().map(as_json).collect();
-        out::json(&json!({ "commit": snapshot.commit.to_string(), "environments": environments }));
+        let mut all = json!({ "commit": snapshot.commit.to_string(), "environments": environments });
+        if !saved.is_empty() {
+            let backup = |saved: &Saved| {
+                let (environment, done) = (&saved.environment, &saved.done);
+                let told = done.result.as_ref().map_or_else(ToString::to_string, Clone::clone);
+                json!({ "name": done.job, "environment": environment, "good": done.result.is_ok(), "message": told })
+            };
+            all["backups"] = saved.iter().map(backup).collect();
+        }
+        out::json(&all);
         return;
     }
     for done in done {
         out::text(&format!("{}: {}\n", done.name, sentence(done)));
+    }
+    for Saved { environment, done } in saved {
+        let told = match &done.result {
+            Ok(told) => told.clone(),
+            Err(error) => format!("failed: {error}"),
+        };
+        out::text(&format!("{environment}: backup {}: {told}\n", done.job));
     }
 }
 

@@ -6,8 +6,8 @@ use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::render::Style;
 use crate::model::record::Refusal;
 use crate::run::controller::ControllerError;
-use crate::run::operate::journaled::OperateError;
 use crate::run::operate::word::NotSaid;
+use crate::run::pass::journaled::OperateError;
 use crate::state_repo::{NotAccepted, RepoError};
 use crate::store::StoreError;
 

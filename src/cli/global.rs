@@ -147,13 +147,13 @@ impl Global {
             Some((machine.to_ascii_lowercase(), PathBuf::from(path)))
         });
         let reattach = match text("SOLL_REATTACH", file.reattach) {
-            None => crate::ssh::settings::REATTACH,
+            None => crate::link::settings::REATTACH,
             Some(text) => humantime::parse_duration(&text).map_err(|_| {
                 CliError::plain(format!("`reattach = \"{}\"` is not a duration like 30s, or 0s", shown(&text)))
             })?,
         };
         let state_dir = self.state_dir.clone().or(file.state_dir).map_or_else(default_state_dir, Ok)?;
-        let ssh = crate::ssh::settings::Settings {
+        let ssh = crate::link::settings::Settings {
             key: ssh_key,
             passphrase,
             known_hosts: git.known_hosts.clone(),

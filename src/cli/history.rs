@@ -38,6 +38,8 @@ enum Wanted {
     Deploy,
     /// What people told hosts beside deployments: stop, start, retry, adopt, acknowledge, approve, reject
     Operate,
+    /// Backups, by the schedule or by hand
+    Backup,
     /// All of them
     All,
 }
@@ -71,6 +73,7 @@ impl History {
         let subject = match self.subject.unwrap_or(usual) {
             Wanted::Deploy => Some(Subject::Deploy),
             Wanted::Operate => Some(Subject::Operate),
+            Wanted::Backup => Some(Subject::Backup),
             Wanted::All => None,
         };
         let rows = store.runs(self.environment.as_ref(), subject, self.limit)?;

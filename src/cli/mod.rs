@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 mod acknowledge;
 mod adopt;
 mod apply;
+mod backup;
 mod bundle;
 mod daemon;
 mod demo;
@@ -109,6 +110,8 @@ enum Command {
     Provision(provision::ProvisionArgs),
     /// Take over a server that something else has deployed to
     Adopt(adopt::Adopt),
+    /// Save data now, list and verify what was saved, say what is due, prune, try a target
+    Backup(backup::Backup),
     /// Make a bundle with its checksum from a built directory
     Bundle(bundle::Bundle),
     /// Print what a recipe sets
@@ -241,6 +244,7 @@ async fn run(cli: Cli) -> Result {
         Command::Preflight(command) => command.run(global).await,
         Command::Provision(command) => command.run(global).await,
         Command::Adopt(command) => command.run(global).await,
+        Command::Backup(command) => command.run(global).await,
         Command::Bundle(command) => command.run(global),
         Command::Recipe(command) => command.run(),
         Command::Schema => text::schema(),

@@ -16,9 +16,9 @@ use crate::run::commit::known;
 use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::reach::ask;
-use crate::run::operate::journaled::OperateError;
 use crate::run::operate::retry::retry;
 use crate::run::operate::stop;
+use crate::run::pass::journaled::OperateError;
 
 /// Ask a run to stop.
 #[derive(Args)]

@@ -63,6 +63,9 @@ impl Status {
             if !row.reason.is_empty() {
                 out::text(&format!("    {}\n", row.reason));
             }
+            for backup in &row.backups {
+                out::text(&format!("    backup {}: {}\n", backup.name, backup.told()));
+            }
             for host in row.hosts.iter().filter(|host| !host.services.is_empty()) {
                 out::text(&format!("    {}: {}\n", host.name, services::summary(&host.services)));
             }

@@ -107,7 +107,7 @@ fn settings(world: &World) -> Settings {
         file: "desired-state.toml".to_owned(),
         state_dir: world.controller(),
         git: GitSettings::default(),
-        ssh: crate::ssh::settings::Settings::default(),
+        ssh: crate::link::settings::Settings::default(),
         allowed_signers: None,
         trust_since: None,
         signing_key: None,

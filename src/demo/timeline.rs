@@ -326,6 +326,7 @@ fn word(action: &Action) -> Option<String> {
         Action::Render => "rendered",
         Action::Pull { .. } => "pulled",
         Action::Switch { .. } => "switched",
+        Action::Backup { .. } => "saved",
         Action::Drain { .. } => "drained",
         Action::Activate { .. } => "activated",
         Action::Health { .. } | Action::Assets { .. } => "healthy",

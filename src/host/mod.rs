@@ -2,10 +2,11 @@
 //! This room knows no plan, no run and no policy: it does what it is told and says what is.
 //!
 //! Its floors, each importing only those before it: [`wire`] (what can be asked and answered, and the frames it travels
-//! in), [`disk`] (the root, its record and lock, commands), [`release`] (what is done with releases), then [`convert`],
-//! [`examine`] and [`provision`] beside runs, [`serve`] (who answers), [`call`] (who asks). Operations are plain
+//! in), [`disk`] (the root, its record and lock, commands), [`release`] (what is done with releases), then [`backup`],
+//! [`convert`], [`examine`] and [`provision`] beside runs, [`serve`] (who answers), [`call`] (who asks). Operations are plain
 //! synchronous code; only `call` is not.
 
+pub mod backup;
 pub mod call;
 pub mod convert;
 pub mod disk;

@@ -165,6 +165,31 @@ pub enum Notice {
         environment: EnvName,
         job: String,
     },
+    /// A backup by its schedule is good: written, read back, its manifest after it.
+    BackupSucceeded {
+        environment: EnvName,
+        job: String,
+        /// What it is called, how much it is, where it lies.
+        told: String,
+    },
+    /// A backup by its schedule came to nothing, or a target did not take it.
+    BackupFailed {
+        environment: EnvName,
+        job: String,
+        why: String,
+    },
+    /// There should be a good backup, and is none, for long (F6).
+    BackupOverdue {
+        environment: EnvName,
+        job: String,
+        /// The last good one.
+        last: Option<String>,
+    },
+    /// The end of [`Notice::BackupOverdue`].
+    BackupInTime {
+        environment: EnvName,
+        job: String,
+    },
 }
 
 /// A notice in the journal.
@@ -202,6 +227,12 @@ impl Notice {
             Notice::Drift { environment, host, .. } | Notice::DriftGone { environment, host } => {
                 format!("drift:{environment}/{host}")
             }
+            Notice::BackupSucceeded { environment, job, .. } | Notice::BackupFailed { environment, job, .. } => {
+                format!("backup:{environment}/{job}")
+            }
+            Notice::BackupOverdue { environment, job, .. } | Notice::BackupInTime { environment, job } => {
+                format!("overdue:{environment}/{job}")
+            }
             Notice::HealDidNotLast { environment, host, .. } | Notice::HealLasts { environment, host } => {
                 format!("heal:{environment}/{host}")
             }
@@ -220,6 +251,7 @@ impl Notice {
                 | Notice::DriftGone { .. }
                 | Notice::HealLasts { .. }
                 | Notice::OnTime { .. }
+                | Notice::BackupInTime { .. }
         )
     }
 
@@ -227,7 +259,11 @@ impl Notice {
     pub fn is_moment(&self) -> bool {
         matches!(
             self,
-            Notice::AcceptedCommit { .. } | Notice::Followed { .. } | Notice::Retried { .. } | Notice::LeftAlone { .. }
+            Notice::AcceptedCommit { .. }
+                | Notice::Followed { .. }
+                | Notice::Retried { .. }
+                | Notice::LeftAlone { .. }
+                | Notice::BackupSucceeded { .. }
         )
     }
 
@@ -322,6 +358,16 @@ impl Notice {
             Notice::DriftGone { environment, host } => {
                 format!("{environment}: what is live on {host} is what was deployed again")
             }
+            Notice::BackupSucceeded { environment, job, told } => format!("{environment}: backup {job}: {told}"),
+            Notice::BackupFailed { environment, job, why } => {
+                format!("{environment}: backup {job} failed: {why}; it is tried again; now: soll backup now {job}")
+            }
+            Notice::BackupOverdue { environment, job, last } => {
+                let last =
+                    last.as_ref().map_or("there is none yet".to_owned(), |last| format!("the last one is {last}"));
+                format!("{environment}: a good backup of {job} is overdue; {last}; see why: soll backup next {job}")
+            }
+            Notice::BackupInTime { environment, job } => format!("{environment}: backup {job} is in time again"),
         }
     }
 }

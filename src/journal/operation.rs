@@ -15,6 +15,8 @@ pub enum Subject {
     Deploy,
     /// A person told hosts, or the state repository, something else.
     Operate,
+    /// Data were saved, by the schedule or because a person asked for it.
+    Backup,
 }
 
 impl Subject {
@@ -23,11 +25,12 @@ impl Subject {
         match self {
             Subject::Deploy => "deploy",
             Subject::Operate => "operate",
+            Subject::Backup => "backup",
         }
     }
 }
 
-/// What a person asked for. What is a commit of the state repository (`release`, `promote`, `rollback`, `freeze`) is none of
+/// What a person asked for, or a schedule. What is a commit of the state repository (`release`, `promote`, `rollback`, `freeze`) is none of
 /// these: that commit says who made it and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -39,6 +42,7 @@ pub enum Action {
     Acknowledge,
     Approve,
     Reject,
+    Backup,
 }
 
 impl Action {
@@ -52,6 +56,15 @@ impl Action {
             Action::Acknowledge => "acknowledge",
             Action::Approve => "approve",
             Action::Reject => "reject",
+            Action::Backup => "backup",
+        }
+    }
+
+    /// What a run of it is about.
+    pub fn subject(self) -> Subject {
+        match self {
+            Action::Backup => Subject::Backup,
+            _ => Subject::Operate,
         }
     }
 }

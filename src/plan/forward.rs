@@ -251,6 +251,7 @@ impl<'a> Forward<'a> {
     fn commit_point(&mut self, hosts: &[Host<'_>], mut ready: Vec<String>) -> Vec<String> {
         let deploying: Vec<_> = hosts.iter().filter(|h| h.deploys()).collect();
         let Some(first) = deploying.first() else { return ready };
+        ready = self.save(&deploying, ready);
         let mut closed: Vec<_> =
             deploying.iter().flat_map(|host| self.hooks(host, Phase::MaintenanceOn, ready.clone())).collect();
         // Hosts without such hooks give what they were given: named once, or a large fleet is planned for minutes.
@@ -274,6 +275,20 @@ impl<'a> Forward<'a> {
             sealed.push(self.steps.push(Some(host.name()), None, action, &last, OnFailure::Abort, why));
         }
         self.join("sealed", sealed, "all hosts are ready before the first one is switched")
+    }
+
+    /// What a migration could damage is saved before the door is closed: nobody waits for a dump. On the host that migrates,
+    /// once per environment; where nothing runs yet there is nothing to save.
+    fn save(&mut self, deploying: &[&Host<'_>], mut ready: Vec<String>) -> Vec<String> {
+        let target = self.env.targets.first().map(|target| &target.name);
+        let host = deploying.iter().find(|host| Some(host.name()) == target).or(deploying.first());
+        let Some(host) = host.filter(|host| host.state.current.release().is_some()) else { return ready };
+        for backup in self.env.backups.iter().filter(|backup| backup.pre_deploy) {
+            let action = Action::Backup { backup: Box::new(backup.clone()) };
+            let why = "data as they are now are saved before anything changes them";
+            ready = vec![self.steps.push(Some(host.name()), Some(&backup.name), action, &ready, OnFailure::Abort, why)];
+        }
+        ready
     }
 
     /// Switch and judge, batch by batch. Gives the last step of every host.

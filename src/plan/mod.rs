@@ -14,6 +14,7 @@ use crate::model::observed::{Current, Drift};
 use crate::model::record::Healed;
 
 pub mod back;
+pub mod backup;
 mod binding;
 mod delivery;
 pub mod due;
@@ -27,6 +28,7 @@ pub mod planner;
 pub mod policy;
 mod promotion;
 pub mod render;
+pub mod retention;
 pub mod reviewable;
 pub mod services;
 pub mod step;
@@ -100,6 +102,9 @@ pub struct EnvPlan {
     pub blockers: Vec<Blocker>,
     pub hosts: Vec<HostView>,
     pub steps: Vec<Step>,
+    /// How it stands with its backups. No part of what is compared or approved: they are made beside deployments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<backup::View>,
 }
 
 /// Desired against observed.

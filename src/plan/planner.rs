@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::backup;
 use super::binding::reviewed;
 use super::fingerprint::fingerprint;
 use super::forward::{Host, forward};
@@ -184,6 +185,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         blockers: found,
         hosts: views,
         steps,
+        backups: backup::views(env, observed.environments.get(&env.name), context.now),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::activation::Activation;
 use crate::model::compose::Project;
-use crate::model::desired::{Check, Gate, Hook, OnFailure, Watch};
+use crate::model::desired::{Backup, Check, Gate, Hook, OnFailure, Watch};
 use crate::model::ids::{Digest, HostName, ReleaseName, Sha};
 use crate::model::record::Watched;
 
@@ -92,6 +92,10 @@ pub enum Action {
     },
     Switch {
         to: Place,
+    },
+    /// What a deployment may damage is saved first (A4): all parts of a job, read back, with its manifest.
+    Backup {
+        backup: Box<Backup>,
     },
     /// Units that must not work while the database changes stop, each when it has finished what it is at (D1).
     Drain {
@@ -209,6 +213,7 @@ impl Action {
             Action::Gate { .. } => "gate",
             Action::Hook { .. } => "hook",
             Action::Migrate { .. } => "migrate",
+            Action::Backup { .. } => "backup",
             Action::Maintenance { .. } => "maintenance",
             Action::Reload { .. } => "reload",
             Action::Seal { .. } => "seal",

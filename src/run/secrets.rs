@@ -96,6 +96,11 @@ pub struct Purpose<'a> {
 }
 
 impl<'a> Purpose<'a> {
+    /// The login to a database.
+    pub fn database(environment: &'a EnvName) -> Self {
+        Purpose { wanted: Use::Database, environment: Some(environment), url: None }
+    }
+
     /// The login to a registry of images.
     pub fn registry(environment: &'a EnvName, url: &'a str) -> Self {
         Purpose { wanted: Use::Registry, environment: Some(environment), url: Some(url) }

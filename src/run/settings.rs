@@ -27,7 +27,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     pub git: GitSettings,
     /// How hosts are reached.
-    pub ssh: crate::ssh::settings::Settings,
+    pub ssh: crate::link::settings::Settings,
     /// Where it is given, only commits signed by these keys are acted on (B7).
     pub allowed_signers: Option<PathBuf>,
     /// With allowed signers: this commit of the state branch and its ancestors need no signature (law 10).

@@ -6,6 +6,7 @@ use crate::journal::RunResult;
 use crate::model::ids::EnvName;
 use crate::model::observed::{HostObserved, Observed};
 use crate::model::record::Quarantine;
+use crate::plan::backup::View;
 use crate::plan::{Code, EnvPlan, Health, HostView, Sync};
 use crate::run::controller::Controller;
 use crate::store::RunRow;
@@ -22,6 +23,9 @@ pub struct Standing {
     pub quarantined: Vec<Quarantine>,
     pub hosts: Vec<HostView>,
     pub last_run: Option<RunRow>,
+    /// How it stands with its backups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<View>,
 }
 
 impl Standing {
@@ -52,6 +56,7 @@ impl Standing {
             quarantined,
             hosts: env.hosts,
             last_run,
+            backups: env.backups,
         }
     }
 }

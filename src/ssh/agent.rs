@@ -9,13 +9,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use super::connection::Connection;
-use super::error::{Phase, SshError, quote};
-use super::exec::{Exec, Input, Output};
 use super::program::{Program, Programs};
 use super::script::{self, Marker};
 use crate::host::call::client::Client;
 use crate::host::call::stream::Stream;
+use crate::link::connection::Connection;
+use crate::link::error::{Phase, SshError, quote};
+use crate::link::exec::{Exec, Input, Output};
 
 /// Where agents are kept, unless the state file says otherwise.
 pub const DIR: &str = "~/.cache/soll/agents";
@@ -263,7 +263,7 @@ impl Talk {
             }
             Ok(Err(error)) => {
                 let what = format!("the host did not run our command: {error}{}", said(&noise));
-                if let Some(cure) = super::expired::cure(&what, &self.connection.place.user) {
+                if let Some(cure) = crate::link::expired::cure(&what, &self.connection.place.user) {
                     return Err(failed(what, &cure));
                 }
                 Err(failed(

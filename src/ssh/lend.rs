@@ -13,8 +13,8 @@ use russh::keys::agent::server::{Agent, MessageType, serve};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 
-use super::identity::{Closed, open};
 use crate::host::wire::Secret;
+use crate::link::identity::{Closed, open};
 use crate::model::key_text::KeySource;
 
 /// How a child gets the key.

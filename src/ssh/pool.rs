@@ -9,15 +9,16 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 
 use super::agent::{self, DIR, Put, Started};
-use super::connection::Connection;
-use super::endpoint::Endpoint;
-use super::error::{Phase, SshError};
 use super::program::Programs;
-use super::settings::{Accepted, Settings, SshHost};
 use crate::host::call::client::Client;
 use crate::host::call::stream::{Reconnect, Stream};
 use crate::host::wire::frame::Hello;
 use crate::host::wire::{HostError, Op, Reply};
+use crate::link::connection::Connection;
+use crate::link::endpoint::Endpoint;
+use crate::link::error::{Phase, SshError};
+use crate::link::settings::{Accepted, Settings, SshHost};
+use crate::link::way::way;
 
 /// An agent that answered so lately is there.
 const FRESH: Duration = Duration::from_secs(2);
@@ -212,38 +213,11 @@ impl Pool {
             return Ok(connection);
         }
         let opened = async {
-            let way = self.way(endpoint, &mut Vec::new()).await?;
+            let way = way(&self.settings, endpoint).await?;
             self.travel(&way).await
         };
         let opened = opened.await;
         connections.note(opened)
-    }
-
-    /// The hosts that lead there, that one last.
-    fn way<'a>(
-        &'a self,
-        endpoint: &'a Endpoint,
-        before: &'a mut Vec<String>,
-    ) -> BoxFuture<'a, Result<Vec<Arc<SshHost>>, SshError>> {
-        Box::pin(async move {
-            let place = self.settings.place(endpoint).await?;
-            let name = place.to_string();
-            if before.contains(&name) {
-                let what = format!("the jump hosts lead in a circle: {}, {name}", before.join(", "));
-                return Err(SshError::new(endpoint, Phase::Configuration, what, "correct `ProxyJump`"));
-            }
-            before.push(name);
-            let mut way = Vec::new();
-            for (index, jump) in place.jumps.iter().enumerate() {
-                // The second is reached through the first, whatever the configuration says of it alone.
-                match index {
-                    0 => way.extend(self.way(jump, before).await?),
-                    _ => way.push(Arc::new(self.settings.place(jump).await?)),
-                }
-            }
-            way.push(Arc::new(place));
-            Ok(way)
-        })
     }
 
     /// A connection to the last of these. Those before are shared by all that lies behind them.

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::Settings;
 use crate::host::disk::stamp::{Stamp, tick};
 use crate::host::release::contents;
+use crate::link::settings::Settings;
 use crate::model::ids::Digest;
 
 /// This program, whatever has become of its file since it was started.

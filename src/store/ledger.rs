@@ -182,7 +182,7 @@ pub(super) fn open_operation(t: &Transaction<'_>, run: &RunId, operation: &Opera
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             run.as_str(),
-            Subject::Operate.as_str(),
+            operation.action.subject().as_str(),
             operation.action.as_str(),
             operation.environment.as_ref().map(EnvName::as_str),
             hosts,
@@ -249,7 +249,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         environment: maybe(row, 1)?,
         details: match subject {
             Subject::Deploy => Details::Deployment(deployment_of(row)?),
-            Subject::Operate => {
+            Subject::Operate | Subject::Backup => {
                 let hosts: String = row.get(18)?;
                 let hosts = serde_json::from_str(&hosts).map_err(|e| unreadable(18, e))?;
                 Details::Operation { action: word(row, 17)?, hosts }

@@ -85,7 +85,13 @@ fn the_commands_of_every_page_are_those_of_the_program() {
         for line in commands(&fs::read_to_string(page).unwrap()) {
             looked += 1;
             let words: Vec<&str> = line.split_whitespace().collect();
-            let help = Command::new(env!("CARGO_BIN_EXE_soll")).args([words[1], "--help"]).output().unwrap();
+            let help = |of: &[&str]| Command::new(env!("CARGO_BIN_EXE_soll")).args(of).arg("--help").output().unwrap();
+            // A command of commands says what they are, and each of them its flags.
+            let mut asked = help(&words[1..2]);
+            if String::from_utf8_lossy(&asked.stdout).contains("\nCommands:\n") && words.len() > 2 {
+                asked = help(&words[1..3]);
+            }
+            let help = asked;
             let help_text = String::from_utf8_lossy(&help.stdout).into_owned();
             let flags = words.iter().filter_map(|word| word.trim_matches(['[', ']', ',']).split('=').next());
             let unknown = flags.filter(|flag| flag.starts_with("--") && !help_text.contains(*flag)).collect::<Vec<_>>();

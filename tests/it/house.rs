@@ -16,14 +16,48 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("journal", &["model", "plan"]),
     ("artifact", &["model", "fault"]),
     ("health", &["model", "fault"]),
-    ("host", &["model", "fault"]),
+    ("link", &["model"]),
+    ("backup", &["model", "link"]),
+    ("host", &["model", "backup", "fault"]),
     ("state_repo", &["model", "fault"]),
     ("store", &["model", "fault"]),
-    ("ssh", &["model", "host", "fault"]),
+    ("ssh", &["model", "link", "host", "fault"]),
     ("seal", &["model", "host"]),
-    ("run", &["model", "plan", "journal", "artifact", "health", "host", "state_repo", "store", "ssh", "seal", "fault"]),
+    (
+        "run",
+        &[
+            "model",
+            "plan",
+            "journal",
+            "artifact",
+            "health",
+            "host",
+            "state_repo",
+            "store",
+            "link",
+            "ssh",
+            "seal",
+            "fault",
+        ],
+    ),
     ("web", &["model", "plan", "journal", "run"]),
-    ("demo", &["model", "plan", "journal", "artifact", "health", "host", "state_repo", "store", "ssh", "run", "fault"]),
+    (
+        "demo",
+        &[
+            "model",
+            "plan",
+            "journal",
+            "artifact",
+            "health",
+            "host",
+            "state_repo",
+            "store",
+            "link",
+            "ssh",
+            "run",
+            "fault",
+        ],
+    ),
     (
         "cli",
         &[
@@ -35,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "host",
             "state_repo",
             "store",
+            "link",
             "ssh",
             "run",
             "web",
@@ -47,7 +82,10 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The floors of a room, from the bottom: one line each, and floors on one line do not know each other. What lies in the
 /// room beside its floors (`run/controller.rs`, `host/mod.rs`) is below all of them.
 const FLOORS: &[(&str, &[&[&str]])] = &[
-    ("host", &[&["wire"], &["disk"], &["release"], &["convert", "examine", "provision"], &["serve"], &["call"]]),
+    (
+        "host",
+        &[&["wire"], &["disk"], &["release"], &["backup", "convert", "examine", "provision"], &["serve"], &["call"]],
+    ),
     ("run", &[&["look"], &["step", "doctor"], &["pass"], &["operate"]]),
 ];
 

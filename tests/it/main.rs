@@ -3,6 +3,7 @@ mod health;
 
 mod adopt;
 mod archives;
+mod backups;
 mod demo;
 mod docs;
 mod fetch;

@@ -84,6 +84,11 @@ fn the_page_of_commits_does_what_it_says() {
     plays("docs/git.md", 5);
 }
 
+#[test]
+fn the_page_of_backups_does_what_it_says() {
+    plays("docs/backups.md", 4);
+}
+
 /// Runs the commands of a page, which has at least so many blocks of them, in an empty directory.
 fn plays(page: &str, least: usize) {
     let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page");

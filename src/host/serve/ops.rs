@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::host::backup;
 use crate::host::convert;
 use crate::host::disk::command;
 use crate::host::disk::root::{Root, now};
@@ -117,6 +118,8 @@ pub fn perform(root: &Root, op: Op, prober: &dyn Prober, feed: &mut dyn Feed) ->
         Op::Survey(ask) => Ok(Reply::Surveyed(Box::new(convert::survey(root, &ask)?.told()))),
         Op::Convert { convert: what, .. } => convert::perform(root, &what),
         Op::Examine(what) => Ok(Reply::Examined(Box::new(examine::examine(root, &what, convert::guard(root).err())?))),
+        Op::Backup { work, .. } => backup::work(root, *work, &|| feed.is_gone()),
+        Op::Backups(ask) => backup::ask(root, *ask, &|| feed.is_gone()),
         Op::Quarantine { entry, .. } => note(root, |record| record.quarantine(entry)),
         Op::Acquit { epoch, case, suspect } => root.update(|record| {
             record.fence(epoch)?;

@@ -2,6 +2,7 @@
 //! over any byte stream, another one: nothing here assumes that the controller and the host share a file system.
 
 pub mod activate;
+pub mod backup;
 pub mod challenge;
 pub mod compose;
 pub mod convert;
@@ -38,6 +39,8 @@ use crate::model::record::{
     Command, Confirmed, Migration, Probation, Quarantine, QuarantineKey, Release, Stopped, Suspect, Watched,
 };
 use crate::model::tenancy::Tenant;
+
+pub use crate::model::secret::Secret;
 
 /// One request about one root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -323,6 +326,13 @@ pub enum Op {
         epoch: Epoch,
         convert: Convert,
     },
+    /// A part of a backup, its end, or the removal of an old one.
+    Backup {
+        epoch: Epoch,
+        work: Box<backup::Work>,
+    },
+    /// What lies on a target of backups. Takes no lock.
+    Backups(Box<backup::Ask>),
     /// Nothing; renews the lease.
     Ping,
 }
@@ -376,6 +386,7 @@ impl Op {
             | Op::Acquit { epoch, .. }
             | Op::Trial { epoch, .. }
             | Op::Convert { epoch, .. }
+            | Op::Backup { epoch, .. }
             | Op::SetStopped { epoch, .. } => Some(*epoch),
             Op::Observe(_)
             | Op::Compare { .. }
@@ -389,6 +400,7 @@ impl Op {
             | Op::Examine(_)
             | Op::Survey(_)
             | Op::Provision(_)
+            | Op::Backups(_)
             | Op::Ping => None,
         }
     }
@@ -432,32 +444,4 @@ pub enum CommandRole {
     Close { open: Vec<Command>, lease: Duration },
     /// It opens it again.
     Open,
-}
-
-/// A secret on its way to a probe, or a text that holds some. It has no `Display`, and its `Debug` shows nothing (law 9).
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes the value.
-    pub fn new(value: String) -> Self {
-        Secret(value)
-    }
-    /// The value, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.0);
-    }
 }

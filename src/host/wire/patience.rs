@@ -15,6 +15,8 @@ const NOTE: Duration = Duration::from_secs(120);
 const TREE: Duration = Duration::from_secs(3600);
 /// Hooks that a host runs by itself, out of its own record.
 const HOOKS: Duration = Duration::from_secs(3600);
+/// All data of an application are read, or written to a slow target.
+const DATA: Duration = Duration::from_secs(24 * 3600);
 
 impl Op {
     /// How long its answer may take from the moment it is asked for. What runs a command may take as long as the command
@@ -66,6 +68,7 @@ impl Op {
             Op::Gate { gate, .. } | Op::Trial { trial: Trial::Gate { gate, .. }, .. } => {
                 gate.timeout.saturating_add(NOTE)
             }
+            Op::Backup { .. } | Op::Backups(_) => DATA,
             Op::Activate { deed: Deed::Look, .. } => NOTE,
             // Units that are stopped have the same time once more.
             Op::Activate { activation, .. } | Op::Drain { activation, .. } => {
@@ -121,6 +124,8 @@ impl Op {
             Op::Trial { .. } => "trying a release in",
             Op::Survey(_) => "surveying",
             Op::Convert { .. } => "converting",
+            Op::Backup { .. } => "saving data of",
+            Op::Backups(_) => "looking at backups of",
             Op::Ping => "asking for a sign of life about",
         }
     }

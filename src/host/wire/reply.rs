@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::picked::Picked;
 use crate::host::wire::activate::Activated;
+use crate::host::wire::backup;
 use crate::host::wire::compose::{Lacking, Loaded, Pulled};
 use crate::host::wire::convert::Surveyed;
 use crate::host::wire::examine::Examined;
@@ -99,6 +100,8 @@ pub enum Reply {
     Drift(DriftReport),
     Examined(Box<Examined>),
     Surveyed(Box<Surveyed>),
+    /// What came of a part of a backup, or of a question about backups.
+    Backup(Box<backup::Answer>),
     /// The release that the checkout became; `None`: it is a checkout again.
     Converted {
         name: Option<ReleaseName>,

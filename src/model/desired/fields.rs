@@ -109,6 +109,16 @@ field! {
     UnitName(String), "soll-unit", None, "storage-api.service", take;
     /// The name of a service of Docker Compose.
     ServiceName(String), "soll-service", Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"), "api", take;
+    /// A line of cron.
+    Cron(String), "soll-cron", None, "0 2 * * *", take;
+    /// The name of a part of a backup.
+    BackupPart(String), "soll-backup-part", Some("^[a-z][a-z0-9_-]{0,39}$"), "main", take;
+    /// A path below ROOT, or an absolute one.
+    DataPath(String), "soll-data-path", None, "shared", |t: String| formats::data_path(&t);
+    /// Where backups go.
+    BackupUrl(String), "soll-backup-url", None, "file:///mnt/backups/shop", take;
+    /// A recipient of age.
+    AgeRecipient(String), "soll-age-recipient", Some("^age1[0-9a-z]+$"), "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", take;
     /// A Git repository.
     Repository(String), "soll-repository", None, "https://git.example.com/acme/api.git", take;
 }

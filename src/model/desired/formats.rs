@@ -7,8 +7,10 @@ use super::release;
 use super::sealed::Form;
 use super::suggest;
 use crate::model::activation::{SUFFIXES, is_unit};
+use crate::model::backup::name::PartName;
 use crate::model::place::Places;
 use crate::model::rendered;
+use crate::model::schedule::Schedule;
 use crate::model::template;
 
 /// Why a text is not what its key wants. Never holds the text of something that may be secret.
@@ -75,6 +77,11 @@ pub const FORMATS: &[Format] = &[
     ("soll-service", |t| service(t)),
     ("soll-registry", |t| registry(t)),
     ("soll-repository", |t| repository(t)),
+    ("soll-cron", |t| cron(t)),
+    ("soll-backup-part", |t| backup_part(t)),
+    ("soll-data-path", |t| data_path(t).map(drop)),
+    ("soll-backup-url", |t| backup_url(t)),
+    ("soll-age-recipient", |t| age_recipient(t)),
 ];
 
 /// The check of a format of the schema; `None` for the formats of JSON Schema itself.
@@ -170,6 +177,70 @@ fn glob(text: &str) -> Checked {
             Err(Fault::new(format!("`{text}` is not a glob: {}", error.kind()))
                 .help("for example \"bootstrap/cache/**\""))
         }
+    }
+}
+
+/// What a zone makes of it is looked at where the zone is known.
+fn cron(text: &str) -> Checked {
+    Schedule::parse(text, "UTC").map(drop).map_err(|why| {
+        Fault::new(why.to_string()).help("minute, hour, day, month, weekday: \"0 2 * * *\" is every night at two")
+    })
+}
+
+fn backup_part(text: &str) -> Checked {
+    let parsed: Result<PartName, _> = text.parse();
+    parsed.map(drop).map_err(|why| Fault::new(why.to_string()).help("for example \"main\""))
+}
+
+/// Below ROOT or absolute, without `..`; returned without `./` and a `/` at the end.
+pub fn data_path(text: &str) -> Result<String, Fault> {
+    line(text)?;
+    if text.split('/').any(|part| part == "..") {
+        return Err(
+            Fault::new(format!("`{text}` leads upwards")).help("leave out `..`: what it leads to depends on links")
+        );
+    }
+    let parts: Vec<_> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.is_empty() {
+        return Err(Fault::new(format!("`{text}` names no path")).help("\"shared\", or \"/etc/nginx\""));
+    }
+    Ok(if text.starts_with('/') { format!("/{}", parts.join("/")) } else { parts.join("/") })
+}
+
+/// A password in it would be read by everyone who reads the repository.
+fn backup_url(text: &str) -> Checked {
+    line(text)?;
+    let known = "file:///mnt/backups/shop, sftp://user@host/path or s3://bucket/prefix";
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(Fault::new("this is not the URL of a place for backups").help(known));
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+        return Err(Fault::new("a password stands in this URL").help("secrets are kept with the controller"));
+    }
+    match scheme {
+        "file" if !rest.starts_with('/') => {
+            Err(Fault::new(format!("`{text}` names no directory of the host"))
+                .help("three slashes: file:///mnt/backups"))
+        }
+        "file" if rest.split('/').any(|part| part == "..") || rest.trim_matches('/').is_empty() => {
+            Err(Fault::new(format!("`{text}` is no directory of its own")).help("for example file:///mnt/backups/shop"))
+        }
+        "file" | "sftp" | "s3" => Ok(()),
+        other => Err(Fault::new(format!("backups do not go to {other}://")).help(known)),
+    }
+}
+
+fn age_recipient(text: &str) -> Checked {
+    if text.starts_with("AGE-SECRET-KEY-") {
+        // Not repeated: whoever sees it opens every backup.
+        return Err(Fault::new("this is a secret key of age, and everyone who reads this repository sees it")
+            .help("make a new one, keep it away from here, and write its recipient: `age-keygen -y KEY.txt`"));
+    }
+    match text.parse::<age::x25519::Recipient>() {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Fault::new(format!("`{text}` is not a recipient of age: {why}"))
+            .help("the line that `age-keygen -y KEY.txt` prints: age1…")),
     }
 }
 

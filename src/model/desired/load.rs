@@ -44,6 +44,7 @@ pub(super) struct Tables {
     pub hosts: Table,
     pub environments: Table,
     pub templates: Table,
+    pub backups: Table,
     /// What `secrets` of the main file names.
     pub secrets: Vec<Node>,
 }
@@ -112,6 +113,7 @@ pub fn load_without(
         collect(root, "hosts", "host", &mut tables.hosts, &mut out);
         collect(root, "environments", "environment", &mut tables.environments, &mut out);
         collect(root, "templates", "template", &mut tables.templates, &mut out);
+        collect(root, "backups", "backup", &mut tables.backups, &mut out);
     }
     if out.has_errors() {
         return Err(if is_whole { owned(&roots[0], out) } else { out });

@@ -2,6 +2,7 @@
 //! templates still unfilled. This is what the planner reads; how it is written is `raw`'s business, how errors are
 //! shown is `diagnose`'s. Pure: nothing here reads a file or knows a commit.
 
+pub mod backup;
 pub mod bounds;
 mod bundle;
 mod checkout;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::backup::Backup;
 pub use self::bundle::{Bundle, Places};
 pub use self::checkout::Checkout;
 pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
@@ -130,6 +132,9 @@ pub struct Environment {
     pub unreachable: Unreachable,
     pub windows: Vec<Window>,
     pub emergency: Option<Emergency>,
+    /// What is saved of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<Backup>,
     /// In pull mode: what is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull: Option<pull::Pull>,

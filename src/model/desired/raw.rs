@@ -1,6 +1,7 @@
 //! The state file as it is written: these structs are the one source of its JSON Schema (doc comments become the
 //! descriptions that editors show) and of what is accepted. No defaults are applied here and nothing is looked up.
 
+mod backup;
 mod compose;
 mod health;
 
@@ -9,6 +10,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use self::backup::{
+    Backup, BackupTarget, Database, Engine as BackupEngine, FileSet, Keep, Packing, RestoreTest, Via,
+};
 pub use self::compose::{Compose, Registry, Transfer, Update};
 pub use self::health::{Assets, Check, Health, Metric, Watch};
 use super::fields::*;
@@ -46,6 +50,10 @@ pub struct StateFile {
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "format": "soll-name", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" }))]
     pub templates: BTreeMap<String, Environment>,
+    /// Backups by name: what is saved of an environment, when, and where to.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = { "format": "soll-name", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" }))]
+    pub backups: BTreeMap<String, Backup>,
 }
 
 /// How an application is deployed.

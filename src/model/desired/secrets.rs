@@ -48,6 +48,12 @@ pub fn masked(text: &str) -> String {
             blank(&mut bytes[at + 3 + colon + 1..at + 3 + user.len()]);
         }
     }
+    // A key of age is one wherever it stands.
+    for (at, _) in text.match_indices("AGE-SECRET-KEY-") {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(rest.len());
+        blank(&mut bytes[at..at + end]);
+    }
     // Only ASCII replaced whole characters, so this never fails; if it ever did, nothing is shown rather than too much.
     String::from_utf8(bytes).unwrap_or_default()
 }

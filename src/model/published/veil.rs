@@ -169,6 +169,8 @@ impl Veil {
             cancel: _,
             machine: _,
             tenant: _,
+            // When data were saved is nobody's business who only reads plans.
+            backups: _,
         } = record;
         let place = [env.name.as_str(), host.as_str()];
         let file = |path: &str, digest: &Digest| self.token(&[place[0], place[1], "file", path], digest);

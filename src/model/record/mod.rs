@@ -3,6 +3,7 @@
 //! Every change of it is one of the transitions in `transition`, [`heal`] and [`forget`], pure and total, so that the real host and the simulated
 //! one of the law tests run the same code. No files, no clock: `now` is handed in.
 
+pub mod backup;
 pub mod forget;
 pub mod heal;
 mod transition;
@@ -77,6 +78,9 @@ pub struct Record {
     /// By which names it was taken last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Tenant>,
+    /// The backups of its data, by the names of their jobs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub backups: backup::Backups,
 }
 
 impl Default for Record {
@@ -101,6 +105,7 @@ impl Default for Record {
             cancel: None,
             machine: None,
             tenant: None,
+            backups: BTreeMap::new(),
         }
     }
 }

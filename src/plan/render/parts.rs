@@ -125,7 +125,7 @@ impl Part {
             | Action::Extract
             | Action::Render => Part::Stage,
             Action::Link | Action::Pull { .. } | Action::Gate { .. } => Part::Stage,
-            Action::Drain { .. } | Action::Migrate { .. } | Action::Seal { .. } => Part::Ready,
+            Action::Backup { .. } | Action::Drain { .. } | Action::Migrate { .. } | Action::Seal { .. } => Part::Ready,
             Action::Hook { hook, .. } | Action::Maintenance { hook, .. } | Action::Reload { hook, .. } => {
                 match hook.phase {
                     Phase::Prepare => Part::Stage,
@@ -170,6 +170,7 @@ pub fn what(step: &Step) -> String {
         | Action::Migrate { hook, .. }
         | Action::Maintenance { hook, .. }
         | Action::Reload { hook, .. } => &hook.name,
+        Action::Backup { backup } => &backup.name,
         Action::Activate { activation } => return format!("activate {}", clean(&activation.told())),
         Action::Drain { activation } => return format!("drain {}", clean(&activation.told())),
         Action::Grace { seconds } => return format!("grace {seconds} s"),

@@ -83,6 +83,7 @@ impl Page {
             self.line(&format!("  {line}"));
             services::of(env, host).iter().for_each(|line| self.line(&format!("    {line}")));
         }
+        self.backups(env);
         self.steps(env);
         self.line("");
     }
@@ -113,6 +114,14 @@ impl Page {
         for note in env.blockers.iter().filter(|b| b.code != Code::Drift) {
             let grade = self.ink(Ink::Faint, parts::grade(note.grade));
             self.line(&format!("  {grade} {}: {}", parts::word(&note.code), parts::message(note)));
+        }
+        self.backups(env);
+    }
+
+    /// What is due is no change of a deployment: it is shown, and nothing waits for it.
+    fn backups(&mut self, env: &EnvPlan) {
+        for backup in &env.backups {
+            self.line(&format!("  backup {}: {}", backup.name, clean(&backup.told())));
         }
     }
 

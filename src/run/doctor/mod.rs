@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::host::disk::token::token;
 use crate::host::wire::examine::{Examine, Examined};
 use crate::host::wire::{HostError, Lost, Op, Reply, Secret};
+use crate::link::settings::Accepted;
 use crate::model::activation::Activation;
 use crate::model::calls::{Call, calls};
 use crate::model::desired::{Delivery, Environment, FetchFrom, GateTest, MetricSource, Probe, Target};
@@ -26,7 +27,6 @@ use crate::run::controller::Controller;
 use crate::run::finding::Findings;
 use crate::run::look::reach::{self, ask};
 use crate::run::width::Width;
-use crate::ssh::settings::Accepted;
 
 pub use controller::{controller, forge, repository, secrets};
 
@@ -164,7 +164,7 @@ async fn connect(controller: &Controller, target: &Target, findings: &mut Findin
         Err(error) => {
             findings.unreachable = true;
             let cure = match error.phase {
-                crate::ssh::error::Phase::HostKey if error.what.contains(" know no ") => {
+                crate::link::error::Phase::HostKey if error.what.contains(" know no ") => {
                     format!("{}; or `soll doctor --accept-new-host-keys` after comparing", error.cure)
                 }
                 _ => error.cure,

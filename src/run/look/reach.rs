@@ -9,13 +9,13 @@ use crate::health::prober::HealthProber;
 use crate::host::call::client::Client;
 use crate::host::serve::local;
 use crate::host::wire::{HostError, Op, Reply};
+use crate::link::endpoint::Endpoint;
 use crate::model::desired::{Address, Target};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::overdue::{Asked, Late};
 use crate::run::rendered;
 use crate::run::width;
-use crate::ssh::endpoint::Endpoint;
 
 /// Where a host is reached by SSH; `None`: it is this machine.
 pub fn endpoint(target: &Target) -> Option<Endpoint> {

@@ -15,7 +15,7 @@ use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::{Scan, question};
 use crate::run::look::reach::ask;
-use crate::run::operate::journaled::{Asked, OperateError, journaled};
+use crate::run::pass::journaled::{Asked, OperateError, journaled};
 
 /// A host that a person looks at, in every environment that has it.
 pub struct Acknowledged<'a> {

@@ -3,10 +3,8 @@
 
 pub mod acknowledge;
 pub mod adopt;
-pub mod journaled;
 pub mod preflight;
 pub mod retry;
 pub mod rewritten;
-pub mod roots;
 pub mod stop;
 pub mod word;

@@ -11,8 +11,8 @@ use crate::model::record::Migration;
 use crate::plan::forward::migration_key;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError};
-use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
-use crate::run::operate::roots::Roots;
+use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
+use crate::run::pass::roots::Roots;
 
 /// What was lifted.
 #[derive(Debug, Clone, PartialEq, Eq)]

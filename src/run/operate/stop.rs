@@ -11,8 +11,8 @@ use crate::model::record::Stopped;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::fill::command;
-use crate::run::operate::journaled::{Asked, Journal, OperateError, journaled};
-use crate::run::operate::roots::Roots;
+use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
+use crate::run::pass::roots::Roots;
 
 /// Maintenance on, then the stop hooks, then the units, the last one first, on every host. `say`: told of each hook that has run.
 ///

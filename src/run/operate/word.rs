@@ -12,7 +12,7 @@ use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::must_be_of_this_commit;
 use crate::run::controller::{Controller, ControllerError, Snapshot, now};
 use crate::run::look::observe::{Look, Scan, observe};
-use crate::run::operate::journaled::{Asked, OperateError, journaled};
+use crate::run::pass::journaled::{Asked, OperateError, journaled};
 use crate::run::planned::planned;
 use crate::state_repo::{CommitId, Saying, sign_word};
 

@@ -2,7 +2,7 @@
 //! passes, one at a time each and many at once. Decides when; never what. Nothing here waits for a network: looking at
 //! repositories goes on beside the loop, so that one that hangs holds nobody up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::run::accepted::{AcceptedSnapshot, Newest};
 use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::Left;
 use crate::run::look::track;
+use crate::run::pass::backup::due::due as due_backups;
 use crate::run::pass::lane::{CALM, Lane, Pause, Wait, pause, rhythm, waits};
 use crate::run::pass::notices;
 use crate::run::pass::outcome::Outcome;
@@ -72,6 +73,10 @@ pub struct Daemon<R> {
     /// The look at the branches that are tracked, likewise.
     following: JoinSet<Vec<Notice>>,
     follow: bool,
+    /// The backups that are being made, and of which environments: beside the passes, which must not wait for a dump, and
+    /// which the lock of the root keeps apart from it.
+    saving: JoinSet<(EnvName, Vec<Notice>)>,
+    saves: BTreeSet<EnvName>,
     /// Of a webhook, or whoever else knows better than the poll.
     pub nudge: Arc<tokio::sync::Notify>,
     /// The passes that are under way, for whoever wants what they do to be stopped at once.
@@ -118,6 +123,8 @@ impl<R: Report> Daemon<R> {
             read: true,
             following: JoinSet::new(),
             follow: true,
+            saving: JoinSet::new(),
+            saves: BTreeSet::new(),
             nudge: Arc::default(),
             wishes: Arc::default(),
         }
@@ -145,6 +152,7 @@ impl<R: Report> Daemon<R> {
                 () = self.nudge.notified() => (self.read, self.follow) = (true, true),
                 Some(ended) = self.passes.join_next_with_id() => self.ended(ended),
                 Some(read) = self.reading.join_next() => self.heard(read),
+                Some(saved) = self.saving.join_next() => self.saved(saved),
                 Some(followed) = self.following.join_next() => self.followed(followed.unwrap_or_default()),
                 () = tokio::time::sleep_until(next) => {}
             }
@@ -161,6 +169,8 @@ impl<R: Report> Daemon<R> {
         while let Some(ended) = self.passes.join_next_with_id().await {
             self.ended(ended);
         }
+        // A dump may take hours: its agent hears the end of the connection, and what was written of it counts for nothing.
+        self.saving.shutdown().await;
         self.teller.end().await;
         Ok(())
     }
@@ -185,6 +195,35 @@ impl<R: Report> Daemon<R> {
         self.follow = false;
         let controller = self.controller.clone();
         self.following.spawn(async move { track::follow(&controller, &snapshot).await });
+    }
+
+    /// Makes the backups that are due, of an environment that just had its pass. What came to nothing is tried again when its
+    /// host says so.
+    fn start_saving(&mut self, name: &EnvName) {
+        let Some(snapshot) = self.snapshot.clone() else { return };
+        let Some(env) = snapshot.desired.environments.get(name).cloned() else { return };
+        if env.backups.is_empty() || !self.saves.insert(name.clone()) {
+            return;
+        }
+        let (controller, name) = (self.controller.clone(), name.clone());
+        self.saving.spawn(async move {
+            let (_, notices) = Box::pin(due_backups(&controller, &snapshot, &env, Duration::ZERO, &|_| ())).await;
+            (name, notices)
+        });
+    }
+
+    fn saved(&mut self, saved: Result<(EnvName, Vec<Notice>), JoinError>) {
+        match saved {
+            Ok((name, notices)) => {
+                self.saves.remove(&name);
+                notices.into_iter().for_each(|notice| self.teller.tell(notice));
+            }
+            Err(error) => {
+                // Nobody knows whose it was: each is asked again after its next pass.
+                tracing::warn!(%error, "a backup broke off");
+                self.saves.clear();
+            }
+        }
     }
 
     fn followed(&mut self, notices: Vec<Notice>) {
@@ -371,7 +410,9 @@ impl<R: Report> Daemon<R> {
         };
         if gone {
             self.lanes.remove(&name);
+            return;
         }
+        self.start_saving(&name);
     }
 }
 

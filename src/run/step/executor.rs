@@ -18,6 +18,7 @@ use crate::model::record::{Migration, Probation, Quarantine, QuarantineKey, Refu
 use crate::plan::intent::quarantine_key;
 use crate::plan::{Action, Judged, Place, Step};
 use crate::run::size::bytes;
+use crate::run::step::backup;
 use crate::run::step::judge;
 use crate::run::step::pull;
 use crate::run::step::task::{Located, Task};
@@ -37,6 +38,13 @@ pub struct StepTrouble {
     pub class: FailureClass,
     pub message: String,
     pub output: Option<String>,
+}
+
+impl StepTrouble {
+    /// An error that nothing is known of yet.
+    pub fn none() -> StepTrouble {
+        StepTrouble { class: FailureClass::Error, message: "nothing was done".to_owned(), output: None }
+    }
 }
 
 impl From<Trouble> for StepTrouble {
@@ -111,6 +119,7 @@ impl<W: World> Executor<W> {
                 let deed = if yields { Deed::Restart } else { Deed::Back };
                 self.activate(target, activation.clone(), deed).await
             }
+            Action::Backup { backup: job } => backup::step(self, step, target, job).await,
             Action::Drain { activation } => {
                 let (activation, lease) = (activation.clone(), self.task.env.deadline);
                 self.units(target, Op::Drain { epoch, activation, lease }, Who::Unit).await

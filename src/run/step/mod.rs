@@ -1,6 +1,7 @@
 //! One run: the dispatcher (the only writer of run state), the executor (a match on the step), what a step may ask of the
 //! world, and the real world.
 
+pub mod backup;
 mod confirm;
 pub mod dispatch;
 pub mod executor;

@@ -23,6 +23,7 @@ use crate::host::wire::compose::Login;
 use crate::host::wire::render::Version;
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
+use crate::link::endpoint::Endpoint;
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::image::Platform;
@@ -35,6 +36,7 @@ use crate::run::controller::{Controller, now};
 use crate::run::images::Images;
 use crate::run::look::build::Build;
 use crate::run::look::reach;
+use crate::run::secrets::Purpose;
 use crate::run::size::bytes;
 use crate::run::step::parcel::{Parcel, Plain, Sending};
 use crate::run::step::stop_request::StopRequest;
@@ -42,7 +44,6 @@ use crate::run::step::transfer::warned;
 use crate::run::step::world::{Bundle, Interruption, RESUMED, RemoteBundle, Tree, Trouble, World, interrupted};
 use crate::run::width::{self, Turn};
 use crate::run::{registries, rendered};
-use crate::ssh::endpoint::Endpoint;
 
 /// The world of one run. When it is dropped its agents hear no controller any more: what is on probation then is theirs
 /// to take back (law 6).
@@ -440,6 +441,13 @@ impl World for Site {
 
     fn login(&self, env: &Environment, registry: &str) -> Result<Option<Login>, Trouble> {
         registries::login(self.snapshot.secrets(), env, registry).map_err(Trouble::error)
+    }
+
+    fn password(&self, env: &Environment, name: &str) -> Result<Secret, Trouble> {
+        let found = self.snapshot.secrets().get(name, &Purpose::database(&env.name));
+        found.map_err(|refused| {
+            Trouble::error(format!("a database is dumped with the secret {name}, {}: {}", refused.why, refused.fix))
+        })
     }
 
     fn render(&self, env: &Environment, target: &Target, sha: &Sha) -> Result<Vec<Version>, Trouble> {

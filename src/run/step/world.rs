@@ -86,6 +86,8 @@ pub trait World: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Bundle, Trouble>> + Send;
     /// Who asks a registry for the images of an environment, by its host; `None`: everybody may.
     fn login(&self, env: &Environment, registry: &str) -> Result<Option<Login>, Trouble>;
+    /// What logs in to a database of an environment.
+    fn password(&self, env: &Environment, name: &str) -> Result<Secret, Trouble>;
     /// The files of an environment as they are for a host that is to run this commit.
     fn render(&self, env: &Environment, target: &Target, sha: &Sha) -> Result<Vec<Version>, Trouble>;
 

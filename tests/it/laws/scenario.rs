@@ -294,6 +294,7 @@ fn environment(dice: &mut Dice) -> Environment {
         recipe: text(),
         release: ReleaseRef::Sha(sha(0)),
         targets: targets.collect(),
+        backups: Vec::new(),
         repository: None,
         delivery,
         shared: [".env", "app.ini"]

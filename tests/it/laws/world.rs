@@ -256,6 +256,10 @@ impl World for SimWorld {
         Ok(None)
     }
 
+    fn password(&self, _: &Environment, name: &str) -> Result<Secret, Trouble> {
+        Err(Trouble::error(format!("there is no secret {name} here")))
+    }
+
     fn render(&self, env: &Environment, target: &Target, sha: &Sha) -> Result<Vec<Version>, Trouble> {
         soll::run::rendered::render(&soll::run::secrets::Store::default(), env, target, sha).map_err(Trouble::error)
     }

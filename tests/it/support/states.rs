@@ -69,6 +69,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
         recipe: "plain".to_owned(),
         release: ReleaseRef::Sha(sha(desired)),
         targets: vec![target("web1")],
+        backups: Vec::new(),
         repository: Some("https://git.example.com/api.git".to_owned()),
         delivery: Delivery::Bundle(Bundle {
             url: "https://artifacts.example.com/{sha}.tar.gz".to_owned(),

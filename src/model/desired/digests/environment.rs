@@ -63,6 +63,9 @@ pub struct EnvironmentV1<'a> {
     unreachable: &'static str,
     windows: Vec<WindowV1<'a>>,
     emergency: Option<EmergencyV1<'a>>,
+    /// The backups that every deployment makes first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    saves: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pull: Option<PullV1<'a>>,
 }
@@ -107,6 +110,8 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             unreachable,
             windows,
             emergency,
+            // What is saved, and when, is no part of what runs; that a deployment saves first is a part of what it does.
+            backups,
             pull,
             // What the settings raise stands in the fields that it raises; whom they bar is no part of what is desired.
             bounds: _,
@@ -166,6 +171,7 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             },
             windows: all(windows),
             emergency: emergency.as_ref().map(EmergencyV1::from),
+            saves: backups.iter().filter(|backup| backup.pre_deploy).map(|backup| backup.name.as_str()).collect(),
             pull: pull.as_ref().map(PullV1::from),
         }
     }
@@ -254,6 +260,9 @@ pub struct ApprovedV2<'a> {
     unreachable: &'static str,
     /// It may skip gates.
     emergency: Option<EmergencyV1<'a>>,
+    /// Without one of them a migration has no way back.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    saves: Vec<&'a str>,
 }
 
 impl<'a> From<&'a Environment> for ApprovedV2<'a> {
@@ -302,6 +311,7 @@ impl<'a> From<&'a Environment> for ApprovedV2<'a> {
             unreachable,
             windows: _,
             emergency,
+            saves,
             // A share of one host: the whole is approved.
             pull: _,
         } = EnvironmentV1::from(live);
@@ -324,6 +334,7 @@ impl<'a> From<&'a Environment> for ApprovedV2<'a> {
             deadline,
             unreachable,
             emergency,
+            saves,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From checked tables to effective environments: layers merged, names looked up, defaults applied. Everything that
 //! cannot be right is reported with its place; what is returned counts only where nothing was.
 
+mod backup;
 mod checks;
 mod compose;
 mod delivery;
@@ -65,6 +66,7 @@ pub(super) fn all(tables: &Tables, templates: &mut Templates<'_>, out: &mut Diag
             resolved.push(Resolved { environment, key: entry.key, release });
         }
     }
+    backup::all(tables, &mut resolved, out);
     policy::promotions(tables, &resolved, out);
     host::collisions(tables, &resolved, out);
     sealed::unused(&tables.secrets, &resolved, out);
@@ -245,6 +247,7 @@ impl Scope<'_> {
             unreachable: raw.unreachable.unwrap_or(Unreachable::Block),
             windows: self.windows(),
             emergency: self.emergency(&gates),
+            backups: Vec::new(),
             pull: None,
             bounds: Default::default(),
             gates,

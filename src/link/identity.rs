@@ -11,8 +11,8 @@ use russh::keys::{Certificate, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use super::settings::{Settings, SshHost};
-use crate::host::wire::Secret;
 use crate::model::key_text::{KeySource, Unfit, tidy};
+use crate::model::secret::Secret;
 
 /// One key that is configured, as far as it is to be had here.
 pub struct Identity {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::host::wire::{HostError, Lost};
-
 /// How far it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -55,19 +53,6 @@ impl SshError {
     /// All of it.
     pub fn new(place: impl fmt::Display, phase: Phase, what: impl Into<String>, cure: impl Into<String>) -> SshError {
         SshError { place: place.to_string(), phase, what: what.into(), cure: cure.into() }
-    }
-}
-
-impl From<SshError> for HostError {
-    fn from(error: SshError) -> HostError {
-        let SshError { place, phase, what, cure } = &error;
-        HostError::Connection(match phase {
-            // It is away, as far as can be seen from here.
-            Phase::Connect | Phase::Handshake | Phase::Channel => Lost::from(error.to_string()),
-            Phase::Configuration | Phase::HostKey | Phase::Login | Phase::Bootstrap | Phase::Agent => {
-                Lost { why: format!("{place}: {phase}: {what}"), cure: Some(cure.clone()) }
-            }
-        })
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::error::{Phase, SshError, quote};
 use super::known_hosts::{Names, name_of};
-use crate::host::wire::Secret;
 use crate::model::key_text::KeySource;
+use crate::model::secret::Secret;
 
 /// `ssh -G` runs what a `Match exec` says: it must end.
 const CONFIGURATION: Duration = Duration::from_secs(10);

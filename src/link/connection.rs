@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::client::{self, Handle};
-use russh::{AlgorithmKind, cipher, kex};
+use russh::client::{self, Handle, Msg};
+use russh::{AlgorithmKind, Channel, ChannelMsg, ChannelStream, cipher, kex};
 
 use super::dial::{Proxy, Wire, dial};
 use super::error::{Phase, SshError, quote};
@@ -137,9 +137,40 @@ impl Connection {
     /// # Errors
     /// No channel can be had.
     pub async fn exec(self: &Arc<Self>, command: &str) -> Result<Option<Exec>, SshError> {
+        let Some((channel, slot)) = self.session().await? else { return Ok(None) };
+        let started = channel.exec(true, command).await;
+        started.map_err(|error| self.lost(format!("no command can be started: {error}")))?;
+        Ok(Some(Exec::new(channel, slot)))
+    }
+
+    /// Starts a subsystem, as `sftp`: what is spoken with it goes over this stream. `None`: the host allows no more sessions
+    /// on this connection. The session counts for as long as the slot lives.
+    ///
+    /// # Errors
+    /// No channel can be had, or the host has no such subsystem.
+    pub async fn subsystem(self: &Arc<Self>, name: &str) -> Result<Option<(ChannelStream<Msg>, Slot)>, SshError> {
+        let Some((mut channel, slot)) = self.session().await? else { return Ok(None) };
+        let refused = |what: String| {
+            let cure = format!("let `Subsystem {name}` be set in sshd_config there, and look at its log");
+            SshError::new(&self.place, Phase::Channel, what, cure)
+        };
+        let asked = channel.request_subsystem(true, name).await;
+        asked.map_err(|error| self.lost(format!("`{name}` cannot be asked for: {error}")))?;
+        loop {
+            match tokio::time::timeout(CHANNEL, channel.wait()).await {
+                Ok(Some(ChannelMsg::Success)) => return Ok(Some((channel.into_stream(), slot))),
+                Ok(Some(ChannelMsg::WindowAdjusted { .. })) => {}
+                Ok(Some(_)) => return Err(refused(format!("the host does not start `{name}`"))),
+                Ok(None) => return Err(self.lost(format!("the connection broke while `{name}` was asked for"))),
+                Err(_) => return Err(refused(format!("`{name}` did not start within {} s", CHANNEL.as_secs()))),
+            }
+        }
+    }
+
+    /// A session, and the slot that counts it. `None`: the host allows no more on this connection.
+    async fn session(self: &Arc<Self>) -> Result<Option<(Channel<Msg>, Slot)>, SshError> {
         self.sessions.fetch_add(1, Ordering::SeqCst);
         let slot = Slot(self.clone());
-        let lost = |what: String| SshError::new(&self.place, Phase::Channel, what, "look at the log of sshd there");
         let channel = match tokio::time::timeout(CHANNEL, self.handle.channel_open_session()).await {
             Ok(Ok(channel)) => channel,
             Ok(Err(russh::Error::ChannelOpenFailure(_))) if self.used.load(Ordering::SeqCst) => {
@@ -148,15 +179,18 @@ impl Connection {
                 return Ok(None);
             }
             Ok(Err(russh::Error::ChannelOpenFailure(why))) => {
-                return Err(lost(format!("the host opens no session ({why:?}): does sshd there say `MaxSessions 0`?")));
+                let what = format!("the host opens no session ({why:?}): does sshd there say `MaxSessions 0`?");
+                return Err(self.lost(what));
             }
-            Ok(Err(error)) => return Err(lost(format!("no session: {error}"))),
-            Err(_) => return Err(lost(format!("no session within {} s", CHANNEL.as_secs()))),
+            Ok(Err(error)) => return Err(self.lost(format!("no session: {error}"))),
+            Err(_) => return Err(self.lost(format!("no session within {} s", CHANNEL.as_secs()))),
         };
         self.used.store(true, Ordering::SeqCst);
-        let started = channel.exec(true, command).await;
-        started.map_err(|error| lost(format!("no command can be started: {error}")))?;
-        Ok(Some(Exec::new(channel, slot)))
+        Ok(Some((channel, slot)))
+    }
+
+    fn lost(&self, what: String) -> SshError {
+        SshError::new(&self.place, Phase::Channel, what, "look at the log of sshd there")
     }
 
     /// A stream to another host, from this one.

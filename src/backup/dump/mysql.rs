@@ -1,0 +1,276 @@
+//! MariaDB and MySQL, by their own program: `mariadb-dump` or `mysqldump`, whichever is on the machine.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use zeroize::Zeroizing;
+
+use super::process::{Program, find, output, unnamed};
+use super::{Dumped, Sink};
+use crate::backup::count::Counter;
+use crate::backup::{BackupError, Wanted};
+use crate::model::ids::Digest;
+
+/// Where a database is, and who may read it.
+pub struct Login {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub socket: Option<String>,
+    pub user: String,
+    pub password: Zeroizing<String>,
+    pub database: String,
+}
+
+/// The columns of every table, and what its rows are kept by: another answer is another schema.
+const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
+                      FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY 1, 3";
+const LOOSE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+                     AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1";
+
+/// Dumps it.
+///
+/// # Errors
+/// A program is missing, or did not come to its end; the dump has no last line; the schema changed while it was read.
+pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
+    let dumper = find(&["mariadb-dump", "mysqldump"]).ok_or_else(|| {
+        BackupError("neither mariadb-dump nor mysqldump is here: apt install mariadb-client".to_owned())
+    })?;
+    dump_by(&Tool::at(&dumper), Client::find(login), login, sink)
+}
+
+fn dump_by(
+    dumper: &Tool,
+    client: Option<Client<'_>>,
+    login: &Login,
+    sink: &mut Sink<'_>,
+) -> Result<Dumped, BackupError> {
+    let mut command = dumper.command();
+    command.arg("--version");
+    let version = output(command, None, sink.wanted)?;
+    let before = client.as_ref().map(|client| client.ask(SCHEMA, sink.wanted)).transpose()?;
+    let mut command = dumper.command();
+    // First, or it is not read.
+    command.arg("--defaults-extra-file=/dev/stdin");
+    command.args(["--single-transaction", "--quick", "--routines", "--events", "--triggers"]);
+    command.args(["--no-tablespaces", "--hex-blob", "--default-character-set=utf8mb4", "--skip-lock-tables"]);
+    if !version.contains("MariaDB") {
+        // A little-privileged user may not read them, and nobody restores them.
+        command.args(["--column-statistics=0", "--set-gtid-purged=OFF"]);
+    }
+    // Without `--databases`: a dump that names its database is restored into that one, wherever it was meant to go.
+    command.arg("--").arg(&login.database);
+    let mut watched =
+        Watched { to: &mut *sink.to, counter: Counter::default(), first: Some(Vec::new()), dropped: false };
+    Program::start(command, Some(login.file()?))?.pass(&mut watched, sink.wanted)?;
+    watched.end_of_first().map_err(|error| BackupError(format!("the dump cannot be written: {error}")))?;
+    let (counted, dropped) = (watched.counter.end(), watched.dropped);
+    if !counted.is_complete {
+        return Err(BackupError(format!(
+            "the dump of {} ended without `-- Dump completed`: {} stopped in the middle, and what came is a part of it",
+            login.database,
+            dumper.name()
+        )));
+    }
+    let mut warnings = Vec::new();
+    if dropped {
+        warnings.push("the sandbox line of mariadb-dump is left out, so that every client can restore it".to_owned());
+    }
+    let (mut schema, mut server, mut loose) = (None, String::new(), Vec::new());
+    match &client {
+        Some(client) => {
+            let after = client.ask(SCHEMA, sink.wanted)?;
+            if before.as_ref() != Some(&after) {
+                return Err(BackupError(format!("{CHANGED}: tables of {} are not what they were", login.database)));
+            }
+            schema = Some(Digest::of(after.as_bytes()));
+            server = client.ask("SELECT VERSION()", sink.wanted)?.trim().to_owned();
+            loose = client.ask(LOOSE, sink.wanted)?.lines().map(str::to_owned).collect();
+        }
+        None => warnings.push("neither mariadb nor mysql is here: the schema was not compared".to_owned()),
+    }
+    if !loose.is_empty() {
+        warnings.push(format!("no transaction holds these tables, which are not InnoDB: {}", loose.join(", ")));
+    }
+    let client = version.trim().to_owned();
+    Ok(Dumped { tables: counted.tables, schema, client, server, position: None, loose, warnings })
+}
+
+/// How an error begins that says: something else changed the schema, and once more is worth a try (I17).
+pub const CHANGED: &str = "the schema changed while it was dumped";
+
+/// A program with the words that always come first.
+struct Tool(Vec<OsString>);
+
+impl Tool {
+    fn at(path: &Path) -> Tool {
+        Tool(vec![path.into()])
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.0.iter();
+        let mut command = Command::new(words.next().cloned().unwrap_or_default());
+        command.args(words);
+        command
+    }
+
+    fn name(&self) -> String {
+        self.0.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+impl Login {
+    /// As an options file, which is handed over and never has a name.
+    fn file(&self) -> Result<File, BackupError> {
+        let mut text = Zeroizing::new("[client]\n".to_owned());
+        let mut line = |key: &str, value: &str| {
+            let escaped = Zeroizing::new(value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+            text.push_str(&format!("{key}=\"{}\"\n", escaped.as_str()));
+        };
+        line("user", &self.user);
+        line("password", &self.password);
+        // `localhost` means the socket to these programs, and so it does to the application.
+        if let Some(host) = &self.host {
+            line("host", host);
+        }
+        if let Some(port) = self.port {
+            line("port", &port.to_string());
+        }
+        if let Some(socket) = &self.socket {
+            line("socket", socket);
+        }
+        unnamed(&text)
+    }
+}
+
+/// The client program, for small questions.
+struct Client<'a> {
+    program: PathBuf,
+    login: &'a Login,
+}
+
+impl<'a> Client<'a> {
+    fn find(login: &'a Login) -> Option<Client<'a>> {
+        find(&["mariadb", "mysql"]).map(|program| Client { program, login })
+    }
+
+    fn ask(&self, question: &str, wanted: &dyn Wanted) -> Result<String, BackupError> {
+        let mut command = Command::new(&self.program);
+        command.args(["--defaults-extra-file=/dev/stdin", "--batch", "--skip-column-names"]);
+        command.arg(format!("--database={}", self.login.database)).arg(format!("--execute={question}"));
+        output(command, Some(self.login.file()?), wanted)
+    }
+}
+
+/// Counts what goes by, and leaves out the first line that only new clients of MariaDB understand.
+struct Watched<'a> {
+    to: &'a mut dyn Write,
+    counter: Counter,
+    /// The first line, as far as it has come; `None`: it has gone by.
+    first: Option<Vec<u8>>,
+    dropped: bool,
+}
+
+impl Watched<'_> {
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.counter.feed(bytes);
+        self.to.write_all(bytes)
+    }
+
+    fn end_of_first(&mut self) -> io::Result<()> {
+        match self.first.take() {
+            Some(line) => self.pass(&line),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(first) = &mut self.first else {
+            self.pass(bytes)?;
+            return Ok(bytes.len());
+        };
+        first.extend_from_slice(bytes);
+        let Some(end) = first.iter().position(|byte| *byte == b'\n') else { return Ok(bytes.len()) };
+        let mut line = self.first.take().unwrap_or_default();
+        let rest = line.split_off(end + 1);
+        let sandbox = line.starts_with(b"/*M!999999\\-") || line.starts_with(b"/*!999999\\-");
+        self.dropped = sandbox;
+        if !sandbox {
+            self.pass(&line)?;
+        }
+        self.pass(&rest)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Always;
+    impl Wanted for Always {
+        fn is_wanted(&self) -> bool {
+            true
+        }
+    }
+
+    /// What a dumper gives that is this script.
+    fn by(script: &str) -> (Result<Dumped, BackupError>, String) {
+        let script = format!("case \"$0\" in --version) echo mariadb-dump 10.11-MariaDB;; *) {script};; esac");
+        let dumper = Tool(vec!["/bin/sh".into(), "-c".into(), script.into()]);
+        let login = Login {
+            host: None,
+            port: None,
+            socket: None,
+            user: "app".to_owned(),
+            password: Zeroizing::new("hunter \"2\"".to_owned()),
+            database: "shop".to_owned(),
+        };
+        let mut text = Vec::new();
+        let dumped = dump_by(&dumper, None, &login, &mut Sink { to: &mut text, wanted: &Always });
+        (dumped, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    const TABLE: &str = r"printf 'CREATE TABLE `a` (`x` int);\nINSERT INTO `a` VALUES (1),(2);\n'";
+
+    #[test]
+    fn only_a_dumper_that_came_to_its_end_has_made_a_dump() {
+        let (dumped, _) = by(&format!("{TABLE}; printf -- '-- Dump completed\\n'"));
+        assert_eq!(dumped.unwrap().tables, [("a".to_owned(), 2)].into());
+        // Killed: what came so far is valid SQL.
+        let (dumped, text) = by(&format!("{TABLE}; kill -9 $$"));
+        let error = dumped.unwrap_err().to_string();
+        assert!(error.contains("did not come to its end") && text.contains("(1),(2);"), "{error}");
+        // It says that all is well, and stopped between two statements.
+        let error = by(TABLE).0.unwrap_err().to_string();
+        assert!(error.contains("`-- Dump completed`"), "{error}");
+        // It says why.
+        let error = by("echo Access denied >&2; exit 2").0.unwrap_err().to_string();
+        assert!(error.contains("exit status: 2") && error.contains("Access denied"), "{error}");
+    }
+
+    #[test]
+    fn the_login_is_read_from_a_file_that_has_no_name() {
+        let (dumped, text) = by("cat /dev/stdin; echo \"$@\"; printf ';\\n-- Dump completed\\n'");
+        let _ = dumped.unwrap();
+        assert!(text.contains("password=\"hunter \\\"2\\\"\"") && text.contains("user=\"app\""), "{text}");
+        let words = text.lines().find(|line| line.contains("--single-transaction")).unwrap();
+        assert!(!words.contains("hunter"), "{words}");
+    }
+
+    #[test]
+    fn the_line_that_only_new_clients_understand_is_left_out() {
+        let (dumped, text) =
+            by(r"printf '/*M!999999\- enable the sandbox mode */ \n-- MariaDB dump\n-- Dump completed\n'");
+        assert!(text.starts_with("-- MariaDB dump"), "{text}");
+        assert!(dumped.unwrap().warnings.iter().any(|warning| warning.contains("sandbox")));
+    }
+}

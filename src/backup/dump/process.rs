@@ -1,0 +1,151 @@
+//! A program of the database, as a child: its credentials come through a file that has no name, its output is read to the
+//! end, and how it ended is asked. A pipeline whose first program was killed would look like a short database.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, Signal};
+
+use crate::backup::{BackupError, Wanted};
+
+/// Where programs are found, as for every configured command.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Of what a program complains about so much is kept.
+const COMPLAINTS: usize = 8 * 1024;
+/// A program that has closed its output ends; one that does not hangs.
+const ENDS: Duration = Duration::from_secs(30);
+
+/// The first of these programs that is here.
+pub fn find(names: &[&str]) -> Option<PathBuf> {
+    let dirs = || PATH.split(':').map(PathBuf::from);
+    let runs = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    names.iter().flat_map(|name| dirs().map(move |dir| dir.join(name))).find(runs)
+}
+
+/// A text that a program reads as its standard input, and nobody else: no path leads to it, and it is on no disk (law 9).
+pub fn unnamed(text: &str) -> Result<File, BackupError> {
+    let made = || -> io::Result<File> {
+        let mut file = File::from(rustix::fs::memfd_create("soll-login", MemfdFlags::CLOEXEC)?);
+        // What everybody might read is refused by the clients of MySQL and PostgreSQL.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
+    };
+    made().map_err(|error| BackupError(format!("a login cannot be handed over: {error}")))
+}
+
+/// A program that runs.
+pub struct Program {
+    name: String,
+    child: Child,
+    complaints: std::thread::JoinHandle<Vec<u8>>,
+}
+
+impl Program {
+    /// Starts it, with `input` as its standard input. Where this process dies nobody reads its output, and it ends.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(mut command: Command, input: Option<File>) -> Result<Program, BackupError> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let failed = |error: io::Error| BackupError(format!("cannot run {name}: {error}"));
+        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").process_group(0);
+        command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        let stderr = child.stderr.take();
+        let complaints = std::thread::spawn(move || stderr.map(first).unwrap_or_default());
+        Ok(Program { name, child, complaints })
+    }
+
+    /// Passes its output on until it ends, while somebody wants it.
+    ///
+    /// # Errors
+    /// Whoever takes the output cannot; it ended otherwise than well: its own words are in the error.
+    pub fn pass(mut self, to: &mut dyn Write, wanted: &dyn Wanted) -> Result<(), BackupError> {
+        let passed = match self.child.stdout.take() {
+            Some(mut output) => pass(&mut output, to, wanted),
+            None => Ok(()),
+        };
+        if passed.is_err() {
+            self.kill();
+        }
+        let status = self.end()?;
+        let complaints = self.complaints.join().unwrap_or_default();
+        let said = String::from_utf8_lossy(&complaints).trim().to_owned();
+        passed.map_err(|error| BackupError(format!("the output of {} is lost: {error}", self.name)))?;
+        match status.success() {
+            true => Ok(()),
+            false => {
+                let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
+                Err(BackupError(format!("{} did not come to its end ({status}): {said}", self.name)))
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<ExitStatus, BackupError> {
+        let until = Instant::now() + ENDS;
+        loop {
+            let status = self.child.try_wait();
+            let status = status.map_err(|error| BackupError(format!("cannot wait for {}: {error}", self.name)))?;
+            if let Some(status) = status {
+                return Ok(status);
+            }
+            if Instant::now() >= until {
+                self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.child.kill();
+    }
+}
+
+fn pass(from: &mut dyn Read, to: &mut dyn Write, wanted: &dyn Wanted) -> io::Result<()> {
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        let length = match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if !wanted.is_wanted() {
+            return Err(crate::backup::unwanted());
+        }
+        to.write_all(&piece[..length])?;
+    }
+}
+
+/// The first of it; the rest is read and forgotten, so that nobody waits for room in the pipe.
+fn first(mut from: impl Read) -> Vec<u8> {
+    let (mut kept, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        let room = COMPLAINTS.saturating_sub(kept.len());
+        kept.extend_from_slice(&piece[..length.min(room)]);
+    }
+    kept
+}
+
+/// All that a program prints, which is little.
+///
+/// # Errors
+/// Those of [`Program::pass`].
+pub fn output(command: Command, input: Option<File>, wanted: &dyn Wanted) -> Result<String, BackupError> {
+    let mut output = Vec::new();
+    Program::start(command, input)?.pass(&mut output, wanted)?;
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}

@@ -1,0 +1,325 @@
+//! SQLite: one consistent state of the file as SQL text, as the program `sqlite3` prints it and reads it back. The file itself
+//! is never copied: what a copy catches between two pages opens without an error and lacks rows.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, backup::Backup};
+
+use super::{Dumped, Sink};
+use crate::backup::{BackupError, Wanted, unwanted};
+use crate::model::ids::Digest;
+
+/// So long a writer is waited for.
+const BUSY: Duration = Duration::from_secs(30);
+/// After so many rows it is asked whether anybody still wants them.
+const LOOK: u64 = 4096;
+
+/// Dumps it. `scratch`: where a copy of a database may lie for a moment.
+///
+/// # Errors
+/// It is not there, or no database; it is damaged; somebody writes to it for too long.
+pub fn dump(path: &Path, scratch: &Path, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
+    let place = path.display();
+    let failed = |error: rusqlite::Error| BackupError(format!("the database {place} cannot be dumped: {error}"));
+    // A path that leads nowhere would be a new and empty database, saved every night.
+    std::fs::metadata(path).map_err(crate::backup::at("read the database", path))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = |flags| Connection::open_with_flags(path, flags);
+    // What may only be read is read: then nobody writes to it from here, and a log that others left is read, too.
+    let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let source = open(flags).or_else(|_| open(read_only)).map_err(failed)?;
+    source.busy_timeout(BUSY).map_err(failed)?;
+    source.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
+    let journal: String = source.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(failed)?;
+    if journal.eq_ignore_ascii_case("wal") {
+        return text(&source, sink).map_err(|error| named(path, error));
+    }
+    // Without a write-ahead log a reader keeps writers out: they wait for a copy, and not for the slowest target.
+    let copy = tempfile::Builder::new().prefix(".soll-dump-").tempfile_in(scratch);
+    let copy = copy.map_err(crate::backup::at("make a copy in", scratch))?;
+    let mut target = Connection::open(copy.path()).map_err(failed)?;
+    let backup = Backup::new(&source, &mut target).map_err(failed)?;
+    backup.run_to_completion(4096, Duration::ZERO, None).map_err(failed)?;
+    drop(backup);
+    text(&target, sink).map_err(|error| named(path, error))
+}
+
+fn named(path: &Path, error: Broken) -> BackupError {
+    let place = path.display();
+    BackupError(match error {
+        Broken::Sql(error) => format!("the database {place} cannot be dumped: {error}"),
+        Broken::Write(error) => format!("the dump of {place} is lost: {error}"),
+    })
+}
+
+/// What went wrong: the database, or whoever takes the dump.
+enum Broken {
+    Sql(rusqlite::Error),
+    Write(io::Error),
+}
+
+impl From<rusqlite::Error> for Broken {
+    fn from(error: rusqlite::Error) -> Self {
+        Broken::Sql(error)
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Broken::Write(error)
+    }
+}
+
+/// A thing of the schema.
+struct Made {
+    kind: String,
+    name: String,
+    sql: String,
+}
+
+fn text(connection: &Connection, sink: &mut Sink<'_>) -> Result<Dumped, Broken> {
+    // One state for everything that follows.
+    connection.execute_batch("BEGIN")?;
+    let mut check = connection.prepare("PRAGMA quick_check(1)")?;
+    let sound: String = check.query_row([], |row| row.get(0))?;
+    if sound != "ok" {
+        return Err(Broken::Write(io::Error::other(format!("it is damaged: {sound}"))));
+    }
+    drop(check);
+    let wanted = sink.wanted;
+    let mut out = BufWriter::with_capacity(256 * 1024, &mut *sink.to);
+    out.write_all(b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n")?;
+    for pragma in ["user_version", "application_id"] {
+        let number: i64 = connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))?;
+        if number != 0 {
+            writeln!(out, "PRAGMA {pragma}={number};")?;
+        }
+    }
+    let made = schema(connection)?;
+    let mut dumped = Dumped::default();
+    let virtual_tables = made.iter().filter(|made| is_virtual(&made.sql)).count();
+    let mut writable = false;
+    for table in made.iter().filter(|made| made.kind == "table") {
+        match table.name.as_str() {
+            // Made by themselves where they are needed.
+            "sqlite_sequence" => out.write_all(b"DELETE FROM sqlite_sequence;\n")?,
+            name if name.starts_with("sqlite_stat") => out.write_all(b"ANALYZE sqlite_schema;\n")?,
+            name if name.starts_with("sqlite_") => continue,
+            name if is_virtual(&table.sql) => {
+                if !writable {
+                    out.write_all(b"PRAGMA writable_schema=ON;\n")?;
+                    writable = true;
+                }
+                let (name, sql) = (quoted(name), quoted(&table.sql));
+                writeln!(
+                    out,
+                    "INSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)VALUES('table',{name},{name},0,{sql});"
+                )?;
+                continue;
+            }
+            _ => writeln!(out, "{};", table.sql)?,
+        }
+        let rows = rows(connection, &table.name, &mut out, wanted)?;
+        dumped.tables.insert(table.name.clone(), rows);
+    }
+    for other in made.iter().filter(|made| made.kind != "table") {
+        writeln!(out, "{};", other.sql)?;
+    }
+    if writable {
+        out.write_all(b"PRAGMA writable_schema=OFF;\n")?;
+    }
+    out.write_all(b"COMMIT;\n-- Dump completed\n")?;
+    out.flush()?;
+    drop(out);
+    connection.execute_batch("ROLLBACK")?;
+    let all: Vec<_> = made.iter().map(|made| (&made.kind, &made.name, &made.sql)).collect();
+    dumped.schema = Some(Digest::of_json(&all));
+    dumped.client = format!("soll {} (SQLite {})", env!("CARGO_PKG_VERSION"), rusqlite::version());
+    if virtual_tables > 0 {
+        let warning = "virtual tables are restored by `sqlite3` in its default mode only, and with their modules";
+        dumped.warnings.push(warning.to_owned());
+    }
+    Ok(dumped)
+}
+
+/// Tables first, in the order in which they were made; indexes, views and triggers after all rows.
+fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
+    let sql = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type <> 'table', \
+               tbl_name = 'sqlite_sequence', rowid";
+    let mut statement = connection.prepare(sql)?;
+    let made = statement.query_map([], |row| Ok(Made { kind: row.get(0)?, name: row.get(1)?, sql: row.get(2)? }))?;
+    made.collect()
+}
+
+fn is_virtual(sql: &str) -> bool {
+    sql.get(..20).is_some_and(|begin| begin.eq_ignore_ascii_case("CREATE VIRTUAL TABLE"))
+}
+
+/// The rows of a table as statements. Gives how many there are.
+fn rows(connection: &Connection, table: &str, out: &mut impl Write, wanted: &dyn Wanted) -> Result<u64, Broken> {
+    let name = identifier(table);
+    // What is computed from other columns cannot be inserted.
+    let mut columns = connection.prepare(&format!("SELECT name, hidden FROM pragma_table_xinfo({})", quoted(table)))?;
+    let columns = columns.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+    let columns: Vec<(String, i64)> = columns.collect::<rusqlite::Result<_>>()?;
+    let stored: Vec<String> =
+        columns.iter().filter(|(_, hidden)| *hidden == 0).map(|(name, _)| identifier(name)).collect();
+    let list = if stored.len() == columns.len() { String::new() } else { format!("({})", stored.join(",")) };
+    let mut statement = connection.prepare(&format!("SELECT {} FROM {name}", stored.join(",")))?;
+    let mut rows = statement.query([])?;
+    let mut count = 0;
+    let mut line = Vec::new();
+    while let Some(row) = rows.next()? {
+        line.clear();
+        write!(line, "INSERT INTO {name}{list} VALUES(")?;
+        for column in 0..stored.len() {
+            if column > 0 {
+                line.push(b',');
+            }
+            value(row.get_ref(column)?, &mut line)?;
+        }
+        line.extend_from_slice(b");\n");
+        out.write_all(&line)?;
+        count += 1;
+        if count % LOOK == 0 && !wanted.is_wanted() {
+            return Err(Broken::Write(unwanted()));
+        }
+    }
+    Ok(count)
+}
+
+fn value(value: ValueRef<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+    match value {
+        ValueRef::Null => out.extend_from_slice(b"NULL"),
+        ValueRef::Integer(number) => write!(out, "{number}")?,
+        ValueRef::Real(number) if number.is_infinite() => {
+            out.extend_from_slice(if number > 0.0 { b"1e999" } else { b"-1e999" });
+        }
+        // The shortest text that is read back as the same number.
+        ValueRef::Real(number) => write!(out, "{number:?}")?,
+        // A text that is none, or that `sqlite3` would read only up to its NUL.
+        ValueRef::Text(text) if text.contains(&0) || str::from_utf8(text).is_err() => {
+            out.extend_from_slice(b"CAST(");
+            hexadecimal(text, out)?;
+            out.extend_from_slice(b" AS TEXT)");
+        }
+        ValueRef::Text(text) => {
+            out.push(b'\'');
+            for part in text.split_inclusive(|byte| *byte == b'\'') {
+                out.extend_from_slice(part);
+                if part.ends_with(b"'") {
+                    out.push(b'\'');
+                }
+            }
+            out.push(b'\'');
+        }
+        ValueRef::Blob(bytes) => hexadecimal(bytes, out)?,
+    }
+    Ok(())
+}
+
+fn hexadecimal(bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"X'");
+    out.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+    out.push(b'\'');
+    Ok(())
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Where a copy may lie when nobody says so.
+pub fn scratch_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Always;
+    impl Wanted for Always {
+        fn is_wanted(&self) -> bool {
+            true
+        }
+    }
+
+    fn dumped(path: &Path) -> (String, Dumped) {
+        let mut text = Vec::new();
+        let dumped = dump(path, scratch_of(path), &mut Sink { to: &mut text, wanted: &Always }).unwrap();
+        (String::from_utf8(text).unwrap(), dumped)
+    }
+
+    /// Everything that a query of every table gives, with the type of each value.
+    fn contents(connection: &Connection) -> Vec<String> {
+        let mut all = Vec::new();
+        for made in schema(connection).unwrap() {
+            all.push(format!("{} {} {}", made.kind, made.name, made.sql));
+            if made.kind == "table" {
+                let sql = format!("SELECT * FROM {} ORDER BY 1", identifier(&made.name));
+                let mut statement = connection.prepare(&sql).unwrap();
+                let columns = statement.column_count();
+                let mut rows = statement.query([]).unwrap();
+                while let Some(row) = rows.next().unwrap() {
+                    all.push((0..columns).map(|n| format!("{:?} ", row.get_ref(n).unwrap())).collect());
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_read_back_is_what_was_dumped() {
+        for mode in ["wal", "delete"] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("app.sqlite");
+            let source = Connection::open(&path).unwrap();
+            let _: String = source.query_row(&format!("PRAGMA journal_mode={mode}"), [], |row| row.get(0)).unwrap();
+            source
+                .execute_batch(
+                    "CREATE TABLE \"a \"\"b\"(id INTEGER PRIMARY KEY AUTOINCREMENT, t TEXT, r REAL, b BLOB, n);
+                     INSERT INTO \"a \"\"b\" VALUES(7,'it''s',0.1,X'00ff',NULL),(9,'two
+lines; --',-1e300,X'',1e999),(10,CAST(X'610062' AS TEXT),5.0,NULL,9223372036854775807);
+                     CREATE TABLE g(x INTEGER, y INTEGER GENERATED ALWAYS AS (x * 2) VIRTUAL);
+                     INSERT INTO g(x) VALUES(4);
+                     CREATE TABLE empty(x);
+                     CREATE VIEW v AS SELECT count(*) FROM g;
+                     CREATE INDEX i ON g(x);
+                     CREATE TRIGGER tr AFTER INSERT ON empty BEGIN DELETE FROM g; END;
+                     PRAGMA user_version=42;",
+                )
+                .unwrap();
+            let (text, dumped) = dumped(&path);
+            let counts: Vec<_> = dumped.tables.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
+            assert_eq!(counts, [("a \"b", 3), ("empty", 0), ("g", 1), ("sqlite_sequence", 1)]);
+            let back = Connection::open_in_memory().unwrap();
+            back.execute_batch(&text).unwrap();
+            assert_eq!(contents(&back), contents(&source), "{mode}");
+            let version: i64 = back.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            assert_eq!(version, 42);
+            // Nothing of a copy stays.
+            let left = std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
+                entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(".soll"))
+            });
+            assert_eq!(left.count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_empty_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none.sqlite");
+        let mut text = Vec::new();
+        let error = dump(&path, dir.path(), &mut Sink { to: &mut text, wanted: &Always }).unwrap_err();
+        assert!(error.to_string().contains("none.sqlite") && !path.exists() && text.is_empty(), "{error}");
+    }
+}

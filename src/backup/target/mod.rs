@@ -1,0 +1,104 @@
+//! Where backups lie. A file counts once it has its name: until then it is a `.part` that nobody lists.
+
+mod directory;
+
+use std::io::{self, Read, Write};
+
+pub use self::directory::Directory;
+
+use crate::backup::BackupError;
+
+/// A place for backups.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A directory of the machine that writes: a mounted NAS, another disk, or the server's own.
+    Directory(Directory),
+}
+
+/// A file that lies there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub name: String,
+    pub bytes: u64,
+}
+
+/// A file on its way to a target. Dropped before its end it leaves nothing that counts.
+pub enum Put {
+    Directory(directory::Part),
+}
+
+impl Target {
+    /// Begins a file. It must not be there.
+    ///
+    /// # Errors
+    /// The target cannot be written to; the file is there.
+    pub fn put(&self, dir: &str, name: &str) -> Result<Put, BackupError> {
+        match self {
+            Target::Directory(directory) => directory.put(dir, name).map(Put::Directory),
+        }
+    }
+
+    /// The files of a directory, without those that are not complete. One that was never written to has none.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    pub fn list(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
+        match self {
+            Target::Directory(directory) => directory.list(dir),
+        }
+    }
+
+    /// A file from its beginning.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be read.
+    pub fn read(&self, dir: &str, name: &str) -> Result<Box<dyn Read>, BackupError> {
+        match self {
+            Target::Directory(directory) => directory.read(dir, name).map(|file| Box::new(file) as Box<dyn Read>),
+        }
+    }
+
+    /// Removes a file, by way of `trash/`: what a crash leaves half removed lies there and counts no more.
+    ///
+    /// # Errors
+    /// It cannot be removed: the right to is missing, perhaps on purpose (I20).
+    pub fn remove(&self, dir: &str, name: &str) -> Result<(), BackupError> {
+        match self {
+            Target::Directory(directory) => directory.remove(dir, name),
+        }
+    }
+
+    /// How many bytes still go there, where somebody can say.
+    ///
+    /// # Errors
+    /// The target cannot be asked.
+    pub fn room(&self) -> Result<Option<u64>, BackupError> {
+        match self {
+            Target::Directory(directory) => directory.room().map(Some),
+        }
+    }
+}
+
+impl Put {
+    /// All is written: it is made durable, its size is looked at, and it gets its name.
+    ///
+    /// # Errors
+    /// The target did not keep what was written, or somebody was there first.
+    pub fn end(self) -> Result<(), BackupError> {
+        match self {
+            Put::Directory(part) => part.end(),
+        }
+    }
+}
+
+impl Write for Put {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Put::Directory(part) => part.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

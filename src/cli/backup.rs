@@ -1,0 +1,449 @@
+//! `soll backup`: make one now, list what there is, read it back, say when the next one is due, prune, try a target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::global::{Global, Output};
+use super::{CliError, Result, apply, out, screen};
+use crate::host::wire::backup::{Answer, Ask};
+use crate::host::wire::{Op, Reply};
+use crate::model::backup::name::{BackupName, Kind};
+use crate::model::desired::backup::BackupTarget;
+use crate::model::desired::{Backup as Declared, Environment, Target};
+use crate::model::observed::HostObserved;
+use crate::plan::backup::{State as Standing, View, views};
+use crate::plan::retention::{Decision, State, Verdict};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, now};
+use crate::run::look::observe::{Look, Scan, observe};
+use crate::run::look::reach::ask;
+use crate::run::pass::backup::make::{self, AT_MOST, Wish};
+use crate::run::pass::backup::{due, saver, shelf};
+use crate::run::pass::journaled::OperateError;
+use crate::run::pass::roots::Roots;
+
+/// How long an explicit command waits for whoever holds a root (contract 1.2).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Backups.
+#[derive(Args)]
+pub struct Backup {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a backup now, or those that are due
+    Now(Now),
+    /// List the backups on every target
+    List(Which),
+    /// Read backups back, every byte, and compare them with their manifests
+    Verify(Verify),
+    /// Say when each backup is due next, and which is the last good one
+    Next(Which),
+    /// Remove what is not kept any more
+    Prune(Prune),
+    /// Try every step that a backup needs on each target
+    Test(Which),
+}
+
+/// Which jobs.
+#[derive(Args)]
+struct Which {
+    /// The backups, as `[backups.NAME]` calls them [default: all]
+    names: Vec<String>,
+}
+
+#[derive(Args)]
+struct Now {
+    /// The backups, as `[backups.NAME]` calls them [default: all]
+    names: Vec<String>,
+    /// Only those whose time has come, as the daemon makes them
+    #[arg(long)]
+    due: bool,
+    /// Why, for the record
+    #[arg(long, default_value = "by hand")]
+    reason: String,
+}
+
+#[derive(Args)]
+struct Verify {
+    /// The backups, as `[backups.NAME]` calls them [default: all]
+    names: Vec<String>,
+    /// This one, as `list` calls it [default: the newest on each target]
+    #[arg(long, value_name = "KIND/TIME")]
+    at: Option<BackupName>,
+    /// Every one that there is
+    #[arg(long, conflicts_with = "at")]
+    all: bool,
+}
+
+#[derive(Args)]
+struct Prune {
+    /// The backups, as `[backups.NAME]` calls them [default: all]
+    names: Vec<String>,
+    /// Only say what would go, and why everything else stays
+    #[arg(long)]
+    dry_run: bool,
+    /// Also where more would go at once than is expected
+    #[arg(long)]
+    yes: bool,
+}
+
+/// One job with what it is of.
+struct Job<'a> {
+    env: &'a Environment,
+    backup: &'a Declared,
+    target: &'a Target,
+}
+
+struct Shell<'a> {
+    global: &'a Global,
+    controller: Arc<Controller>,
+    snapshot: Arc<AcceptedSnapshot>,
+}
+
+impl Backup {
+    /// Does it.
+    pub async fn run(self, global: &Global) -> Result {
+        let (controller, snapshot) = global.accepted().await?;
+        apply::interrupt_dead(&controller.store);
+        let shell = Shell { global, controller, snapshot };
+        match self.command {
+            Command::Now(now) => shell.now(now).await,
+            Command::List(which) => shell.list(&which.names).await,
+            Command::Verify(verify) => shell.verify(verify).await,
+            Command::Next(which) => shell.next(&which.names).await,
+            Command::Prune(prune) => shell.prune(prune).await,
+            Command::Test(which) => shell.test(&which.names).await,
+        }
+    }
+}
+
+impl Shell<'_> {
+    /// The jobs of these names, or all of them.
+    fn jobs(&self, names: &[String]) -> Result<Vec<Job<'_>>> {
+        let all = self.snapshot.desired.environments.values().flat_map(|env| {
+            let target = saver(&self.snapshot.desired, env);
+            env.backups.iter().filter_map(move |backup| Some(Job { env, backup, target: target? }))
+        });
+        let all: Vec<Job<'_>> = all.collect();
+        if let Some(unknown) = names.iter().find(|name| all.iter().all(|job| job.backup.name != **name)) {
+            let known: Vec<&str> = all.iter().map(|job| job.backup.name.as_str()).collect();
+            let hint = match known.is_empty() {
+                true => "declare one: `[backups.NAME]` in the state file".to_owned(),
+                false => format!("there are: {}", known.join(", ")),
+            };
+            return Err(CliError::usage(format!("there is no backup `{unknown}`")).hint(hint));
+        }
+        if all.is_empty() {
+            let hint = "declare one: `[backups.NAME]` in the state file";
+            return Err(CliError::plain("no backup is declared").hint(hint));
+        }
+        let wanted = |job: &Job<'_>| names.is_empty() || names.contains(&job.backup.name);
+        Ok(all.into_iter().filter(wanted).collect())
+    }
+
+    fn is_json(&self) -> bool {
+        self.global.output == Output::Json
+    }
+
+    async fn now(&self, wanted: Now) -> Result {
+        let (mut rows, mut exits) = (Vec::new(), Vec::new());
+        let say = |line: &str| screen::line(line);
+        if wanted.due {
+            for env in self.snapshot.desired.environments.values().filter(|env| !env.backups.is_empty()) {
+                let (done, _) = due::due(&self.controller, &self.snapshot, env, PATIENCE, &say).await;
+                for due::Done { job, result } in done {
+                    exits.push(self.made(&job, env, result, &mut rows));
+                }
+            }
+        } else {
+            for Job { env, backup, .. } in self.jobs(&wanted.names)? {
+                let wish = Wish { kind: Kind::Manual, reason: wanted.reason.clone(), patience: PATIENCE };
+                let made = make::make(&self.controller, &self.snapshot, env, backup, wish, &say).await;
+                let made = made.map(|saved| saved.told());
+                exits.push(self.made(&backup.name, env, made, &mut rows));
+            }
+        }
+        if self.is_json() {
+            out::json(&rows);
+        } else if rows.is_empty() {
+            out::text("nothing is due\n");
+        }
+        Ok(apply::worst(exits))
+    }
+
+    fn made(
+        &self,
+        job: &str,
+        env: &Environment,
+        made: std::result::Result<String, OperateError>,
+        rows: &mut Vec<serde_json::Value>,
+    ) -> u8 {
+        let good = made.is_ok();
+        let (told, exit) = match made {
+            Ok(told) => (told, 0),
+            Err(error) => (error.to_string(), CliError::from(error).exit),
+        };
+        if !self.is_json() {
+            let word = if good { "good" } else { "failed" };
+            out::text(&format!("{job}: {word}: {told}\n"));
+        }
+        rows.push(json!({ "name": job, "environment": env.name, "good": good, "message": told }));
+        exit
+    }
+
+    async fn list(&self, names: &[String]) -> Result {
+        let (mut rows, mut unread) = (Vec::new(), false);
+        for Job { env, backup, target } in self.jobs(names)? {
+            for row in shelf::all(&self.controller, &self.snapshot, env, backup, target).await {
+                let place = &row.target.name;
+                let backups = match row.backups {
+                    Ok(backups) => backups,
+                    Err(why) => {
+                        unread = true;
+                        screen::line(&format!("soll: {} on {place}: {why}", backup.name));
+                        continue;
+                    }
+                };
+                for one in backups {
+                    let manifest = one.manifest.as_ref();
+                    let bytes = manifest.map_or_else(|| one.set.bytes(), |manifest| manifest.bytes());
+                    let verified = one.state == State::Verified;
+                    let release = manifest.and_then(|manifest| manifest.release.as_ref());
+                    if !self.is_json() {
+                        let rows = manifest.and_then(|manifest| manifest.rows());
+                        let rows = rows.map_or_else(String::new, |rows| format!("  {rows} rows"));
+                        let state = told(&one.state);
+                        let size = crate::run::size::bytes(bytes);
+                        out::text(&format!(
+                            "{:<16} {:<28} {place:<10} {size:>10}{rows}  {state}\n",
+                            backup.name,
+                            one.name.to_string()
+                        ));
+                    }
+                    rows.push(json!({
+                        "name": backup.name,
+                        "backup": one.name,
+                        "kind": one.name.kind,
+                        "at": one.name.at.at(),
+                        "target": place,
+                        "bytes": bytes,
+                        "verified": verified,
+                        "proven": false,
+                        "release": release,
+                        "rows": manifest.and_then(|manifest| manifest.rows()),
+                        "state": told(&one.state),
+                    }));
+                }
+            }
+        }
+        if self.is_json() {
+            out::json(&rows);
+        } else if rows.is_empty() && !unread {
+            out::text("there is no backup yet; make one: soll backup now\n");
+        }
+        Ok(u8::from(unread))
+    }
+
+    async fn verify(&self, wanted: Verify) -> Result {
+        let (mut rows, mut bad) = (Vec::new(), false);
+        for Job { env, backup, target } in self.jobs(&wanted.names)? {
+            for row in shelf::all(&self.controller, &self.snapshot, env, backup, target).await {
+                let place = &row.target;
+                let backups = match row.backups {
+                    Ok(backups) => backups,
+                    Err(why) => {
+                        bad = true;
+                        screen::line(&format!("soll: {} on {}: {why}", backup.name, place.name));
+                        continue;
+                    }
+                };
+                let mut chosen: Vec<_> = backups
+                    .into_iter()
+                    .filter(|one| wanted.at.is_none_or(|at| one.name == at))
+                    .filter(|one| one.state != State::NoManifest || wanted.at.is_some())
+                    .collect();
+                if wanted.at.is_none() && !wanted.all {
+                    chosen.truncate(1);
+                }
+                if chosen.is_empty() {
+                    bad = true;
+                    screen::line(&format!("soll: {} on {}: there is nothing to verify", backup.name, place.name));
+                }
+                for one in chosen {
+                    let wrong = match (&one.manifest, &one.state) {
+                        (Some(manifest), _) => self.read_back(target, place, one.name, manifest.parts.clone()).await?,
+                        (None, State::Broken(why)) => vec![why.clone()],
+                        (None, _) => vec!["it has no manifest: it was not finished".to_owned()],
+                    };
+                    bad |= !wrong.is_empty();
+                    if !self.is_json() {
+                        let told = if wrong.is_empty() { "whole".to_owned() } else { wrong.join("; ") };
+                        out::text(&format!("{} {} on {}: {told}\n", backup.name, one.name, place.name));
+                    }
+                    rows.push(json!({
+                        "name": backup.name, "backup": one.name, "target": place.name,
+                        "verified": wrong.is_empty(), "wrong": wrong,
+                    }));
+                }
+            }
+        }
+        if self.is_json() {
+            out::json(&rows);
+        }
+        Ok(u8::from(bad))
+    }
+
+    async fn read_back(
+        &self,
+        target: &Target,
+        place: &BackupTarget,
+        name: BackupName,
+        parts: Vec<crate::model::backup::manifest::PartEntry>,
+    ) -> Result<Vec<String>> {
+        match self.asked(target, Ask::Verify { target: place.clone(), name, parts }).await? {
+            Answer::Verified { wrong } => Ok(wrong),
+            other => Err(CliError::plain(format!("the host gave an answer that does not fit: {other:?}"))),
+        }
+    }
+
+    async fn asked(&self, target: &Target, question: Ask) -> Result<Answer> {
+        let answer = ask(&self.controller, &self.snapshot, target, Op::Backups(Box::new(question))).await;
+        match answer.map_err(|error| OperateError::Host { host: target.name.clone(), error })? {
+            Reply::Backup(answer) => Ok(*answer),
+            other => Err(CliError::plain(format!("the host gave an answer that does not fit: {other:?}"))),
+        }
+    }
+
+    async fn next(&self, names: &[String]) -> Result {
+        let mut rows: Vec<(View, &Environment)> = Vec::new();
+        let jobs = self.jobs(names)?;
+        let mut wanted: Vec<_> = jobs.iter().map(|job| job.env.name.clone()).collect();
+        wanted.dedup();
+        let look = Look { health: false, drift: Scan::Last };
+        let observed = observe(&self.controller, &self.snapshot, &wanted, look).await;
+        let mut exits = Vec::new();
+        for name in &wanted {
+            let seen = observed.environments.get(name);
+            for job in jobs.iter().filter(|job| job.env.name == *name) {
+                let is_seen = seen.and_then(|seen| seen.hosts.get(&job.target.name));
+                if !matches!(is_seen, Some(HostObserved::Reached(_))) {
+                    exits.push(6);
+                }
+                let view = views(job.env, seen, now()).into_iter().find(|view| view.name == job.backup.name);
+                rows.extend(view.map(|view| (view, job.env)));
+            }
+        }
+        if self.is_json() {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(view, env)| {
+                    json!({
+                        "name": view.name, "environment": env.name, "state": view.state, "at": view.at,
+                        "last_good": view.last_good, "last_good_at": view.last_good_at, "failed": view.failed,
+                    })
+                })
+                .collect();
+            out::json(&rows);
+        } else {
+            for (view, env) in &rows {
+                out::text(&format!("{} ({}): {}\n", view.name, env.name, view.told()));
+            }
+        }
+        exits.extend(rows.iter().filter(|(view, _)| view.state == Standing::Overdue).map(|_| 1));
+        Ok(apply::worst(exits))
+    }
+
+    async fn prune(&self, wanted: Prune) -> Result {
+        let (mut rows, mut bad) = (Vec::new(), false);
+        for Job { env, backup, target } in self.jobs(&wanted.names)? {
+            let at_most = if wanted.yes { None } else { Some(AT_MOST) };
+            let roots = Roots::take_one(&self.controller, &self.snapshot, env, target, ("prune", PATIENCE)).await?;
+            let rows_of = shelf::all(&self.controller, &self.snapshot, env, backup, target).await;
+            for row in &rows_of {
+                let (state, place) = (roots.taken(&target.name), &row.target.name);
+                let decided = shelf::decide(&rows_of, place, backup, state, at_most);
+                let decisions = match decided {
+                    Ok(decisions) => decisions,
+                    Err(error) => {
+                        bad = true;
+                        screen::line(&format!("soll: {} on {place}: {error}", backup.name));
+                        continue;
+                    }
+                };
+                for Decision { name, verdict, reason } in &decisions {
+                    if !self.is_json() {
+                        let word = match verdict {
+                            Verdict::Keep => "keep",
+                            Verdict::Prune => "prune",
+                            Verdict::Hold => "hold",
+                        };
+                        out::text(&format!("{word:<6} {} {name} on {place}: {reason}\n", backup.name));
+                    }
+                    rows.push(json!({
+                        "name": backup.name, "backup": name, "target": place, "verdict": verdict, "reason": reason,
+                    }));
+                }
+                if !wanted.dry_run {
+                    let gone =
+                        make::prune(&self.controller, &self.snapshot, (&roots, target), backup, &row.target, at_most);
+                    if let Err(error) = gone.await {
+                        bad = true;
+                        screen::line(&format!("soll: {} on {place}: {error}", backup.name));
+                    }
+                }
+            }
+            roots.release().await;
+        }
+        if self.is_json() {
+            out::json(&rows);
+        }
+        Ok(u8::from(bad))
+    }
+
+    async fn test(&self, names: &[String]) -> Result {
+        let (mut rows, mut bad) = (Vec::new(), false);
+        for Job { backup, target, .. } in self.jobs(names)? {
+            for place in backup.places(&target.root) {
+                let Answer::Tried { steps } = self.asked(target, Ask::Try { target: place.clone() }).await? else {
+                    return Err(CliError::plain("the host gave an answer that does not fit a trial"));
+                };
+                let failed = steps.iter().find_map(|step| Some((step.step.as_str(), step.why.as_deref()?)));
+                bad |= failed.is_some();
+                if !self.is_json() {
+                    let went: Vec<&str> =
+                        steps.iter().filter(|step| step.why.is_none()).map(|step| step.step.as_str()).collect();
+                    let told = match failed {
+                        Some((step, why)) => format!("{step} failed: {why}"),
+                        None => format!("good: {}", went.join(", ")),
+                    };
+                    out::text(&format!("{} on {}: {told}\n", backup.name, place.name));
+                }
+                rows.push(json!({
+                    "name": backup.name, "target": place.name, "good": failed.is_none(), "steps": steps,
+                }));
+            }
+        }
+        if self.is_json() {
+            out::json(&rows);
+        }
+        Ok(u8::from(bad))
+    }
+}
+
+/// What is known of a backup, for people.
+fn told(state: &State) -> String {
+    match state {
+        State::Verified => "verified".to_owned(),
+        State::Unverified => "not read back".to_owned(),
+        State::Broken(why) => format!("broken: {why}"),
+        State::Shrunk(what) => format!("shrunk: {what}"),
+        State::NoManifest => "no manifest: not finished, or not made by soll".to_owned(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Backups on a host: what is asked for becomes streams of [`crate::backup`], and what came of them is noted in the record,
+//! which outlives every controller.
+
+mod login;
+mod look;
+mod part;
+
+use crate::backup::target::{Directory, Target};
+use crate::backup::{BackupError, Wanted, part as parts};
+use crate::host::disk::root::Root;
+use crate::host::wire::backup::{Answer, Ask, End, Refused, Work};
+use crate::host::wire::{HostError, Reply};
+use crate::model::backup::name::{BackupName, FileName, RESTORE, What};
+use crate::model::desired::backup::{BackupTarget, Place};
+use crate::model::record::backup::Good;
+
+/// Does what is asked under an epoch.
+///
+/// # Errors
+/// [`HostError::Io`]: it cannot be done, and why; [`HostError::Connection`]: nobody waits for it any more.
+pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, HostError> {
+    let wanted = Asker(gone);
+    let answer = match work {
+        Work::Begin { job, name } => root.update(|record| {
+            record.begin_backup(&job, name.at.at());
+            Ok(Answer::Done)
+        })?,
+        Work::Part(part) => part::make(root, *part, &wanted).map(|made| Answer::Part(Box::new(made)))?,
+        Work::Seal { targets, name, manifest, by_hand } => {
+            Answer::Sealed { refused: seal(root, &targets, name, &manifest, &by_hand) }
+        }
+        Work::End { job, end } => root.update(|record| {
+            match end {
+                End::Good { name, at, bytes, rows } => record.end_backup(&job, Ok(Good { name, at, bytes, rows })),
+                End::Failed { at, why } => record.end_backup(&job, Err((at, why))),
+            }
+            Ok(Answer::Done)
+        })?,
+        Work::Remove { target, paths } => {
+            let place = open(root, &target).map_err(failed)?;
+            for path in paths {
+                let (dir, file) = path.split_once('/').unwrap_or(("", &path));
+                place.remove(dir, file).map_err(failed)?;
+            }
+            Answer::Done
+        }
+    };
+    Ok(Reply::Backup(Box::new(answer)))
+}
+
+/// Answers what anybody may ask.
+///
+/// # Errors
+/// As for [`work`].
+pub fn ask(root: &Root, ask: Ask, gone: &dyn Fn() -> bool) -> Result<Reply, HostError> {
+    let wanted = Asker(gone);
+    let answer = match ask {
+        Ask::List { target } => {
+            let listed = open(root, &target).and_then(|place| look::list(&place)).map_err(failed)?;
+            Answer::Listed(Box::new(listed))
+        }
+        Ask::Verify { target, name, parts } => {
+            let place = open(root, &target).map_err(failed)?;
+            Answer::Verified { wrong: look::verify(&place, name, &parts, &wanted) }
+        }
+        Ask::Try { target } => Answer::Tried { steps: look::try_out(|| open(root, &target), &wanted) },
+    };
+    Ok(Reply::Backup(Box::new(answer)))
+}
+
+/// The manifest to every target that has all parts. What is in the name of a person's way out lies beside it.
+fn seal(root: &Root, targets: &[BackupTarget], name: BackupName, manifest: &str, by_hand: &str) -> Vec<Refused> {
+    let file = FileName { at: name.at, what: What::Manifest, checksum: false }.to_string();
+    let write = |target: &BackupTarget| -> Result<(), BackupError> {
+        let place = open(root, target)?;
+        if place.list("")?.iter().all(|found| found.name != RESTORE) {
+            parts::write_small(&place, "", RESTORE, by_hand)?;
+        }
+        parts::write_small(&place, name.kind.as_str(), &file, manifest)
+    };
+    let refused = |target: &BackupTarget| {
+        let why = write(target).err()?.0;
+        Some(Refused { target: target.name.clone(), why })
+    };
+    targets.iter().filter_map(refused).collect()
+}
+
+/// The place behind a target. What lies below ROOT is made there; what is elsewhere was put there by somebody.
+fn open(root: &Root, target: &BackupTarget) -> Result<Target, BackupError> {
+    match &target.place {
+        Place::Directory(path) => {
+            let path = std::path::Path::new(path);
+            Directory::open(path, path.starts_with(root.path())).map(Target::Directory)
+        }
+    }
+}
+
+fn failed(error: BackupError) -> HostError {
+    HostError::Io(error.0)
+}
+
+/// Whoever asked.
+struct Asker<'a>(&'a dyn Fn() -> bool);
+
+impl Wanted for Asker<'_> {
+    fn is_wanted(&self) -> bool {
+        !(self.0)()
+    }
+}

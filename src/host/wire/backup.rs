@@ -1,0 +1,157 @@
+//! Backups on the wire: what a host that holds its root writes and removes, and what anybody may ask of a target.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Secret;
+use crate::model::backup::manifest::{Engine, PartEntry};
+use crate::model::backup::name::{BackupName, Compression, Content, PartName};
+use crate::model::desired::backup::BackupTarget;
+
+/// What is done under an epoch: a dump and a migration exclude each other (I17).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Noted before anything is written: whoever asks when it was begun last asks the host.
+    Begin { job: String, name: BackupName },
+    /// One database, or one set of files, to every target.
+    Part(Box<Part>),
+    /// The manifest, last: from here on it is a backup.
+    Seal { targets: Vec<BackupTarget>, name: BackupName, manifest: String, by_hand: String },
+    /// How it ended.
+    End { job: String, end: End },
+    /// Files of one backup that is not kept any more, in the order in which they go.
+    Remove { target: BackupTarget, paths: Vec<String> },
+}
+
+/// How a backup ended, as the host remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    Good { name: BackupName, at: Timestamp, bytes: u64, rows: Option<u64> },
+    Failed { at: Timestamp, why: String },
+}
+
+/// One part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Part {
+    pub name: BackupName,
+    pub part: Option<PartName>,
+    pub content: Content,
+    /// What its file is called.
+    pub file: String,
+    pub source: Source,
+    pub compress: Compression,
+    pub encrypt: Vec<String>,
+    pub targets: Vec<BackupTarget>,
+}
+
+/// Where it comes from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// With the login of the application. The first of these files that is there says it; relative to ROOT.
+    EnvFile {
+        engine: Engine,
+        files: Vec<String>,
+    },
+    Login {
+        engine: Engine,
+        login: Login,
+    },
+    /// A database in a file; relative to ROOT, or absolute.
+    Database {
+        path: String,
+    },
+    /// Relative to ROOT, or absolute.
+    Files {
+        path: String,
+        exclude: Vec<String>,
+    },
+}
+
+/// A login that the controller knows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Login {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub socket: Option<String>,
+    pub user: String,
+    pub database: String,
+    pub password: Option<Secret>,
+}
+
+/// What is asked of a target. Reads only, `Try` aside, which leaves nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ask {
+    /// What lies there, with the manifests.
+    List { target: BackupTarget },
+    /// Whether the files of a backup are what they were when they were written.
+    Verify { target: BackupTarget, name: BackupName, parts: Vec<PartEntry> },
+    /// Every step that a backup needs, with a small file (I20).
+    Try { target: BackupTarget },
+}
+
+/// What comes of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    Done,
+    Part(Box<Made>),
+    /// By target: why it did not take the manifest.
+    Sealed {
+        refused: Vec<Refused>,
+    },
+    Listed(Box<Listed>),
+    /// What is wrong, one sentence each; empty: it is whole.
+    Verified {
+        wrong: Vec<String>,
+    },
+    Tried {
+        steps: Vec<Tried>,
+    },
+}
+
+/// A part that was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Made {
+    pub entry: PartEntry,
+    pub warnings: Vec<String>,
+    pub refused: Vec<Refused>,
+}
+
+/// A target that did not take something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub target: String,
+    pub why: String,
+}
+
+/// What lies on a target.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Listed {
+    /// Relative to the target, with their sizes.
+    pub files: Vec<(String, u64)>,
+    pub kept: Vec<Kept>,
+    /// How many bytes still go there, where it says.
+    pub room: Option<u64>,
+}
+
+/// A backup that has a manifest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Kept {
+    pub name: BackupName,
+    /// As it lies there: it vouches for itself, and is compared before anything of it is shown.
+    pub manifest: String,
+    /// Why it cannot be read; empty: it can.
+    pub why: String,
+}
+
+/// One step of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub step: String,
+    /// `None`: it went well.
+    pub why: Option<String>,
+}

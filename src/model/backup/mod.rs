@@ -1,0 +1,11 @@
+//! What a backup is called, and what is said of it (F1). Pure: nothing here reads a file or a clock.
+//!
+//! [`name`]: the names of its files and of the directories they lie in; [`checksum`]: the lines beside them; [`set`]: from
+//! the names that a target lists to the backups that are there; [`manifest`]: what one consists of; [`by_hand`]: how a
+//! person restores it without this program.
+
+pub mod by_hand;
+pub mod checksum;
+pub mod manifest;
+pub mod name;
+pub mod set;

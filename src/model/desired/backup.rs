@@ -1,0 +1,138 @@
+//! What is saved of an environment: the jobs of `[backups.NAME]` (F1-F3), with their databases, files and targets. Where data
+//! lie and who may read them is said here; when a job is due and what may go is `plan`'s to say.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::backup::manifest::Engine;
+use crate::model::backup::name::{Compression, PartName};
+use crate::model::schedule::{BadSchedule, Schedule};
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    pub name: String,
+    /// When it is made by itself; `None`: before deployments and by hand alone.
+    pub schedule: Option<Cron>,
+    /// The zone whose dates count when it is decided what is kept.
+    pub zone: String,
+    /// A step before the migrations of every deployment; its failure stops the deployment (A4).
+    pub pre_deploy: bool,
+    pub keep: Keep,
+    /// Fewer rows or bytes than so many percent of the last good one: it is held, fills no slot, and is told (I20).
+    pub max_shrink: u32,
+    pub compress: Compression,
+    /// Recipients of age; empty: not encrypted.
+    pub encrypt: Vec<String>,
+    pub databases: Vec<Database>,
+    pub files: Vec<FileSet>,
+    pub targets: Vec<BackupTarget>,
+}
+
+/// A line of cron on the clocks of a zone, checked when the state file was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cron {
+    pub line: String,
+    pub zone: String,
+}
+
+impl Cron {
+    /// The schedule that it says.
+    ///
+    /// # Errors
+    /// It is none: the line of another program, which knows other schedules.
+    pub fn schedule(&self) -> Result<Schedule, BadSchedule> {
+        Schedule::parse(&self.line, &self.zone)
+    }
+}
+
+/// How many of each kind are kept on a target (F3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    pub daily: u32,
+    pub weekly: u32,
+    pub monthly: u32,
+    pub pre_deploy: u32,
+    /// On the server itself, in ROOT/backups; 0: none is written there.
+    pub local: u32,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Keep { daily: 7, weekly: 0, monthly: 0, pre_deploy: 10, local: 0 }
+    }
+}
+
+/// A database that is dumped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// `None`: the first or only one of its job, whose files have F1's name.
+    pub part: Option<PartName>,
+    /// What the state file calls it.
+    pub name: String,
+    pub engine: Engine,
+    pub access: Access,
+}
+
+/// How a database is reached from its host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// As the application does: by the variables of this shared file (`DB_HOST`, …, or `DATABASE_URL`).
+    EnvFile(String),
+    /// As the state file says.
+    Login(Login),
+    /// A file: relative to ROOT, or absolute.
+    Path(String),
+}
+
+/// A login that the state file spells out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub socket: Option<String>,
+    pub user: String,
+    pub database: String,
+    /// The name of a secret of the controller; `None`: without a password.
+    pub password: Option<String>,
+}
+
+/// A set of files that is archived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSet {
+    /// As for [`Database::part`].
+    pub part: Option<PartName>,
+    pub name: String,
+    /// Relative to ROOT, or absolute.
+    pub path: String,
+    /// Globs relative to it.
+    pub exclude: Vec<String>,
+}
+
+/// Where backups go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupTarget {
+    pub name: String,
+    /// Absolute, percent-decoded.
+    pub place: Place,
+}
+
+/// Whose door it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// A directory of the host.
+    Directory(String),
+}
+
+/// The name of the target on the server itself.
+pub const LOCAL: &str = "local";
+
+impl Backup {
+    /// Where its files go: the declared targets, and ROOT/backups where some are kept there.
+    pub fn places(&self, root: &str) -> Vec<BackupTarget> {
+        let local = (self.keep.local > 0)
+            .then(|| BackupTarget { name: LOCAL.to_owned(), place: Place::Directory(format!("{root}/backups")) });
+        self.targets.iter().cloned().chain(local).collect()
+    }
+}

@@ -1,0 +1,297 @@
+//! Backups: which environment each is of, that its parts and targets have names of their own, and that no two write to one
+//! place. What is not built yet is refused by name: a backup that is only believed in is worse than none.
+
+use std::collections::BTreeMap;
+
+use super::super::backup::{Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, LOCAL, Login, Place};
+use super::super::diagnose::{Diagnostic, Diagnostics};
+use super::super::load::Tables;
+use super::super::raw;
+use super::super::tree::{Entry, Node, Span};
+use super::{Resolved, suggest};
+use crate::model::backup::manifest::Engine;
+use crate::model::backup::name::{Compression, PartName};
+use crate::model::schedule::Schedule;
+
+/// Resolves every job and gives it to its environment.
+pub(super) fn all(tables: &Tables, resolved: &mut [Resolved], out: &mut Diagnostics) {
+    let mut places: BTreeMap<String, (String, Span)> = BTreeMap::new();
+    for (name, Entry { key, node }) in &tables.backups {
+        let raw = match serde_json::from_value::<raw::Backup>(node.json()) {
+            Ok(raw) => raw,
+            // The walk was clean, so this is a value that only its type refuses.
+            Err(error) => {
+                out.push(Diagnostic::error(*key, format!("the backup `{name}` cannot be read: {error}")));
+                continue;
+            }
+        };
+        let mut job = Job { name, key: *key, node, raw: &raw, out };
+        let Some(backup) = job.resolve() else { continue };
+        job.apart(&backup, &mut places);
+        let wanted = &raw.environment.0;
+        match resolved.iter_mut().find(|one| one.environment.name.as_str() == wanted) {
+            Some(of) => {
+                job.known_files(&of.environment);
+                of.environment.backups.push(backup);
+            }
+            // One that has mistakes of its own is not there, and has been told of.
+            None if tables.environments.contains_key(wanted) => {}
+            None => {
+                let error = Diagnostic::error(job.at("environment"), format!("there is no environment `{wanted}`"));
+                let known = tables.environments.keys().map(String::as_str);
+                out.push(error.label("not defined").help(suggest::help(wanted, "environments", known)));
+            }
+        }
+    }
+}
+
+struct Job<'a> {
+    name: &'a str,
+    key: Span,
+    node: &'a Node,
+    raw: &'a raw::Backup,
+    out: &'a mut Diagnostics,
+}
+
+impl Job<'_> {
+    fn at(&self, key: &str) -> Span {
+        self.node.get(key).map_or(self.key, |node| node.span)
+    }
+
+    fn entry(&self, list: &str, index: usize, key: &str) -> Span {
+        let entry = self.node.get(list).and_then(|node| node.items().get(index));
+        entry.map_or(self.key, |entry| entry.get(key).map_or(entry.span, |node| node.span))
+    }
+
+    fn refuse(&mut self, span: Span, message: String, label: &str, help: impl Into<String>) {
+        self.out.push(Diagnostic::error(span, message).label(label).help(help.into()));
+    }
+
+    fn resolve(&mut self) -> Option<Backup> {
+        let raw = self.raw;
+        let zone = raw.zone.as_ref().map_or_else(|| "UTC".to_owned(), |zone| zone.0.clone());
+        let schedule = raw.schedule.as_ref().map(|cron| Cron { line: cron.0.clone(), zone: zone.clone() });
+        if let Some(cron) = &schedule
+            && let Err(why) = Schedule::parse(&cron.line, &cron.zone)
+        {
+            self.refuse(
+                self.at("schedule"),
+                why.to_string(),
+                "never due",
+                "for example \"0 2 * * *\": every night at two",
+            );
+        }
+        for (key, what) in [("ping", "pings of a dead man's switch"), ("restore_test", "restore tests by a schedule")] {
+            if self.node.get(key).is_some() {
+                let message = format!("this version does not know {what} (`{key}`) yet");
+                self.refuse(self.at(key), message, "not known yet", "remove it: what is only declared protects nobody");
+            }
+        }
+        let own = raw.keep.as_ref();
+        let default = Keep::default();
+        let kept = |of: fn(&raw::Keep) -> Option<u32>, default: u32| own.and_then(of).unwrap_or(default);
+        let keep = Keep {
+            daily: kept(|keep| keep.daily, default.daily),
+            weekly: kept(|keep| keep.weekly, default.weekly),
+            monthly: kept(|keep| keep.monthly, default.monthly),
+            pre_deploy: kept(|keep| keep.pre_deploy, default.pre_deploy),
+            local: kept(|keep| keep.local, default.local),
+        };
+        let databases: Vec<Database> = (0..raw.databases.len()).filter_map(|index| self.database(index)).collect();
+        let files: Vec<FileSet> = (0..raw.files.len()).filter_map(|index| self.file_set(index)).collect();
+        let targets: Vec<BackupTarget> = (0..raw.targets.len()).filter_map(|index| self.target(index)).collect();
+        for list in ["databases", "files", "targets"] {
+            self.doubles(list);
+        }
+        if raw.databases.is_empty() && raw.files.is_empty() {
+            let message = format!("the backup `{}` saves nothing", self.name);
+            let help = format!("add `[[backups.{}.databases]]` or `[[backups.{0}.files]]`", self.name);
+            self.refuse(self.key, message, "needs something to save", help);
+        }
+        if raw.targets.is_empty() && keep.local == 0 {
+            let message = format!("the backup `{}` goes nowhere", self.name);
+            let help = format!("add `[[backups.{}.targets]]`, best on another machine", self.name);
+            self.refuse(self.key, message, "needs a target", help);
+        }
+        if schedule.is_none() && raw.pre_deploy != Some(true) {
+            let message = format!("the backup `{}` is made by hand alone", self.name);
+            let help = "schedule = \"0 2 * * *\" for every night, or pre_deploy = true";
+            self.out.push(Diagnostic::warning(self.key, message).label("never due").help(help));
+        }
+        Some(Backup {
+            name: self.name.to_owned(),
+            schedule,
+            zone,
+            pre_deploy: raw.pre_deploy.unwrap_or(false),
+            keep,
+            max_shrink: raw.max_shrink.as_ref().map_or(50, |percent| percent.0),
+            compress: match raw.compress {
+                None | Some(raw::Packing::Gzip) => Compression::Gzip,
+                Some(raw::Packing::Zstd) => Compression::Zstd,
+            },
+            encrypt: raw.encrypt.iter().map(|recipient| recipient.0.clone()).collect(),
+            databases,
+            files,
+            targets,
+        })
+    }
+
+    fn part(name: &super::super::fields::BackupPart, index: usize) -> Option<PartName> {
+        // The format was checked by the walk.
+        if index == 0 { None } else { name.0.parse().ok() }
+    }
+
+    fn database(&mut self, index: usize) -> Option<Database> {
+        let raw = &self.raw.databases[index];
+        let at = |job: &Self, key: &str| job.entry("databases", index, key);
+        if raw.service.is_some() {
+            let message = "this version does not dump databases inside a service of Compose (`service`) yet".to_owned();
+            let help = "publish the server's port on 127.0.0.1, and name it with `host` and `port`";
+            self.refuse(at(self, "service"), message, "not known yet", help);
+        }
+        let spelt = [
+            ("host", raw.host.is_some()),
+            ("port", raw.port.is_some()),
+            ("socket", raw.socket.is_some()),
+            ("user", raw.user.is_some()),
+            ("database", raw.database.is_some()),
+            ("password", raw.password.is_some()),
+        ];
+        let spelt = spelt.into_iter().find(|(_, is)| *is).map(|(key, _)| key);
+        let (engine, access) = match (raw.engine, &raw.path, &raw.from, spelt) {
+            (raw::BackupEngine::Sqlite, Some(path), None, None) => (Engine::Sqlite, Access::Path(path.0.clone())),
+            (raw::BackupEngine::Sqlite, None, None, None) => {
+                let help = "path = \"shared/database.sqlite\"";
+                self.refuse(at(self, "engine"), "which file is it?".to_owned(), "needs `path`", help);
+                return None;
+            }
+            (raw::BackupEngine::Sqlite, _, _, spelt) => {
+                let key = spelt.unwrap_or("from");
+                let message = format!("`{key}` means nothing with `engine = \"sqlite\"`");
+                self.refuse(
+                    at(self, key),
+                    message,
+                    "no effect",
+                    "a file needs no login: remove it, and name the `path`",
+                );
+                return None;
+            }
+            (raw::BackupEngine::Mysql, Some(_), ..) => {
+                let message = "`path` means nothing with `engine = \"mysql\"`".to_owned();
+                self.refuse(at(self, "path"), message, "no effect", "from = \".env\" names the file with its login");
+                return None;
+            }
+            (raw::BackupEngine::Mysql, None, Some(from), None) => (Engine::Mysql, Access::EnvFile(from.0.clone())),
+            (raw::BackupEngine::Mysql, None, Some(_), Some(key)) => {
+                let message = format!("`from` and `{key}` both say how the database is reached");
+                self.refuse(at(self, key), message, "one too many", "keep `from`, or spell all of it out");
+                return None;
+            }
+            (raw::BackupEngine::Mysql, None, None, _) => {
+                let (Some(user), Some(database)) = (&raw.user, &raw.database) else {
+                    let help = "from = \".env\" (the shared file with DB_HOST, …), or `user` and `database`";
+                    let message = "nothing says how the database is reached".to_owned();
+                    self.refuse(at(self, "engine"), message, "needs a login", help);
+                    return None;
+                };
+                let login = Login {
+                    host: raw.host.as_ref().map(|host| host.0.clone()),
+                    port: raw.port,
+                    socket: raw.socket.as_ref().map(|socket| socket.0.clone()),
+                    user: user.0.clone(),
+                    database: database.0.clone(),
+                    password: raw.password.as_ref().map(|name| name.0.clone()),
+                };
+                (Engine::Mysql, Access::Login(login))
+            }
+        };
+        Some(Database { part: Self::part(&raw.name, index), name: raw.name.0.clone(), engine, access })
+    }
+
+    fn file_set(&mut self, index: usize) -> Option<FileSet> {
+        let raw = &self.raw.files[index];
+        Some(FileSet {
+            part: Self::part(&raw.name, index),
+            name: raw.name.0.clone(),
+            path: raw.path.0.clone(),
+            exclude: raw.exclude.iter().map(|glob| glob.0.clone()).collect(),
+        })
+    }
+
+    fn target(&mut self, index: usize) -> Option<BackupTarget> {
+        let raw = &self.raw.targets[index];
+        let span = self.entry("targets", index, "url");
+        if raw.name.0 == LOCAL {
+            let message = format!("`{LOCAL}` is the target in ROOT/backups");
+            let span = self.entry("targets", index, "name");
+            self.refuse(
+                span,
+                message,
+                "taken",
+                "give it another name; `keep.local` says how many are kept on the server",
+            );
+        }
+        let url = &raw.url.0;
+        match url.strip_prefix("file://") {
+            Some(path) => {
+                let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+                let path = path.trim_end_matches('/').to_owned();
+                Some(BackupTarget { name: raw.name.0.clone(), place: Place::Directory(path) })
+            }
+            None => {
+                let scheme = url.split(':').next().unwrap_or_default();
+                let message = format!("this version does not know targets of {scheme}:// yet");
+                self.refuse(span, message, "not known yet", "mount it, and name the directory: file:///mnt/nas");
+                None
+            }
+        }
+    }
+
+    /// A login is read from a file that the environment has.
+    fn known_files(&mut self, env: &super::super::Environment) {
+        for (index, database) in self.raw.databases.iter().enumerate() {
+            let Some(from) = &database.from else { continue };
+            if !env.shared.iter().any(|shared| !shared.directory && (shared.path == from.0 || shared.from == from.0)) {
+                let message = format!("`{}` is no shared file of `{}`", from.0, env.name);
+                let files = env.shared.iter().filter(|shared| !shared.directory).map(|shared| shared.path.as_str());
+                let help = suggest::help(&from.0, "its shared files", files);
+                let span = self.entry("databases", index, "from");
+                self.refuse(span, message, "not one of `shared_files`", help);
+            }
+        }
+    }
+
+    /// Two parts of one name would overwrite each other.
+    fn doubles(&mut self, list: &'static str) {
+        let items = self.node.get(list).map(Node::items).unwrap_or_default();
+        let mut seen: Vec<&str> = Vec::new();
+        for item in items {
+            let Some(node) = item.get("name") else { continue };
+            let name = node.text().unwrap_or_default();
+            if seen.contains(&name) {
+                let message = format!("`{name}` is there twice in `{list}` of the backup `{}`", self.name);
+                let error = Diagnostic::error(node.span, message);
+                self.out.push(error.label("the second one").help("give it another name: lists and files go by it"));
+            }
+            seen.push(name);
+        }
+    }
+
+    /// Two jobs in one directory would prune each other's backups.
+    fn apart(&mut self, backup: &Backup, places: &mut BTreeMap<String, (String, Span)>) {
+        for (index, target) in backup.targets.iter().enumerate() {
+            let Place::Directory(path) = &target.place;
+            // The same path on another host is another place.
+            let place = format!("{} {path}", self.raw.environment.0);
+            let span = self.entry("targets", index, "url");
+            match places.get(&place) {
+                Some((other, _)) => {
+                    let message = format!("{path} is a target of `{other}` already");
+                    let help = format!("one would prune the other's: a directory of its own, {path}/{}", self.name);
+                    self.refuse(span, message, "the same place", help);
+                }
+                None => drop(places.insert(place, (self.name.to_owned(), span))),
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! One backup, under the lock of its host's root (I17), with a row and every step in the journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{saver, shelf};
+use crate::host::wire::backup::{Answer, Work};
+use crate::host::wire::{Op, Reply};
+use crate::journal::operation::Action;
+use crate::model::backup::name::Kind;
+use crate::model::desired::backup::BackupTarget;
+use crate::model::desired::{Backup, Environment, Target};
+use crate::model::ids::HostName;
+use crate::plan::retention::{Decision, Verdict};
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::Controller;
+use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
+use crate::run::pass::roots::Roots;
+use crate::run::step::backup::{Job, Saved, Saving};
+use crate::run::step::executor::StepTrouble;
+
+/// Of a target more than so many do not go by themselves at once: what makes so many superfluous is a mistake.
+pub const AT_MOST: usize = 5;
+
+/// Why and how one is made.
+pub struct Wish {
+    pub kind: Kind,
+    pub reason: String,
+    /// How long to wait for whoever holds the root.
+    pub patience: Duration,
+}
+
+/// Makes one. `say`: told of each step that is over.
+///
+/// # Errors
+/// The root cannot be had: then nothing was begun, and there is no row. A part or every target failed: then the row says so.
+pub async fn make(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    backup: &Backup,
+    wish: Wish,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Saved, OperateError> {
+    let Some(target) = saver(&snapshot.desired, env) else {
+        let why = format!("the data of {} are on another host, which saves them itself", env.name);
+        return Err(OperateError::Refused(why));
+    };
+    let doing = format!("backup {}", backup.name);
+    // Each on the heap: one in the other they are more than the stack of a thread has room for.
+    let roots = Box::pin(Roots::take_one(controller, snapshot, env, target, (&doing, wish.patience))).await?;
+    let done = Box::pin(held(controller, snapshot, (&roots, target), backup, wish, say)).await;
+    roots.release().await;
+    done
+}
+
+async fn held(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    (roots, target): (&Roots<'_>, &Target),
+    backup: &Backup,
+    wish: Wish,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Saved, OperateError> {
+    let env = roots.env;
+    let state = roots.taken(&target.name);
+    if state.is_some_and(|state| state.record.probation.is_some()) {
+        let why = format!("a release of {} is on probation: its data are saved when that is over", env.name);
+        return Err(OperateError::Unreachable(why));
+    }
+    let asked = Asked {
+        action: Action::Backup,
+        environment: Some(env.name.clone()),
+        hosts: vec![target.name.clone()],
+        commit: snapshot.commit.to_string(),
+        actor: controller.who.clone(),
+        reason: format!("{}: {}", backup.name, wish.reason),
+    };
+    let journaled = journaled(controller, asked, async |journal| {
+        let job = Job { env, target, epoch: roots.epoch, backup, kind: wish.kind, state, before: None };
+        let mut saving = Saving::begin(roots.site(), job).await.map_err(|trouble| failed(&target.name, trouble))?;
+        let parts = saving.parts();
+        let mut saved = Err(StepTrouble::none());
+        for (index, part) in parts.iter().enumerate() {
+            let step = format!("backup:{}:{part}", target.name);
+            let made = step_of(journal, &step, &target.name, Box::pin(saving.part(index)), String::clone).await;
+            match made {
+                Ok(note) => say(&note),
+                Err(trouble) => {
+                    saved = Err(trouble);
+                    break;
+                }
+            }
+            if index + 1 == parts.len() {
+                let step = format!("manifest:{}", target.name);
+                saved = step_of(journal, &step, &target.name, Box::pin(saving.seal()), Saved::told).await;
+            }
+        }
+        saving.end(&saved).await;
+        let saved = saved.map_err(|trouble| failed(&target.name, trouble))?;
+        for place in &saved.targets {
+            let step = format!("prune:{}:{}", target.name, place.name);
+            let pruned = Box::pin(prune(controller, snapshot, (roots, target), backup, place, Some(AT_MOST)));
+            // An old backup that stays harms nobody: it is told.
+            match journal.step(&step, Some(&target.name), |note: &String| note.clone(), pruned).await {
+                Ok(note) if note.is_empty() => {}
+                Ok(note) => say(&note),
+                Err(error) => say(&format!("nothing was pruned on {}: {error}", place.name)),
+            }
+        }
+        match saved.everywhere {
+            true => Ok(saved),
+            false => Err(OperateError::Refused(saved.told())),
+        }
+    });
+    Box::pin(journaled).await
+}
+
+/// Removes what may go from a target. `at_most`: more are a person's business.
+///
+/// # Errors
+/// The target cannot be read, or does not let go of them.
+pub async fn prune(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    (roots, target): (&Roots<'_>, &Target),
+    backup: &Backup,
+    place: &BackupTarget,
+    at_most: Option<usize>,
+) -> Result<String, OperateError> {
+    let state = roots.taken(&target.name);
+    let shelves = Box::pin(shelf::all(controller, snapshot, roots.env, backup, target)).await;
+    let decisions = shelf::decide(&shelves, &place.name, backup, state, at_most)?;
+    let mut gone = Vec::new();
+    for Decision { name, .. } in decisions.iter().filter(|decision| decision.verdict == Verdict::Prune) {
+        let paths = shelf::paths(&shelves, &place.name, *name);
+        let work = Work::Remove { target: place.clone(), paths };
+        let op = Op::Backup { epoch: roots.epoch, work: Box::new(work) };
+        match roots.call(target, op).await? {
+            Reply::Backup(answer) if matches!(*answer, Answer::Done) => gone.push(name.to_string()),
+            other => {
+                return Err(OperateError::Refused(format!("the host gave an answer that does not fit: {other:?}")));
+            }
+        }
+    }
+    Ok(match gone.is_empty() {
+        true => String::new(),
+        false => format!("pruned on {}: {}", place.name, gone.join(", ")),
+    })
+}
+
+/// One step, whose failure keeps its words and its class.
+async fn step_of<T>(
+    journal: &Journal,
+    step: &str,
+    host: &HostName,
+    work: impl Future<Output = Result<T, StepTrouble>>,
+    note: impl FnOnce(&T) -> String,
+) -> Result<T, StepTrouble> {
+    let mut trouble = None;
+    let kept = async {
+        work.await.map_err(|error| {
+            let told = failed(host, StepTrouble { message: error.message.clone(), ..StepTrouble::none() });
+            let class = error.class;
+            trouble = Some(error);
+            match class {
+                crate::journal::FailureClass::Connection => OperateError::Unreachable(told.to_string()),
+                _ => told,
+            }
+        })
+    };
+    let done = journal.step(step, Some(host), note, kept).await;
+    done.map_err(|_| trouble.unwrap_or_else(StepTrouble::none))
+}
+
+fn failed(host: &HostName, trouble: StepTrouble) -> OperateError {
+    match trouble.class {
+        crate::journal::FailureClass::Connection => OperateError::Unreachable(format!("{host}: {}", trouble.message)),
+        _ => OperateError::Refused(trouble.message),
+    }
+}
