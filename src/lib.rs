@@ -48,8 +48,8 @@
 //!    an archive to every target, and back to be compared), [`model::backup`] (names and the manifest, which is written last),
 //!    [`plan::retention`] (what may go). What a host remembers of them is in [`model::record::backup`]; [`plan::backup`] says from
 //!    that what is due and late.
-//! 10. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is meant
-//!    here.
+//! 10. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is
+//!     meant here.
 //!
 //! # Who may import whom (held by `tests/it/house.rs`, which names the exceptions and why)
 //! ```text
