@@ -162,6 +162,7 @@ impl Global {
             memory: Some(state_dir.join("cache/programs.json")),
             reattach,
             accept: None,
+            pinned: Vec::new(),
         };
         Ok(Settings {
             repo: self.repo.clone().or(file.repo).unwrap_or_else(|| ".".to_owned()),

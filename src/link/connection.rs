@@ -50,10 +50,14 @@ impl Connection {
         place: Arc<SshHost>,
         through: Option<Arc<Connection>>,
     ) -> Result<Connection, SshError> {
-        let known = Known::read(&place.known_hosts, &place.called).map_err(|(file, error)| {
-            let what = format!("cannot read {}: {error}", file.display());
-            SshError::new(&place, Phase::HostKey, what, "make it readable, or name another one with SOLL_KNOWN_HOSTS")
-        })?;
+        let known = match &settings.pinned[..] {
+            [] => Known::read(&place.known_hosts, &place.called).map_err(|(file, error)| {
+                let what = format!("cannot read {}: {error}", file.display());
+                let cure = "make it readable, or name another one with SOLL_KNOWN_HOSTS";
+                SshError::new(&place, Phase::HostKey, what, cure)
+            })?,
+            keys => Known::pinned(keys),
+        };
         let config = Arc::new(config(&place, &known));
         let seen = Arc::new(Mutex::new(None));
         let accepts = settings.accept.is_some() && known.unreadable.is_empty();

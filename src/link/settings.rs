@@ -8,6 +8,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use russh::keys::PublicKey;
+
 use super::endpoint::Endpoint;
 use super::error::{Phase, SshError, quote};
 use super::known_hosts::{Names, name_of};
@@ -43,6 +45,8 @@ pub struct Settings {
     pub reattach: Duration,
     /// Where a person says so, hosts that no line names yet are believed, noted here, and added to `known_hosts`.
     pub accept: Option<Arc<Mutex<Vec<Accepted>>>>,
+    /// The keys that the place itself may show, where somebody vouches for them; empty: what the files say.
+    pub pinned: Vec<PublicKey>,
 }
 
 impl Default for Settings {
@@ -56,6 +60,7 @@ impl Default for Settings {
             memory: None,
             reattach: REATTACH,
             accept: None,
+            pinned: Vec::new(),
         }
     }
 }

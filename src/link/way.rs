@@ -48,13 +48,15 @@ fn behind<'a>(
 /// # Errors
 /// One of them cannot be reached: where, in which phase, why, and what to do.
 pub async fn travel(settings: &Settings, endpoint: &Endpoint) -> Result<Arc<Connection>, SshError> {
-    let mut way = way(settings, endpoint).await?.into_iter();
-    let first = way.next().ok_or_else(|| {
+    let mut way = way(settings, endpoint).await?;
+    let last = way.pop().ok_or_else(|| {
         SshError::new(endpoint, Phase::Configuration, "no host leads there", "look at the SSH configuration")
     })?;
-    let mut there = Arc::new(Connection::open(settings, first, None).await?);
-    for next in way {
-        there = Arc::new(Connection::open(settings, next, Some(there)).await?);
+    // Keys that are pinned are those of the last one.
+    let others = Settings { pinned: Vec::new(), ..settings.clone() };
+    let mut through = None;
+    for jump in way {
+        through = Some(Arc::new(Connection::open(&others, jump, through).await?));
     }
-    Ok(there)
+    Connection::open(settings, last, through).await.map(Arc::new)
 }

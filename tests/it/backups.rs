@@ -3,6 +3,7 @@
 
 mod failing;
 mod mariadb;
+mod nas;
 mod saving;
 
 use std::path::PathBuf;

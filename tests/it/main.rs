@@ -42,5 +42,6 @@ mod network;
 mod projects;
 mod pushed;
 mod ssh;
+mod targets;
 mod trust;
 mod untrusted;

@@ -1,10 +1,13 @@
 //! Where backups lie. A file counts once it has its name: until then it is a `.part` that nobody lists.
 
 mod directory;
+mod remote;
+mod sftp;
 
 use std::io::{self, Read, Write};
 
 pub use self::directory::Directory;
+pub use self::sftp::Sftp;
 
 use crate::backup::BackupError;
 
@@ -13,6 +16,8 @@ use crate::backup::BackupError;
 pub enum Target {
     /// A directory of the machine that writes: a mounted NAS, another disk, or the server's own.
     Directory(Directory),
+    /// A directory behind a server that speaks SFTP.
+    Sftp(Sftp),
 }
 
 /// A file that lies there.
@@ -25,6 +30,7 @@ pub struct Found {
 /// A file on its way to a target. Dropped before its end it leaves nothing that counts.
 pub enum Put {
     Directory(directory::Part),
+    Remote(remote::RemotePut),
 }
 
 impl Target {
@@ -35,6 +41,7 @@ impl Target {
     pub fn put(&self, dir: &str, name: &str) -> Result<Put, BackupError> {
         match self {
             Target::Directory(directory) => directory.put(dir, name).map(Put::Directory),
+            Target::Sftp(sftp) => sftp.put(dir, name).map(Put::Remote),
         }
     }
 
@@ -45,6 +52,7 @@ impl Target {
     pub fn list(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
         match self {
             Target::Directory(directory) => directory.list(dir),
+            Target::Sftp(sftp) => sftp.list(dir),
         }
     }
 
@@ -55,6 +63,7 @@ impl Target {
     pub fn read(&self, dir: &str, name: &str) -> Result<Box<dyn Read>, BackupError> {
         match self {
             Target::Directory(directory) => directory.read(dir, name).map(|file| Box::new(file) as Box<dyn Read>),
+            Target::Sftp(sftp) => sftp.read(dir, name).map(|file| Box::new(file) as Box<dyn Read>),
         }
     }
 
@@ -65,6 +74,7 @@ impl Target {
     pub fn remove(&self, dir: &str, name: &str) -> Result<(), BackupError> {
         match self {
             Target::Directory(directory) => directory.remove(dir, name),
+            Target::Sftp(sftp) => sftp.remove(dir, name),
         }
     }
 
@@ -75,6 +85,7 @@ impl Target {
     pub fn room(&self) -> Result<Option<u64>, BackupError> {
         match self {
             Target::Directory(directory) => directory.room().map(Some),
+            Target::Sftp(sftp) => sftp.room(),
         }
     }
 }
@@ -87,6 +98,7 @@ impl Put {
     pub fn end(self) -> Result<(), BackupError> {
         match self {
             Put::Directory(part) => part.end(),
+            Put::Remote(put) => put.end(),
         }
     }
 }
@@ -95,6 +107,7 @@ impl Write for Put {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Put::Directory(part) => part.write(bytes),
+            Put::Remote(put) => put.write(bytes),
         }
     }
 

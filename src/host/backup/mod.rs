@@ -5,7 +5,7 @@ mod login;
 mod look;
 mod part;
 
-use crate::backup::target::{Directory, Target};
+use crate::backup::target::{Directory, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
 use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Answer, Ask, End, Refused, Work};
@@ -92,6 +92,7 @@ fn open(root: &Root, target: &BackupTarget) -> Result<Target, BackupError> {
             let path = std::path::Path::new(path);
             Directory::open(path, path.starts_with(root.path())).map(Target::Directory)
         }
+        Place::Sftp(place) => Sftp::of(place).map(Target::Sftp),
     }
 }
 

@@ -114,8 +114,9 @@ fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError>
         }
         wire::Source::Files { path, exclude } => {
             let path = place(path);
-            let targets = asked.targets.iter().map(|target| match &target.place {
-                Place::Directory(path) => PathBuf::from(path),
+            let targets = asked.targets.iter().filter_map(|target| match &target.place {
+                Place::Directory(path) => Some(PathBuf::from(path)),
+                Place::Sftp(_) => None,
             });
             let leave_out = targets.chain([root.own("")]).map(|path| trimmed(&path)).collect();
             let name = archived_name(&path, root.path());

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::backup::address::Address;
 use crate::model::backup::manifest::Engine;
 use crate::model::backup::name::{Compression, PartName};
 use crate::model::schedule::{BadSchedule, Schedule};
@@ -123,6 +124,33 @@ pub struct BackupTarget {
 pub enum Place {
     /// A directory of the host.
     Directory(String),
+    /// A directory behind a server that speaks SFTP. The host logs in as its own user does by SSH.
+    Sftp(SftpPlace),
+}
+
+/// A directory on a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SftpPlace {
+    /// `None`: as the SSH configuration of the host says.
+    pub user: Option<String>,
+    pub host: String,
+    pub port: Option<u16>,
+    /// Absolute, as SFTP calls it.
+    pub path: String,
+    /// The key that the server must show, as in `known_hosts`; `None`: what that file of the host says.
+    pub host_key: Option<String>,
+}
+
+impl Place {
+    /// Its address, as people write it.
+    pub fn address(&self) -> Address {
+        match self {
+            Place::Directory(path) => Address::Directory(path.clone()),
+            Place::Sftp(SftpPlace { user, host, port, path, .. }) => {
+                Address::Sftp { user: user.clone(), host: host.clone(), port: *port, path: path.clone() }
+            }
+        }
+    }
 }
 
 /// The name of the target on the server itself.

@@ -117,6 +117,8 @@ field! {
     DataPath(String), "soll-data-path", None, "shared", |t: String| formats::data_path(&t);
     /// Where backups go.
     BackupUrl(String), "soll-backup-url", None, "file:///mnt/backups/shop", take;
+    /// The key of an SSH server.
+    HostKey(String), "soll-host-key", Some("^(ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/=]+$"), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXjsc652ClvNsgaaEhpCBplgzYNDiBhPPrwYAxnivZe", take;
     /// A recipient of age.
     AgeRecipient(String), "soll-age-recipient", Some("^age1[0-9a-z]+$"), "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", take;
     /// A Git repository.

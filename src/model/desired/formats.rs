@@ -7,6 +7,7 @@ use super::release;
 use super::sealed::Form;
 use super::suggest;
 use crate::model::activation::{SUFFIXES, is_unit};
+use crate::model::backup::address::Address;
 use crate::model::backup::name::PartName;
 use crate::model::place::Places;
 use crate::model::rendered;
@@ -82,6 +83,7 @@ pub const FORMATS: &[Format] = &[
     ("soll-data-path", |t| data_path(t).map(drop)),
     ("soll-backup-url", |t| backup_url(t)),
     ("soll-age-recipient", |t| age_recipient(t)),
+    ("soll-host-key", |t| host_key(t)),
 ];
 
 /// The check of a format of the schema; `None` for the formats of JSON Schema itself.
@@ -226,8 +228,21 @@ fn backup_url(text: &str) -> Checked {
         "file" if rest.split('/').any(|part| part == "..") || rest.trim_matches('/').is_empty() => {
             Err(Fault::new(format!("`{text}` is no directory of its own")).help("for example file:///mnt/backups/shop"))
         }
-        "file" | "sftp" | "s3" => Ok(()),
+        "file" => Ok(()),
+        "sftp" | "s3" => match text.parse::<Address>() {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Fault::new(why.what).help(why.cure)),
+        },
         other => Err(Fault::new(format!("backups do not go to {other}://")).help(known)),
+    }
+}
+
+fn host_key(text: &str) -> Checked {
+    match text.trim().parse::<ssh_key::PublicKey>() {
+        Ok(_) => Ok(()),
+        Err(why) => Err(Fault::new(format!("this is not the key of an SSH server: {why}")).help(
+            "kind and key, as `ssh-keyscan -t ed25519 HOST` prints them after the name; compare them on the server",
+        )),
     }
 }
 

@@ -151,7 +151,11 @@ fn what_this_version_does_not_do_is_refused_by_name() {
         w.commit(&format!("{base}{}", JOB.replace(from, to)));
         w.soll("validate")
     };
-    with("file://$DIR/nas", "sftp://backup@nas.example.com/x").exits(1).says("targets of sftp://");
+    with("file://$DIR/nas", "s3://backups/shop").exits(1).says("targets of s3://");
+    with("file://$DIR/nas", "sftp://nas.example.com").exits(1).says("the root of everything");
+    with("file://$DIR/nas\"", "file://$DIR/nas\"\nhost_key = \"ssh-ed25519 AAAA\"")
+        .exits(1)
+        .says("not the key of an SSH server");
     with("zone =", "ping = \"PING\"\nzone =").exits(1).says("`ping`");
     with("engine = \"sqlite\"", "engine = \"postgres\"").exits(1).says("dumps of PostgreSQL");
     with("name = \"nas\"", "name = \"nas\"\nvia = \"controller\"")

@@ -133,8 +133,12 @@ pub struct BackupTarget {
     /// Its name in plans and lists.
     #[schemars(example = &"nas")]
     pub name: Name,
-    /// `file:///directory`: one that is there already, such as a mounted disk.
+    /// `file:///directory`: one that is there already, such as a mounted disk. `sftp://user@host:port/directory`: one on a
+    /// server, which the host logs in to with the SSH keys of its user, by the path that SFTP has for it.
     pub url: BackupUrl,
+    /// The key that the server must show, as in `known_hosts`. Default: what that file of the host says.
+    #[schemars(example = &"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXjsc652ClvNsgaaEhpCBplgzYNDiBhPPrwYAxnivZe")]
+    pub host_key: Option<HostKey>,
     /// Who writes there. Default: host.
     pub via: Option<Via>,
 }

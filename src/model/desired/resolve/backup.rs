@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::super::backup::{Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, LOCAL, Login, Place};
+use super::super::backup::{
+    Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, LOCAL, Login, Place, SftpPlace,
+};
 use super::super::diagnose::{Diagnostic, Diagnostics};
 use super::super::load::Tables;
 use super::super::raw;
 use super::super::tree::{Entry, Node, Span};
 use super::{Resolved, suggest};
+use crate::model::backup::address::Address;
 use crate::model::backup::manifest::Engine;
 use crate::model::backup::name::{Compression, PartName};
 use crate::model::schedule::Schedule;
@@ -231,20 +234,28 @@ impl Job<'_> {
                 "give it another name; `keep.local` says how many are kept on the server",
             );
         }
-        let url = &raw.url.0;
-        match url.strip_prefix("file://") {
-            Some(path) => {
-                let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
-                let path = path.trim_end_matches('/').to_owned();
-                Some(BackupTarget { name: raw.name.0.clone(), place: Place::Directory(path) })
+        let place = match raw.url.0.parse::<Address>() {
+            Ok(Address::Directory(path)) => Place::Directory(path),
+            Ok(Address::Sftp { user, host, port, path }) => {
+                let host_key = raw.host_key.as_ref().map(|key| key.0.clone());
+                Place::Sftp(SftpPlace { user, host, port, path, host_key })
             }
-            None => {
-                let scheme = url.split(':').next().unwrap_or_default();
-                let message = format!("this version does not know targets of {scheme}:// yet");
-                self.refuse(span, message, "not known yet", "mount it, and name the directory: file:///mnt/nas");
-                None
+            Ok(Address::S3 { .. }) => {
+                let message = "this version does not know targets of s3:// yet".to_owned();
+                self.refuse(span, message, "not known yet", "use a server that speaks SFTP, or a mounted disk");
+                return None;
             }
+            Err(why) => {
+                self.refuse(span, why.what, "no place for backups", why.cure);
+                return None;
+            }
+        };
+        if raw.host_key.is_some() && !matches!(place, Place::Sftp(_)) {
+            let message = format!("`{}` shows no key of SSH", raw.url.0);
+            let span = self.entry("targets", index, "host_key");
+            self.refuse(span, message, "without effect", "remove it, or name a server: sftp://…");
         }
+        Some(BackupTarget { name: raw.name.0.clone(), place })
     }
 
     /// A login is read from a file that the environment has.
@@ -280,14 +291,17 @@ impl Job<'_> {
     /// Two jobs in one directory would prune each other's backups.
     fn apart(&mut self, backup: &Backup, places: &mut BTreeMap<String, (String, Span)>) {
         for (index, target) in backup.targets.iter().enumerate() {
-            let Place::Directory(path) = &target.place;
-            // The same path on another host is another place.
-            let place = format!("{} {path}", self.raw.environment.0);
+            let shown = target.place.address();
+            let place = match &target.place {
+                // The same path on another host is another place.
+                Place::Directory(path) => format!("{} {path}", self.raw.environment.0),
+                Place::Sftp(_) => shown.to_string(),
+            };
             let span = self.entry("targets", index, "url");
             match places.get(&place) {
                 Some((other, _)) => {
-                    let message = format!("{path} is a target of `{other}` already");
-                    let help = format!("one would prune the other's: a directory of its own, {path}/{}", self.name);
+                    let message = format!("{shown} is a target of `{other}` already");
+                    let help = format!("one would prune the other's: a directory of its own, {shown}/{}", self.name);
                     self.refuse(span, message, "the same place", help);
                 }
                 None => drop(places.insert(place, (self.name.to_owned(), span))),
