@@ -18,6 +18,8 @@ struct Pushed {
 
 impl Pushed {
     fn new(on: &'static Pair, project: &str, environment: &str) -> Pushed {
+        // One engine makes the images of all of them.
+        let project = &format!("{project}-{}", on.name);
         // The engine that makes them may be another one than that of the host.
         let (docker, maker, registry) = (on.docker(), Docker::here(), Registry::closed());
         docker.clear(project);
@@ -71,6 +73,12 @@ root = "$DIR/staging"
         pushed
     }
 
+    /// All that a deployment says.
+    fn apply(&self) -> String {
+        let done = self.w.soll("apply").exits(0).hides(PASSWORD);
+        done.stdout + &done.stderr
+    }
+
     fn image(&self, letter: char) -> String {
         self.registry.name(&format!("{}/api:{}", self.project, letter.to_string().repeat(8)))
     }
@@ -116,8 +124,8 @@ fn a_host_without_a_registry_gets_each_layer_once(on: &'static Pair) {
     p.w.soll("plan --detailed-exitcode").exits(2).says("the controller sends what is missing here");
     // Nothing big comes silently.
     p.w.soll("plan").exits(0).says("at most, as their registry has them");
-    p.w.soll("preflight staging").says("come here, compressed").says(&p.registry.name("soll-pushed/db:16"));
-    let first = p.w.soll("apply").exits(0).hides(PASSWORD).stdout;
+    p.w.soll("preflight staging").says("come here, compressed").says(&p.registry.name(&format!("{}/db:16", p.project)));
+    let first = p.apply();
     assert_eq!(p.version(), "one");
     let whole = came(&first, &p.image('a'));
     assert!(whole > 200_000.0, "{first}");
@@ -131,7 +139,7 @@ fn a_host_without_a_registry_gets_each_layer_once(on: &'static Pair) {
     // One layer is another one: it alone travels, and the service that did not change keeps its container.
     let db = p.id("db");
     p.w.edit("<a>", "<b>");
-    let second = p.w.soll("apply").exits(0).stdout;
+    let second = p.apply();
     assert_eq!((p.version().as_str(), p.id("db") == db), ("two", true));
     let layer = came(&second, &p.image('b'));
     assert!(layer < 2_000.0 && layer < whole / 50.0, "{layer} of {whole}: {second}");
@@ -162,7 +170,7 @@ fn a_host_without_a_registry_gets_each_layer_once(on: &'static Pair) {
 #[test]
 fn a_layer_that_is_not_what_it_is_called_goes_nowhere() {
     let p = Pushed::new(&OLD, "soll-spoilt", "");
-    let layers = p.registry.layers("soll-spoilt/api", &"a".repeat(8));
+    let layers = p.registry.layers("soll-spoilt-old/api", &"a".repeat(8));
     let last = layers.last().unwrap();
     p.registry.spoil(last);
     let failed = p.w.soll("apply").exits(1);
@@ -170,7 +178,7 @@ fn a_layer_that_is_not_what_it_is_called_goes_nowhere() {
     assert!(said.contains(&format!("sha256:{last}")) && said.contains("push the image anew"), "{said}");
     assert!(p.w.quarantined("staging").is_empty());
     assert!(!p.docker.has(&p.image('a')));
-    assert!(p.docker.containers("soll-spoilt").is_empty());
+    assert!(p.docker.containers("soll-spoilt-old").is_empty());
 }
 
 #[test]

@@ -17,8 +17,9 @@ async fn what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry(o
     site.deploy(1, "r1", 'a', &[("compose.yml", &good), ("conf", "first")]).await;
     let before = site.containers();
     // Those of this project alone: other tests make and remove images on the same engine.
-    let images =
-        ["verdicts_api_1", "verdicts_db_1"].map(|name| site.docker.run(&["inspect", "--format", "{{.Image}}", name]));
+    let image =
+        |service: &str| site.docker.run(&["inspect", "--format", "{{.Image}}", &on.container("verdicts", service, 1)]);
+    let images = ["api", "db"].map(image);
     let unhealthy =
         "healthcheck: {test: [\"CMD\", \"sh\", \"-c\", \"echo no table; exit 1\"], interval: 100ms, retries: 2}";
     let cases = [

@@ -125,7 +125,9 @@ impl Stack {
     }
 
     fn database(&mut self) {
-        let data = "--datadir=$DIR/db --innodb-log-file-size=8M --user=root";
+        // A directory of its own: a server that starts removes what it takes for its temporary tables in a shared one.
+        std::fs::create_dir(self.world.path("db-tmp")).unwrap();
+        let data = "--datadir=$DIR/db --tmpdir=$DIR/db-tmp --innodb-log-file-size=8M --user=root";
         self.sh(&format!(
             "mariadb-install-db --no-defaults {data} --auth-root-authentication-method=normal --skip-test-db"
         ));

@@ -4,7 +4,7 @@ use super::platform::Platform;
 use crate::support::engines::OLD;
 use crate::support::world::until;
 
-const SERVER: &str = "hosts = [\"docker1\"]\ndrift = \"heal\"\n[hosts.docker1]\naddress = \"docker1.example.com\"\n";
+const SERVER: &str = "hosts = [\"docker1\"]\ndrift = \"heal\"\nhealth = { every = \"1s\" }\n[hosts.docker1]\naddress = \"docker1.example.com\"\n";
 
 #[test]
 fn a_server_that_nobody_reaches_deploys_returns_and_heals() {
@@ -21,13 +21,13 @@ fn a_server_that_nobody_reaches_deploys_returns_and_heals() {
     let db = p.id("db");
     p.w.edit("<a>", "<b>");
     runs("two");
-    p.w.edit("<b>", "<c>");
-    until("the bad one is condemned", || (p.w.quarantined("staging") == ["c"]).then_some(()));
-    runs("two");
     p.docker.run(&["stop", "-t", "1", &db]);
     until("it is brought up again", || {
         (p.docker.run(&["inspect", "--format", "{{.State.Running}}", &db]) == "true").then_some(())
     });
+    p.w.edit("<b>", "<c>");
+    until("the bad one is condemned", || (p.w.quarantined("staging") == ["c"]).then_some(()));
+    runs("two");
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(p.id("db"), db);
 }

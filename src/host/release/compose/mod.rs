@@ -26,11 +26,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use self::container::Inspected;
+use self::container::{Container, Inspected};
 use self::engine::Engine;
 pub use self::facts::facts;
 pub use self::held::Held;
@@ -55,6 +55,8 @@ use crate::model::compose::{Project, RESOLVED};
 use crate::model::ids::ReleaseName;
 use crate::model::record::{Command, Refusal};
 
+/// For so long an engine may be behind what its program says was stopped.
+const LAG: Duration = Duration::from_secs(10);
 /// Reading a project takes no longer, or its program hangs.
 const CONFIG: Duration = Duration::from_secs(120);
 
@@ -199,8 +201,17 @@ fn halt(root: &Root, activation: &Activation, held: &Held) -> Result<Activated, 
     let program = Program::here()?.on(&engine);
     let project = &held.resolved.project;
     let done = up::call(root, &program, held, &["stop"], activation.limit(), &mut || None)?;
-    let runs = engine.containers(Some(project))?;
-    let runs = runs.iter().find(|one| one.digest().is_some() && matches!(one.state.as_str(), "running" | "restarting"));
+    let running = || -> Result<Option<Container>, HostError> {
+        let ours = |one: &Container| one.digest().is_some() && matches!(one.state.as_str(), "running" | "restarting");
+        Ok(engine.containers(Some(project))?.into_iter().find(ours))
+    };
+    // An engine with much to do says for a moment that a container runs which has ended.
+    let begun = Instant::now();
+    let mut runs = running()?;
+    while runs.is_some() && done.ok && begun.elapsed() < LAG {
+        std::thread::sleep(Duration::from_millis(100));
+        runs = running()?;
+    }
     match runs {
         None => Ok(Activated { told: vec![format!("the project {project} is stopped")], failed: None }),
         Some(one) => {
