@@ -5,7 +5,7 @@
 //! 1. [`model::desired`]: the state file, from TOML to typed environments, with every error at its place.
 //! 2. [`state_repo`]: where a commit comes from, and whether it may be acted on (`advance`). A mistake in one of its parts (an
 //!    included file, an environment) holds that where it is, and nothing else (`run::held`). While the newest commit may not be acted
-//!    on, what runs is looked after and nothing is changed.
+//!    on, what runs is looked after and backed up, and nothing is changed.
 //! 3. [`model::record`] and [`model::observed`]: what a host remembers, and what is seen of it. Every change of a
 //!    record is a pure transition; the host and the simulated host of the law tests run the same ones. [`model::machine`]
 //!    says whether a host is still the machine that it was: else nothing that it says is believed (`run::look::believe`).

@@ -47,8 +47,8 @@ impl Fetcher {
                 Err(error) => return Fact::Unknown(error.to_string()),
             };
             for (name, word) in said {
-                let is_better = found.get(&name).is_some_and(|other| other != SUCCESS);
-                if !is_better {
+                let is_bad_already = found.get(&name).is_some_and(|other| other != SUCCESS);
+                if !is_bad_already {
                     found.insert(name, word.to_owned());
                 }
             }

@@ -74,10 +74,13 @@ impl Cancel {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
         let held = observed_holders(&controller, &snapshot, &self.environment).await;
+        // The run may be on any of them: one that is away keeps nobody from asking the others.
+        let mut unheard = None;
         for target in &env.targets {
             let op = Op::Cancel { by: controller.who.clone(), now: self.now, only: None };
-            let told = ask(&controller, &snapshot, target, op).await;
-            told.map_err(|error| OperateError::Host { host: target.name.clone(), error })?;
+            if let Err(error) = ask(&controller, &snapshot, target, op).await {
+                unheard.get_or_insert(OperateError::Host { host: target.name.clone(), error });
+            }
         }
         match held.first() {
             Some(who) if self.now => out::text(&format!(
@@ -88,9 +91,9 @@ impl Cancel {
                 out::text(&format!("{who} is asked to stop at its next safe point{}\n", longest(env)));
                 out::text(&format!("not to wait for what runs on the hosts: soll cancel {name} --now\n"));
             }
-            None => out::text(&format!("nothing runs on {} right now\n", self.environment)),
+            None => out::text(&format!("nothing is seen to run on {} right now\n", self.environment)),
         }
-        Ok(0)
+        unheard.map_or(Ok(0), |error| Err(error.into()))
     }
 }
 
@@ -140,7 +143,7 @@ impl Retry {
 }
 
 impl Stop {
-    /// Maintenance on, then the stop hooks, on every host.
+    /// Maintenance on, then the stop hooks, then units and services are stopped, on every host.
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;
@@ -151,7 +154,7 @@ impl Stop {
 }
 
 impl Start {
-    /// The start hooks, then maintenance off, on every host.
+    /// Units and services run again, then the start hooks, then maintenance off, on every host.
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         let env = known(&snapshot, &self.environment)?;

@@ -52,6 +52,11 @@ pub struct Unit {
 pub const SUFFIXES: [&str; 5] = [".service", ".socket", ".timer", ".path", ".target"];
 
 impl Unit {
+    /// What follows the name of a program of systemd that is to speak to the manager of this unit.
+    pub fn manager(&self) -> &'static str {
+        if self.user { " --user" } else { "" }
+    }
+
     /// It starts other units: where it is stopped after them they may come back, and where it is started after them systemd
     /// may refuse it.
     pub fn triggers(&self) -> bool {

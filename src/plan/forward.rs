@@ -250,7 +250,7 @@ impl<'a> Forward<'a> {
     /// Maintenance, migration, pre-switch and seal: after every host's gates, before the first switch.
     fn commit_point(&mut self, hosts: &[Host<'_>], mut ready: Vec<String>) -> Vec<String> {
         let deploying: Vec<_> = hosts.iter().filter(|h| h.deploys()).collect();
-        let Some(first) = deploying.first() else { return ready };
+        let Some(migrator) = self.migrator(&deploying) else { return ready };
         ready = self.save(&deploying, ready);
         let mut closed: Vec<_> =
             deploying.iter().flat_map(|host| self.hooks(host, Phase::MaintenanceOn, ready.clone())).collect();
@@ -258,9 +258,7 @@ impl<'a> Forward<'a> {
         closed.sort();
         closed.dedup();
         ready = self.join("closed", closed, "all hosts are closed before the migration");
-        let target = self.env.targets.first().map(|t| &t.name);
         ready = self.drain(&deploying, ready);
-        let migrator = deploying.iter().find(|h| Some(h.name()) == target).unwrap_or(first);
         for hook in self.migrations() {
             let action = Action::Migrate { hook: hook.clone(), place: migrator.goal(self.sha) };
             let why = "once per environment; a rollback does not take it back";
@@ -277,12 +275,17 @@ impl<'a> Forward<'a> {
         self.join("sealed", sealed, "all hosts are ready before the first one is switched")
     }
 
+    /// The host of these that migrates for all: the first of the environment where it is one of them.
+    fn migrator<'h, 'e>(&self, deploying: &[&'h Host<'e>]) -> Option<&'h Host<'e>> {
+        let first = self.env.targets.first().map(|target| &target.name);
+        deploying.iter().find(|host| Some(host.name()) == first).or(deploying.first()).copied()
+    }
+
     /// What a migration could damage is saved before the door is closed: nobody waits for a dump. On the host that migrates,
     /// once per environment; where nothing runs yet there is nothing to save.
     fn save(&mut self, deploying: &[&Host<'_>], mut ready: Vec<String>) -> Vec<String> {
-        let target = self.env.targets.first().map(|target| &target.name);
-        let host = deploying.iter().find(|host| Some(host.name()) == target).or(deploying.first());
-        let Some(host) = host.filter(|host| host.state.current.release().is_some()) else { return ready };
+        let host = self.migrator(deploying).filter(|host| host.state.current.release().is_some());
+        let Some(host) = host else { return ready };
         for backup in self.env.backups.iter().filter(|backup| backup.pre_deploy) {
             let action = Action::Backup { backup: Box::new(backup.clone()) };
             let why = "data as they are now are saved before anything changes them";

@@ -65,8 +65,8 @@ impl Controller {
         let Readable { mut loaded, wrong } = self.readable(&commit, None)?;
         let Some((found, parts)) = wrong else { return self.prepared(commit, loaded, None) };
         let mut held = Held { found, parts, environments: BTreeMap::new() };
+        let mut kept = Vec::new();
         for (part, (good, before)) in self.before(commit, &held.parts)? {
-            let file = part.file().to_owned();
             let (doubtful, is_whole) = match &part {
                 Part::Environment { name, .. } => (BTreeSet::from([name.clone()]), false),
                 Part::File(file) => {
@@ -77,6 +77,10 @@ impl Controller {
             };
             // One that it defines as well as a good file: nobody knows which is meant.
             loaded.desired.environments.retain(|name, _| !doubtful.contains(name));
+            kept.push((part.file().to_owned(), doubtful, is_whole, good, before));
+        }
+        // After all of them: what one part keeps another one may mention.
+        for (file, doubtful, is_whole, good, before) in kept {
             for (name, env) in &before.desired.environments {
                 let is_of = doubtful.contains(name) || (is_whole && before.defined_in.get(name) == Some(&file));
                 if !is_of || !may_stay(env, &loaded.desired) {

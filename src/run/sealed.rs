@@ -95,14 +95,19 @@ impl Opened {
         self.of.keys()
     }
 
+    /// Whoever comes while another one opens the file waits for it: beside the threads that keep leases (law 6).
     fn opened(&self, kept: &Kept) -> Result<Secrets, String> {
+        aside(|| self.open(kept))
+    }
+
+    fn open(&self, kept: &Kept) -> Result<Secrets, String> {
         let mut tried = kept.tried.lock().unwrap_or_else(PoisonError::into_inner);
         match &*tried {
             Some(Tried::Good(secrets)) => return Ok(secrets.clone()),
             Some(Tried::Bad(why, at)) if at.elapsed() < AGAIN => return Err(why.clone()),
             Some(Tried::Bad(..)) | None => {}
         }
-        let read = aside(|| seal::open(&kept.sealed, self.identity.as_ref()));
+        let read = seal::open(&kept.sealed, self.identity.as_ref());
         let read = read.map(Arc::new).map_err(|why| format!("{} {why}", kept.sealed.path));
         *tried = Some(match &read {
             Ok(secrets) => Tried::Good(secrets.clone()),
@@ -112,7 +117,7 @@ impl Opened {
     }
 }
 
-/// A program is waited for: beside the threads that keep leases (law 6).
+/// Waits where nobody's lease depends on the thread.
 fn aside<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),

@@ -45,9 +45,10 @@ pub fn open(text: &str, form: Form, identity: Option<&KeySource>) -> Result<Zero
         _ => format!("is a file of SOPS, and `sops` cannot be started: {error}"),
     })?;
     let (out, err) = (heard(child.stdout.take()), heard(child.stderr.take()));
-    // It reads all of it before it writes, or ends: either way this comes to an end.
+    // A program that reads nothing would keep whoever writes for ever: that ends when the program does.
     if let Some(mut stdin) = child.stdin.take() {
-        let _ = stdin.write_all(text.as_bytes());
+        let text = text.to_owned();
+        std::thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
     let deadline = Instant::now() + PATIENCE;
     let left = || deadline.saturating_duration_since(Instant::now());
@@ -110,7 +111,8 @@ fn ended(child: &mut Child, deadline: Instant) -> Option<std::process::ExitStatu
 fn heard(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Zeroizing<Vec<u8>>> {
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+        // As large as it may become: what grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MOST as usize));
         if let Some(pipe) = pipe {
             let _ = pipe.take(MOST).read_to_end(&mut bytes);
         }

@@ -1,4 +1,4 @@
-//! The one place where the `git` command is started: for what crosses a connection (fetch, push, ls-remote), never for
+//! Where the `git` command is started for what crosses a connection (fetch, push, ls-remote), never for
 //! reading objects of the state repository. It knows no branches and no commits, only how to run git so that it cannot
 //! ask, hang, run hooks or leak.
 

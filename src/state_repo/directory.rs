@@ -56,21 +56,26 @@ impl StateRepo {
                 let tree =
                     repo.find_tree(id).map_err(|error| self.objects(&format!("read {path}/{prefix}"), &error))?;
                 for entry in &tree {
-                    let refuse = |what: &str| {
+                    let refuse = |what: &str, cure: &str| {
                         let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
                         Err(RepoError::Grammar(format!(
-                            "{path}/{prefix}{} is {what}, which is not deployed",
+                            "{path}/{prefix}{} is {what}, which is not deployed: {cure}",
                             clean(&name)
                         )))
                     };
                     let Some(name) = entry.name().ok().filter(|name| parts(name).is_ok_and(|parts| parts.len() == 1))
                     else {
-                        return refuse("an entry with a name that no file may have");
+                        return refuse("an entry with a name that no file may have", "rename it, and commit that");
                     };
                     let inner = format!("{prefix}{name}");
                     count += 1;
-                    if count > MOST || prefix.matches('/').count() > DEEPEST {
-                        return refuse("one entry too many");
+                    if count > MOST {
+                        let what =
+                            format!("more than the {MOST} entries that a directory of the state repository may have");
+                        return refuse(&what, "name a smaller directory");
+                    }
+                    if prefix.matches('/').count() > DEEPEST {
+                        return refuse(&format!("more than {DEEPEST} directories deep"), "move it up");
                     }
                     if entry.kind() == Some(ObjectType::Tree) {
                         add(&mut tar, &inner, 0o755, Content::Dir).map_err(written)?;
@@ -80,13 +85,15 @@ impl StateRepo {
                     let mode = entry.filemode();
                     let what = not_a_file(mode);
                     if what.is_some_and(|_| mode != SYMLINK) {
-                        return refuse(what.unwrap_or_default());
+                        return refuse(what.unwrap_or_default(), "commit its files instead");
                     }
                     let bytes = self.blob(repo, entry.id(), &format!("{path}/{inner}"))?;
                     let done = match mode {
                         SYMLINK => match std::str::from_utf8(&bytes) {
                             Ok(target) => add(&mut tar, &inner, 0o777, Content::Link(target)),
-                            Err(_) => return refuse("a symbolic link whose target is not UTF-8"),
+                            Err(_) => {
+                                return refuse("a symbolic link whose target is not UTF-8", "let it name another file");
+                            }
                         },
                         EXECUTABLE => add(&mut tar, &inner, 0o755, Content::File(&bytes)),
                         _ => add(&mut tar, &inner, 0o644, Content::File(&bytes)),

@@ -207,7 +207,7 @@ fn lead(root: &Root, from: &str, place: &str) -> Result<Option<String>, HostErro
                 return Ok(None);
             }
             if !there.trim_start_matches("../").starts_with(&format!("{VERSIONS}/")) {
-                told = Some(keep(&dir, name)?);
+                told = Some(keep(&dir, from, name)?);
             }
         }
         Some(stat) if is_dir(&stat) => {
@@ -217,7 +217,7 @@ fn lead(root: &Root, from: &str, place: &str) -> Result<Option<String>, HostErro
                 "{path} is a directory, and a rendered file is to be there: move it away, then run again"
             )));
         }
-        Some(_) => told = Some(keep(&dir, name)?),
+        Some(_) => told = Some(keep(&dir, from, name)?),
     }
     let temp = format!(".{name}.new");
     if dir.stat(&temp)?.is_some() {
@@ -230,7 +230,7 @@ fn lead(root: &Root, from: &str, place: &str) -> Result<Option<String>, HostErro
 }
 
 /// Keeps what lies at the place of a rendered file under another name as well.
-fn keep(dir: &Dir, name: &str) -> Result<String, HostError> {
+fn keep(dir: &Dir, from: &str, name: &str) -> Result<String, HostError> {
     let mut aside = format!("{name}{BEFORE}");
     let mut count = 1;
     while dir.stat(&aside)?.is_some() {
@@ -238,7 +238,7 @@ fn keep(dir: &Dir, name: &str) -> Result<String, HostError> {
         aside = format!("{name}{BEFORE}.{count}");
     }
     dir.name_also(name, &aside)?;
-    Ok(format!("shared/{name} is rendered from now on; what lay there is kept as {aside}"))
+    Ok(format!("shared/{from} is rendered from now on; what lay there is kept beside it as {aside}"))
 }
 
 /// A release is live that reads the file that lay there before anything was rendered.

@@ -26,7 +26,7 @@ pub fn judge(findings: &mut Findings, target: &Target, drained: &Activation, see
 
 fn found(findings: &mut Findings, target: &Target, unit: &Unit, state: &UnitState, user: &str) {
     let name = &unit.name;
-    let manager = if unit.user { "systemctl --user" } else { "systemctl" };
+    let manager = format!("systemctl{}", unit.manager());
     let current = format!("{}/current", target.root);
     match state.load.as_str() {
         "loaded" => {}
@@ -43,7 +43,11 @@ fn found(findings: &mut Findings, target: &Target, unit: &Unit, state: &UnitStat
         }
         other => {
             let message = format!("systemd cannot read {name} ({other})");
-            return findings.fail("unit", message, format!("`systemd-analyze verify {name}` there says more"));
+            return findings.fail(
+                "unit",
+                message,
+                format!("`systemd-analyze{} verify {name}` there says more", unit.manager()),
+            );
         }
     }
     match (&state.pinned, name.ends_with(".service")) {

@@ -106,7 +106,8 @@ fn settled(roots: &Roots<'_>, sha: &Sha, word: Migration, vouched: bool) -> Resu
         let why = match hooks.is_empty() {
             true => format!("{name} has no migrate hook, so there is no migration of {short} to call done"),
             false => format!(
-                "no migration of {short} was begun in {name} as it is configured now, so there is none to call done;                  nothing was lifted, and the next apply runs it"
+                "no migration of {short} was begun in {name} as it is configured now, so there is none to call done; \
+                 nothing was lifted, and the next apply runs it"
             ),
         };
         return Err(OperateError::Refused(format!("{why}. To lift the verdicts alone: soll retry {name}")));

@@ -60,7 +60,8 @@ pub struct Daemon<R> {
     refused: Option<Notice>,
     /// What was wrong in parts of the commit that is acted on: the same mistake in the next one is told once.
     wrong: Option<String>,
-    /// Nothing is changed until people have looked: passes look after what runs, and do nothing else.
+    /// Nothing is changed until people have looked: passes look after what runs, what is due is backed up as the commit that was
+    /// acted on last has it, and nothing else is done.
     looks_only: bool,
     lanes: BTreeMap<EnvName, Lane>,
     width: Arc<Width>,
@@ -77,6 +78,8 @@ pub struct Daemon<R> {
     /// which the lock of the root keeps apart from it.
     saving: JoinSet<(EnvName, Vec<Notice>)>,
     saves: BTreeSet<EnvName>,
+    /// Somebody wants the loop to end: what is under way comes to its end, and nothing is begun.
+    ends: bool,
     /// Of a webhook, or whoever else knows better than the poll.
     pub nudge: Arc<tokio::sync::Notify>,
     /// The passes that are under way, for whoever wants what they do to be stopped at once.
@@ -125,6 +128,7 @@ impl<R: Report> Daemon<R> {
             follow: true,
             saving: JoinSet::new(),
             saves: BTreeSet::new(),
+            ends: false,
             nudge: Arc::default(),
             wishes: Arc::default(),
         }
@@ -163,6 +167,7 @@ impl<R: Report> Daemon<R> {
                 poll = jittered(self.controller.settings.poll);
             }
         }
+        self.ends = true;
         for lane in self.lanes.values().filter(|lane| lane.busy) {
             lane.wish.say(Interruption::Terminating);
         }
@@ -202,7 +207,8 @@ impl<R: Report> Daemon<R> {
     fn start_saving(&mut self, name: &EnvName) {
         let Some(snapshot) = self.snapshot.clone() else { return };
         let Some(env) = snapshot.desired.environments.get(name).cloned() else { return };
-        if env.backups.is_empty() || !self.saves.insert(name.clone()) {
+        // One that is begun while the loop ends would be broken off.
+        if self.ends || env.backups.is_empty() || !self.saves.insert(name.clone()) {
             return;
         }
         let (controller, name) = (self.controller.clone(), name.clone());

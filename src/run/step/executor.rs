@@ -14,7 +14,7 @@ use crate::model::activation::Activation;
 use crate::model::desired::{Gate, GateTest, Hook, OnFailure, Phase, Shared, Target, digests};
 use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::{Attempt, Leftover};
-use crate::model::record::{Migration, Probation, Quarantine, QuarantineKey, Refusal};
+use crate::model::record::{Probation, Quarantine, QuarantineKey, Refusal};
 use crate::plan::intent::quarantine_key;
 use crate::plan::{Action, Judged, Place, Step};
 use crate::run::size::bytes;
@@ -122,7 +122,9 @@ impl<W: World> Executor<W> {
             Action::Backup { backup: job } => backup::step(self, step, target, job).await,
             Action::Drain { activation } => {
                 let (activation, lease) = (activation.clone(), self.task.env.deadline);
-                self.units(target, Op::Drain { epoch, activation, lease }, Who::Unit).await
+                let rest = self.units(target, Op::Drain { epoch, activation, lease }, Who::Unit).await;
+                // What does not stop is of the release that runs: a verdict here would quarantine another one.
+                rest.map_err(|trouble| StepTrouble { class: trouble.class.without_verdict(), ..trouble })
             }
             Action::Grace { seconds } => self.pause(*seconds, yields).await,
             Action::Adopt { release, sha, checks } => {
@@ -404,7 +406,7 @@ impl<W: World> Executor<W> {
         };
         let told = match self.world.call(target, Op::Switch { epoch: task.epoch, probation }).await? {
             Reply::Switched { told } => told,
-            _ => Vec::new(),
+            other => return Err(unexpected(&other)),
         };
         let told: String = told.iter().map(|told| format!("; {told}")).collect();
         Ok(format!("current -> releases/{release}{told}"))
@@ -474,13 +476,4 @@ fn pruned(removed: &[ReleaseName], kept: &[ReleaseName], left: &[Leftover]) -> S
         told.push(format!("{} of theirs stays: {}", left.len(), first.what()));
     }
     told.join("; ")
-}
-
-/// What becomes of a migration that nobody saw finish (law 5).
-pub fn settled(answer: &str) -> Option<Migration> {
-    match answer {
-        "done" => Some(Migration::Done),
-        "again" => Some(Migration::Failed),
-        _ => None,
-    }
 }

@@ -18,6 +18,8 @@ case $1 in
         cat state
         ;;
     stop)
+        # One that comes back at once.
+        test -e stuck && exit 0
         kill -9 $(cat pid) 2> /dev/null
         becomes $(wc -l < starts) inactive 0 success
         ;;
@@ -155,6 +157,21 @@ fn around_the_rest_of_a_worker() {
         chain.case(Plot::Unmigrated, dies, &fault);
         active(&chain, &format!("{dies:?} at {fault}"));
     }
+}
+
+/// The worker of the release that runs: that it does not rest says nothing about the one that was to come.
+#[test]
+fn a_worker_that_does_not_rest_condemns_nobody() {
+    let mut chain = draining();
+    chain.next(Plot::Good);
+    chain.site.write("unit/stuck", "");
+    let failed = chain.site.soll(&["apply"]).expect(1);
+    assert!(format!("{}{}", failed.out, failed.err).contains("it does not stop"), "{failed:?}");
+    assert!(chain.record().quarantined.is_empty(), "{:#?}", chain.record());
+    active(&chain, "it goes on");
+    fs::remove_file(chain.site.path("unit/stuck")).unwrap();
+    chain.converge(Plot::Good, "it rests now");
+    active(&chain, "it rests now");
 }
 
 #[test]

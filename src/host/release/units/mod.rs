@@ -98,11 +98,12 @@ fn look(root: &Root, activation: &Activation) -> Result<Activated, HostError> {
         if let Some(path) = process::pinned(root, &seen) {
             return Err(HostError::Precondition(format!(
                 "{} on {} names {path}, and would run that release for ever: let WorkingDirectory and ExecStart in {} lead \
-                 through {}, then run `systemctl daemon-reload` there",
+                 through {}, then run `systemctl{} daemon-reload` there",
                 unit.name,
                 systemd.host,
                 seen.fragment,
-                root.current().display()
+                root.current().display(),
+                unit.manager()
             )));
         }
         if !systemd.lingers(unit) {
@@ -123,7 +124,7 @@ fn look(root: &Root, activation: &Activation) -> Result<Activated, HostError> {
 /// The unit, where it is one that can be started.
 fn there(systemd: &Systemd, unit: &Unit) -> Result<Seen, HostError> {
     let seen = systemd.show(unit)?;
-    let (name, host, user) = (&unit.name, &systemd.host, if unit.user { " --user" } else { "" });
+    let (name, host, user) = (&unit.name, &systemd.host, unit.manager());
     match seen.load.as_str() {
         "loaded" => Ok(seen),
         "not-found" => Err(HostError::Precondition(format!(
@@ -286,9 +287,11 @@ impl<'a> Work<'a> {
         let unit = one.unit;
         if seen.stale {
             return Err(HostError::Precondition(format!(
-                "the file of {} on {} was changed while it started, and runs as it was before: run `systemctl daemon-reload` \
+                "the file of {} on {} was changed while it started, and runs as it was before: run `systemctl{} daemon-reload` \
                  there, then apply again",
-                unit.name, self.systemd.host
+                unit.name,
+                self.systemd.host,
+                unit.manager()
             )));
         }
         let state = settle::state(seen);
@@ -332,8 +335,12 @@ impl<'a> Work<'a> {
 
     fn failed(&self, unit: &Unit, verb: &str, done: &Done) -> HostError {
         HostError::Precondition(format!(
-            "`systemctl {verb}` for {} failed on {}: {}. `systemctl status {}` there says more",
-            unit.name, self.systemd.host, done.said, unit.name
+            "`systemctl{manager} {verb}` for {} failed on {}: {}. `systemctl{manager} status {}` there says more",
+            unit.name,
+            self.systemd.host,
+            done.said,
+            unit.name,
+            manager = unit.manager()
         ))
     }
 }
