@@ -69,6 +69,20 @@ fn the_others_are_frozen_released_and_rolled_back_meanwhile() {
 }
 
 #[test]
+fn who_is_kept_for_one_mistake_stays_where_another_one_mentions_them() {
+    let w = world();
+    mistake(&w);
+    // The file of the other customer breaks as well, and has a table of the first one in it.
+    let both = format!("{}{}", env("south", 'a', "keep_relaeses = 3"), env("north", 'b', ""));
+    w.write("state/customers/south.toml", &both);
+    w.commit_all("a table too many");
+    w.soll("status").exits(0).says("north as commit").says("south as commit");
+    let seen = w.soll("status --output json").exits(0).json();
+    let names: Vec<_> = seen["environments"].as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(names, ["north", "south"], "{seen:#}");
+}
+
+#[test]
 fn what_was_released_last_stays_where_another_mistake_comes_with_the_correction() {
     let w = world();
     w.write("state/customers/south.toml", &env("south", 'a', "keep_relaeses = 3"));
