@@ -74,7 +74,7 @@ fn a_run_is_cancelled_at_its_next_safe_point() {
         assert_eq!(w.soll("history --output json").json()[0]["result"], "cancelled");
     }
     let w = World::staging("");
-    w.soll("cancel staging").exits(0).says("nothing runs on staging right now");
+    w.soll("cancel staging").exits(0).says("nothing is seen to run on staging right now");
 }
 
 #[test]

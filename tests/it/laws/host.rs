@@ -408,7 +408,7 @@ impl Sim {
         if !early {
             self.link(i, &name)?;
         }
-        Ok(Reply::Done)
+        Ok(Reply::Switched { told: Vec::new() })
     }
 
     fn link(&mut self, i: usize, name: &ReleaseName) -> Result<(), HostError> {
