@@ -124,7 +124,7 @@ impl Transfer {
 #[serde(rename_all = "kebab-case")]
 pub struct ServiceSeen {
     pub service: String,
-    /// So many containers; 0: the release knows no such service.
+    /// So many containers; 0 also where the release knows no such service ([`state`](Self::state) `extra`).
     pub wanted: u32,
     pub running: u32,
     /// Of the containers; where there are none, what they would be made of. Empty for a unit.
@@ -147,6 +147,6 @@ pub struct ServiceSeen {
 impl ServiceSeen {
     /// It runs as the release says.
     pub fn is_well(&self) -> bool {
-        self.digest_ok && self.wanted > 0 && self.running == self.wanted && self.state == "running"
+        self.digest_ok && self.running == self.wanted && self.state == "running"
     }
 }

@@ -28,7 +28,7 @@ pub fn question(store: &Store, env: &Environment, findings: &mut Findings) -> Op
     let mut registries = BTreeMap::new();
     // Where the controller sends, no host has a login.
     for host in files.registries.keys().filter(|_| files.transfer.is_pull()) {
-        let of_host = |image: &&String| image.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        let of_host = |image: &&String| crate::model::image::registry(image) == host;
         match (registries::login(store, env, host), images.values().find(of_host)) {
             (Ok(Some(login)), Some(image)) => {
                 registries.insert(host.clone(), AskLogin { login, image: image.clone() });

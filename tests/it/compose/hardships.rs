@@ -198,6 +198,32 @@ async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_ne
     site.assert_well().await;
 }
 
+on_each!(async what_another_root_goes_back_to_stays: old, strict);
+
+/// Two environments on one host, with the same images: one prunes what the other one may still need.
+async fn what_another_root_goes_back_to_stays(on: &'static Pair) {
+    let (mut registry, one, other) =
+        (Registry::start(), Site::new(on, "shares").await, Site::new(on, "shares-too").await);
+    let versions = ["1", "2", "3"].map(|tag| registry.publish(&format!("acme/shared:{tag}"), tag));
+    let text = |number: usize| file(&[("api", &versions[number], "")]);
+    for number in 0..2 {
+        let digit = if number == 0 { 'a' } else { 'b' };
+        one.deploy(1, &format!("r{number}"), digit, &[("compose.yml", &text(number))]).await;
+    }
+    for (number, digit) in [(0, 'a'), (1, 'b'), (2, 'c')] {
+        other.deploy(1, &format!("r{number}"), digit, &[("compose.yml", &text(number))]).await;
+    }
+    other.world.call(Op::Prune { epoch: Epoch(1), keep: 1 }).await.unwrap();
+    registry.stop();
+    one.start(1, "r9", 'd', &[("compose.yml", &file(&[("api", &versions[1], "command: [\"false\"]")]))]).await;
+    assert_eq!(one.back(1).await.failed, None);
+    let first = one.docker.tried(&["image", "inspect", "--format", "{{.Id}}", &versions[0]]);
+    assert!(first.is_some(), "it is what the first root has before its live release");
+    // Nobody has it once that root has pruned as well.
+    one.world.call(Op::Prune { epoch: Epoch(1), keep: 1 }).await.unwrap();
+    assert!(!one.docker.has(&versions[0]));
+}
+
 on_each!(async images_of_a_release_that_was_given_up_go_with_the_next_one: old, strict);
 
 async fn images_of_a_release_that_was_given_up_go_with_the_next_one(on: &'static Pair) {

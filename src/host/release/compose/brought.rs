@@ -3,8 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use super::container::Image;
 use super::engine::Engine;
 use super::held::Held;
+use super::holds;
 use crate::host::disk::root::{Root, json};
 use crate::host::wire::HostError;
 
@@ -39,7 +41,8 @@ pub fn settle(root: &Root, engine: &Engine) -> Result<(), HostError> {
         ids.extend(held.into_iter().flat_map(|held| held.resolved.images.into_values()).map(|pinned| pinned.id));
     }
     for name in &all {
-        if engine.image(name)?.is_some_and(|image| !ids.contains(&image.id)) {
+        let is_free = |image: Image| !ids.contains(&image.id) && !holds::is_held_elsewhere(root, &image);
+        if engine.image(name)?.is_some_and(is_free) {
             engine.remove_image(name)?;
         }
     }

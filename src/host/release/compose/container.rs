@@ -69,6 +69,8 @@ pub struct Image {
     pub id: String,
     /// `repo@sha256:…`, of each registry that it came from.
     pub repo_digests: Vec<String>,
+    /// `repo:tag`.
+    pub tags: Vec<String>,
     /// `sha256:…` of each layer, unpacked, the lowest first.
     pub layers: Vec<String>,
 }
@@ -104,6 +106,7 @@ impl From<models::ImageInspect> for Image {
         Image {
             id: image.id.unwrap_or_default(),
             repo_digests: image.repo_digests.unwrap_or_default(),
+            tags: image.repo_tags.unwrap_or_default(),
             layers: image.root_fs.and_then(|tree| tree.layers).unwrap_or_default(),
         }
     }

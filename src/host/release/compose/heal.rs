@@ -1,5 +1,7 @@
 //! What an end in the middle left of a project, and what no release of it has any more. Containers only: no volume is ever touched.
 
+use std::path::Path;
+
 use super::container::Container;
 use super::engine::Engine;
 use super::held::Held;
@@ -46,7 +48,8 @@ pub fn others(root: &Root, engine: &Engine, held: &Held) -> Result<(), HostError
         // One that cannot be read says nothing about the one that is live.
         let other = Held::of(root, &name).ok().flatten().map(|other| other.resolved.project);
         if let Some(other) = other.filter(|other| other != project) {
-            gone.extend(engine.containers(Some(&other))?.into_iter().filter(|one| one.digest().is_some()));
+            let ours = |one: &Container| one.digest().is_some() && is_of(one, root);
+            gone.extend(engine.containers(Some(&other))?.into_iter().filter(ours));
         }
     }
     for container in &gone {
@@ -54,6 +57,13 @@ pub fn others(root: &Root, engine: &Engine, held: &Held) -> Result<(), HostError
         engine.remove(&container.id)?;
     }
     Ok(())
+}
+
+/// A release of this root has made it: the name of a project may be that of another root by now.
+fn is_of(container: &Container, root: &Root) -> bool {
+    let files = container.label("com.docker.compose.project.config_files").unwrap_or_default();
+    let releases = [Some(root.releases()), root.releases().canonicalize().ok()];
+    releases.iter().flatten().any(|releases| files.split(',').any(|file| Path::new(file).starts_with(releases)))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::resolve;
 use crate::host::disk::beneath::at;
@@ -47,11 +47,10 @@ impl Held {
     }
 }
 
-/// The definitions of the services of a release; `None`: it has none that can be read.
-pub fn services(root: &Root, release: &ReleaseName) -> Option<Map<String, Value>> {
+/// What the program is given of a release; `None`: it has none that can be read.
+pub fn document(root: &Root, release: &ReleaseName) -> Option<Value> {
     let text = zeroize::Zeroizing::new(file::read(&root.release(release).join(RESOLVED), MOST).ok()?);
-    let document: Value = serde_json::from_slice(&text).ok()?;
-    document.get("services").and_then(Value::as_object).cloned()
+    serde_json::from_slice(&text).ok()
 }
 
 /// The name of the project in such a file.

@@ -60,8 +60,7 @@ impl<'a> Images<'a> {
     /// An image could not be brought. Where there was no room for it, those that came before it go again, so that whatever runs
     /// beside it has the room that it had; and the error names the place.
     fn given_back(&mut self, error: HostError) -> HostError {
-        let HostError::Io(why) = &error else { return error };
-        if !is_full(why) {
+        if !matches!(&error, HostError::Io(why) if is_full(why)) {
             return error;
         }
         for name in std::mem::take(&mut self.brought) {
@@ -69,15 +68,7 @@ impl<'a> Images<'a> {
                 tracing::warn!(image = name, %error, "an image that was brought for a release without room stays");
             }
         }
-        let home = self.engine.home().ok().filter(|home| !home.is_empty());
-        let home = home.map_or_else(
-            || "the directory of the engine".to_owned(),
-            |home| format!("{home}, the directory of the engine"),
-        );
-        HostError::Io(format!(
-            "{why}; make room on the file system of {home} (`docker system df` says what takes it, `docker image prune` removes \
-             images that nobody uses), then run again"
-        ))
+        no_room(self.engine, error)
     }
 
     fn settle(&mut self, reference: &str) -> Result<(Pinned, u64), HostError> {
@@ -122,6 +113,23 @@ impl<'a> Images<'a> {
         };
         Ok((Pinned { reference: reference.to_owned(), pinned, id: image.id, from: None }, bytes))
     }
+}
+
+/// An error of an engine whose disk is full names the place, and what makes room there; another one is as it is.
+pub fn no_room(engine: &Engine, error: HostError) -> HostError {
+    let HostError::Io(why) = &error else { return error };
+    if !is_full(why) {
+        return error;
+    }
+    let home = engine.home().ok().filter(|home| !home.is_empty());
+    let home = home.map_or_else(
+        || "the directory of the engine".to_owned(),
+        |home| format!("{home}, the directory of the engine"),
+    );
+    HostError::Io(format!(
+        "{why}; make room on the file system of {home} (`docker system df` says what takes it, `docker image prune` removes \
+         images that nobody uses), then run again"
+    ))
 }
 
 /// Whether an engine says that its disk is full.

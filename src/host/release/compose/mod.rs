@@ -10,6 +10,7 @@ mod engine;
 mod facts;
 mod heal;
 mod held;
+mod holds;
 mod images;
 mod load;
 mod mounts;
@@ -66,7 +67,7 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
     let (engine, dir, project) = (Engine::here()?, root.release(name), &what.project);
     let (mut draft, mut warnings) = draft(&dir, what)?;
     let mut mounts = Mounts::new(root, &dir)?;
-    draft.mounts(|who, source| mounts.place(who, source))?;
+    draft.mounts(|who, source, writable| mounts.place(who, source, writable))?;
     warnings.append(&mut ports::taken(&engine, &project.name, &draft.ports())?);
     volumes::stay(root, &draft, project)?;
     let before = before(root)?;
@@ -81,6 +82,9 @@ pub fn pull(root: &Root, name: &ReleaseName, what: &Pull, gone: &dyn Fn() -> boo
     }
     warnings.append(&mut images.warnings);
     warnings.append(&mut mounts.warnings);
+    for one in pinned.values() {
+        holds::hold(root, &engine, one)?;
+    }
     fault!("host.compose.after-pull");
     let document = draft.finish(project, pinned, mounts.used);
     write(root, name, &zeroize::Zeroizing::new(json(&document)?))?;

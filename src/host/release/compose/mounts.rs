@@ -16,6 +16,8 @@ use crate::model::ids::Digest;
 
 /// Below `.soll/`.
 pub const PLACE: &str = "mounts";
+/// Between the name of a place and the time at which it was put aside, because somebody had changed what lay there.
+const WRITTEN: &str = ".changed-";
 
 /// The mounts of one release.
 pub struct Mounts<'a> {
@@ -40,8 +42,9 @@ impl<'a> Mounts<'a> {
         Ok(Mounts { root, release, releases, used: BTreeSet::new(), warnings: Vec::new() })
     }
 
-    /// The path that a mount of `source` has from now on; `None`: it stays, because it is no path of a release.
-    pub fn place(&mut self, who: &str, source: &str) -> Result<Option<String>, HostError> {
+    /// The path that a mount of `source` has from now on; `None`: it stays, because it is no path of a release. `writable`: a
+    /// container may write there.
+    pub fn place(&mut self, who: &str, source: &str, writable: bool) -> Result<Option<String>, HostError> {
         let path = plain(Path::new(source));
         let inside =
             |places: &[PathBuf]| places.iter().find_map(|place| path.strip_prefix(place).ok().map(Path::to_owned));
@@ -76,11 +79,12 @@ impl<'a> Mounts<'a> {
                 real.display()
             )));
         }
-        self.keep(who, &real).map(Some)
+        self.keep(who, &real, writable).map(Some)
     }
 
-    /// Puts it aside, where that is not done yet.
-    fn keep(&mut self, who: &str, real: &Path) -> Result<String, HostError> {
+    /// Puts it aside, where that is not done yet. What containers have written into what lies there may be data: it is never
+    /// removed.
+    fn keep(&mut self, who: &str, real: &Path, writable: bool) -> Result<String, HostError> {
         let contents = described(real)?;
         let name = contents.to_string();
         let last = match real == self.release[1] {
@@ -95,8 +99,19 @@ impl<'a> Mounts<'a> {
                 self.used.insert(name);
                 return Ok(kept.display().to_string());
             }
+            if writable {
+                self.warnings.push(format!(
+                    "{who} has written into `{last}` of a release that it mounts: that stays as it is only until the release brings \
+                     another `{last}`; mount it read-only (:ro), and keep data in a volume or one of `shared_dirs`"
+                ));
+                self.used.insert(name);
+                return Ok(kept.display().to_string());
+            }
+            let aside = format!("{name}{WRITTEN}{}", jiff::Timestamp::now().as_millisecond());
+            home.rename(&name, &aside)?;
             self.warnings.push(format!(
-                "{who} has written into the file `{last}` of a release that it mounts: mount it read-only, or data from a volume"
+                "somebody has changed `{last}`, which {who} mounts: it is again as the release has it, and what was there lies in {}",
+                home.path().join(&aside).display()
             ));
         }
         let temp = format!(".{name}.tmp-{}", std::process::id());
@@ -104,7 +119,6 @@ impl<'a> Mounts<'a> {
         let dir = home.make_as(&temp, 0o755)?;
         copy(real, &dir.path().join(&last))?;
         dir.sync_all()?;
-        home.remove(&name)?;
         home.rename(&temp, &name)?;
         home.sync()?;
         self.used.insert(name);
@@ -112,13 +126,33 @@ impl<'a> Mounts<'a> {
     }
 }
 
-/// Removes what none of these uses.
+/// Removes what none of these uses, and nobody has written into.
 pub fn sweep(root: &Root, used: &BTreeSet<String>) -> Result<(), HostError> {
     let Some(home) = root.own_dir_if(PLACE)? else { return Ok(()) };
     for name in home.names()?.iter().filter(|name| !used.contains(*name)) {
-        home.remove(name)?;
+        let is_unfinished = name.starts_with('.');
+        if is_unfinished || !differs(&home.path().join(name), name) {
+            home.remove(name)?;
+        }
     }
     Ok(())
+}
+
+/// Whether `source`, a path below [`PLACE`] that a container mounts, holds something else than the release that brought it.
+pub fn is_written(root: &Root, source: &str) -> bool {
+    let home = root.own(PLACE);
+    let name = Path::new(source).strip_prefix(&home).ok().and_then(|rest| rest.components().next());
+    name.and_then(|name| name.as_os_str().to_str()).is_some_and(|name| differs(&home.join(name), name))
+}
+
+/// What cannot be read was written by somebody.
+fn differs(dir: &Path, name: &str) -> bool {
+    let Ok(mut entries) = fs::read_dir(dir) else { return true };
+    match (entries.next(), entries.next()) {
+        (Some(Ok(one)), None) => described(&one.path()).map_or(true, |is| is.to_string() != name),
+        (None, _) => false,
+        _ => true,
+    }
 }
 
 /// Without `.` and `..`, which a program leaves in what it prints.

@@ -1,4 +1,5 @@
-//! What is seen of the project that `current` holds: one question to the engine for all of its containers.
+//! What is seen of the project that `current` holds: one question to the engine for all of its containers, and one more for each
+//! that is being restarted.
 
 use super::container::{Container, Port};
 use super::engine::Engine;

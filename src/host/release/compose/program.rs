@@ -41,6 +41,8 @@ pub struct Program {
 #[derive(Debug, Clone)]
 pub struct Done {
     pub ok: bool,
+    /// The signal that has ended it, where that was none of ours.
+    pub signal: Option<i32>,
     pub output: String,
     /// What it complained about.
     pub said: String,
@@ -167,7 +169,9 @@ impl Program {
         // What it left behind holds its output open, and nothing is left that anybody waits for.
         signal(Signal::KILL);
         let text = |thread: Option<JoinHandle<String>>| thread.and_then(|t| t.join().ok()).unwrap_or_default();
-        Ok(Done { ok: status.success(), output: text(output), said: text(said), stopped, late })
+        // Of its own accord no program ends so: somebody, or the kernel, has ended it.
+        let killed = std::os::unix::process::ExitStatusExt::signal(&status).filter(|_| kill_at.is_none());
+        Ok(Done { ok: status.success(), signal: killed, output: text(output), said: text(said), stopped, late })
     }
 }
 

@@ -55,10 +55,30 @@ impl Draft {
             }
         }
         let mut draft = Draft { document, services };
+        draft.needs_no_variable()?;
         draft.agrees(project)?;
         draft.images(project)?;
         draft.start_first(project)?;
         Ok(draft)
+    }
+
+    /// A release is brought up, and gone back to, without any variable: what is read from one then is not of that release.
+    fn needs_no_variable(&self) -> Result<(), String> {
+        for (kind, one) in [("configs", "configuration"), ("secrets", "secret")] {
+            let all = self.document.get(kind).and_then(Value::as_object).into_iter().flatten();
+            if let Some((name, _)) = all.into_iter().find(|(_, table)| table.get("environment").is_some()) {
+                return Err(format!(
+                    "the {one} {name} is read from a variable (`environment`), which a return would not have: let it be a `file`, \
+                     one of `shared_files` or a rendered one"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Volumes, by the names that services have for them.
+    pub fn volumes(&self) -> Option<&Value> {
+        self.document.get("volumes")
     }
 
     /// Every service that is named is there.
@@ -137,8 +157,12 @@ impl Draft {
     }
 
     /// The paths of the host that are mounted, of services and of files that they read as configuration or secret.
-    /// `change` gives the path that stands there from now on; `who` is for words about it.
-    pub fn mounts<E>(&mut self, mut change: impl FnMut(&str, &str) -> Result<Option<String>, E>) -> Result<(), E> {
+    /// `change` gives the path that stands there from now on; `who` is for words about it, and the last word says whether a
+    /// container may write there.
+    pub fn mounts<E>(
+        &mut self,
+        mut change: impl FnMut(&str, &str, bool) -> Result<Option<String>, E>,
+    ) -> Result<(), E> {
         for (name, service) in &mut self.services {
             let who = format!("the service {name}");
             for volume in service.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -149,9 +173,9 @@ impl Draft {
                     }
                     _ => continue,
                 };
-                let Some(other) = source.starts_with('/').then(|| change(&who, &source)).transpose()?.flatten() else {
-                    continue;
-                };
+                let writable = is_writable(volume);
+                let changed = source.starts_with('/').then(|| change(&who, &source, writable)).transpose()?.flatten();
+                let Some(other) = changed else { continue };
                 match volume {
                     Value::String(text) => *text = format!("{other}{}", &text[source.len()..]),
                     other_form => other_form["source"] = json!(other),
@@ -162,7 +186,7 @@ impl Draft {
             let all = self.document.get_mut(kind).and_then(Value::as_object_mut);
             for (name, table) in all.into_iter().flatten() {
                 let Some(file) = table.get("file").and_then(Value::as_str).map(str::to_owned) else { continue };
-                if let Some(other) = change(&format!("the {one} {name}"), &file)? {
+                if let Some(other) = change(&format!("the {one} {name}"), &file, false)? {
                     table["file"] = json!(other);
                 }
             }
@@ -258,6 +282,14 @@ fn replicas(service: &Map<String, Value>) -> u32 {
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(1)
 }
 
+/// Whether a container may write into what it mounts.
+pub fn is_writable(volume: &Value) -> bool {
+    match volume {
+        Value::String(text) => !text.split(':').nth(2).is_some_and(|modes| modes.split(',').any(|mode| mode == "ro")),
+        long => long.get("read_only").and_then(Value::as_bool) != Some(true),
+    }
+}
+
 /// Whether a published port is one of the host that is named, and not any.
 fn is_fixed(port: &Value) -> bool {
     match port {
@@ -309,7 +341,7 @@ mod tests {
     /// As a release holds it: each file of the release lies at `/kept/<suffix>/…`.
     fn finished(printed: &str, project: &Project, suffix: &str) -> Value {
         let mut draft = draft(printed, project).unwrap();
-        let change = |_: &str, path: &str| -> Result<Option<String>, String> {
+        let change = |_: &str, path: &str, _: bool| -> Result<Option<String>, String> {
             let rest = path.strip_prefix("/srv/app/releases/20251102_154900-f0959baf/");
             Ok(rest.map(|rest| format!("/kept/{suffix}/{rest}")))
         };

@@ -59,7 +59,7 @@ impl<'a> Up<'a> {
     /// Does it.
     pub fn run(mut self) -> Result<Activated, HostError> {
         // A program that is still at it would go on with what is healed here.
-        drop(turn(self.root, self.activation.limit())?);
+        drop(turn(self.root, self.activation.limit(), self.stop)?);
         heal::renamed(&self.engine, &self.held.resolved.project)?;
         heal::others(self.root, &self.engine, &self.held)?;
         let before = self.containers()?;
@@ -144,6 +144,9 @@ impl<'a> Up<'a> {
             let (words, project) = (self.program.words(), &self.held.resolved.project);
             HostError::Io(format!("`{words} up` could not do its work for the project {project}: {why}"))
         };
+        if let Some(signal) = done.signal {
+            return Err(accident(&format!("it was ended by signal {signal} ({why})")));
+        }
         if is_accident(&said) {
             return Err(accident(why));
         }
@@ -155,7 +158,7 @@ impl<'a> Up<'a> {
             if seen.state.status == "created" && !seen.state.error.is_empty() {
                 let error = seen.state.error.trim();
                 if is_accident(error) {
-                    return Err(accident(error));
+                    return Err(accident(&hidden(error.to_owned(), &self.activation.hides)));
                 }
                 return Ok(self.verdict(&container, &seen, format!("it cannot be started: {error}")));
             }
@@ -266,7 +269,9 @@ impl<'a> Up<'a> {
         let log = self.engine.log(seen, LINES).unwrap_or_else(|error| format!("(its lines cannot be read: {error})"));
         let log = if log.trim().is_empty() { "(it wrote nothing)".to_owned() } else { log };
         let unit = format!("{} ({})", container.service(), container.name());
-        UnitFailure { unit, why, journal: hidden(log.trim_end().to_owned(), &self.activation.hides) }
+        let hides = &self.activation.hides;
+        // The engine and a healthcheck say what they like.
+        UnitFailure { unit, why: hidden(why, hides), journal: hidden(log.trim_end().to_owned(), hides) }
     }
 
     fn told(&self, services: &[(String, u32)], kept: &BTreeSet<String>) -> Result<Vec<String>, HostError> {
@@ -301,17 +306,21 @@ pub fn call(
     let mut all = vec!["-p", held.resolved.project.as_str(), "-f", file.as_str()];
     all.extend(words);
     let dir = held.file.parent().unwrap_or(&held.file).to_owned();
-    program.run(&all, &dir, &BTreeMap::new(), Some(turn(root, limit)?), limit, stop)
+    let turn = turn(root, limit, stop)?;
+    program.run(&all, &dir, &BTreeMap::new(), Some(turn), limit, stop)
 }
 
 /// The lock that a program holds while it changes containers.
-fn turn(root: &Root, limit: Duration) -> Result<File, HostError> {
+fn turn(root: &Root, limit: Duration, stop: Stop<'_>) -> Result<File, HostError> {
     let (began, flags) = (Instant::now(), OFlags::RDWR | OFlags::CREATE);
     let lost = || HostError::Io(format!("{} cannot be made", root.own(LOCK).display()));
     let file = root.own_file(LOCK, flags)?.ok_or_else(lost)?;
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if error != Errno::WOULDBLOCK && error != Errno::INTR {
             return Err(at("lock", &root.own(LOCK))(error));
+        }
+        if let Some(by) = stop() {
+            return Err(HostError::Stopped(format!("the wait for an earlier program was stopped, as {by} wanted")));
         }
         if began.elapsed() > limit {
             return Err(HostError::Io(format!(
@@ -330,7 +339,10 @@ fn verdict(failed: UnitFailure) -> Activated {
 
 /// What the program says is about this host, a registry or the program itself, and not about the release.
 fn is_accident(said: &str) -> bool {
-    const ACCIDENTS: [&str; 15] = [
+    const ACCIDENTS: [&str; 17] = [
+        // The program itself has crashed.
+        "panic: ",
+        "goroutine ",
         "toomanyrequests",
         "pull access denied",
         // Somebody has removed it since it was brought, and nothing is pulled here.

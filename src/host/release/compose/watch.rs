@@ -52,7 +52,7 @@ impl Watch {
 }
 
 /// `exited, exit code 3, restarted twice by the engine`.
-pub fn state(state: &State, restarts: u32) -> String {
+fn state(state: &State, restarts: u32) -> String {
     let mut told = state.status.clone();
     if state.status != "running" || state.exit_code != 0 {
         told.push_str(&format!(", exit code {}", state.exit_code));

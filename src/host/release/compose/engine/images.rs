@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{ANSWER, Engine, STOP, words};
 use crate::host::release::compose::archive::Archive;
 use crate::host::release::compose::container::Image;
+use crate::host::release::compose::images::{is_full, no_room};
 use crate::host::wire::HostError;
 use crate::host::wire::compose::Login;
 use crate::model::ids::Digest;
@@ -30,8 +31,11 @@ enum Ended {
     Done,
     /// Nobody waits for it.
     Gone,
-    /// What the engine says.
-    Failed(String),
+    /// What the engine says. `refused`: of what it was given, and not because it is gone or has no room.
+    Failed {
+        why: String,
+        refused: bool,
+    },
 }
 
 impl Engine {
@@ -65,7 +69,7 @@ impl Engine {
         match ended {
             Ended::Done => Ok(layers.values().sum()),
             Ended::Gone => Err(HostError::Stopped(format!("the pull of {name} was given up: nobody waits for it"))),
-            Ended::Failed(why) => Err(failed(&why)),
+            Ended::Failed { why, .. } => Err(failed(&why)),
         }
     }
 
@@ -81,10 +85,14 @@ impl Engine {
         match self.follow(pieces, &|| went.bytes(), gone, |_| {}) {
             Ended::Gone => Err(HostError::Stopped("the engine was not given an image: nobody waits for it".to_owned())),
             Ended::Done => Ok(Ok(())),
-            Ended::Failed(why) => match went.failed() {
-                Some(failed) => Err(HostError::Io(format!("an image cannot be given to the engine: {failed}"))),
-                None => Ok(Err(why)),
-            },
+            Ended::Failed { why, refused } => {
+                let lost = |why: &str| HostError::Io(format!("an image cannot be given to the engine: {}", why.trim()));
+                match went.failed() {
+                    Some(failed) => Err(lost(&failed)),
+                    None if refused => Ok(Err(why)),
+                    None => Err(no_room(self, lost(&why))),
+                }
+            }
         }
     }
 
@@ -125,11 +133,13 @@ impl Engine {
     ) -> Ended {
         self.runtime.block_on(async {
             let mut pieces = std::pin::pin!(pieces);
-            let (mut last, mut moved) = (Instant::now(), moves());
+            let (mut last, mut moved, mut asks) = (Instant::now(), moves(), Instant::now() + GONE);
             loop {
                 let piece = tokio::select! {
-                    piece = pieces.next() => piece,
-                    () = sleep_until(Instant::now() + GONE) => {
+                    biased;
+                    // Before the next piece: they may come without an end.
+                    () = sleep_until(asks) => {
+                        asks = Instant::now() + GONE;
                         if gone() {
                             return Ended::Gone;
                         }
@@ -137,15 +147,21 @@ impl Engine {
                             (last, moved) = (Instant::now(), moves());
                         }
                         if last.elapsed() > SILENCE {
-                            return Ended::Failed(format!("nothing came for {SILENCE:?}"));
+                            return Ended::Failed { why: format!("nothing came for {SILENCE:?}"), refused: false };
                         }
                         continue;
                     }
+                    piece = pieces.next() => piece,
                 };
                 last = Instant::now();
                 match piece {
                     None => return Ended::Done,
-                    Some(Err(error)) => return Ended::Failed(words(&error)),
+                    Some(Err(error)) => {
+                        let why = words(&error);
+                        let answers =
+                            matches!(error, Error::DockerStreamError { .. } | Error::DockerResponseServerError { .. });
+                        return Ended::Failed { refused: answers && !is_full(&why), why };
+                    }
                     Some(Ok(said)) => each(said),
                 }
             }
@@ -164,6 +180,13 @@ impl Engine {
             Err(error) if is_missing(&error) => Ok(()),
             Err(error) => Err(words(&error)),
         }
+    }
+
+    /// Gives an image one more name.
+    pub fn tag(&self, id: &str, repository: &str, tag: &str) -> Result<(), HostError> {
+        let options = query::TagImageOptionsBuilder::new().repo(repository).tag(tag).build();
+        let asked = self.docker.tag_image(plain(id)?, Some(options));
+        self.wait(&format!("to name image {id}"), ANSWER, asked)
     }
 
     /// Removes a name of an image, and the image with its last one. `false`: something uses it, or it is gone.
