@@ -6,25 +6,25 @@
 //! before that, what is there is no backup. Paths are absolute: what a shell shows as `/volume1/backup` may be `/backup`
 //! to SFTP (Synology), so a directory that is not there is told with those that are.
 
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+mod read;
+mod told;
+mod write;
 
-use futures_util::stream::{self, FuturesUnordered, StreamExt};
+use std::sync::Arc;
+
 use russh_sftp::client::error::Error;
 use russh_sftp::client::rawsession::Limits;
 use russh_sftp::client::{Config, RawSftpSession};
-use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use russh_sftp::protocol::{FileAttributes, StatusCode};
 use tokio_util::sync::CancellationToken;
 
-use super::Found;
-use super::remote::{Piece, RemotePut, RemoteRead, Work};
+use self::told::Told;
+use super::remote::{RemotePut, RemoteRead, Work};
+use super::{Found, NO_RIGHT};
 use crate::backup::BackupError;
 use crate::link::connection::Slot;
 use crate::link::endpoint::Endpoint;
+use crate::link::error::{Phase, SshError};
 use crate::link::settings::Settings;
 use crate::link::way::travel;
 use crate::model::backup::name::{TRASH, UNFINISHED};
@@ -129,7 +129,16 @@ impl Sftp {
 
     /// See [`super::Target::list`].
     pub fn list(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
-        self.work.wait(self.session.answered("list", &self.session.path(dir, ""), self.session.list(dir)))
+        self.files(dir, |name| !name.ends_with(UNFINISHED))
+    }
+
+    /// See [`super::Target::unfinished`].
+    pub fn unfinished(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
+        self.files(dir, |name| name.ends_with(UNFINISHED))
+    }
+
+    fn files(&self, dir: &str, wanted: fn(&str) -> bool) -> Result<Vec<Found>, BackupError> {
+        self.work.wait(self.session.answered("list", &self.session.path(dir, ""), self.session.list(dir, wanted)))
     }
 
     /// See [`super::Target::read`].
@@ -165,7 +174,6 @@ impl Sftp {
 
 impl Session {
     async fn open(settings: &Settings, endpoint: &Endpoint, base: &str) -> Result<Session, BackupError> {
-        let unreached = |error: crate::link::error::SshError| BackupError(error.to_string());
         let connection = travel(settings, endpoint).await.map_err(unreached)?;
         let place = connection.place.to_string();
         let Some((stream, slot)) = connection.subsystem("sftp").await.map_err(unreached)? else {
@@ -299,87 +307,7 @@ impl Session {
         }
     }
 
-    /// A new file. One that a run left which broke off is removed first: who holds the root is the only one who writes here.
-    async fn create(&self, part: &str) -> Result<String, BackupError> {
-        let flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUDE;
-        let attrs = || FileAttributes { permissions: Some(0o600), ..FileAttributes::empty() };
-        let first = match self.raw.open(part, flags, attrs()).await {
-            Ok(handle) => return Ok(handle.handle),
-            Err(error) => error,
-        };
-        if !matches!(first, Error::Status(_)) || self.size(part).await?.is_none() {
-            return Err(self.failed("write", part, &first));
-        }
-        self.raw
-            .remove(part)
-            .await
-            .map_err(|error| self.failed("remove what is left of another run,", part, &error))?;
-        let second = self.raw.open(part, flags, attrs()).await;
-        second.map(|handle| handle.handle).map_err(|error| self.failed("write", part, &error))
-    }
-
-    async fn write(
-        &self,
-        handle: &str,
-        part: &str,
-        whole: &str,
-        mut pieces: mpsc::Receiver<Piece>,
-    ) -> Result<(), BackupError> {
-        let mut under_way = FuturesUnordered::new();
-        let mut at = 0u64;
-        let mut ended = false;
-        while !ended || !under_way.is_empty() {
-            tokio::select! {
-                Some(done) = under_way.next(), if !under_way.is_empty() => {
-                    if let Err(error) = done {
-                        return Err(self.unwritten(part, &error).await);
-                    }
-                }
-                piece = pieces.recv(), if !ended && under_way.len() < UNDER_WAY => match piece {
-                    Some(Piece::Bytes(bytes)) => {
-                        let (from, length) = (at, bytes.len() as u64);
-                        at += length;
-                        under_way.push(self.raw.write(handle, from, bytes));
-                    }
-                    Some(Piece::End) => ended = true,
-                    None => return Err(self.say(part, "was given up before its end")),
-                },
-            }
-        }
-        drop(under_way);
-        if self.makes_durable {
-            self.raw.fsync(handle).await.map_err(|error| self.failed("make durable", part, &error))?;
-        }
-        // Some servers tell only now that the disk is full.
-        if let Err(error) = self.raw.close(handle).await {
-            return Err(self.unwritten(part, &error).await);
-        }
-        match self.size(part).await? {
-            Some(there) if there == at => {}
-            there => {
-                let there = there.map_or_else(|| "is not there".to_owned(), |there| format!("has {there} bytes"));
-                return Err(self.say(part, &format!("{there} where {at} were written")));
-            }
-        }
-        let Err(error) = self.raw.rename(part, whole).await else { return Ok(()) };
-        match self.size(whole).await? {
-            Some(_) => Err(self.say(whole, "is there already, and no backup is overwritten")),
-            None => Err(self.failed("rename to its name", part, &error)),
-        }
-    }
-
-    /// A piece was not taken. That a disk is full is told as no more than a failure.
-    async fn unwritten(&self, part: &str, error: &Error) -> BackupError {
-        let room = if is(error, StatusCode::Failure) { self.room().await.ok().flatten() } else { None };
-        match room {
-            Some(room) if room < self.piece * UNDER_WAY as u64 => {
-                self.say(part, &format!("does not fit: the target is full ({room} bytes are free); make room there"))
-            }
-            _ => self.failed("write", part, error),
-        }
-    }
-
-    async fn list(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
+    async fn list(&self, dir: &str, wanted: fn(&str) -> bool) -> Result<Vec<Found>, BackupError> {
         let path = self.path(dir, "");
         if let Err(error) = self.raw.stat(path.as_str()).await
             && is(&error, StatusCode::NoSuchFile)
@@ -387,7 +315,7 @@ impl Session {
             return Ok(Vec::new());
         }
         let entries = self.entries(&path).await?;
-        let files = entries.into_iter().filter(|entry| entry.is_file && !entry.name.ends_with(UNFINISHED));
+        let files = entries.into_iter().filter(|entry| entry.is_file && wanted(&entry.name));
         let mut found: Vec<_> = files.map(|entry| Found { name: entry.name, bytes: entry.bytes }).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
@@ -419,71 +347,24 @@ impl Session {
         ended.map(|()| all)
     }
 
-    /// A file that is read, and how large it is.
-    async fn open_file(&self, path: &str) -> Result<(String, u64), BackupError> {
-        let failed = |error: Error| self.failed("read", path, &error);
-        let handle = self.raw.open(path, OpenFlags::READ, FileAttributes::empty()).await.map_err(failed)?.handle;
-        let attrs = self.raw.fstat(handle.as_str()).await.map_err(failed)?.attrs;
-        match attrs.size {
-            Some(bytes) => Ok((handle, bytes)),
-            None => Err(self.say(path, "has no size that the server would tell")),
-        }
-    }
-
-    /// Sends a file from its beginning to its end, then an empty piece.
-    async fn send(
-        &self,
-        handle: &str,
-        path: &str,
-        bytes: u64,
-        into: &mpsc::Sender<Result<Vec<u8>, BackupError>>,
-    ) -> Result<(), BackupError> {
-        let piece = self.piece;
-        let starts = (0..bytes.div_ceil(piece)).map(|index| index * piece);
-        let reads = starts.map(|from| self.read_at(handle, path, from, piece.min(bytes - from)));
-        let mut reads = stream::iter(reads).buffered(UNDER_WAY);
-        while let Some(read) = reads.next().await {
-            if into.send(Ok(read?)).await.is_err() {
-                return Ok(());
-            }
-        }
-        let _ = into.send(Ok(Vec::new())).await;
-        Ok(())
-    }
-
-    /// So many bytes from there: a server may give fewer at once.
-    async fn read_at(&self, handle: &str, path: &str, from: u64, length: u64) -> Result<Vec<u8>, BackupError> {
-        let wanted = usize::try_from(length).unwrap_or(usize::MAX);
-        let mut all = Vec::new();
-        while all.len() < wanted {
-            let left = u32::try_from(wanted - all.len()).unwrap_or(u32::MAX);
-            match self.raw.read(handle, from + all.len() as u64, left).await {
-                Ok(data) if data.data.is_empty() || data.data.len() > left as usize => {
-                    return Err(self.say(path, "is not sent as it was asked for"));
-                }
-                Ok(data) if all.is_empty() => all = data.data,
-                Ok(data) => all.extend_from_slice(&data.data),
-                Err(error) if is(&error, StatusCode::Eof) => {
-                    return Err(self.say(path, "ends before its end: it is being changed"));
-                }
-                Err(error) => return Err(self.failed("read", path, &error)),
-            }
-        }
-        Ok(all)
-    }
-
     async fn remove(&self, dir: &str, name: &str) -> Result<(), BackupError> {
         self.make(TRASH).await?;
         let from = self.path(dir, name);
         let to = self.path(TRASH, &format!("{dir}-{name}").replace('/', "-"));
+        let refused = |path: &str, error: &Error| match is(error, StatusCode::PermissionDenied) {
+            true => self.say(path, &format!("stays: {NO_RIGHT} (permission denied)")),
+            false => self.failed("remove", path, error),
+        };
         // Of a removal that broke off.
         if self.size(&to).await?.is_some() {
-            self.raw.remove(to.as_str()).await.map_err(|error| self.failed("remove", &to, &error))?;
+            self.raw.remove(to.as_str()).await.map_err(|error| refused(&to, &error))?;
         }
-        let moved = self.raw.rename(from.as_str(), to.as_str()).await;
-        moved.map_err(|error| self.failed("remove", &from, &error))?;
-        let doing = "remove (it counts no more)";
-        self.raw.remove(to.as_str()).await.map(drop).map_err(|error| self.failed(doing, &to, &error))
+        self.raw.rename(from.as_str(), to.as_str()).await.map_err(|error| refused(&from, &error))?;
+        let Err(error) = self.raw.remove(to.as_str()).await else { return Ok(()) };
+        // It counts as before: a manifest alone in the trash would make a good backup one without.
+        let back = self.raw.rename(to.as_str(), from.as_str()).await.err();
+        let lies = back.map(|back| format!("; it lies in {to} now: {}", self.failed("rename", &to, &back)));
+        Err(BackupError(format!("{}{}", refused(&from, &error), lies.unwrap_or_default())))
     }
 
     async fn room(&self) -> Result<Option<u64>, BackupError> {
@@ -502,40 +383,14 @@ impl Session {
     }
 }
 
-/// A stream that tells when nothing comes from it any more. Who writes into one whose other end is gone would wait for ever.
-struct Told<S> {
-    stream: S,
-    ended: CancellationToken,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Told<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = into.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, into);
-        let is_over = match &read {
-            Poll::Ready(Ok(())) => into.filled().len() == before && into.remaining() > 0,
-            Poll::Ready(Err(_)) => true,
-            Poll::Pending => false,
-        };
-        if is_over {
-            self.ended.cancel();
-        }
-        read
+/// The settings of a controller are not those of the host that logs in here: their names cure nothing.
+fn unreached(mut error: SshError) -> BackupError {
+    if error.phase == Phase::Login && error.cure.contains("SOLL_SSH_KEY") {
+        error.cure = "the host logs in with the keys of its own user: make one (`ssh-keygen -t ed25519`), and add its .pub to \
+                      authorized_keys there; one that is not called ~/.ssh/id_… is named by `IdentityFile` in ~/.ssh/config"
+            .to_owned();
     }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Told<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    BackupError(error.to_string())
 }
 
 /// An entry of a directory.
