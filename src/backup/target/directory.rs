@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 
 use super::{Found, NO_RIGHT};
 use crate::backup::{BackupError, at};
@@ -105,8 +105,13 @@ impl Directory {
     /// See [`super::Target::read`].
     pub fn read(&self, dir: &str, name: &str) -> Result<File, BackupError> {
         let path = self.sub(dir).join(name);
-        let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(at("read", &path))
+        // Neither a link is followed nor a pipe waited for, whoever else writes there.
+        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(at("read", &path))?;
+        match file.metadata().map_err(at("look at", &path))?.is_file() {
+            true => Ok(file),
+            false => Err(BackupError(format!("{} is no regular file, and no backup", path.display()))),
+        }
     }
 
     /// See [`super::Target::remove`].

@@ -168,3 +168,25 @@ fn what_this_version_does_not_do_is_refused_by_name() {
     with("name = \"nas\"", "name = \"local\"").exits(1).says("taken");
     with("[[backups.nightly.targets]]", "[[backups.nightly.targetz]]").exits(1).says("targets");
 }
+
+/// While a release is on probation a backup waits: that is no failure, and nothing is noted of it.
+#[test]
+fn a_release_on_probation_is_waited_for() {
+    let w = world(JOB);
+    let mut record = w.record("staging");
+    let digest = "0".repeat(64);
+    record["probation"] = serde_json::json!({
+        "release": w.release("staging"), "sha": crate::support::world::sha('a'), "back_to": null, "epoch": record["epoch"],
+        "armed_at": jiff::Timestamp::now(), "lease": 3600, "rollback": [],
+        "key": { "sha": crate::support::world::sha('a'), "bundle": null, "config": digest, "files": digest },
+    });
+    let path = w.path("staging/.soll/record.json");
+    fs::write(&path, record.to_string()).unwrap();
+    w.soll("backup now").exits(5).says("a release of staging is on probation: its data are saved when that is over");
+    w.soll("backup now --due").exits(5).says("is on probation");
+    record["probation"].take();
+    fs::write(&path, record.to_string()).unwrap();
+    w.soll("status").exits(0).hides("failed since");
+    assert!(w.soll("history --subject backup --output json").exits(0).json().as_array().unwrap().is_empty());
+    w.soll("backup now --due").exits(0).says("nightly: good: daily/");
+}
