@@ -70,7 +70,8 @@ fn before_deployments_what_leads_back_to_nothing_in_use_goes() {
         copied(&dir, &made, earlier);
     }
     w.soll("backup list").exits(0).says("pre-deploy/20250102_010000");
-    w.edit("<b>", "<a>");
+    w.bundle('d', &[]);
+    w.edit("<b>", "<d>");
     w.soll("apply").exits(0);
     let history = w.soll("history --output json").exits(0).json();
     let told = w.soll(&format!("show {}", history[0]["run"].as_str().unwrap())).exits(0);
