@@ -82,6 +82,11 @@ fn a_full_target_is_left_out_and_told() {
         !name.contains("backup-app") && !name.contains("manifest")
     }));
     w.soll("status").exits(0).says("failed since");
+    // Once more: that the other target has it makes it no first failure.
+    w.soll("backup now").exits(1).says("it is not on small");
+    let backed = w.record("staging")["backups"]["nightly"].clone();
+    assert_eq!((&backed["failed"]["times"], &backed["failed"]["refused"][0]), (&2.into(), &"small".into()), "{backed}");
+    assert_eq!((&backed["open"], backed["left"].as_array().map(Vec::len)), (&serde_json::Value::Null, Some(2)));
 }
 
 /// Nobody waits for it any more: what was written counts for nothing, and the next one is whole.
