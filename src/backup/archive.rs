@@ -27,7 +27,8 @@ pub struct Files<'a> {
     pub name: &'a Path,
     /// Globs relative to the directory; `*` stays inside one directory.
     pub exclude: &'a [String],
-    /// Absolute paths that are left out whatever the globs say: backups do not go into backups.
+    /// Absolute paths that are left out whatever the globs say, by whatever name they are reached: backups do not go into
+    /// backups.
     pub leave_out: &'a [PathBuf],
 }
 
@@ -58,7 +59,9 @@ pub fn archive(files: &Files<'_>, to: &mut dyn Write, wanted: &dyn Wanted) -> Re
     let globs = globs.build().map_err(|error| BackupError(error.to_string()))?;
     let mut builder = tar::Builder::new(to);
     builder.follow_symlinks(false);
-    let mut walk = Walk { files, globs, builder, archived: Archived::default(), changed: Vec::new(), wanted };
+    let left_out = files.leave_out.iter().filter_map(|path| std::fs::metadata(path).ok());
+    let left_out = left_out.map(|meta| (meta.dev(), meta.ino())).collect();
+    let mut walk = Walk { files, globs, left_out, builder, archived: Archived::default(), changed: Vec::new(), wanted };
     walk.root()?;
     let Walk { mut builder, mut archived, mut changed, .. } = walk;
     builder.finish().map_err(|error| lost(files.path, &error))?;
@@ -102,6 +105,8 @@ fn is_exchanged(error: &io::Error) -> bool {
 struct Walk<'a, 'b> {
     files: &'a Files<'a>,
     globs: GlobSet,
+    /// What is left out, by device and inode.
+    left_out: Vec<(u64, u64)>,
     builder: tar::Builder<&'b mut dyn Write>,
     archived: Archived,
     changed: Vec<String>,
@@ -139,6 +144,9 @@ impl Walk<'_, '_> {
             };
             if !self.wanted.is_wanted() {
                 return Err(lost(self.files.path, &unwanted()));
+            }
+            if self.left_out.contains(&(seen.dev(), seen.ino())) {
+                return Ok(());
             }
             let kind = seen.file_type();
             let flags = if kind.is_dir() {
@@ -188,7 +196,7 @@ impl Walk<'_, '_> {
         names.sort();
         for name in names {
             let rel = rel.join(&name);
-            if !self.globs.is_match(&rel) && !self.files.leave_out.contains(&path.join(&name)) {
+            if !self.globs.is_match(&rel) {
                 self.entry(dir.as_fd(), &name, &rel)?;
             }
         }
@@ -303,6 +311,17 @@ mod tests {
         assert_eq!(plain[..5], wanted[..]);
         assert_eq!(plain[5..], ["shared/uploads/a b.jpg", "shared/uploads/link"]);
         assert_eq!(archived.entries, 7);
+    }
+
+    #[test]
+    fn what_is_left_out_is_left_out_by_whatever_name_it_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("volume/data/nas")).unwrap();
+        fs::write(dir.path().join("volume/data/nas/backup"), "large").unwrap();
+        std::os::unix::fs::symlink("volume", dir.path().join("link")).unwrap();
+        let (path, leave_out) = (dir.path().join("link/data"), [dir.path().join("volume/data/nas")]);
+        let files = Files { path: &path, name: Path::new("data"), exclude: &[], leave_out: &leave_out };
+        assert_eq!(archive(&files, &mut Vec::new(), &Always).unwrap().entries, 1);
     }
 
     /// What `tar` makes of an archive.
