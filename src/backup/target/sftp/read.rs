@@ -5,7 +5,8 @@ use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 use tokio::sync::mpsc;
 
-use super::{Session, UNDER_WAY, is};
+use super::UNDER_WAY;
+use super::session::{Session, is};
 use crate::backup::BackupError;
 
 impl Session {

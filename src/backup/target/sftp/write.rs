@@ -6,7 +6,8 @@ use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 use tokio::sync::mpsc;
 
 use super::super::remote::Piece;
-use super::{Session, UNDER_WAY, is};
+use super::UNDER_WAY;
+use super::session::{Session, is};
 use crate::backup::BackupError;
 
 impl Session {
