@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::due::{Standing, standing};
 use crate::model::desired::{Backup, Environment};
 use crate::model::observed::{EnvObserved, HostObserved};
+use crate::model::record::Holder;
 use crate::model::record::backup::Backed;
 
 /// A backup that is not good so long after its time is overdue: people want to know.
@@ -43,6 +44,8 @@ pub enum State {
     Unscheduled,
     Waiting,
     Due,
+    /// It is being made.
+    UnderWay,
     /// There is no good one since its time, and it is long past.
     Overdue,
     /// What its host remembers cannot be seen.
@@ -55,11 +58,11 @@ pub enum State {
 pub fn views(env: &Environment, seen: Option<&EnvObserved>, now: Timestamp) -> Vec<View> {
     // What is published says nothing of backups.
     let seen = seen.filter(|seen| !seen.veiled);
-    let record = |host| match seen?.hosts.get(host)? {
-        HostObserved::Reached(state) => Some(&state.record),
+    let state = |host| match seen?.hosts.get(host)? {
+        HostObserved::Reached(state) => Some(state),
         HostObserved::Unreachable(_) => None,
     };
-    let record = env.targets.first().and_then(|target| record(&target.name));
+    let state = env.targets.first().and_then(|target| state(&target.name));
     let nothing = Backed::default();
     let unseen = |backup: &Backup, state| View {
         name: backup.name.clone(),
@@ -72,7 +75,14 @@ pub fn views(env: &Environment, seen: Option<&EnvObserved>, now: Timestamp) -> V
     };
     let view = |backup: &Backup| match record {
         _ if !env.leads() => unseen(backup, State::Elsewhere),
-        Some(record) => view(backup, record.backups.get(&backup.name).unwrap_or(&nothing), now),
+        Some(state) => {
+            let backed = state.record.backups.get(&backup.name).unwrap_or(&nothing);
+            let view = view(backup, backed, now);
+            match under_way(backed, state.holder.as_ref()) {
+                Some(at) if view.state != State::Overdue => View { state: State::UnderWay, at: Some(at), ..view },
+                _ => view,
+            }
+        }
         None => unseen(backup, State::Unknown),
     };
     env.backups.iter().map(view).collect()
@@ -102,6 +112,14 @@ pub fn view(backup: &Backup, backed: &Backed, now: Timestamp) -> View {
 /// Since when it is to be begun; `None`: not now.
 pub fn due(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Timestamp> {
     stands(backup, backed, now)?.since()
+}
+
+/// Since when it is being made: whoever holds the root has begun it. One that was begun by somebody who is gone is not.
+pub fn under_way(backed: &Backed, holder: Option<&Holder>) -> Option<Timestamp> {
+    let begun = backed.open?.at.at();
+    // A name has no fractions of a second.
+    let latest = begun.checked_add(SignedDuration::from_secs(2)).unwrap_or(begun);
+    holder.filter(|holder| holder.since <= latest).map(|_| begun)
 }
 
 /// Whether there should be a good one, and is none, for longer than anybody would call a delay.
@@ -160,6 +178,7 @@ impl View {
             State::Waiting => format!("next at {at}"),
             State::Due if at.is_empty() => "due now".to_owned(),
             State::Due => format!("due since {at}"),
+            State::UnderWay => format!("being made since {at}"),
             State::Overdue if at.is_empty() => "overdue".to_owned(),
             State::Overdue => format!("overdue, due since {at}"),
             State::Unknown => "unknown: what its host remembers cannot be seen from here".to_owned(),
@@ -267,6 +286,19 @@ mod tests {
         record.begin_backup("production", BackupName::new(Kind::Daily, at("2026-11-30T01:16:00Z")));
         assert_eq!(due_at(&record, "2026-11-30T01:40:00Z"), None);
         assert_eq!(due_at(&record, "2026-11-30T01:46:00Z"), Some(at("2026-11-30T01:46:00Z")));
+    }
+
+    /// A dump may take longer than anybody waits before the next attempt.
+    #[test]
+    fn what_is_under_way_is_not_begun_once_more() {
+        let mut record = Record::default();
+        record.begin_backup("production", BackupName::new(Kind::Daily, at("2026-11-30T01:00:00.9Z")));
+        let backed = &record.backups["production"];
+        let holder = |since: &str| Holder { who: "ann".to_owned(), since: at(since), epoch: record.epoch, pid: 1 };
+        let begun = Some(at("2026-11-30T01:00:00Z"));
+        assert_eq!(under_way(backed, Some(&holder("2026-11-30T01:00:00.8Z"))), begun);
+        assert_eq!(under_way(backed, Some(&holder("2026-11-30T01:10:00Z"))), None, "another one has the root now");
+        assert_eq!(under_way(backed, None), None, "whoever began it is gone");
     }
 
     /// Never a good one, and again and again an attempt: it is overdue two hours after the first.

@@ -124,6 +124,9 @@ fn a_dump_and_a_deployment_keep_each_other_out() {
     until("the archive is under way", || {
         files(&w, "nas/manual").iter().any(|name| name.starts_with("backup-app")).then_some(())
     });
+    // Whoever looks sees that it is under way, and whoever makes what is due leaves it alone.
+    w.soll("backup next").exits(0).says("nightly (staging): being made since ");
+    w.soll("backup now --due").exits(0).says("nothing is due");
     w.edit("<a>", "<b>");
     w.soll("apply").exits(5).says("backup nightly");
     assert_eq!(w.runs("staging"), "a");

@@ -53,6 +53,10 @@ pub async fn these(
         }
         let nothing = Default::default();
         let backed = state.record.backups.get(&job.name).unwrap_or(&nothing);
+        // Whoever has the root makes it: nobody waits for that, and it is no reason to come back in vain.
+        if backup::under_way(backed, state.holder.as_ref()).is_some() {
+            continue;
+        }
         if let Some(since) = backup::due(job, backed, now()) {
             let wish = Wish { kind: Kind::Daily, reason: format!("due since {since}"), patience };
             let result = Box::pin(make(controller, snapshot, env, job, wish, say)).await;
