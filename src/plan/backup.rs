@@ -73,7 +73,7 @@ pub fn views(env: &Environment, seen: Option<&EnvObserved>, now: Timestamp) -> V
         shrunk: None,
         failed: None,
     };
-    let view = |backup: &Backup| match record {
+    let view = |backup: &Backup| match state {
         _ if !env.leads() => unseen(backup, State::Elsewhere),
         Some(state) => {
             let backed = state.record.backups.get(&backup.name).unwrap_or(&nothing);

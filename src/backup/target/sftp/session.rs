@@ -193,7 +193,7 @@ impl Session {
         Ok(found)
     }
 
-    pub(super) async fn entries(&self, path: &str) -> Result<Vec<Entry>, BackupError> {
+    async fn entries(&self, path: &str) -> Result<Vec<Entry>, BackupError> {
         let failed = |error: Error| self.failed("list", path, &error);
         let handle = self.raw.opendir(path).await.map_err(failed)?.handle;
         let mut all = Vec::new();
