@@ -282,11 +282,11 @@ impl<'a> Forward<'a> {
     }
 
     /// What a migration could damage is saved before the door is closed: nobody waits for a dump. On the host that migrates,
-    /// once per environment; where nothing runs yet there is nothing to save.
+    /// once per environment; where nothing runs yet there is nothing to save. In pull mode that is the first host's share.
     fn save(&mut self, deploying: &[&Host<'_>], mut ready: Vec<String>) -> Vec<String> {
         let host = self.migrator(deploying).filter(|host| host.state.current.release().is_some());
         let Some(host) = host else { return ready };
-        for backup in self.env.backups.iter().filter(|backup| backup.pre_deploy) {
+        for backup in self.env.backups.iter().filter(|backup| backup.pre_deploy && self.env.leads()) {
             let action = Action::Backup { backup: Box::new(backup.clone()) };
             let why = "data as they are now are saved before anything changes them";
             ready = vec![self.steps.push(Some(host.name()), Some(&backup.name), action, &ready, OnFailure::Abort, why)];

@@ -4,6 +4,7 @@
 mod failing;
 mod mariadb;
 mod nas;
+mod pruning;
 mod saving;
 
 use std::path::PathBuf;

@@ -1,18 +1,18 @@
 //! Backups on the wire: what a host that holds its root writes and removes, and what anybody may ask of a target.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
+pub use crate::model::record::backup::End;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// Noted before anything is written: whoever asks when it was begun last asks the host.
+    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says what it is called.
     Begin { job: String, name: BackupName },
     /// One database, or one set of files, to every target.
     Part(Box<Part>),
@@ -22,14 +22,6 @@ pub enum Work {
     End { job: String, end: End },
     /// Files of one backup that is not kept any more, in the order in which they go.
     Remove { target: BackupTarget, paths: Vec<String> },
-}
-
-/// How a backup ended, as the host remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum End {
-    Good { name: BackupName, at: Timestamp, bytes: u64, rows: Option<u64> },
-    Failed { at: Timestamp, why: String },
 }
 
 /// One part.
@@ -98,6 +90,8 @@ pub enum Ask {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     Done,
+    /// A backup is begun, under this name.
+    Begun(BackupName),
     Part(Box<Made>),
     /// By target: why it did not take the manifest.
     Sealed {
@@ -154,4 +148,7 @@ pub struct Tried {
     pub step: String,
     /// `None`: it went well.
     pub why: Option<String>,
+    /// What a person should know although it went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }

@@ -32,8 +32,20 @@ pub async fn due(
     patience: Duration,
     say: &(dyn Fn(&str) + Sync),
 ) -> (Vec<Done>, Vec<Notice>) {
+    these(controller, snapshot, env, &|_| true, patience, say).await
+}
+
+/// The same of those jobs that are `wanted`.
+pub async fn these(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    wanted: &(dyn Fn(&Backup) -> bool + Sync),
+    patience: Duration,
+    say: &(dyn Fn(&str) + Sync),
+) -> (Vec<Done>, Vec<Notice>) {
     let (mut done, mut notices) = (Vec::new(), Vec::new());
-    for job in env.backups.iter().filter(|job| job.schedule.is_some()) {
+    for job in env.backups.iter().filter(|job| job.schedule.is_some() && wanted(job)) {
         let Some(state) = state(controller, snapshot, env).await else { break };
         // Nothing was deployed yet: there is nothing to save, and nothing that would be missed.
         if state.current == Current::Missing {
@@ -41,6 +53,10 @@ pub async fn due(
         }
         let nothing = Default::default();
         let backed = state.record.backups.get(&job.name).unwrap_or(&nothing);
+        // Whoever has the root makes it: nobody waits for that, and it is no reason to come back in vain.
+        if backup::under_way(backed, state.holder.as_ref()).is_some() {
+            continue;
+        }
         if let Some(since) = backup::due(job, backed, now()) {
             let wish = Wish { kind: Kind::Daily, reason: format!("due since {since}"), patience };
             let result = Box::pin(make(controller, snapshot, env, job, wish, say)).await;
@@ -80,9 +96,9 @@ async fn state(
     }
 }
 
-/// A root that somebody holds is no failure: it is asked for again.
+/// A root that somebody holds is no failure, and neither is a release on probation: it is asked for again.
 pub fn is_busy(error: &OperateError) -> bool {
-    matches!(error, OperateError::Host { error: HostError::Locked { .. }, .. })
+    matches!(error, OperateError::Host { error: HostError::Locked { .. }, .. } | OperateError::Waits(_))
 }
 
 fn told(
@@ -92,7 +108,13 @@ fn told(
 ) -> Option<Notice> {
     let (environment, job) = (env.name.clone(), job.name.clone());
     match result {
-        Ok(saved) => Some(Notice::BackupSucceeded { environment, job, told: saved.told() }),
+        Ok(saved) => Some(match &saved.shrunk {
+            Some(why) => {
+                let (name, why) = (saved.name.to_string(), why.clone());
+                Notice::BackupShrunk { environment, job, name, why }
+            }
+            None => Notice::BackupSucceeded { environment, job, told: saved.told() },
+        }),
         Err(error) if is_busy(error) => None,
         Err(error) => Some(Notice::BackupFailed { environment, job, why: error.to_string() }),
     }
