@@ -139,6 +139,17 @@ fn every_key_of_the_settings_is_on_their_page() {
     assert!(missing.is_empty(), "docs/settings.md does not name {missing:?}");
 }
 
+#[test]
+fn every_benchmark_is_on_their_page() {
+    let page = page("benchmarks.md");
+    let names = fs::read_dir("tests/bench").unwrap().map(|entry| entry.unwrap().path());
+    // What has a suffix is a part of the others.
+    let scripts: Vec<_> = names.filter(|path| path.is_file() && path.extension().is_none()).collect();
+    assert!(scripts.len() >= 5, "{scripts:?}");
+    let missing: Vec<_> = scripts.iter().filter(|path| !page.contains(&format!("`{}`", path.display()))).collect();
+    assert!(missing.is_empty(), "docs/benchmarks.md does not name {missing:?}");
+}
+
 /// The words in which plans and `status` say how something is.
 #[test]
 fn the_words_of_a_plan_are_in_the_glossary() {
