@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod compress;
+pub mod copied;
 pub mod count;
 pub mod dump;
 pub mod encrypt;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::archive::{self, Archived, Files};
 use crate::backup::compress::Packer;
-use crate::backup::dump::{Dumped, Sink, mysql, sqlite};
+use crate::backup::dump::{Dumped, Login, Sink, mysql, postgres, sqlite};
 use crate::backup::encrypt::Cipher;
 use crate::backup::fan::{Fan, Leg};
 use crate::backup::measure::Measure;
@@ -17,7 +17,8 @@ use crate::model::ids::{Digest, Hasher};
 
 /// Where a part comes from.
 pub enum Source {
-    Mysql(mysql::Login),
+    Mysql(Login),
+    Postgres(Login),
     Sqlite {
         path: PathBuf,
         /// Where a copy may lie for a moment.
@@ -77,6 +78,7 @@ pub fn write(source: &Source, to: Destination<'_>, wanted: &dyn Wanted) -> Resul
     let mut plain = Measure::new(Packer::new(compress, cipher).map_err(failed)?);
     let of = match source {
         Source::Mysql(login) => Of::Database(mysql::dump(login, &mut Sink { to: &mut plain, wanted })?),
+        Source::Postgres(login) => Of::Database(postgres::dump(login, &mut Sink { to: &mut plain, wanted })?),
         Source::Sqlite { path, scratch } => {
             Of::Database(sqlite::dump(path, scratch, &mut Sink { to: &mut plain, wanted })?)
         }

@@ -18,6 +18,7 @@ use crate::plan::backup::{State as Standing, View, views};
 use crate::plan::retention::{Decision, State, Verdict};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
+use crate::run::doors;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::reach::ask;
 use crate::run::pass::backup::make::{self, AT_MOST, Wish};
@@ -409,8 +410,8 @@ impl Shell<'_> {
 
     async fn test(&self, names: &[String]) -> Result {
         let (mut rows, mut bad) = (Vec::new(), false);
-        for Job { backup, target, .. } in self.jobs(names)? {
-            for place in backup.places(&target.root) {
+        for Job { env, backup, target } in self.jobs(names)? {
+            for place in doors::opened(self.snapshot.secrets(), env, backup.places(&target.root)) {
                 let Answer::Tried { steps } = self.asked(target, Ask::Try { target: place.clone() }).await? else {
                     return Err(CliError::plain("the host gave an answer that does not fit a trial"));
                 };

@@ -4,6 +4,7 @@
 mod failing;
 mod mariadb;
 mod nas;
+mod postgres;
 mod saving;
 
 use std::path::PathBuf;

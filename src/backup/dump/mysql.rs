@@ -9,20 +9,10 @@ use std::process::Command;
 use zeroize::Zeroizing;
 
 use super::process::{Program, find, output, unnamed};
-use super::{Dumped, Sink};
+use super::{CHANGED, Dumped, Login, Sink};
 use crate::backup::count::Counter;
 use crate::backup::{BackupError, Wanted};
 use crate::model::ids::Digest;
-
-/// Where a database is, and who may read it.
-pub struct Login {
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub socket: Option<String>,
-    pub user: String,
-    pub password: Zeroizing<String>,
-    pub database: String,
-}
 
 /// The columns of every table, and what its rows are kept by: another answer is another schema.
 const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
@@ -97,9 +87,6 @@ fn dump_by(
     let client = version.trim().to_owned();
     Ok(Dumped { tables: counted.tables, schema, client, server, position: None, loose, warnings })
 }
-
-/// How an error begins that says: something else changed the schema, and once more is worth a try (I17).
-pub const CHANGED: &str = "the schema changed while it was dumped";
 
 /// A program with the words that always come first.
 struct Tool(Vec<OsString>);
@@ -233,6 +220,7 @@ mod tests {
             user: "app".to_owned(),
             password: Zeroizing::new("hunter \"2\"".to_owned()),
             database: "shop".to_owned(),
+            tls: Default::default(),
         };
         let mut text = Vec::new();
         let dumped = dump_by(&dumper, None, &login, &mut Sink { to: &mut text, wanted: &Always });

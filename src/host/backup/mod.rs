@@ -5,7 +5,7 @@ mod login;
 mod look;
 mod part;
 
-use crate::backup::target::{Directory, Sftp, Target};
+use crate::backup::target::{Directory, S3, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
 use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Answer, Ask, End, Refused, Work};
@@ -93,6 +93,7 @@ fn open(root: &Root, target: &BackupTarget) -> Result<Target, BackupError> {
             Directory::open(path, path.starts_with(root.path())).map(Target::Directory)
         }
         Place::Sftp(place) => Sftp::of(place).map(Target::Sftp),
+        Place::S3(place) => S3::of(place).map(Target::S3),
     }
 }
 

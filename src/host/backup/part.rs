@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{failed, login, open};
 use crate::backup::Wanted;
-use crate::backup::dump::mysql;
+use crate::backup::dump::{CHANGED, Login};
 use crate::backup::part::{self, Destination, Of, Source, Written, archived_name};
 use crate::host::disk::root::Root;
 use crate::host::wire::HostError;
@@ -18,7 +18,7 @@ use crate::model::desired::backup::Place;
 /// Makes it. A schema that changes meanwhile is tried once more (I17).
 pub fn make(root: &Root, asked: wire::Part, wanted: &dyn Wanted) -> Result<Made, HostError> {
     let first = once(root, &asked, wanted);
-    let again = matches!(&first, Err(HostError::Io(why)) if why.starts_with(mysql::CHANGED));
+    let again = matches!(&first, Err(HostError::Io(why)) if why.starts_with(CHANGED));
     if again { once(root, &asked, wanted) } else { first }
 }
 
@@ -95,14 +95,14 @@ fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError>
     match &asked.source {
         wire::Source::EnvFile { engine, files } => {
             let files: Vec<PathBuf> = files.iter().map(|file| place(file)).collect();
-            of_login(*engine, login::of_env_file(&files)?)
+            of_login(*engine, login::of_env_file(*engine, &files)?)
         }
         wire::Source::Login { engine, login } => {
             let wire::Login { host, port, socket, user, database, password } = login;
             let password = password.as_ref().map_or_else(String::new, |secret| secret.expose().to_owned());
             let (host, socket) = (host.clone(), socket.clone());
             let (user, database, password) = (user.clone(), database.clone(), Zeroizing::new(password));
-            of_login(*engine, mysql::Login { host, port: *port, socket, user, password, database })
+            of_login(*engine, Login { host, port: *port, socket, user, password, database, tls: Default::default() })
         }
         wire::Source::Database { path } => {
             let path = place(path);
@@ -116,7 +116,7 @@ fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError>
             let path = place(path);
             let targets = asked.targets.iter().filter_map(|target| match &target.place {
                 Place::Directory(path) => Some(PathBuf::from(path)),
-                Place::Sftp(_) => None,
+                Place::Sftp(_) | Place::S3(_) => None,
             });
             let leave_out = targets.chain([root.own("")]).map(|path| trimmed(&path)).collect();
             let name = archived_name(&path, root.path());
@@ -126,10 +126,7 @@ fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError>
     }
 }
 
-fn of_login(engine: Engine, login: mysql::Login) -> Result<(Source, Facts), HostError> {
-    if engine != Engine::Mysql {
-        return Err(HostError::Io(format!("this version dumps no database of the engine {engine:?} with a login")));
-    }
+fn of_login(engine: Engine, login: Login) -> Result<(Source, Facts), HostError> {
     let instance = match (&login.socket, &login.host) {
         (Some(socket), _) => socket.clone(),
         (None, host) => {
@@ -138,7 +135,11 @@ fn of_login(engine: Engine, login: mysql::Login) -> Result<(Source, Facts), Host
         }
     };
     let facts = Facts { engine: Some(engine), database: login.database.clone(), instance, ..Facts::default() };
-    Ok((Source::Mysql(login), facts))
+    match engine {
+        Engine::Mysql => Ok((Source::Mysql(login), facts)),
+        Engine::Postgres => Ok((Source::Postgres(login), facts)),
+        Engine::Sqlite => Err(HostError::Io("a database of SQLite is a file, and has no login".to_owned())),
+    }
 }
 
 /// Without a `/` at the end.

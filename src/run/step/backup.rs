@@ -73,7 +73,7 @@ impl<'a, W: World> Saving<'a, W> {
         let backed = job.state.and_then(|state| state.record.backups.get(&job.backup.name));
         let started = after(world.now(), backed);
         let name = BackupName::new(job.kind, started);
-        let targets = job.backup.places(&job.target.root);
+        let targets = world.doors(job.env, job.backup.places(&job.target.root));
         let saving = Saving { world, job, name, started, made: Vec::new(), targets, refused: BTreeMap::new() };
         let begin = Work::Begin { job: saving.job.backup.name.clone(), name };
         saving.work(begin).await?;

@@ -157,7 +157,7 @@ fn what_this_version_does_not_do_is_refused_by_name() {
         .exits(1)
         .says("not the key of an SSH server");
     with("zone =", "ping = \"PING\"\nzone =").exits(1).says("`ping`");
-    with("engine = \"sqlite\"", "engine = \"postgres\"").exits(1).says("dumps of PostgreSQL");
+    with("engine = \"sqlite\"", "engine = \"postgres\"").exits(1).says("is the file of a database of SQLite");
     with("name = \"nas\"", "name = \"nas\"\nvia = \"controller\"")
         .exits(1)
         .says("targets that the controller writes to");

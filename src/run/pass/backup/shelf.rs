@@ -17,6 +17,7 @@ use crate::model::observed::HostState;
 use crate::plan::retention::{self, Decision, Entry, Shelf, State, Still, Terms};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
+use crate::run::doors;
 use crate::run::look::reach::ask;
 use crate::run::pass::journaled::OperateError;
 
@@ -44,7 +45,7 @@ pub async fn all(
     target: &Target,
 ) -> Vec<Row> {
     let mut rows = Vec::new();
-    for place in backup.places(&target.root) {
+    for place in doors::opened(snapshot.secrets(), env, backup.places(&target.root)) {
         let op = Op::Backups(Box::new(Ask::List { target: place.clone() }));
         let listed = match ask(controller, snapshot, target, op).await {
             Ok(Reply::Backup(answer)) => match *answer {
