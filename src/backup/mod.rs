@@ -14,6 +14,7 @@ pub mod fan;
 pub mod measure;
 pub mod part;
 pub mod target;
+pub mod throttle;
 
 use std::io;
 use std::path::Path;

@@ -2,10 +2,13 @@
 //! one could be less than it seems.
 
 mod failing;
+mod manners;
 mod mariadb;
 mod nas;
 mod postgres;
+mod s3;
 mod saving;
+mod service;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -5,9 +5,11 @@ pub mod mysql;
 pub mod postgres;
 mod process;
 pub mod sqlite;
+pub mod tool;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -18,7 +20,10 @@ use crate::model::ids::Digest;
 pub const CHANGED: &str = "the schema changed while it was dumped";
 
 /// Where a database of a server is, and who may read it.
+#[derive(Default)]
 pub struct Login {
+    /// The container in which it runs: it is reached from there, by its own programs.
+    pub inside: Option<Arc<dyn tool::Inside>>,
     pub host: Option<String>,
     pub port: Option<u16>,
     /// Of PostgreSQL: the directory with the socket.

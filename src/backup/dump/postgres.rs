@@ -1,13 +1,15 @@
 //! PostgreSQL, by its own program: the `pg_dump` of the server's version, or of a newer one.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use zeroize::Zeroizing;
 
-use super::process::{Program, find, output, unnamed};
+use super::process::unnamed;
+use super::tool::{Call, Tool};
 use super::{CHANGED, Dumped, Login, Sink};
 use crate::backup::copied::Copied;
 use crate::backup::{BackupError, Wanted};
@@ -54,9 +56,11 @@ const LARGE: &str = "SELECT count(*) FROM pg_largeobject_metadata";
 /// A program is missing, older than the server, or did not come to its end; the dump has no last line; the schema changed while
 /// it was read.
 pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
-    let psql =
-        find(&["psql"]).ok_or_else(|| BackupError("psql is not here: apt install postgresql-client".to_owned()))?;
-    let client = Client { program: newest(Path::new(VERSIONS), "psql").unwrap_or(psql), login };
+    let missing = |program: &str| match &login.inside {
+        Some(inside) => BackupError(format!("{program} is not in the service {}", inside.name())),
+        None => BackupError(format!("{program} is not here: apt install postgresql-client")),
+    };
+    let client = Client { tool: tool(login, "psql", newest, sink.wanted)?.ok_or_else(|| missing("psql"))?, login };
     let server = client.ask(&[SERVER], sink.wanted)?;
     let mut words = server.trim().splitn(2, FIELD);
     let (number, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -65,9 +69,9 @@ pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
         .map(|number| number / 10_000)
         .map_err(|_| BackupError(format!("the server does not say which version it is: {}", server.trim())))?;
     let (version, position) = rest.rsplit_once(FIELD).unwrap_or((rest, ""));
-    let dumper = dumper(Path::new(VERSIONS), major).or_else(|| find(&["pg_dump"]));
-    let dumper = dumper.ok_or_else(|| BackupError("pg_dump is not here: apt install postgresql-client".to_owned()))?;
-    let own = output(versioned(&dumper), None, sink.wanted)?.trim().to_owned();
+    let dumper = tool(login, "pg_dump", |dir, _| dumper(dir, major), sink.wanted)?;
+    let dumper = dumper.ok_or_else(|| missing("pg_dump"))?;
+    let own = dumper.version(sink.wanted)?;
     fits(&own, major)?;
     let before = client.ask(&SCHEMA, sink.wanted)?;
     let dumped = through(&dumper, login, sink)?;
@@ -98,26 +102,33 @@ pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
 /// Between the columns of an answer.
 const FIELD: char = '\u{1f}';
 
-/// Passes the dump on. Gives the rows of each table.
-fn through(
-    dumper: &Path,
+/// The program of this machine that is chosen, else whichever is found; inside a container the one that is there.
+fn tool(
     login: &Login,
-    sink: &mut Sink<'_>,
-) -> Result<std::collections::BTreeMap<String, u64>, BackupError> {
-    let mut command = Command::new(dumper);
-    command.args(["--format=plain", "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-tablespaces"]);
+    name: &str,
+    chosen: impl FnOnce(&Path, &str) -> Option<PathBuf>,
+    wanted: &dyn Wanted,
+) -> Result<Option<Tool>, BackupError> {
+    match login.inside.is_none().then(|| chosen(Path::new(VERSIONS), name)).flatten() {
+        Some(path) => Ok(Some(Tool::at(&path))),
+        None => Tool::find(login.inside.as_ref(), &[name], wanted),
+    }
+}
+
+/// Passes the dump on. Gives the rows of each table.
+fn through(dumper: &Tool, login: &Login, sink: &mut Sink<'_>) -> Result<BTreeMap<String, u64>, BackupError> {
+    let mut words = vec!["--format=plain", "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-tablespaces"];
     // What a subscription brings is dumped as rows; restored, it would go on bringing it.
-    command.args(["--no-subscriptions", "--no-password", "--lock-wait-timeout=60s"]);
-    login.environment(&mut command);
+    words.extend(["--no-subscriptions", "--no-password", "--lock-wait-timeout=60s"]);
     let mut watched = Watched { to: &mut *sink.to, counter: Copied::default() };
-    Program::start(command, Some(login.passfile()?))?.pass(&mut watched, sink.wanted)?;
+    dumper.run(login.libpq(words)?, &mut watched, sink.wanted)?;
     let counted = watched.counter.end();
     if !counted.is_complete {
         return Err(BackupError(format!(
             "the dump of {} ended without `-- PostgreSQL database dump complete`: {} stopped in the middle, and what came \
              is a part of it",
             login.database,
-            dumper.display()
+            dumper.name()
         )));
     }
     Ok(counted.tables)
@@ -145,12 +156,6 @@ fn dumper(dir: &Path, server: u32) -> Option<PathBuf> {
     versions(dir, "pg_dump").into_iter().find(|(version, _)| *version >= server).map(|(_, path)| path)
 }
 
-fn versioned(dumper: &Path) -> Command {
-    let mut command = Command::new(dumper);
-    command.arg("--version");
-    command
-}
-
 /// `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`: one that is older than the server does not know what is in it.
 fn fits(own: &str, server: u32) -> Result<(), BackupError> {
     let number = own.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
@@ -164,23 +169,30 @@ fn fits(own: &str, server: u32) -> Result<(), BackupError> {
 }
 
 impl Login {
-    /// Where the server is, in the words of libpq. No argument says it: what is in one could mean something else.
-    fn environment(&self, command: &mut Command) {
-        command.env("PGUSER", &self.user).env("PGDATABASE", &self.database);
-        command.env("PGPASSFILE", "/dev/stdin").env("PGCONNECT_TIMEOUT", "30").env("PGAPPNAME", "soll");
-        command.env("PGCLIENTENCODING", "UTF8");
-        if let Some(host) = self.socket.as_ref().or(self.host.as_ref()) {
-            command.env("PGHOST", host);
+    /// A call of one of the programs. Where the server is stands in no argument: what is in one could mean something else.
+    fn libpq(&self, words: Vec<&str>) -> Result<Call, BackupError> {
+        let plain = |text: &str| Zeroizing::new(text.to_owned());
+        let mut variables = vec![("PGUSER", plain(&self.user)), ("PGDATABASE", plain(&self.database))];
+        variables.extend([("PGCONNECT_TIMEOUT", plain("30")), ("PGAPPNAME", plain("soll"))]);
+        variables.push(("PGCLIENTENCODING", plain("UTF8")));
+        let mut call = Call { words: words.into_iter().map(OsString::from).collect(), ..Call::default() };
+        match &self.inside {
+            // Where it runs it is reached by its socket.
+            Some(_) => variables.push(("PGPASSWORD", self.password.clone())),
+            None => {
+                variables.push(("PGPASSFILE", plain("/dev/stdin")));
+                call.input = Some(self.passfile()?);
+                let (port, tls) = (self.port.map(|port| port.to_string()), &self.tls);
+                let place = [
+                    ("PGHOST", self.socket.as_ref().or(self.host.as_ref())),
+                    ("PGPORT", port.as_ref()),
+                    ("PGSSLMODE", tls.mode.as_ref()),
+                    ("PGSSLROOTCERT", tls.root.as_ref()),
+                ];
+                variables.extend(place.into_iter().filter_map(|(name, value)| Some((name, plain(value?)))));
+            }
         }
-        if let Some(port) = self.port {
-            command.env("PGPORT", port.to_string());
-        }
-        if let Some(mode) = &self.tls.mode {
-            command.env("PGSSLMODE", mode);
-        }
-        if let Some(root) = &self.tls.root {
-            command.env("PGSSLROOTCERT", root);
-        }
+        Ok(Call { variables, ..call })
     }
 
     /// As a password file, which is handed over and never has a name.
@@ -198,21 +210,18 @@ impl Login {
 
 /// The client program, for small questions.
 struct Client<'a> {
-    program: PathBuf,
+    tool: Tool,
     login: &'a Login,
 }
 
 impl Client<'_> {
     fn ask(&self, questions: &[&str], wanted: &dyn Wanted) -> Result<String, BackupError> {
-        let mut command = Command::new(&self.program);
-        command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password"]);
-        command.args(["--set=ON_ERROR_STOP=1", &format!("--field-separator={FIELD}")]);
+        let between = format!("--field-separator={FIELD}");
+        let mut words = vec!["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password"];
+        words.extend(["--set=ON_ERROR_STOP=1", &between]);
         // Each by itself: of several in one argument old versions show the last answer alone.
-        for question in questions {
-            command.args(["--command", question]);
-        }
-        self.login.environment(&mut command);
-        output(command, Some(self.login.passfile()?), wanted)
+        words.extend(questions.iter().flat_map(|question| ["--command", question]));
+        self.tool.output(self.login.libpq(words)?, wanted)
     }
 }
 

@@ -143,13 +143,3 @@ fn first(mut from: impl Read) -> Vec<u8> {
     }
     kept
 }
-
-/// All that a program prints, which is little.
-///
-/// # Errors
-/// Those of [`Program::pass`].
-pub fn output(command: Command, input: Option<File>, wanted: &dyn Wanted) -> Result<String, BackupError> {
-    let mut output = Vec::new();
-    Program::start(command, input)?.pass(&mut output, wanted)?;
-    Ok(String::from_utf8_lossy(&output).into_owned())
-}

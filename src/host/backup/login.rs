@@ -65,6 +65,7 @@ fn of_text(engine: Engine, text: &str, path: &Path) -> Result<Login, HostError> 
     let port = value(&["DB_PORT", pg("PGPORT")]).map(|port| port.parse());
     let port = port.transpose();
     Ok(Login {
+        inside: None,
         host: value(&["DB_HOST", pg("PGHOST")]),
         port: port.map_err(|_| HostError::Io(format!("{}: DB_PORT is no port", path.display())))?,
         socket: value(&["DB_SOCKET"]),
@@ -108,6 +109,7 @@ fn of_url(schemes: &[&str], url: &str) -> Option<Login> {
     };
     let host = plain(host.trim_start_matches('[').trim_end_matches(']'));
     (!database.is_empty() && !user.is_empty()).then(|| Login {
+        inside: None,
         // In libpq's addresses the directory of a socket stands behind: `?host=/run/postgresql`.
         host: if host.is_empty() { asked("host") } else { Some(host) },
         port,

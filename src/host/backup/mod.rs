@@ -4,6 +4,7 @@
 mod login;
 mod look;
 mod part;
+mod quiet;
 
 use crate::backup::target::{Directory, S3, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
@@ -19,13 +20,19 @@ use crate::model::record::backup::Good;
 /// # Errors
 /// [`HostError::Io`]: it cannot be done, and why; [`HostError::Connection`]: nobody waits for it any more.
 pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, HostError> {
-    let wanted = Asker(gone);
     let answer = match work {
-        Work::Begin { job, name } => root.update(|record| {
-            record.begin_backup(&job, name.at.at());
-            Ok(Answer::Done)
-        })?,
-        Work::Part(part) => part::make(root, *part, &wanted).map(|made| Answer::Part(Box::new(made)))?,
+        Work::Begin { job, name, targets } => {
+            root.update(|record| {
+                record.begin_backup(&job, name.at.at());
+                Ok(())
+            })?;
+            // A target that cannot be had says so when it is written to.
+            let room = |target: &BackupTarget| Some((target.name.clone(), open(root, target).ok()?.room().ok()??));
+            Answer::Begun { room: targets.iter().filter_map(room).collect() }
+        }
+        Work::Part(part) => {
+            quiet::quietly(gone, |wanted| part::make(root, *part, wanted)).map(|made| Answer::Part(Box::new(made)))?
+        }
         Work::Seal { targets, name, manifest, by_hand } => {
             Answer::Sealed { refused: seal(root, &targets, name, &manifest, &by_hand) }
         }

@@ -7,13 +7,14 @@ use super::Secret;
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
+use crate::model::rate::Rate;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// Noted before anything is written: whoever asks when it was begun last asks the host.
-    Begin { job: String, name: BackupName },
+    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says how much goes to each target.
+    Begin { job: String, name: BackupName, targets: Vec<BackupTarget> },
     /// One database, or one set of files, to every target.
     Part(Box<Part>),
     /// The manifest, last: from here on it is a backup.
@@ -43,6 +44,7 @@ pub struct Part {
     pub source: Source,
     pub compress: Compression,
     pub encrypt: Vec<String>,
+    pub limit: Option<Rate>,
     pub targets: Vec<BackupTarget>,
 }
 
@@ -54,10 +56,13 @@ pub enum Source {
     EnvFile {
         engine: Engine,
         files: Vec<String>,
+        /// Inside the container of this service, by the programs that are there.
+        service: Option<String>,
     },
     Login {
         engine: Engine,
         login: Login,
+        service: Option<String>,
     },
     /// A database in a file; relative to ROOT, or absolute.
     Database {
@@ -98,6 +103,10 @@ pub enum Ask {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     Done,
+    /// By target: how many bytes still go there, where it says.
+    Begun {
+        room: Vec<(String, u64)>,
+    },
     Part(Box<Made>),
     /// By target: why it did not take the manifest.
     Sealed {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::backup::address::Address;
 use crate::model::backup::manifest::Engine;
 use crate::model::backup::name::{Compression, PartName};
+use crate::model::rate::Rate;
 use crate::model::schedule::{BadSchedule, Schedule};
 use crate::model::secret::Secret;
 
@@ -25,6 +26,10 @@ pub struct Backup {
     pub compress: Compression,
     /// Recipients of age; empty: not encrypted.
     pub encrypt: Vec<String>,
+    /// So fast a target is written to and read back from at most.
+    pub limit: Option<Rate>,
+    /// The name of a secret: a URL that hears of what is made by the schedule (I19).
+    pub ping: Option<String>,
     pub databases: Vec<Database>,
     pub files: Vec<FileSet>,
     pub targets: Vec<BackupTarget>,
@@ -73,6 +78,8 @@ pub struct Database {
     pub name: String,
     pub engine: Engine,
     pub access: Access,
+    /// It is dumped inside the container of this service, by the programs that are there (I16).
+    pub service: Option<String>,
 }
 
 /// How a database is reached from its host.

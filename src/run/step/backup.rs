@@ -74,9 +74,13 @@ impl<'a, W: World> Saving<'a, W> {
         let started = after(world.now(), backed);
         let name = BackupName::new(job.kind, started);
         let targets = world.doors(job.env, job.backup.places(&job.target.root));
-        let saving = Saving { world, job, name, started, made: Vec::new(), targets, refused: BTreeMap::new() };
-        let begin = Work::Begin { job: saving.job.backup.name.clone(), name };
-        saving.work(begin).await?;
+        let mut saving = Saving { world, job, name, started, made: Vec::new(), targets, refused: BTreeMap::new() };
+        let begin = Work::Begin { job: saving.job.backup.name.clone(), name, targets: saving.live() };
+        let Answer::Begun { room } = saving.work(begin).await? else { return Err(strange()) };
+        let last = backed.and_then(|backed| backed.good.as_ref()).map(|good| good.bytes);
+        for (target, free) in room {
+            saving.refused.extend(too_little(last, free).map(|why| (target, why)));
+        }
         Ok(saving)
     }
 
@@ -91,6 +95,7 @@ impl<'a, W: World> Saving<'a, W> {
     /// # Errors
     /// It cannot be read to its end, or no target takes it.
     pub async fn part(&mut self, index: usize) -> StepResult {
+        self.must_lie_somewhere()?;
         let backup = self.job.backup;
         let of = match backup.databases.get(index) {
             Some(database) => Of::Database(database),
@@ -116,6 +121,7 @@ impl<'a, W: World> Saving<'a, W> {
             source,
             compress: backup.compress,
             encrypt: backup.encrypt.clone(),
+            limit: backup.limit,
             targets: self.live(),
         };
         let Answer::Part(made) = self.work(Work::Part(Box::new(part))).await? else { return Err(strange()) };
@@ -204,7 +210,7 @@ impl<'a, W: World> Saving<'a, W> {
                     Some(shared) => vec![format!("current/{}", shared.path), format!("shared/{}", shared.from)],
                     None => vec![format!("shared/{from}")],
                 };
-                wire::Source::EnvFile { engine, files }
+                wire::Source::EnvFile { engine, files, service: database.service.clone() }
             }
             Access::Login(login) => {
                 let password = login.password.as_ref().map(|name| self.world.password(env, name)).transpose()?;
@@ -216,7 +222,7 @@ impl<'a, W: World> Saving<'a, W> {
                     database: login.database.clone(),
                     password,
                 };
-                wire::Source::Login { engine, login }
+                wire::Source::Login { engine, login, service: database.service.clone() }
             }
         })
     }
@@ -311,6 +317,17 @@ fn told(made: &Made) -> String {
     let plain = entry.plain_bytes.map_or_else(String::new, |plain| format!(" of {}", bytes(plain)));
     let refused: String = made.refused.iter().map(|not| format!("; not on {}: {}", not.target, not.why)).collect();
     format!("{}: {of}, {}{plain}{refused}", entry.file, bytes(entry.bytes))
+}
+
+/// A target that has less room than the last backup took, and a fifth: nothing is begun there that would fill it, and leave no
+/// room for whatever else lives on that disk.
+fn too_little(last: Option<u64>, free: u64) -> Option<String> {
+    let last = last?;
+    let need = last.saturating_add(last / 5);
+    (free < need).then(|| {
+        let (need, free, last) = (bytes(need), bytes(free), bytes(last));
+        format!("it needs about {need} (the last one took {last}), and {free} are free there: make room, or keep fewer")
+    })
 }
 
 /// A name of its own for each: two within one second would be one.

@@ -27,7 +27,10 @@ pub struct Backup {
     /// Recipients of age (`age1…`): files are encrypted for each of them. Default: none.
     #[serde(default)]
     pub encrypt: Vec<AgeRecipient>,
-    /// The name of a secret of the controller: a URL that hears of start, success and failure.
+    /// So fast each target is written to and read back from at most. Default: as fast as it goes.
+    pub limit: Option<ByteRate>,
+    /// The name of a secret of the controller, with the use `backup`: a URL that hears `/start`, success and `/fail` of what is made
+    /// by the schedule.
     pub ping: Option<SecretName>,
     /// What is dumped. The first one has the plain name `backup-db-TIME.sql.gz`.
     #[serde(default)]

@@ -84,11 +84,14 @@ impl Job<'_> {
                 "for example \"0 2 * * *\": every night at two",
             );
         }
-        for (key, what) in [("ping", "pings of a dead man's switch"), ("restore_test", "restore tests by a schedule")] {
-            if self.node.get(key).is_some() {
-                let message = format!("this version does not know {what} (`{key}`) yet");
-                self.refuse(self.at(key), message, "not known yet", "remove it: what is only declared protects nobody");
-            }
+        if self.node.get("restore_test").is_some() {
+            let message = "this version does not know restore tests by a schedule (`restore_test`) yet".to_owned();
+            let help = "remove it: what is only declared protects nobody";
+            self.refuse(self.at("restore_test"), message, "not known yet", help);
+        }
+        if raw.ping.is_some() && schedule.is_none() {
+            let message = format!("`ping` hears of what is made by the schedule, and `{}` has none", self.name);
+            self.refuse(self.at("ping"), message, "hears nothing", "add `schedule`, or remove it");
         }
         let own = raw.keep.as_ref();
         let default = Keep::default();
@@ -133,6 +136,8 @@ impl Job<'_> {
                 Some(raw::Packing::Zstd) => Compression::Zstd,
             },
             encrypt: raw.encrypt.iter().map(|recipient| recipient.0.clone()).collect(),
+            limit: raw.limit.as_ref().map(|limit| limit.0),
+            ping: raw.ping.as_ref().map(|name| name.0.clone()),
             databases,
             files,
             targets,
@@ -148,9 +153,17 @@ impl Job<'_> {
         let raw = &self.raw.databases[index];
         let at = |job: &Self, key: &str| job.entry("databases", index, key);
         if raw.service.is_some() {
-            let message = "this version does not dump databases inside a service of Compose (`service`) yet".to_owned();
-            let help = "publish the server's port on 127.0.0.1, and name it with `host` and `port`";
-            self.refuse(at(self, "service"), message, "not known yet", help);
+            let placed = [
+                ("host", raw.host.is_some()),
+                ("port", raw.port.is_some()),
+                ("socket", raw.socket.is_some()),
+                ("path", raw.path.is_some()),
+            ];
+            if let Some((key, _)) = placed.into_iter().find(|(_, is)| *is) {
+                let message =
+                    format!("`{key}` means nothing inside a service: a database is reached there by its own socket");
+                self.refuse(at(self, key), message, "without effect", "remove it, or remove `service`");
+            }
         }
         let spelt = [
             ("host", raw.host.is_some()),
@@ -212,7 +225,8 @@ impl Job<'_> {
                 (server, Access::Login(login))
             }
         };
-        Some(Database { part: Self::part(&raw.name, index), name: raw.name.0.clone(), engine, access })
+        let service = raw.service.as_ref().map(|service| service.0.clone());
+        Some(Database { part: Self::part(&raw.name, index), name: raw.name.0.clone(), engine, access, service })
     }
 
     fn file_set(&mut self, index: usize) -> Option<FileSet> {
@@ -297,6 +311,12 @@ impl Job<'_> {
     /// A login is read from a file that the environment has.
     fn known_files(&mut self, env: &super::super::Environment) {
         for (index, database) in self.raw.databases.iter().enumerate() {
+            if database.service.is_some() && env.delivery.compose().is_none() {
+                let message = format!("`{}` is no project of Compose: it has no services", env.name);
+                let help = "remove `service`, and say with `from` or `host` how the database is reached";
+                let span = self.entry("databases", index, "service");
+                self.refuse(span, message, "without effect", help);
+            }
             let Some(from) = &database.from else { continue };
             if !env.shared.iter().any(|shared| !shared.directory && (shared.path == from.0 || shared.from == from.0)) {
                 let message = format!("`{}` is no shared file of `{}`", from.0, env.name);

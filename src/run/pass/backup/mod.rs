@@ -3,6 +3,7 @@
 
 pub mod due;
 pub mod make;
+mod ping;
 pub mod shelf;
 
 use crate::model::desired::{Desired, Environment, Target};
