@@ -10,6 +10,7 @@ pub mod copied;
 pub mod count;
 pub mod dump;
 pub mod encrypt;
+pub mod examine;
 pub mod fan;
 pub mod measure;
 pub mod part;

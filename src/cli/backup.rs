@@ -1,5 +1,7 @@
 //! `soll backup`: make one now, list what there is, read it back, say when the next one is due, prune, try a target.
 
+mod import;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +52,8 @@ enum Command {
     Prune(Prune),
     /// Try every step that a backup needs on each target
     Test(Which),
+    /// Take over backups that something else made under the same names
+    Import(import::Import),
 }
 
 /// Which jobs.
@@ -118,6 +122,7 @@ impl Backup {
             Command::Now(now) => shell.now(now).await,
             Command::List(which) => shell.list(&which.names).await,
             Command::Verify(verify) => shell.verify(verify).await,
+            Command::Import(wanted) => shell.import(wanted).await,
             Command::Next(which) => shell.next(&which.names).await,
             Command::Prune(prune) => shell.prune(prune).await,
             Command::Test(which) => shell.test(&which.names).await,

@@ -2,6 +2,7 @@
 //! one could be less than it seems.
 
 mod failing;
+mod importing;
 mod manners;
 mod mariadb;
 mod nas;

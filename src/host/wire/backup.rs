@@ -1,5 +1,7 @@
 //! Backups on the wire: what a host that holds its root writes and removes, and what anybody may ask of a target.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,7 @@ use super::Secret;
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
+use crate::model::ids::Digest;
 use crate::model::rate::Rate;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
@@ -21,6 +24,16 @@ pub enum Work {
     Seal { targets: Vec<BackupTarget>, name: BackupName, manifest: String, by_hand: String },
     /// How it ended.
     End { job: String, end: End },
+    /// A manifest, and checksums of files that have none, for a backup that something else made. `replaces`: its own manifest, whose
+    /// text is in the new one.
+    Import {
+        target: BackupTarget,
+        name: BackupName,
+        manifest: String,
+        checksums: Vec<(String, Digest)>,
+        replaces: bool,
+        by_hand: String,
+    },
     /// Files of one backup that is not kept any more, in the order in which they go.
     Remove { target: BackupTarget, paths: Vec<String> },
 }
@@ -94,6 +107,8 @@ pub enum Ask {
     List { target: BackupTarget },
     /// Whether the files of a backup are what they were when they were written.
     Verify { target: BackupTarget, name: BackupName, parts: Vec<PartEntry> },
+    /// What is in files that something else made.
+    Examine { target: BackupTarget, name: BackupName, files: Vec<Question> },
     /// Every step that a backup needs, with a small file (I20).
     Try { target: BackupTarget },
 }
@@ -120,6 +135,31 @@ pub enum Answer {
     Tried {
         steps: Vec<Tried>,
     },
+    Examined {
+        parts: Vec<Examined>,
+    },
+}
+
+/// A file that is asked about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Question {
+    pub file: String,
+    /// Whose dialect a dump is in.
+    pub engine: Option<Engine>,
+}
+
+/// What is in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Examined {
+    pub file: String,
+    pub bytes: u64,
+    pub sha256: Digest,
+    pub plain: Option<(u64, Digest)>,
+    pub rows: Option<BTreeMap<String, u64>>,
+    pub entries: Option<u64>,
+    pub has_checksum: bool,
+    /// Why it is no whole part of a backup.
+    pub wrong: Option<String>,
 }
 
 /// A part that was written.

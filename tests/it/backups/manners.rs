@@ -28,7 +28,7 @@ fn a_target_with_too_little_room_is_not_begun() {
     w.soll("backup now").exits(0).says("on nas, small");
     let there = || fs::read_dir(disk.path().join("manual")).unwrap().count();
     assert_eq!(there(), 5);
-    w.soll("backup now").exits(1).says("it is not on small: it needs about 1.8 MB").says("kB are free there");
+    w.soll("backup now").exits(1).says("it is not on small: it needs about 1.8 MB").says("are free there");
     assert_eq!(there(), 5, "nothing was begun");
     assert_eq!(super::files(&w, "nas/manual").len(), 10);
     // The only one: there is no backup, and nothing of one.
@@ -74,6 +74,7 @@ fn a_dead_mans_switch_hears_of_the_schedule_and_decides_nothing() {
     let w = switched(&web);
     w.soll("backup now").exits(0);
     assert_eq!(heard(&web).len(), 0, "what a person asks for is not the schedule");
+    let w = switched(&web);
     w.soll("backup now --due").exits(0).hides("s3cr3t");
     let said = heard(&web);
     assert_eq!(said.len(), 2, "{said:?}");

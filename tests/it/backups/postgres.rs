@@ -42,7 +42,7 @@ fn unprivileged() -> &'static str {
 }
 
 /// Where Debian keeps the server's programs.
-fn bin() -> PathBuf {
+pub fn bin() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").unwrap().map(|entry| entry.unwrap().path().join("bin"));
     let mut all: Vec<_> = versions.filter(|bin| bin.join("initdb").exists()).collect();
     all.sort();

@@ -2,6 +2,7 @@
 //! what may go from there.
 
 pub mod due;
+pub mod import;
 pub mod make;
 mod ping;
 pub mod shelf;
