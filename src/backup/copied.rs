@@ -59,6 +59,8 @@ pub struct Copied {
     /// Whether backslashes escaped in the last text.
     escaped: bool,
     table: String,
+    /// Of that table, since its `COPY`.
+    rows: u64,
     counted: Counted,
     /// The last line that the dumper writes has come, and no statement after it.
     is_over: bool,
@@ -73,6 +75,7 @@ impl Default for Copied {
             last: [b'\n'; 2],
             escaped: false,
             table: String::new(),
+            rows: 0,
             counted: Counted::default(),
             is_over: false,
         }
@@ -117,10 +120,11 @@ impl Copied {
         let is_end = self.line == b"\\.";
         self.line.clear();
         if is_end {
+            *self.counted.tables.entry(std::mem::take(&mut self.table)).or_default() += std::mem::take(&mut self.rows);
             self.within = In::Code;
             self.last = [b'\n'; 2];
         } else {
-            *self.counted.tables.entry(self.table.clone()).or_default() += 1;
+            self.rows += 1;
         }
     }
 
@@ -240,7 +244,6 @@ impl Copied {
         let head = std::mem::take(&mut self.head);
         self.is_over = false;
         if let Some(table) = copied(&String::from_utf8_lossy(&head)) {
-            self.counted.tables.entry(table.clone()).or_default();
             self.table = table;
             self.line.clear();
             self.within = In::Copy;

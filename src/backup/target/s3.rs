@@ -161,16 +161,13 @@ impl Bucket {
 
     /// `s3://bucket: cannot write daily/x: …`
     fn failed(&self, doing: &str, path: &Path, error: &Error) -> BackupError {
-        let cause = match error {
-            Error::NotFound { source, .. } if source.to_string().contains("NoSuchBucket") => {
-                "there is no such bucket: make it, or name another one".to_owned()
-            }
-            Error::NotFound { .. } => "it is not there".to_owned(),
-            Error::PermissionDenied { source, .. } => format!("the key may not do that: {source}"),
-            Error::Unauthenticated { source, .. } => format!("the server does not take the key: {source}"),
-            error => error.to_string(),
+        let text = error.to_string();
+        let cause = match (error, answer(&text)) {
+            (_, Some(("NoSuchBucket", _))) => "there is no such bucket: make it, or name another one".to_owned(),
+            (Error::NotFound { .. }, _) => "it is not there".to_owned(),
+            (_, Some((code, message))) => format!("the server says {code}: {message}"),
+            (_, None) => text,
         };
-        // Servers answer with pages of XML.
         let cause = cause.replace(self.access.expose(), "…");
         let cause: String = cause.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(TOLD).collect();
         BackupError(format!("{}: cannot {doing} {path}: {cause}", self.place))
@@ -283,5 +280,28 @@ impl Bucket {
 
     fn broken(&self, path: &Path) -> BackupError {
         self.say(path, "was not written to its end, and is not there")
+    }
+}
+
+/// What a server says in its own words: the code and the message of its page of XML.
+fn answer(text: &str) -> Option<(&str, &str)> {
+    let between = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once(&format!("</{name}>"))?.0)
+    };
+    Some((between("Code")?, between("Message").unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_heard_in_its_own_words() {
+        let text = "Error performing GET http://x in 10ms - 403: <?xml version=\"1.0\"?> <Error><Code>AccessDenied</Code>\
+                    <Message>Not for this key.</Message><RequestId>1</RequestId></Error>";
+        assert_eq!(answer(text), Some(("AccessDenied", "Not for this key.")));
+        assert_eq!(answer("<Error><Code>SlowDown</Code></Error>"), Some(("SlowDown", "")));
+        assert_eq!(answer("error sending request"), None);
     }
 }
