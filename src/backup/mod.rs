@@ -6,13 +6,16 @@
 
 pub mod archive;
 pub mod compress;
+pub mod copied;
 pub mod count;
 pub mod dump;
 pub mod encrypt;
+pub mod examine;
 pub mod fan;
 pub mod measure;
 pub mod part;
 pub mod target;
+pub mod throttle;
 
 use std::io;
 use std::path::Path;

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 
 use crate::backup::archive::{self, Archived, Files};
 use crate::backup::compress::Packer;
-use crate::backup::dump::{Dumped, Sink, mysql, sqlite};
+use crate::backup::dump::{Dumped, Login, Sink, mysql, postgres, sqlite};
 use crate::backup::encrypt::Cipher;
 use crate::backup::fan::{Fan, Leg};
 use crate::backup::measure::Measure;
 use crate::backup::target::Target;
+use crate::backup::throttle::Slowed;
 use crate::backup::{BackupError, Wanted, unwanted};
 use crate::model::backup::checksum;
 use crate::model::backup::name::Compression;
 use crate::model::ids::{Digest, Hasher};
+use crate::model::rate::Rate;
 
 /// Where a part comes from.
 pub enum Source {
-    Mysql(mysql::Login),
+    Mysql(Login),
+    Postgres(Login),
     Sqlite {
         path: PathBuf,
         /// Where a copy may lie for a moment.
@@ -38,6 +41,8 @@ pub struct Destination<'a> {
     pub file: &'a str,
     pub compress: Compression,
     pub encrypt: &'a [String],
+    /// So fast they are written to and read back from at most.
+    pub limit: Option<Rate>,
     /// By name.
     pub targets: Vec<(String, Result<Target, BackupError>)>,
 }
@@ -66,17 +71,18 @@ pub enum Of {
 /// # Errors
 /// The source cannot be read to its end, or no target takes it. Of one that is left out the reason is in what is given.
 pub fn write(source: &Source, to: Destination<'_>, wanted: &dyn Wanted) -> Result<Written, BackupError> {
-    let Destination { dir, file, compress, encrypt, targets } = to;
+    let Destination { dir, file, compress, encrypt, limit, targets } = to;
     let leg = |(name, target): &(String, Result<Target, BackupError>)| Leg {
         target: name.clone(),
         put: target.clone().and_then(|target| target.put(dir, file)).map_err(|error| error.0),
     };
     let fan = Fan::new(targets.iter().map(leg).collect(), wanted);
     let failed = |error: io::Error| BackupError(format!("{file} cannot be written: {error}"));
-    let cipher = Cipher::new(encrypt, Measure::new(fan))?;
+    let cipher = Cipher::new(encrypt, Measure::new(Slowed::new(fan, limit, wanted)))?;
     let mut plain = Measure::new(Packer::new(compress, cipher).map_err(failed)?);
     let of = match source {
         Source::Mysql(login) => Of::Database(mysql::dump(login, &mut Sink { to: &mut plain, wanted })?),
+        Source::Postgres(login) => Of::Database(postgres::dump(login, &mut Sink { to: &mut plain, wanted })?),
         Source::Sqlite { path, scratch } => {
             Of::Database(sqlite::dump(path, scratch, &mut Sink { to: &mut plain, wanted })?)
         }
@@ -87,14 +93,15 @@ pub fn write(source: &Source, to: Destination<'_>, wanted: &dyn Wanted) -> Resul
     };
     let (packer, plain_bytes, plain_sha256) = plain.end();
     let stored = packer.end().and_then(Cipher::end).map_err(failed)?;
-    let (fan, bytes, sha256) = stored.end();
+    let (slowed, bytes, sha256) = stored.end();
+    let fan = slowed.into_inner();
     let mut done = Vec::new();
     for (leg, (_, target)) in fan.into_legs().into_iter().zip(&targets) {
         let ended = match (leg.put, target) {
             (Ok(put), Ok(target)) => put
                 .end()
                 .and_then(|()| write_small(target, dir, &format!("{file}.sha256"), &checksum::line(&sha256, file)))
-                .and_then(|()| read_back(target, dir, file, (bytes, sha256), wanted)),
+                .and_then(|()| read_back_at(target, dir, file, (bytes, sha256), (limit, wanted))),
             (Err(why), _) => Err(BackupError(why)),
             (_, Err(error)) => Err(error.clone()),
         };
@@ -122,11 +129,21 @@ pub fn read_back(
     target: &Target,
     dir: &str,
     file: &str,
-    (bytes, sha256): (u64, Digest),
+    expected: (u64, Digest),
     wanted: &dyn Wanted,
 ) -> Result<(), BackupError> {
+    read_back_at(target, dir, file, expected, (None, wanted))
+}
+
+fn read_back_at(
+    target: &Target,
+    dir: &str,
+    file: &str,
+    (bytes, sha256): (u64, Digest),
+    (limit, wanted): (Option<Rate>, &dyn Wanted),
+) -> Result<(), BackupError> {
     let failed = |error: io::Error| BackupError(format!("{dir}/{file} cannot be read back: {error}"));
-    let (there, digest) = digest(&mut target.read(dir, file)?, wanted).map_err(failed)?;
+    let (there, digest) = digest(&mut Slowed::new(target.read(dir, file)?, limit, wanted), wanted).map_err(failed)?;
     if there != bytes {
         return Err(BackupError(format!("{dir}/{file} has {there} bytes there, and {bytes} were written")));
     }

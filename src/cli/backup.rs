@@ -1,5 +1,6 @@
 //! `soll backup`: make one now, list what there is, read it back, say when the next one is due, prune, try a target.
 
+mod import;
 mod prune;
 mod verify;
 
@@ -22,6 +23,7 @@ use crate::plan::backup::{State as Standing, View, views};
 use crate::plan::retention::State;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
+use crate::run::doors;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::reach::ask;
 use crate::run::pass::backup::make::{self, Wish};
@@ -52,6 +54,8 @@ enum Command {
     Prune(Prune),
     /// Try every step that a backup needs on each target
     Test(Which),
+    /// Take over backups that something else made under the same names
+    Import(import::Import),
 }
 
 /// Which jobs.
@@ -96,6 +100,7 @@ impl Backup {
             Command::Now(now) => shell.now(now).await,
             Command::List(which) => shell.list(&which.names).await,
             Command::Verify(verify) => shell.verify(verify).await,
+            Command::Import(wanted) => shell.import(wanted).await,
             Command::Next(which) => shell.next(&which.names).await,
             Command::Prune(prune) => shell.prune(prune).await,
             Command::Test(which) => shell.test(&which.names).await,
@@ -289,8 +294,8 @@ impl Shell<'_> {
 
     async fn test(&self, names: &[String]) -> Result {
         let (mut rows, mut bad) = (Vec::new(), false);
-        for Job { backup, target, .. } in self.jobs(names)? {
-            for place in backup.places(&target.root) {
+        for Job { env, backup, target } in self.jobs(names)? {
+            for place in doors::opened(self.snapshot.secrets(), env, backup.places(&target.root)) {
                 let Answer::Tried { steps } = self.asked(target, Ask::Try { target: place.clone() }).await? else {
                     return Err(CliError::plain("the host gave an answer that does not fit a trial"));
                 };

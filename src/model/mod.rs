@@ -21,6 +21,7 @@ pub mod observed;
 pub mod origin;
 pub mod place;
 pub mod published;
+pub mod rate;
 pub mod record;
 pub mod rendered;
 pub mod schedule;

@@ -217,6 +217,8 @@ mod tests {
             pre_deploy: false,
             keep: Keep::default(),
             max_shrink: 50,
+            limit: None,
+            ping: None,
             compress: Compression::Gzip,
             encrypt: Vec::new(),
             databases: Vec::new(),

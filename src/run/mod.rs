@@ -7,6 +7,7 @@ pub mod board;
 pub mod commit;
 pub mod controller;
 pub mod doctor;
+pub mod doors;
 pub mod ear;
 pub mod files;
 pub mod fill;

@@ -2,10 +2,15 @@
 //! one could be less than it seems.
 
 mod failing;
+mod importing;
+mod manners;
 mod mariadb;
 mod nas;
+mod postgres;
 mod pruning;
+mod s3;
 mod saving;
+mod service;
 
 use std::path::PathBuf;
 use std::process::Command;

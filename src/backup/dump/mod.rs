@@ -2,14 +2,45 @@
 //! on both sides, what is not consistent. One file per engine.
 
 pub mod mysql;
+pub mod postgres;
 mod process;
 pub mod sqlite;
+pub mod tool;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::backup::Wanted;
 use crate::model::ids::Digest;
+
+/// How an error begins that says: something else changed the schema, and once more is worth a try (I17).
+pub const CHANGED: &str = "the schema changed while it was dumped";
+
+/// Where a database of a server is, and who may read it.
+#[derive(Default)]
+pub struct Login {
+    /// The container in which it runs: it is reached from there, by its own programs.
+    pub inside: Option<Arc<dyn tool::Inside>>,
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    /// Of PostgreSQL: the directory with the socket.
+    pub socket: Option<String>,
+    pub user: String,
+    pub password: Zeroizing<String>,
+    pub database: String,
+    /// What PostgreSQL is asked for (`sslmode`, `sslrootcert`), as the application asks for it.
+    pub tls: Tls,
+}
+
+/// How the wire to a database is to be encrypted; nothing said: as its client does by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    pub mode: Option<String>,
+    pub root: Option<String>,
+}
 
 /// What a dump is of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +53,8 @@ pub struct Dumped {
     pub client: String,
     /// What was dumped, with its version.
     pub server: String,
+    /// Where the server's own log stood, where it says so.
+    pub position: Option<String>,
     /// Tables that were written to while they were read: no transaction holds them.
     pub loose: Vec<String>,
     /// What people should know.

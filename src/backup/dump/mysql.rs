@@ -3,26 +3,15 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use zeroize::Zeroizing;
 
-use super::process::{Program, find, output, unnamed};
-use super::{Dumped, Sink};
+use super::process::unnamed;
+use super::tool::{Call, Tool};
+use super::{CHANGED, Dumped, Login, Sink};
 use crate::backup::count::Counter;
 use crate::backup::{BackupError, Wanted};
 use crate::model::ids::Digest;
-
-/// Where a database is, and who may read it.
-pub struct Login {
-    pub host: Option<String>,
-    pub port: Option<u16>,
-    pub socket: Option<String>,
-    pub user: String,
-    pub password: Zeroizing<String>,
-    pub database: String,
-}
 
 /// The columns of every table, and what its rows are kept by: another answer is another schema.
 const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
@@ -35,10 +24,13 @@ const LOOSE: &str = "SELECT table_name FROM information_schema.tables WHERE tabl
 /// # Errors
 /// A program is missing, or did not come to its end; the dump has no last line; the schema changed while it was read.
 pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
-    let dumper = find(&["mariadb-dump", "mysqldump"]).ok_or_else(|| {
-        BackupError("neither mariadb-dump nor mysqldump is here: apt install mariadb-client".to_owned())
+    let dumper = Tool::find(login.inside.as_ref(), &["mariadb-dump", "mysqldump"], sink.wanted)?;
+    let dumper = dumper.ok_or_else(|| match &login.inside {
+        Some(inside) => BackupError(format!("neither mariadb-dump nor mysqldump is in the service {}", inside.name())),
+        None => BackupError("neither mariadb-dump nor mysqldump is here: apt install mariadb-client".to_owned()),
     })?;
-    dump_by(&Tool::at(&dumper), Client::find(login), login, sink)
+    let client = Client::find(login, sink.wanted)?;
+    dump_by(&dumper, client, login, sink)
 }
 
 fn dump_by(
@@ -47,24 +39,20 @@ fn dump_by(
     login: &Login,
     sink: &mut Sink<'_>,
 ) -> Result<Dumped, BackupError> {
-    let mut command = dumper.command();
-    command.arg("--version");
-    let version = output(command, None, sink.wanted)?;
+    let version = dumper.version(sink.wanted)?;
     let before = client.as_ref().map(|client| client.ask(SCHEMA, sink.wanted)).transpose()?;
-    let mut command = dumper.command();
-    // First, or it is not read.
-    command.arg("--defaults-extra-file=/dev/stdin");
-    command.args(["--single-transaction", "--quick", "--routines", "--events", "--triggers"]);
-    command.args(["--no-tablespaces", "--hex-blob", "--default-character-set=utf8mb4", "--skip-lock-tables"]);
+    let mut words = vec!["--single-transaction", "--quick", "--routines", "--events", "--triggers"];
+    words.extend(["--no-tablespaces", "--hex-blob", "--default-character-set=utf8mb4", "--skip-lock-tables"]);
     if !version.contains("MariaDB") {
         // A little-privileged user may not read them, and nobody restores them.
-        command.args(["--column-statistics=0", "--set-gtid-purged=OFF"]);
+        words.extend(["--column-statistics=0", "--set-gtid-purged=OFF"]);
     }
     // Without `--databases`: a dump that names its database is restored into that one, wherever it was meant to go.
-    command.arg("--").arg(&login.database);
+    words.extend(["--", &login.database]);
+    let call = login.call(words)?;
     let mut watched =
         Watched { to: &mut *sink.to, counter: Counter::default(), first: Some(Vec::new()), dropped: false };
-    Program::start(command, Some(login.file()?))?.pass(&mut watched, sink.wanted)?;
+    dumper.run(call, &mut watched, sink.wanted)?;
     watched.end_of_first().map_err(|error| BackupError(format!("the dump cannot be written: {error}")))?;
     let (counted, dropped) = (watched.counter.end(), watched.dropped);
     if !counted.is_complete {
@@ -94,34 +82,29 @@ fn dump_by(
     if !loose.is_empty() {
         warnings.push(format!("no transaction holds these tables, which are not InnoDB: {}", loose.join(", ")));
     }
-    let client = version.trim().to_owned();
-    Ok(Dumped { tables: counted.tables, schema, client, server, loose, warnings })
-}
-
-/// How an error begins that says: something else changed the schema, and once more is worth a try (I17).
-pub const CHANGED: &str = "the schema changed while it was dumped";
-
-/// A program with the words that always come first.
-struct Tool(Vec<OsString>);
-
-impl Tool {
-    fn at(path: &Path) -> Tool {
-        Tool(vec![path.into()])
-    }
-
-    fn command(&self) -> Command {
-        let mut words = self.0.iter();
-        let mut command = Command::new(words.next().cloned().unwrap_or_default());
-        command.args(words);
-        command
-    }
-
-    fn name(&self) -> String {
-        self.0.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-    }
+    Ok(Dumped { tables: counted.tables, schema, client: version, server, position: None, loose, warnings })
 }
 
 impl Login {
+    /// A call of one of the programs, which all understand this.
+    fn call(&self, words: Vec<&str>) -> Result<Call, BackupError> {
+        let all = |first: String| std::iter::once(first.into()).chain(words.into_iter().map(OsString::from)).collect();
+        Ok(match &self.inside {
+            // Where it runs it is reached by its socket, as the programs there have it by themselves.
+            Some(_) => Call {
+                words: all(format!("--user={}", self.user)),
+                variables: vec![("MYSQL_PWD", self.password.clone())],
+                input: None,
+            },
+            // First, or it is not read.
+            None => Call {
+                words: all("--defaults-extra-file=/dev/stdin".to_owned()),
+                input: Some(self.file()?),
+                ..Call::default()
+            },
+        })
+    }
+
     /// As an options file, which is handed over and never has a name.
     fn file(&self) -> Result<File, BackupError> {
         let mut text = Zeroizing::new("[client]\n".to_owned());
@@ -147,20 +130,19 @@ impl Login {
 
 /// The client program, for small questions.
 struct Client<'a> {
-    program: PathBuf,
+    tool: Tool,
     login: &'a Login,
 }
 
 impl<'a> Client<'a> {
-    fn find(login: &'a Login) -> Option<Client<'a>> {
-        find(&["mariadb", "mysql"]).map(|program| Client { program, login })
+    fn find(login: &'a Login, wanted: &dyn Wanted) -> Result<Option<Client<'a>>, BackupError> {
+        let tool = Tool::find(login.inside.as_ref(), &["mariadb", "mysql"], wanted)?;
+        Ok(tool.map(|tool| Client { tool, login }))
     }
 
     fn ask(&self, question: &str, wanted: &dyn Wanted) -> Result<String, BackupError> {
-        let mut command = Command::new(&self.program);
-        command.args(["--defaults-extra-file=/dev/stdin", "--batch", "--skip-column-names"]);
-        command.arg(format!("--database={}", self.login.database)).arg(format!("--execute={question}"));
-        output(command, Some(self.login.file()?), wanted)
+        let (database, question) = (format!("--database={}", self.login.database), format!("--execute={question}"));
+        self.tool.output(self.login.call(vec!["--batch", "--skip-column-names", &database, &question])?, wanted)
     }
 }
 
@@ -225,14 +207,12 @@ mod tests {
     /// What a dumper gives that is this script.
     fn by(script: &str) -> (Result<Dumped, BackupError>, String) {
         let script = format!("case \"$0\" in --version) echo mariadb-dump 10.11-MariaDB;; *) {script};; esac");
-        let dumper = Tool(vec!["/bin/sh".into(), "-c".into(), script.into()]);
+        let dumper = Tool::Here(vec!["/bin/sh".into(), "-c".into(), script.into()]);
         let login = Login {
-            host: None,
-            port: None,
-            socket: None,
             user: "app".to_owned(),
             password: Zeroizing::new("hunter \"2\"".to_owned()),
             database: "shop".to_owned(),
+            ..Login::default()
         };
         let mut text = Vec::new();
         let dumped = dump_by(&dumper, None, &login, &mut Sink { to: &mut text, wanted: &Always });

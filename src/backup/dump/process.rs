@@ -1,6 +1,7 @@
 //! A program of the database, as a child: its credentials come through a file that has no name, its output is read to the
 //! end, and how it ended is asked. A pipeline whose first program was killed would look like a short database.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -58,14 +59,17 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it, with `input` as its standard input. Where this process dies nobody reads its output, and it ends.
+    /// Starts it, with `input` as its standard input, and of this environment only what the command sets itself. Where this process dies nobody reads its output, and it ends.
     ///
     /// # Errors
     /// It cannot be started.
     pub fn start(mut command: Command, input: Option<File>) -> Result<Program, BackupError> {
         let name = command.get_program().to_string_lossy().into_owned();
         let failed = |error: io::Error| BackupError(format!("cannot run {name}: {error}"));
+        let own: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect();
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").process_group(0);
+        command.envs(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let stderr = child.stderr.take();
@@ -169,17 +173,6 @@ fn first(mut from: impl Read) -> Vec<u8> {
     }
     kept
 }
-
-/// All that a program prints, which is little.
-///
-/// # Errors
-/// Those of [`Program::pass`].
-pub fn output(command: Command, input: Option<File>, wanted: &dyn Wanted) -> Result<String, BackupError> {
-    let mut output = Vec::new();
-    Program::start(command, input)?.pass(&mut output, wanted)?;
-    Ok(String::from_utf8_lossy(&output).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;

@@ -2,11 +2,13 @@
 
 mod directory;
 mod remote;
+mod s3;
 mod sftp;
 
 use std::io::{self, Read, Write};
 
 pub use self::directory::Directory;
+pub use self::s3::S3;
 pub use self::sftp::Sftp;
 
 use crate::backup::BackupError;
@@ -19,6 +21,8 @@ pub enum Target {
     Directory(Directory),
     /// A directory behind a server that speaks SFTP.
     Sftp(Sftp),
+    /// A prefix in a bucket.
+    S3(S3),
 }
 
 /// A file that lies there.
@@ -43,6 +47,7 @@ impl Target {
         match self {
             Target::Directory(directory) => directory.put(dir, name).map(Put::Directory),
             Target::Sftp(sftp) => sftp.put(dir, name).map(Put::Remote),
+            Target::S3(s3) => s3.put(dir, name).map(Put::Remote),
         }
     }
 
@@ -54,6 +59,7 @@ impl Target {
         match self {
             Target::Directory(directory) => directory.list(dir),
             Target::Sftp(sftp) => sftp.list(dir),
+            Target::S3(s3) => s3.list(dir),
         }
     }
 
@@ -65,6 +71,7 @@ impl Target {
         match self {
             Target::Directory(directory) => directory.read(dir, name).map(|file| Box::new(file) as Box<dyn Read>),
             Target::Sftp(sftp) => sftp.read(dir, name).map(|file| Box::new(file) as Box<dyn Read>),
+            Target::S3(s3) => s3.read(dir, name).map(|file| Box::new(file) as Box<dyn Read>),
         }
     }
 
@@ -92,6 +99,7 @@ impl Target {
         match self {
             Target::Directory(directory) => directory.remove(dir, name),
             Target::Sftp(sftp) => sftp.remove(dir, name),
+            Target::S3(s3) => s3.remove(dir, name),
         }
     }
 
@@ -103,6 +111,8 @@ impl Target {
         match self {
             Target::Directory(directory) => directory.room().map(Some),
             Target::Sftp(sftp) => sftp.room(),
+            // As much as is paid for.
+            Target::S3(_) => Ok(None),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 
 use crate::backup::part::read_back;
 use crate::backup::target::{NO_RIGHT, Target};
-use crate::backup::{BackupError, Wanted};
-use crate::host::wire::backup::{Kept, Listed, Tried};
+use crate::backup::{BackupError, Wanted, examine};
+use crate::host::wire::backup::{Examined, Kept, Listed, Question, Tried};
 use crate::model::backup::checksum;
 use crate::model::backup::manifest::{LARGEST, PartEntry};
 use crate::model::backup::name::{BackupName, FileName, Kind, What};
@@ -55,6 +55,37 @@ pub fn verify(place: &Target, name: BackupName, parts: &[PartEntry], wanted: &dy
         }
     }
     wrong
+}
+
+/// Reads files that something else made to their end, and compares each with the checksum beside it.
+pub fn examine(
+    place: &Target,
+    name: BackupName,
+    files: Vec<Question>,
+    wanted: &dyn Wanted,
+) -> Result<Vec<Examined>, BackupError> {
+    let dir = name.kind.as_str();
+    let there = place.list(dir)?;
+    let mut parts = Vec::new();
+    for Question { file, engine } in files {
+        let Ok(FileName { at, what: What::Part(part), checksum: false }) = file.parse::<FileName>() else {
+            return Err(BackupError(format!("{file} is not the name of a part of {name}")));
+        };
+        if at != name.at {
+            return Err(BackupError(format!("{file} is not the name of a part of {name}")));
+        }
+        let found = examine::examine(place, (dir, &file), &part, engine, wanted)?;
+        let beside = format!("{file}.sha256");
+        let has_checksum = there.iter().any(|found| found.name == beside);
+        let sha256 = found.sha256.unwrap_or_else(|| Digest::of(b""));
+        let mut wrong = found.wrong;
+        if has_checksum && checksum::read(&text(place, dir, &beside)?, &file) != Some(sha256) {
+            wrong = Some(format!("{file} is not what {beside} says: it was changed, or is cut off"));
+        }
+        let examine::Found { bytes, plain, rows, entries, .. } = found;
+        parts.push(Examined { file, bytes, sha256, plain, rows, entries, has_checksum, wrong });
+    }
+    Ok(parts)
 }
 
 /// mkdir and put, list, read, remove, one after the other, with a file of a few bytes. Ends at the first step that fails: the

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::{failed, login, open};
 use crate::backup::Wanted;
-use crate::backup::dump::mysql;
+use crate::backup::dump::{CHANGED, Login};
 use crate::backup::part::{self, Destination, Of, Source, Written, archived_name};
 use crate::host::disk::root::Root;
+use crate::host::release::compose;
 use crate::host::wire::HostError;
 use crate::host::wire::backup::{self as wire, Made, Refused};
 use crate::model::backup::manifest::{DatabaseFacts, Engine, FileFacts, PartEntry};
@@ -18,7 +20,7 @@ use crate::model::desired::backup::Place;
 /// Makes it. A schema that changes meanwhile is tried once more (I17).
 pub fn make(root: &Root, asked: wire::Part, wanted: &dyn Wanted) -> Result<Made, HostError> {
     let first = once(root, &asked, wanted);
-    let again = matches!(&first, Err(HostError::Io(why)) if why.starts_with(mysql::CHANGED));
+    let again = matches!(&first, Err(HostError::Io(why)) if why.starts_with(CHANGED));
     if again { once(root, &asked, wanted) } else { first }
 }
 
@@ -29,6 +31,7 @@ fn once(root: &Root, asked: &wire::Part, wanted: &dyn Wanted) -> Result<Made, Ho
         file: &asked.file,
         compress: asked.compress,
         encrypt: &asked.encrypt,
+        limit: asked.limit,
         targets,
     };
     let (source, facts) = source(root, asked)?;
@@ -58,7 +61,7 @@ fn once(root: &Root, asked: &wire::Part, wanted: &dyn Wanted) -> Result<Made, Ho
                 server: (!dumped.server.is_empty()).then_some(dumped.server),
                 instance: facts.instance,
                 schema: dumped.schema,
-                position: None,
+                position: dumped.position,
                 non_transactional: dumped.loose,
                 unknown: BTreeMap::new(),
                 rows: dumped.tables,
@@ -93,16 +96,17 @@ struct Facts {
 fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError> {
     let place = |path: &str| root.path().join(path);
     match &asked.source {
-        wire::Source::EnvFile { engine, files } => {
+        wire::Source::EnvFile { engine, files, service } => {
             let files: Vec<PathBuf> = files.iter().map(|file| place(file)).collect();
-            of_login(*engine, login::of_env_file(&files)?)
+            of_login(root, *engine, login::of_env_file(*engine, &files)?, service.as_deref())
         }
-        wire::Source::Login { engine, login } => {
+        wire::Source::Login { engine, login, service } => {
             let wire::Login { host, port, socket, user, database, password } = login;
             let password = password.as_ref().map_or_else(String::new, |secret| secret.expose().to_owned());
             let (host, socket) = (host.clone(), socket.clone());
             let (user, database, password) = (user.clone(), database.clone(), Zeroizing::new(password));
-            of_login(*engine, mysql::Login { host, port: *port, socket, user, password, database })
+            let login = Login { host, port: *port, socket, user, password, database, ..Login::default() };
+            of_login(root, *engine, login, service.as_deref())
         }
         wire::Source::Database { path } => {
             let path = place(path);
@@ -116,7 +120,7 @@ fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError>
             let path = place(path);
             let targets = asked.targets.iter().filter_map(|target| match &target.place {
                 Place::Directory(path) => Some(PathBuf::from(path)),
-                Place::Sftp(_) => None,
+                Place::Sftp(_) | Place::S3(_) => None,
             });
             let leave_out = targets.chain([root.own("")]).map(|path| trimmed(&path)).collect();
             let name = archived_name(&path, root.path());
@@ -126,19 +130,29 @@ fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError>
     }
 }
 
-fn of_login(engine: Engine, login: mysql::Login) -> Result<(Source, Facts), HostError> {
-    if engine != Engine::Mysql {
-        return Err(HostError::Io(format!("this version dumps no database of the engine {engine:?} with a login")));
-    }
-    let instance = match (&login.socket, &login.host) {
-        (Some(socket), _) => socket.clone(),
-        (None, host) => {
+fn of_login(
+    root: &Root,
+    engine: Engine,
+    mut login: Login,
+    service: Option<&str>,
+) -> Result<(Source, Facts), HostError> {
+    let instance = match (service, &login.socket, &login.host) {
+        (Some(service), ..) => format!("the service {service}"),
+        (None, Some(socket), _) => socket.clone(),
+        (None, None, host) => {
             let host = host.as_deref().unwrap_or("localhost");
             login.port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
         }
     };
+    if let Some(service) = service {
+        login.inside = Some(Arc::new(compose::enter(root, service)?));
+    }
     let facts = Facts { engine: Some(engine), database: login.database.clone(), instance, ..Facts::default() };
-    Ok((Source::Mysql(login), facts))
+    match engine {
+        Engine::Mysql => Ok((Source::Mysql(login), facts)),
+        Engine::Postgres => Ok((Source::Postgres(login), facts)),
+        Engine::Sqlite => Err(HostError::Io("a database of SQLite is a file, and has no login".to_owned())),
+    }
 }
 
 /// Without a `/` at the end.

@@ -1,25 +1,40 @@
 //! Backups on the wire: what a host that holds its root writes and removes, and what anybody may ask of a target.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
+use crate::model::ids::Digest;
+use crate::model::rate::Rate;
 pub use crate::model::record::backup::End;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says what it is called.
-    Begin { job: String, name: BackupName },
+    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says what it is called, and how much
+    /// goes to each target.
+    Begin { job: String, name: BackupName, targets: Vec<BackupTarget> },
     /// One database, or one set of files, to every target.
     Part(Box<Part>),
     /// The manifest, last: from here on it is a backup.
     Seal { targets: Vec<BackupTarget>, name: BackupName, manifest: String, by_hand: String },
     /// How it ended.
     End { job: String, end: End },
+    /// A manifest, and checksums of files that have none, for a backup that something else made. `replaces`: its own manifest, whose
+    /// text is in the new one.
+    Import {
+        target: BackupTarget,
+        name: BackupName,
+        manifest: String,
+        checksums: Vec<(String, Digest)>,
+        replaces: bool,
+        by_hand: String,
+    },
     /// Files of one backup that is not kept any more, in the order in which they go.
     Remove { target: BackupTarget, paths: Vec<String> },
 }
@@ -35,6 +50,7 @@ pub struct Part {
     pub source: Source,
     pub compress: Compression,
     pub encrypt: Vec<String>,
+    pub limit: Option<Rate>,
     pub targets: Vec<BackupTarget>,
 }
 
@@ -46,10 +62,13 @@ pub enum Source {
     EnvFile {
         engine: Engine,
         files: Vec<String>,
+        /// Inside the container of this service, by the programs that are there.
+        service: Option<String>,
     },
     Login {
         engine: Engine,
         login: Login,
+        service: Option<String>,
     },
     /// A database in a file; relative to ROOT, or absolute.
     Database {
@@ -81,6 +100,8 @@ pub enum Ask {
     List { target: BackupTarget },
     /// Whether the files of a backup are what they were when they were written.
     Verify { target: BackupTarget, name: BackupName, parts: Vec<PartEntry> },
+    /// What is in files that something else made.
+    Examine { target: BackupTarget, name: BackupName, files: Vec<Question> },
     /// Every step that a backup needs, with a small file (I20).
     Try { target: BackupTarget },
 }
@@ -90,8 +111,13 @@ pub enum Ask {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     Done,
-    /// A backup is begun, under this name.
-    Begun(BackupName),
+    /// A backup is begun.
+    Begun {
+        /// What it is called.
+        name: BackupName,
+        /// By target: how many bytes still go there, where it says.
+        room: Vec<(String, u64)>,
+    },
     Part(Box<Made>),
     /// By target: why it did not take the manifest.
     Sealed {
@@ -105,6 +131,31 @@ pub enum Answer {
     Tried {
         steps: Vec<Tried>,
     },
+    Examined {
+        parts: Vec<Examined>,
+    },
+}
+
+/// A file that is asked about.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Question {
+    pub file: String,
+    /// Whose dialect a dump is in.
+    pub engine: Option<Engine>,
+}
+
+/// What is in it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Examined {
+    pub file: String,
+    pub bytes: u64,
+    pub sha256: Digest,
+    pub plain: Option<(u64, Digest)>,
+    pub rows: Option<BTreeMap<String, u64>>,
+    pub entries: Option<u64>,
+    pub has_checksum: bool,
+    /// Why it is no whole part of a backup.
+    pub wrong: Option<String>,
 }
 
 /// A part that was written.

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::backup::address::Address;
 use crate::model::backup::manifest::Engine;
 use crate::model::backup::name::{Compression, PartName};
+use crate::model::rate::Rate;
 use crate::model::schedule::{BadSchedule, Schedule};
+use crate::model::secret::Secret;
 
 /// One job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,10 @@ pub struct Backup {
     pub compress: Compression,
     /// Recipients of age; empty: not encrypted.
     pub encrypt: Vec<String>,
+    /// So fast a target is written to and read back from at most.
+    pub limit: Option<Rate>,
+    /// The name of a secret: a URL that hears of what is made by the schedule (I19).
+    pub ping: Option<String>,
     pub databases: Vec<Database>,
     pub files: Vec<FileSet>,
     pub targets: Vec<BackupTarget>,
@@ -72,6 +78,8 @@ pub struct Database {
     pub name: String,
     pub engine: Engine,
     pub access: Access,
+    /// It is dumped inside the container of this service, by the programs that are there (I16).
+    pub service: Option<String>,
 }
 
 /// How a database is reached from its host.
@@ -126,6 +134,8 @@ pub enum Place {
     Directory(String),
     /// A directory behind a server that speaks SFTP. The host logs in as its own user does by SSH.
     Sftp(SftpPlace),
+    /// A bucket of S3, or of a server that speaks its language.
+    S3(S3Place),
 }
 
 /// A directory on a server.
@@ -141,6 +151,60 @@ pub struct SftpPlace {
     pub host_key: Option<String>,
 }
 
+/// A prefix in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Place {
+    pub bucket: String,
+    /// Empty: none.
+    pub prefix: String,
+    /// Where the server is; `None`: at AWS.
+    pub endpoint: Option<String>,
+    /// `None`: what servers without regions call theirs.
+    pub region: Option<String>,
+    pub key: Key,
+}
+
+/// What opens a bucket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Key {
+    /// The names of two secrets of the controller, as the state file says.
+    Named { access: String, secret: String },
+    /// Their values, on their way to who speaks with the bucket.
+    Given { access: Secret, secret: Secret },
+    /// Why they are not given for this.
+    Refused(String),
+}
+
+/// Values are not compared: two keys are the same where they have the same names.
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        match (self, other) {
+            (Key::Named { access: a, secret: b }, Key::Named { access: c, secret: d }) => (a, b) == (c, d),
+            (Key::Refused(a), Key::Refused(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Key {}
+
+impl S3Place {
+    /// Its address, as people write it.
+    pub fn address(&self) -> Address {
+        Address::S3 { bucket: self.bucket.clone(), prefix: self.prefix.clone() }
+    }
+
+    /// Where a request goes: what a secret may be bound to.
+    pub fn url(&self) -> String {
+        match (&self.endpoint, &self.region) {
+            (Some(endpoint), _) => endpoint.clone(),
+            (None, Some(region)) => format!("https://s3.{region}.amazonaws.com"),
+            (None, None) => "https://s3.us-east-1.amazonaws.com".to_owned(),
+        }
+    }
+}
+
 impl Place {
     /// Its address, as people write it.
     pub fn address(&self) -> Address {
@@ -149,6 +213,7 @@ impl Place {
             Place::Sftp(SftpPlace { user, host, port, path, .. }) => {
                 Address::Sftp { user: user.clone(), host: host.clone(), port: *port, path: path.clone() }
             }
+            Place::S3(place) => place.address(),
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::formats;
 use super::release;
 use crate::model::ids::Sha;
+use crate::model::rate::Rate;
 
 macro_rules! field {
     ($($(#[doc = $doc:expr])* $name:ident($inner:ty), $format:literal, $pattern:expr, $example:expr, $parse:expr;)*) => {$(
@@ -111,6 +112,8 @@ field! {
     ServiceName(String), "soll-service", Some("^[A-Za-z0-9][A-Za-z0-9._-]*$"), "api", take;
     /// A line of cron.
     Cron(String), "soll-cron", None, "0 2 * * *", take;
+    /// Bytes in a second.
+    ByteRate(Rate), "soll-rate", Some(r"^[0-9]+(\.[0-9]+)? *([kKMG]B|[KMG]iB|B)/s$"), "20MB/s", |t: String| formats::rate(&t);
     /// The name of a part of a backup.
     BackupPart(String), "soll-backup-part", Some("^[a-z][a-z0-9_-]{0,39}$"), "main", take;
     /// A path below ROOT, or an absolute one.

@@ -10,6 +10,7 @@ use crate::model::activation::{SUFFIXES, is_unit};
 use crate::model::backup::address::Address;
 use crate::model::backup::name::PartName;
 use crate::model::place::Places;
+use crate::model::rate::Rate;
 use crate::model::rendered;
 use crate::model::schedule::Schedule;
 use crate::model::template;
@@ -79,6 +80,7 @@ pub const FORMATS: &[Format] = &[
     ("soll-registry", |t| registry(t)),
     ("soll-repository", |t| repository(t)),
     ("soll-cron", |t| cron(t)),
+    ("soll-rate", |t| rate(t).map(drop)),
     ("soll-backup-part", |t| backup_part(t)),
     ("soll-data-path", |t| data_path(t).map(drop)),
     ("soll-backup-url", |t| backup_url(t)),
@@ -401,6 +403,13 @@ pub fn percent(text: &str) -> Result<u32, Fault> {
         _ => Err(Fault::new(format!("`{text}` is not a part of the hosts"))
             .help("\"1%\" to \"100%\", or a number of hosts: 2")),
     }
+}
+
+/// `20MB/s`.
+pub fn rate(text: &str) -> Result<Rate, Fault> {
+    Rate::parse(text).map_err(|why| {
+        Fault::new(format!("`{text}` is no speed: {why}")).help("bytes in a second: \"20MB/s\", \"800kB/s\"")
+    })
 }
 
 fn address(text: &str) -> Checked {

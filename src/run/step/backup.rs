@@ -73,11 +73,16 @@ impl<'a, W: World> Saving<'a, W> {
     /// Those of the host.
     pub async fn begin(world: &'a W, job: Job<'a>) -> Result<Saving<'a, W>, StepTrouble> {
         let name = BackupName::new(job.kind, world.now());
-        let targets = job.backup.places(&job.target.root);
+        let targets = world.doors(job.env, job.backup.places(&job.target.root));
         let mut saving = Saving { world, job, name, made: Vec::new(), targets, refused: BTreeMap::new() };
-        let begin = Work::Begin { job: saving.job.backup.name.clone(), name };
-        let Answer::Begun(name) = saving.work(begin).await? else { return Err(strange()) };
+        let begin = Work::Begin { job: saving.job.backup.name.clone(), name, targets: saving.live() };
+        let Answer::Begun { name, room } = saving.work(begin).await? else { return Err(strange()) };
         saving.name = name;
+        let backed = saving.job.state.and_then(|state| state.record.backups.get(&saving.job.backup.name));
+        let last = backed.and_then(|backed| backed.good.as_ref()).map(|good| good.bytes);
+        for (target, free) in room {
+            saving.refused.extend(too_little(last, free).map(|why| (target, why)));
+        }
         Ok(saving)
     }
 
@@ -92,6 +97,7 @@ impl<'a, W: World> Saving<'a, W> {
     /// # Errors
     /// It cannot be read to its end, or no target takes it.
     pub async fn part(&mut self, index: usize) -> StepResult {
+        self.must_lie_somewhere()?;
         let backup = self.job.backup;
         let of = match backup.databases.get(index) {
             Some(database) => Of::Database(database),
@@ -117,6 +123,7 @@ impl<'a, W: World> Saving<'a, W> {
             source,
             compress: backup.compress,
             encrypt: backup.encrypt.clone(),
+            limit: backup.limit,
             targets: self.live(),
         };
         let Answer::Part(made) = self.work(Work::Part(Box::new(part))).await? else { return Err(strange()) };
@@ -202,7 +209,7 @@ impl<'a, W: World> Saving<'a, W> {
                     Some(shared) => vec![format!("current/{}", shared.path), format!("shared/{}", shared.from)],
                     None => vec![format!("shared/{from}")],
                 };
-                wire::Source::EnvFile { engine, files }
+                wire::Source::EnvFile { engine, files, service: database.service.clone() }
             }
             Access::Login(login) => {
                 let password = login.password.as_ref().map(|name| self.world.password(env, name)).transpose()?;
@@ -214,7 +221,7 @@ impl<'a, W: World> Saving<'a, W> {
                     database: login.database.clone(),
                     password,
                 };
-                wire::Source::Login { engine, login }
+                wire::Source::Login { engine, login, service: database.service.clone() }
             }
         })
     }
@@ -315,6 +322,17 @@ fn told(made: &Made) -> String {
 /// `1 table`, `2 tables`.
 pub fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A target that has less room than the last backup took, and a fifth: nothing is begun there that would fill it, and leave no
+/// room for whatever else lives on that disk.
+fn too_little(last: Option<u64>, free: u64) -> Option<String> {
+    let last = last?;
+    let need = last.saturating_add(last / 5);
+    (free < need).then(|| {
+        let (need, free, last) = (bytes(need), bytes(free), bytes(last));
+        format!("it needs about {need} (the last one took {last}), and {free} are free there: make room, or keep fewer")
+    })
 }
 
 fn named(target: &Target, error: HostError) -> HostError {

@@ -37,7 +37,7 @@ impl Pruned {
 /// Every target of a job, asked one after the other by whoever holds its root.
 pub async fn shelves<W: World>(world: &W, env: &Environment, target: &Target, grounds: &Grounds<'_>) -> Vec<Row> {
     let mut rows = Vec::new();
-    for place in grounds.backup.places(&target.root) {
+    for place in world.doors(env, grounds.backup.places(&target.root)) {
         let answer = world.call(target, question(&place)).await;
         rows.push(row(place, answer, grounds.backup, env));
     }

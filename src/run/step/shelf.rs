@@ -8,7 +8,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::host::wire::backup::{Answer, Ask, Listed};
 use crate::host::wire::{HostError, Op, Reply};
-use crate::model::backup::manifest::Manifest;
+use crate::model::backup::manifest::{BadManifest, Manifest};
 use crate::model::backup::name::{BackupName, FileName};
 use crate::model::backup::set::{BackupSet, Contents, Stored};
 use crate::model::backup::shrink::{Size, shrunk};
@@ -24,6 +24,8 @@ pub struct OnShelf {
     pub state: State,
     pub manifest: Option<Manifest>,
     pub set: BackupSet,
+    /// The text of a manifest that is none of ours.
+    pub foreign: Option<String>,
 }
 
 /// One target, or why it cannot be read.
@@ -56,8 +58,14 @@ fn sorted(listed: Listed, backup: &Backup, env: &Environment) -> Vec<OnShelf> {
     let contents = Contents::of(files.into_iter().map(|(path, bytes)| Stored { path, bytes }));
     let read = |set: BackupSet| {
         let text = kept.iter().find(|kept| kept.name == set.name);
+        let mut foreign = None;
         let parsed = text.map(|kept| match kept.why.is_empty() {
-            true => Manifest::parse(&kept.manifest).map_err(|error| error.to_string()),
+            true => Manifest::parse(&kept.manifest).map_err(|error| {
+                if error == BadManifest::Foreign {
+                    foreign = Some(kept.manifest.clone());
+                }
+                error.to_string()
+            }),
             false => Err(kept.why.clone()),
         });
         let (state, manifest) = match parsed {
@@ -70,7 +78,7 @@ fn sorted(listed: Listed, backup: &Backup, env: &Environment) -> Vec<OnShelf> {
                 (lacking(&manifest, &set).map_or(State::Verified, State::Broken), Some(manifest))
             }
         };
-        Some(OnShelf { name: set.name, state, manifest, set })
+        Some(OnShelf { name: set.name, state, manifest, set, foreign })
     };
     let mut all: Vec<OnShelf> = contents.sets.into_values().filter_map(read).collect();
     all.sort_by_key(|backup| backup.name);

@@ -24,6 +24,7 @@ use crate::host::wire::render::Version;
 use crate::host::wire::{HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
 use crate::link::endpoint::Endpoint;
+use crate::model::desired::backup::BackupTarget;
 use crate::model::desired::{Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::image::Platform;
@@ -43,7 +44,7 @@ use crate::run::step::stop_request::StopRequest;
 use crate::run::step::transfer::warned;
 use crate::run::step::world::{Bundle, Interruption, RESUMED, RemoteBundle, Tree, Trouble, World, interrupted};
 use crate::run::width::{self, Turn};
-use crate::run::{registries, rendered};
+use crate::run::{doors, registries, rendered};
 
 /// The world of one run. When it is dropped its agents hear no controller any more: what is on probation then is theirs
 /// to take back (law 6).
@@ -448,6 +449,10 @@ impl World for Site {
         found.map_err(|refused| {
             Trouble::error(format!("a database is dumped with the secret {name}, {}: {}", refused.why, refused.fix))
         })
+    }
+
+    fn doors(&self, env: &Environment, targets: Vec<BackupTarget>) -> Vec<BackupTarget> {
+        doors::opened(self.snapshot.secrets(), env, targets)
     }
 
     fn render(&self, env: &Environment, target: &Target, sha: &Sha) -> Result<Vec<Version>, Trouble> {

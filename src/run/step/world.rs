@@ -15,6 +15,7 @@ use crate::host::wire::compose::Login;
 use crate::host::wire::render::Version;
 use crate::host::wire::{Commit, HostError, Op, Reply, Secret};
 use crate::journal::{Event, FailureClass};
+use crate::model::desired::backup::BackupTarget;
 use crate::model::desired::{Checkout, Environment, MetricSource, Probe, Target};
 use crate::model::ids::{Digest, Epoch, HostName, RunId, Sha};
 use crate::model::image::Platform;
@@ -88,6 +89,10 @@ pub trait World: Send + Sync + 'static {
     fn login(&self, env: &Environment, registry: &str) -> Result<Option<Login>, Trouble>;
     /// What logs in to a database of an environment.
     fn password(&self, env: &Environment, name: &str) -> Result<Secret, Trouble>;
+    /// Targets of backups with what opens them.
+    fn doors(&self, _env: &Environment, targets: Vec<BackupTarget>) -> Vec<BackupTarget> {
+        targets
+    }
     /// The files of an environment as they are for a host that is to run this commit.
     fn render(&self, env: &Environment, target: &Target, sha: &Sha) -> Result<Vec<Version>, Trouble>;
 

@@ -65,14 +65,7 @@ fn a_full_target_is_left_out_and_told() {
         disk.path().display()
     ));
     let w = world(&job);
-    // Nothing packs it.
-    let mut state = 1u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as u8
-    };
-    let noise: Vec<u8> = (0..3_000_000).map(|_| next()).collect();
-    fs::write(w.path("staging/shared/uploads/noise.bin"), noise).unwrap();
+    fs::write(w.path("staging/shared/uploads/noise.bin"), super::manners::noise(3_000_000)).unwrap();
     w.soll("backup now").exits(1).says("it is not on small").says("full");
     let list = w.soll("backup list --output json").exits(0).json();
     let all: Vec<_> = list.as_array().unwrap().iter().filter(|one| one["verified"] == true).collect();
@@ -159,13 +152,20 @@ fn what_this_version_does_not_do_is_refused_by_name() {
         w.commit(&format!("{base}{}", JOB.replace(from, to)));
         w.soll("validate")
     };
-    with("file://$DIR/nas", "s3://backups/shop").exits(1).says("targets of s3://");
+    with("file://$DIR/nas", "s3://backups/shop").exits(1).says("needs `access_key` and `secret_key`");
+    with("file://$DIR/nas\"", "file://$DIR/nas\"\nregion = \"eu-central-1\"").exits(1).says("which is no bucket");
     with("file://$DIR/nas", "sftp://nas.example.com").exits(1).says("the root of everything");
     with("file://$DIR/nas\"", "file://$DIR/nas\"\nhost_key = \"ssh-ed25519 AAAA\"")
         .exits(1)
         .says("not the key of an SSH server");
-    with("zone =", "ping = \"PING\"\nzone =").exits(1).says("`ping`");
-    with("engine = \"sqlite\"", "engine = \"postgres\"").exits(1).says("dumps of PostgreSQL");
+    with("schedule = \"0 2 * * *\"", "ping = \"PING\"").exits(1).says("hears nothing");
+    with("engine = \"sqlite\"", "engine = \"postgres\"").exits(1).says("is the file of a database of SQLite");
+    with(
+        "engine = \"sqlite\"\npath = \"shared/app.sqlite\"",
+        "engine = \"mysql\"\nservice = \"db\"\nuser = \"a\"\ndatabase = \"b\"",
+    )
+    .exits(1)
+    .says("is no project of Compose");
     with("name = \"nas\"", "name = \"nas\"\nvia = \"controller\"")
         .exits(1)
         .says("targets that the controller writes to");

@@ -111,7 +111,7 @@ fn shop() -> (World, Server) {
 }
 
 /// Whether a file below a directory holds these words. Read here: in the arguments of a program others would find them.
-fn holds(dir: &Path, words: &str) -> bool {
+pub fn holds(dir: &Path, words: &str) -> bool {
     let meta = fs::symlink_metadata(dir).unwrap();
     if meta.is_dir() {
         return fs::read_dir(dir).unwrap().any(|entry| holds(&entry.unwrap().path(), words));
@@ -119,26 +119,33 @@ fn holds(dir: &Path, words: &str) -> bool {
     meta.is_file() && String::from_utf8_lossy(&fs::read(dir).unwrap_or_default()).contains(words)
 }
 
-#[test]
-fn a_dump_has_every_row_and_a_person_restores_it() {
-    let (w, _server) = shop();
-    // Whoever looks at the processes of this machine sees no password.
+/// Whoever looks at the processes of this machine meanwhile sees no such word among their arguments.
+#[track_caller]
+pub fn unseen(word: &str, doing: impl FnOnce()) {
     let (done, seen) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let all = fs::read_dir("/proc").unwrap().flatten();
                 let mut lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-                if lines.any(|line| String::from_utf8_lossy(&line).contains("pl4nted")) {
+                if lines.any(|line| String::from_utf8_lossy(&line).contains(word)) {
                     seen.store(true, Ordering::Relaxed);
                 }
             }
         });
-        let ran = w.soll("backup now");
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(doing));
         done.store(true, Ordering::Relaxed);
-        ran.exits(0).says("22 tables, 2191 rows").says("not InnoDB: old").hides("pl4nted");
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
-    assert!(!seen.load(Ordering::Relaxed), "a password in the arguments of a process");
+    assert!(!seen.load(Ordering::Relaxed), "`{word}` in the arguments of a process");
+}
+
+#[test]
+fn a_dump_has_every_row_and_a_person_restores_it() {
+    let (w, _server) = shop();
+    unseen("pl4nted", || {
+        w.soll("backup now").exits(0).says("22 tables, 2191 rows").says("not InnoDB: old").hides("pl4nted");
+    });
     for dir in ["nas", "ctl", "staging/.soll"] {
         assert!(!holds(&w.path(dir), "pl4nted"), "the password lies in {dir}");
     }

@@ -212,6 +212,8 @@ fn in_pull_mode_the_first_host_saves_and_the_others_do_not() {
         max_shrink: 50,
         compress: soll::model::backup::name::Compression::Gzip,
         encrypt: Vec::new(),
+        limit: None,
+        ping: None,
         databases: Vec::new(),
         files: Vec::new(),
         targets: Vec::new(),

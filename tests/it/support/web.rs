@@ -45,7 +45,7 @@ impl Web {
         format!("http://{}{path}", self.address)
     }
 
-    /// The heads of all requests so far.
+    /// The heads of all requests so far, with what was sent behind them.
     pub fn seen(&self) -> Vec<String> {
         self.pages.lock().unwrap().seen.clone()
     }
@@ -59,11 +59,15 @@ fn answer(mut stream: TcpStream, pages: &Mutex<Pages>) -> std::io::Result<()> {
             return Ok(());
         }
     }
+    let length =
+        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let mut sent = vec![0; length.unwrap_or(0)];
+    std::io::Read::read_exact(&mut lines, &mut sent)?;
     let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
     let path = target.split('?').next().unwrap_or_default();
     let (status, body) = {
         let mut pages = pages.lock().unwrap();
-        pages.seen.push(head.clone());
+        pages.seen.push(format!("{head}{}", String::from_utf8_lossy(&sent)));
         pages.answers.get(path).cloned().unwrap_or((404, Vec::new()))
     };
     let length = body.len();

@@ -1,6 +1,8 @@
 //! The engine that runs containers, as far as releases need it: what is there, and the few deeds that the program does not do as
-//! we want them. Blocking, as everything else that a host does. `images`: those that it has, and how it gets more.
+//! we want them. Blocking, as everything else that a host does. `exec`: programs inside containers.
+//! `images`: those that it has, and how it gets more.
 
+mod exec;
 mod images;
 
 use std::collections::HashMap;

@@ -7,6 +7,7 @@ mod archive;
 mod brought;
 mod container;
 mod engine;
+mod enter;
 mod facts;
 mod heal;
 mod held;
@@ -33,6 +34,7 @@ use jiff::Timestamp;
 
 use self::container::{Container, Inspected};
 use self::engine::Engine;
+pub use self::enter::enter;
 pub use self::facts::facts;
 pub use self::held::Held;
 use self::images::{Before, From, Images};

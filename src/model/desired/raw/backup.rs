@@ -27,7 +27,10 @@ pub struct Backup {
     /// Recipients of age (`age1…`): files are encrypted for each of them. Default: none.
     #[serde(default)]
     pub encrypt: Vec<AgeRecipient>,
-    /// The name of a secret of the controller: a URL that hears of start, success and failure.
+    /// So fast each target is written to and read back from at most. Default: as fast as it goes.
+    pub limit: Option<ByteRate>,
+    /// The name of a secret of the controller, with the use `backup`: a URL that hears `/start`, success and `/fail` of what is made
+    /// by the schedule.
     pub ping: Option<SecretName>,
     /// What is dumped. The first one has the plain name `backup-db-TIME.sql.gz`.
     #[serde(default)]
@@ -77,10 +80,11 @@ pub enum Packing {
 /// What a database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(extend("x-not-yet" = { "postgres": "dumps of PostgreSQL" }))]
 pub enum Engine {
     /// MariaDB or MySQL.
     Mysql,
+    /// PostgreSQL.
+    Postgres,
     Sqlite,
 }
 
@@ -99,7 +103,7 @@ pub struct Database {
     /// The server's port.
     #[schemars(range(min = 1, max = 65535), example = 3306)]
     pub port: Option<u16>,
-    /// The server's socket.
+    /// The server's socket; of PostgreSQL, the directory that it lies in.
     pub socket: Option<DataPath>,
     /// Who reads it.
     pub user: Option<Line>,
@@ -134,11 +138,24 @@ pub struct BackupTarget {
     #[schemars(example = &"nas")]
     pub name: Name,
     /// `file:///directory`: one that is there already, such as a mounted disk. `sftp://user@host:port/directory`: one on a
-    /// server, which the host logs in to with the SSH keys of its user, by the path that SFTP has for it.
+    /// server, which the host logs in to with the SSH keys of its user, by the path that SFTP has for it. `s3://bucket/prefix`:
+    /// in a bucket, with `access_key` and `secret_key`.
     pub url: BackupUrl,
     /// The key that the server must show, as in `known_hosts`. Default: what that file of the host says.
     #[schemars(example = &"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHXjsc652ClvNsgaaEhpCBplgzYNDiBhPPrwYAxnivZe")]
     pub host_key: Option<HostKey>,
+    /// With `s3://`: where the server is. Default: AWS.
+    #[schemars(example = &"https://s3.example.com")]
+    pub endpoint: Option<HttpUrl>,
+    /// With `s3://`: the region. Default: us-east-1.
+    #[schemars(example = &"eu-central-1")]
+    pub region: Option<Line>,
+    /// With `s3://`: the name of a secret of the controller, with the use `backup`, that holds the id of the key.
+    #[schemars(example = &"S3_ACCESS_KEY")]
+    pub access_key: Option<SecretName>,
+    /// With `s3://`: the name of a secret of the controller, with the use `backup`, that holds the key itself.
+    #[schemars(example = &"S3_SECRET_KEY")]
+    pub secret_key: Option<SecretName>,
     /// Who writes there. Default: host.
     pub via: Option<Via>,
 }

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use super::super::backup::{
-    Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, LOCAL, Login, Place, SftpPlace,
+    Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, Key, LOCAL, Login, Place, S3Place, SftpPlace,
 };
 use super::super::diagnose::{Diagnostic, Diagnostics};
 use super::super::load::Tables;
@@ -84,11 +84,14 @@ impl Job<'_> {
                 "for example \"0 2 * * *\": every night at two",
             );
         }
-        for (key, what) in [("ping", "pings of a dead man's switch"), ("restore_test", "restore tests by a schedule")] {
-            if self.node.get(key).is_some() {
-                let message = format!("this version does not know {what} (`{key}`) yet");
-                self.refuse(self.at(key), message, "not known yet", "remove it: what is only declared protects nobody");
-            }
+        if self.node.get("restore_test").is_some() {
+            let message = "this version does not know restore tests by a schedule (`restore_test`) yet".to_owned();
+            let help = "remove it: what is only declared protects nobody";
+            self.refuse(self.at("restore_test"), message, "not known yet", help);
+        }
+        if raw.ping.is_some() && schedule.is_none() {
+            let message = format!("`ping` hears of what is made by the schedule, and `{}` has none", self.name);
+            self.refuse(self.at("ping"), message, "hears nothing", "add `schedule`, or remove it");
         }
         let own = raw.keep.as_ref();
         let default = Keep::default();
@@ -133,6 +136,8 @@ impl Job<'_> {
                 Some(raw::Packing::Zstd) => Compression::Zstd,
             },
             encrypt: raw.encrypt.iter().map(|recipient| recipient.0.clone()).collect(),
+            limit: raw.limit.as_ref().map(|limit| limit.0),
+            ping: raw.ping.as_ref().map(|name| name.0.clone()),
             databases,
             files,
             targets,
@@ -148,9 +153,17 @@ impl Job<'_> {
         let raw = &self.raw.databases[index];
         let at = |job: &Self, key: &str| job.entry("databases", index, key);
         if raw.service.is_some() {
-            let message = "this version does not dump databases inside a service of Compose (`service`) yet".to_owned();
-            let help = "publish the server's port on 127.0.0.1, and name it with `host` and `port`";
-            self.refuse(at(self, "service"), message, "not known yet", help);
+            let placed = [
+                ("host", raw.host.is_some()),
+                ("port", raw.port.is_some()),
+                ("socket", raw.socket.is_some()),
+                ("path", raw.path.is_some()),
+            ];
+            if let Some((key, _)) = placed.into_iter().find(|(_, is)| *is) {
+                let message =
+                    format!("`{key}` means nothing inside a service: a database is reached there by its own socket");
+                self.refuse(at(self, key), message, "without effect", "remove it, or remove `service`");
+            }
         }
         let spelt = [
             ("host", raw.host.is_some()),
@@ -161,6 +174,10 @@ impl Job<'_> {
             ("password", raw.password.is_some()),
         ];
         let spelt = spelt.into_iter().find(|(_, is)| *is).map(|(key, _)| key);
+        let server = match raw.engine {
+            raw::BackupEngine::Postgres => Engine::Postgres,
+            raw::BackupEngine::Mysql | raw::BackupEngine::Sqlite => Engine::Mysql,
+        };
         let (engine, access) = match (raw.engine, &raw.path, &raw.from, spelt) {
             (raw::BackupEngine::Sqlite, Some(path), None, None) => (Engine::Sqlite, Access::Path(path.0.clone())),
             (raw::BackupEngine::Sqlite, None, None, None) => {
@@ -179,18 +196,18 @@ impl Job<'_> {
                 );
                 return None;
             }
-            (raw::BackupEngine::Mysql, Some(_), ..) => {
-                let message = "`path` means nothing with `engine = \"mysql\"`".to_owned();
+            (_, Some(_), ..) => {
+                let message = "`path` is the file of a database of SQLite, and this is a server's".to_owned();
                 self.refuse(at(self, "path"), message, "no effect", "from = \".env\" names the file with its login");
                 return None;
             }
-            (raw::BackupEngine::Mysql, None, Some(from), None) => (Engine::Mysql, Access::EnvFile(from.0.clone())),
-            (raw::BackupEngine::Mysql, None, Some(_), Some(key)) => {
+            (_, None, Some(from), None) => (server, Access::EnvFile(from.0.clone())),
+            (_, None, Some(_), Some(key)) => {
                 let message = format!("`from` and `{key}` both say how the database is reached");
                 self.refuse(at(self, key), message, "one too many", "keep `from`, or spell all of it out");
                 return None;
             }
-            (raw::BackupEngine::Mysql, None, None, _) => {
+            (_, None, None, _) => {
                 let (Some(user), Some(database)) = (&raw.user, &raw.database) else {
                     let help = "from = \".env\" (the shared file with DB_HOST, …), or `user` and `database`";
                     let message = "nothing says how the database is reached".to_owned();
@@ -205,10 +222,11 @@ impl Job<'_> {
                     database: database.0.clone(),
                     password: raw.password.as_ref().map(|name| name.0.clone()),
                 };
-                (Engine::Mysql, Access::Login(login))
+                (server, Access::Login(login))
             }
         };
-        Some(Database { part: Self::part(&raw.name, index), name: raw.name.0.clone(), engine, access })
+        let service = raw.service.as_ref().map(|service| service.0.clone());
+        Some(Database { part: Self::part(&raw.name, index), name: raw.name.0.clone(), engine, access, service })
     }
 
     fn file_set(&mut self, index: usize) -> Option<FileSet> {
@@ -240,11 +258,7 @@ impl Job<'_> {
                 let host_key = raw.host_key.as_ref().map(|key| key.0.clone());
                 Place::Sftp(SftpPlace { user, host, port, path, host_key })
             }
-            Ok(Address::S3 { .. }) => {
-                let message = "this version does not know targets of s3:// yet".to_owned();
-                self.refuse(span, message, "not known yet", "use a server that speaks SFTP, or a mounted disk");
-                return None;
-            }
+            Ok(Address::S3 { bucket, prefix }) => Place::S3(self.bucket(index, bucket, prefix)?),
             Err(why) => {
                 self.refuse(span, why.what, "no place for backups", why.cure);
                 return None;
@@ -255,12 +269,54 @@ impl Job<'_> {
             let span = self.entry("targets", index, "host_key");
             self.refuse(span, message, "without effect", "remove it, or name a server: sftp://…");
         }
+        let of_buckets = [
+            ("endpoint", raw.endpoint.is_some()),
+            ("region", raw.region.is_some()),
+            ("access_key", raw.access_key.is_some()),
+            ("secret_key", raw.secret_key.is_some()),
+        ];
+        if let Some((key, _)) = of_buckets.into_iter().find(|(_, is)| *is)
+            && !matches!(place, Place::S3(_))
+        {
+            let message = format!("`{key}` means nothing for `{}`, which is no bucket", raw.url.0);
+            let span = self.entry("targets", index, key);
+            self.refuse(span, message, "without effect", "remove it, or name a bucket: s3://…");
+        }
         Some(BackupTarget { name: raw.name.0.clone(), place })
+    }
+
+    fn bucket(&mut self, index: usize, bucket: String, prefix: String) -> Option<S3Place> {
+        let raw = &self.raw.targets[index];
+        let (Some(access), Some(secret)) = (&raw.access_key, &raw.secret_key) else {
+            let message = format!("nothing says with which key `{}` is opened", raw.url.0);
+            let help = "access_key = \"S3_ACCESS_KEY\" and secret_key = \"S3_SECRET_KEY\": names of secrets with the use `backup`";
+            self.refuse(self.entry("targets", index, "url"), message, "needs `access_key` and `secret_key`", help);
+            return None;
+        };
+        let endpoint = raw.endpoint.as_ref().map(|endpoint| endpoint.0.clone());
+        let is_plain = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let is_here = |endpoint: &String| {
+            ["http://127.", "http://localhost", "http://[::1]"].iter().any(|here| endpoint.starts_with(here))
+        };
+        if is_plain && self.raw.encrypt.is_empty() && !endpoint.as_ref().is_some_and(is_here) {
+            let message = "what goes to this endpoint can be read on its way".to_owned();
+            let span = self.entry("targets", index, "endpoint");
+            let help = "write https://, or `encrypt` for somebody";
+            self.out.push(Diagnostic::warning(span, message).label("not encrypted").help(help));
+        }
+        let key = Key::Named { access: access.0.clone(), secret: secret.0.clone() };
+        Some(S3Place { bucket, prefix, endpoint, region: raw.region.as_ref().map(|region| region.0.clone()), key })
     }
 
     /// A login is read from a file that the environment has.
     fn known_files(&mut self, env: &super::super::Environment) {
         for (index, database) in self.raw.databases.iter().enumerate() {
+            if database.service.is_some() && env.delivery.compose().is_none() {
+                let message = format!("`{}` is no project of Compose: it has no services", env.name);
+                let help = "remove `service`, and say with `from` or `host` how the database is reached";
+                let span = self.entry("databases", index, "service");
+                self.refuse(span, message, "without effect", help);
+            }
             let Some(from) = &database.from else { continue };
             if !env.shared.iter().any(|shared| !shared.directory && (shared.path == from.0 || shared.from == from.0)) {
                 let message = format!("`{}` is no shared file of `{}`", from.0, env.name);
@@ -339,6 +395,10 @@ impl Seat {
             Place::Sftp(SftpPlace { user, host, port, path, .. }) => {
                 let user = user.as_deref().unwrap_or_default();
                 (format!("{user}@{}:{}", host.to_ascii_lowercase(), port.unwrap_or(22)), path)
+            }
+            Place::S3(S3Place { bucket, prefix, endpoint, .. }) => {
+                let endpoint = endpoint.as_deref().unwrap_or("Amazon").trim_end_matches('/');
+                (format!("the bucket {bucket} of {}", endpoint.to_ascii_lowercase()), prefix)
             }
         };
         Seat { machine, path: path.split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect() }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ping::{Beat, Switch};
 use super::saver;
 use crate::journal::operation::Action;
 use crate::model::backup::name::Kind;
@@ -71,6 +72,14 @@ async fn held(
         actor: controller.who.clone(),
         reason: format!("{}: {}", backup.name, wish.reason),
     };
+    // What people ask for beside it proves nothing about the schedule.
+    let mut switch = match wish.kind {
+        Kind::Daily => Switch::of(snapshot.secrets(), env, backup),
+        Kind::PreDeploy | Kind::Manual => None,
+    };
+    if let Some(switch) = &mut switch {
+        switch.tell(Beat::Start).await;
+    }
     let journaled = journaled(controller, asked, async |journal| {
         let job = Job { env, target, epoch: roots.epoch, backup, kind: wish.kind, state, before: None };
         let mut saving = Saving::begin(roots.site(), job).await.map_err(|trouble| failed(&target.name, trouble))?;
@@ -112,7 +121,20 @@ async fn held(
             false => Err(OperateError::Refused(saved.told())),
         }
     });
-    Box::pin(journaled).await
+    let mut done = Box::pin(journaled).await;
+    if let Some(mut switch) = switch {
+        match &done {
+            Ok(saved) => switch.tell(Beat::Success(&saved.told())).await,
+            Err(error) => switch.tell(Beat::Fail(&error.to_string())).await,
+        }
+        if let Some(warning) = switch.warning() {
+            say(&warning);
+            if let Ok(saved) = &mut done {
+                saved.warnings.push(warning);
+            }
+        }
+    }
+    done
 }
 
 /// One step, whose failure keeps its words and its class.

@@ -2,7 +2,9 @@
 //! what may go from there.
 
 pub mod due;
+pub mod import;
 pub mod make;
+mod ping;
 pub mod shelf;
 
 use crate::model::desired::{Desired, Environment, Target};

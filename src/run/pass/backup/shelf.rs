@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::model::desired::{Backup, Environment, Target};
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::Controller;
+use crate::run::doors;
 use crate::run::look::reach::ask;
 pub use crate::run::step::shelf::{Grounds, OnShelf, Row, decide, paths};
 use crate::run::step::shelf::{question, row};
@@ -18,7 +19,7 @@ pub async fn all(
     target: &Target,
 ) -> Vec<Row> {
     let mut rows = Vec::new();
-    for place in backup.places(&target.root) {
+    for place in doors::opened(snapshot.secrets(), env, backup.places(&target.root)) {
         let answer = ask(controller, snapshot, target, question(&place)).await;
         rows.push(row(place, answer, backup, env));
     }

@@ -1,0 +1,69 @@
+//! What another script made under the same names is taken over: listed, verified, kept and removed like ours, and nothing that is
+//! less than it seems.
+
+use std::fs;
+
+use super::{JOB, by_hand, files, world};
+
+/// A backup as a script of somebody else makes it.
+const SCRIPT: &str = "mkdir -p daily; cd daily; \
+    printf 'CREATE TABLE users(name TEXT);\\nINSERT INTO users VALUES (1);\\n' | gzip > backup-db-TS.sql.gz; \
+    tar -czf backup-app-TS.tar.gz -C $DIR/staging shared; \
+    sha256sum backup-db-TS.sql.gz > backup-db-TS.sql.gz.sha256; \
+    printf 'Backup of TS\\nDatabase: shop\\n' > backup-manifest-TS.txt";
+
+#[test]
+fn backups_of_another_script_are_taken_over() {
+    let w = world(&JOB.replace("zone =", "keep = { daily = 2 }\nzone ="));
+    let days = ["20261101_010000", "20261102_010000", "20261103_010000", "20261104_010000"];
+    for day in days {
+        by_hand(&w, "nas", &SCRIPT.replace("TS", day));
+    }
+    // One has no archive, one is cut off, one is not what its checksum says.
+    fs::remove_file(w.path("nas/daily/backup-app-20261101_010000.tar.gz")).unwrap();
+    let cut = w.path("nas/daily/backup-app-20261102_010000.tar.gz");
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let text = w.soll("backup list").exits(0).stdout;
+    assert!(!text.contains("verified"), "{text}");
+    let dry = w.soll("backup import --dry-run").exits(1);
+    assert_eq!(dry.stdout.matches("would be imported").count(), 2, "{}", dry.stdout);
+    assert_eq!(files(&w, "nas/daily").iter().filter(|name| name.ends_with(".sha256")).count(), 4);
+    w.soll("backup import")
+        .exits(1)
+        .says("daily/20261101_010000 on nas: left alone: it has no archive of files")
+        .says("backup-app-20261102_010000.tar.gz cannot be unpacked to its end")
+        .says("daily/20261103_010000 on nas: imported");
+    // Its own words are kept, and its files are as they were.
+    let manifest = w.read("nas/daily/backup-manifest-20261103_010000.txt");
+    for said in ["imported = true", "Database: shop", "job = \"nightly\""] {
+        assert!(manifest.contains(said), "{said}\n{manifest}");
+    }
+    assert!(files(&w, "nas/daily").iter().all(|name| !name.contains("before-import")));
+    by_hand(&w, "nas/daily", "sha256sum --quiet -c backup-*-20261103_010000.*.sha256");
+    let list = w.soll("backup list --output json").exits(0).json();
+    let verified = list.as_array().unwrap().iter().filter(|one| one["verified"] == true).count();
+    assert_eq!(verified, 2);
+    w.soll("backup verify").exits(0).says("daily/20261104_010000 on nas: whole");
+    // They fill slots, and the oldest goes when there is another one.
+    w.soll("backup now --due").exits(0).says("pruned on nas: daily/20261103_010000");
+    let names = files(&w, "nas/daily");
+    assert!(names.iter().any(|name| name.contains("20261104")) && !names.iter().any(|name| name.contains("20261103")));
+    assert!(names.iter().any(|name| name.contains("20261101")), "what is not whole is held: {names:?}");
+    w.soll("backup import").exits(1).hides(": imported");
+    let changed = w.path("nas/daily/backup-db-20261101_010000.sql.gz.sha256");
+    fs::remove_file(changed).unwrap();
+}
+
+/// A backup of this program that broke off is none that somebody else made.
+#[test]
+fn what_broke_off_is_not_imported_as_whole() {
+    let w = world(JOB);
+    fs::rename(w.path("staging/shared/uploads"), w.path("uploads")).unwrap();
+    fs::remove_dir_all(w.path("staging/shared/logs")).unwrap();
+    w.soll("backup now").exits(0);
+    let manifest = files(&w, "nas/manual").into_iter().find(|name| name.contains("manifest")).unwrap();
+    fs::remove_file(w.path("nas/manual").join(manifest)).unwrap();
+    w.soll("backup import").exits(1).says("soll began it, and did not come to its end");
+    assert!(w.soll("backup list").exits(0).stdout.contains("no manifest"));
+}
