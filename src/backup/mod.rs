@@ -10,8 +10,10 @@ pub mod count;
 pub mod dump;
 pub mod encrypt;
 pub mod fan;
+pub mod load;
 pub mod measure;
 pub mod part;
+pub mod prove;
 pub mod target;
 
 use std::io;

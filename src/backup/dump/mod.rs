@@ -2,7 +2,7 @@
 //! on both sides, what is not consistent. One file per engine.
 
 pub mod mysql;
-mod process;
+pub(in crate::backup) mod process;
 pub mod sqlite;
 
 use std::collections::BTreeMap;

@@ -25,7 +25,7 @@ pub struct Login {
 }
 
 /// The columns of every table, and what its rows are kept by: another answer is another schema.
-const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
+pub(in crate::backup) const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
                       FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY 1, 3";
 const LOOSE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
                      AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1";
@@ -123,7 +123,7 @@ impl Tool {
 
 impl Login {
     /// As an options file, which is handed over and never has a name.
-    fn file(&self) -> Result<File, BackupError> {
+    pub(in crate::backup) fn file(&self) -> Result<File, BackupError> {
         let mut text = Zeroizing::new("[client]\n".to_owned());
         let mut line = |key: &str, value: &str| {
             let escaped = Zeroizing::new(value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
@@ -146,17 +146,17 @@ impl Login {
 }
 
 /// The client program, for small questions.
-struct Client<'a> {
-    program: PathBuf,
-    login: &'a Login,
+pub(in crate::backup) struct Client<'a> {
+    pub program: PathBuf,
+    pub login: &'a Login,
 }
 
 impl<'a> Client<'a> {
-    fn find(login: &'a Login) -> Option<Client<'a>> {
+    pub fn find(login: &'a Login) -> Option<Client<'a>> {
         find(&["mariadb", "mysql"]).map(|program| Client { program, login })
     }
 
-    fn ask(&self, question: &str, wanted: &dyn Wanted) -> Result<String, BackupError> {
+    pub fn ask(&self, question: &str, wanted: &dyn Wanted) -> Result<String, BackupError> {
         let mut command = Command::new(&self.program);
         command.args(["--defaults-extra-file=/dev/stdin", "--batch", "--skip-column-names"]);
         command.arg(format!("--database={}", self.login.database)).arg(format!("--execute={question}"));

@@ -74,10 +74,10 @@ impl From<io::Error> for Broken {
 }
 
 /// A thing of the schema.
-struct Made {
-    kind: String,
-    name: String,
-    sql: String,
+pub(in crate::backup) struct Made {
+    pub kind: String,
+    pub name: String,
+    pub sql: String,
 }
 
 fn text(connection: &Connection, sink: &mut Sink<'_>) -> Result<Dumped, Broken> {
@@ -135,8 +135,7 @@ fn text(connection: &Connection, sink: &mut Sink<'_>) -> Result<Dumped, Broken> 
     out.flush()?;
     drop(out);
     connection.execute_batch("ROLLBACK")?;
-    let all: Vec<_> = made.iter().map(|made| (&made.kind, &made.name, &made.sql)).collect();
-    dumped.schema = Some(Digest::of_json(&all));
+    dumped.schema = Some(digest(&made));
     dumped.client = format!("soll {} (SQLite {})", env!("CARGO_PKG_VERSION"), rusqlite::version());
     if virtual_tables > 0 {
         let warning = "virtual tables are restored by `sqlite3` in its default mode only, and with their modules";
@@ -145,8 +144,14 @@ fn text(connection: &Connection, sink: &mut Sink<'_>) -> Result<Dumped, Broken> 
     Ok(dumped)
 }
 
+/// Of all that was made: another one is another schema.
+pub(in crate::backup) fn digest(made: &[Made]) -> Digest {
+    let all: Vec<_> = made.iter().map(|made| (&made.kind, &made.name, &made.sql)).collect();
+    Digest::of_json(&all)
+}
+
 /// Tables first, in the order in which they were made; indexes, views and triggers after all rows.
-fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
+pub(in crate::backup) fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
     let sql = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type <> 'table', \
                tbl_name = 'sqlite_sequence', rowid";
     let mut statement = connection.prepare(sql)?;
@@ -154,7 +159,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
     made.collect()
 }
 
-fn is_virtual(sql: &str) -> bool {
+pub(in crate::backup) fn is_virtual(sql: &str) -> bool {
     sql.get(..20).is_some_and(|begin| begin.eq_ignore_ascii_case("CREATE VIRTUAL TABLE"))
 }
 
