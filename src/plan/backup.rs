@@ -7,15 +7,21 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::due::{Standing, standing};
+use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup, Environment};
 use crate::model::observed::{EnvObserved, HostObserved};
-use crate::model::record::backup::Backed;
+use crate::model::record::backup::{Backed, Tested};
 
 /// A backup that is not good so long after its time is overdue: people want to know.
 pub const GRACE: Duration = Duration::from_secs(2 * 3600);
 /// After a failure it is tried again, later and later.
 const AGAIN: Duration = Duration::from_secs(15 * 60);
 const AT_LATEST: Duration = Duration::from_secs(4 * 3600);
+/// A restore test that did not pass so long after its time is overdue.
+const TEST_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// One that could not be done is tried again, later and later.
+const TEST_AGAIN: Duration = Duration::from_secs(3600);
+const TEST_AT_LATEST: Duration = Duration::from_secs(24 * 3600);
 
 /// One job, as plan and status show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +35,25 @@ pub struct View {
     /// When that came to its end.
     pub last_good_at: Option<Timestamp>,
     /// What the attempts after it failed with.
+    pub failed: Option<String>,
+    /// How it stands with its restore test; `None`: none is declared, and none was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<TestView>,
+}
+
+/// The restore tests of a job, as plan and status show them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestView {
+    /// When the next one is due; `None`: by hand, or now.
+    pub next: Option<Timestamp>,
+    /// It is to be done now.
+    pub due: bool,
+    /// One that passes should have been made long ago.
+    pub overdue: bool,
+    /// The last backup that was restored and is what it should be.
+    pub proven: Option<String>,
+    pub proven_at: Option<Timestamp>,
+    /// What the last one came to, where it did not pass.
     pub failed: Option<String>,
 }
 
@@ -65,6 +90,7 @@ pub fn views(env: &Environment, seen: Option<&EnvObserved>, now: Timestamp) -> V
             last_good: None,
             last_good_at: None,
             failed: None,
+            test: None,
         },
     };
     env.backups.iter().map(view).collect()
@@ -87,6 +113,7 @@ pub fn view(backup: &Backup, backed: &Backed, now: Timestamp) -> View {
         last_good: backed.good.as_ref().map(|good| good.name.to_string()),
         last_good_at: backed.good.as_ref().map(|good| good.at),
         failed: backed.failed.as_ref().map(|failed| failed.why.clone()),
+        test: test(backup, backed, now),
     }
 }
 
@@ -126,6 +153,85 @@ fn stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> 
     })
 }
 
+fn test(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<TestView> {
+    let nothing = Tested::default();
+    if backup.restore_test.is_none() && backed.tested.is_none() {
+        return None;
+    }
+    let tested = backed.tested.as_ref().unwrap_or(&nothing);
+    let last = tested.past.last().filter(|last| last.outcome != Outcome::Pass);
+    Some(TestView {
+        next: match test_stands(backup, backed, now) {
+            Some(Standing::Waiting { next }) => Some(next),
+            _ => None,
+        },
+        due: test_due(backup, backed, now).is_some(),
+        overdue: is_test_overdue(backup, backed, now),
+        proven: tested.proven.as_ref().and_then(|proven| Some(proven.backup?.to_string())),
+        proven_at: tested.proven.as_ref().map(|proven| proven.at),
+        failed: last.map(|last| format!("{}: {}", last.outcome, last.why)),
+    })
+}
+
+/// Since when a restore test is to be made; `None`: not now. Where there is no good backup there is nothing to try.
+pub fn test_due(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Timestamp> {
+    backed.good.as_ref()?;
+    test_stands(backup, backed, now)?.since()
+}
+
+/// By its schedule; and once more where nothing could be found out, before its next time.
+fn test_stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> {
+    let schedule = backup.restore_test.as_ref()?.schedule.as_ref()?.schedule().ok()?;
+    let tested = backed.tested.as_ref();
+    let by_schedule = standing(&schedule, tested.and_then(|tested| tested.started), now, TEST_GRACE);
+    let open = tested.map_or(0, Tested::inconclusive);
+    let Some(last) = tested.and_then(|tested| tested.past.last()).filter(|_| open > 0) else {
+        return Some(by_schedule);
+    };
+    let doubled = u32::try_from(open - 1).unwrap_or(u32::MAX).min(8);
+    let wait = TEST_AGAIN.saturating_mul(1 << doubled).min(TEST_AT_LATEST);
+    let again = SignedDuration::try_from(wait).ok().and_then(|wait| last.at.checked_add(wait).ok());
+    Some(match (by_schedule, again) {
+        (Standing::Waiting { next }, Some(again)) if again < next => match now < again {
+            true => Standing::Waiting { next: again },
+            false => Standing::Due { since: again },
+        },
+        (by_schedule, _) => by_schedule,
+    })
+}
+
+/// Whether a restore test that passes should have been made long ago (F6).
+pub fn is_test_overdue(backup: &Backup, backed: &Backed, now: Timestamp) -> bool {
+    let test = backup.restore_test.as_ref().and_then(|test| test.schedule.as_ref());
+    let (Some(schedule), Some(tested)) = (test.and_then(|cron| cron.schedule().ok()), &backed.tested) else {
+        return false;
+    };
+    let since = match &tested.proven {
+        Some(proven) => Some(proven.at),
+        // Never one that passed: since the first that is remembered.
+        None => tested.past.first().map(|first| first.at),
+    };
+    since.is_some_and(|since| matches!(standing(&schedule, Some(since), now, TEST_GRACE), Standing::Late { .. }))
+}
+
+impl TestView {
+    /// What people read after what is said of the backups.
+    pub fn told(&self) -> String {
+        let proven = match (&self.proven, self.proven_at) {
+            (Some(proven), Some(at)) => format!("; {proven} was restored and proven at {at:.0}"),
+            _ => "; no restore was ever proven".to_owned(),
+        };
+        let when = match (self.next, self.due, self.overdue) {
+            (_, _, true) => "; a restore test that passes is overdue".to_owned(),
+            (_, true, _) => "; a restore test is due now".to_owned(),
+            (Some(next), ..) => format!("; the next restore test is due at {next}"),
+            _ => String::new(),
+        };
+        let failed = self.failed.as_ref().map_or_else(String::new, |why| format!("; the last restore test: {why}"));
+        format!("{proven}{when}{failed}")
+    }
+}
+
 impl View {
     /// What people read after the job's name.
     pub fn told(&self) -> String {
@@ -145,7 +251,8 @@ impl View {
             (None, _) => "; there is no good one yet".to_owned(),
         };
         let failed = self.failed.as_ref().map_or_else(String::new, |why| format!("; failed since: {why}"));
-        format!("{when}{good}{failed}")
+        let test = self.test.as_ref().map_or_else(String::new, TestView::told);
+        format!("{when}{good}{failed}{test}")
     }
 }
 
@@ -174,6 +281,8 @@ mod tests {
             databases: Vec::new(),
             files: Vec::new(),
             targets: Vec::new(),
+            identity: None,
+            restore_test: None,
         }
     }
 
@@ -183,8 +292,12 @@ mod tests {
 
     #[test]
     fn a_failure_is_tried_again_later_and_later_and_told_once_it_is_overdue() {
-        let mut backed =
-            Backed { started: Some(at("2026-11-30T01:00:00Z")), good: good("2026-11-29T01:00:09Z"), failed: None };
+        let mut backed = Backed {
+            started: Some(at("2026-11-30T01:00:00Z")),
+            good: good("2026-11-29T01:00:09Z"),
+            failed: None,
+            tested: None,
+        };
         let now = at("2026-11-30T01:30:00Z");
         assert_eq!(due(&nightly(), &backed, now), None);
         backed.failed = Some(Failed { at: at("2026-11-30T01:00:30Z"), why: "full".to_owned(), times: 1 });

@@ -101,6 +101,11 @@ impl<'a> Purpose<'a> {
         Purpose { wanted: Use::Database, environment: Some(environment), url: None }
     }
 
+    /// What opens encrypted backups.
+    pub fn backup(environment: &'a EnvName) -> Self {
+        Purpose { wanted: Use::Backup, environment: Some(environment), url: None }
+    }
+
     /// The login to a registry of images.
     pub fn registry(environment: &'a EnvName, url: &'a str) -> Self {
         Purpose { wanted: Use::Registry, environment: Some(environment), url: Some(url) }

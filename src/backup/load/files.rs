@@ -61,7 +61,9 @@ fn walk(stored: &Stored<'_>, wanted: &dyn Wanted, deed: &mut Deed<'_>) -> Result
         };
         let path = match entry.path() {
             Ok(path) => path.into_owned(),
-            Err(error) => return Err(Spoilt::fail(format!("{} has an entry without a path: {error}", stored.part.file))),
+            Err(error) => {
+                return Err(Spoilt::fail(format!("{} has an entry without a path: {error}", stored.part.file)));
+            }
         };
         let path = inside(&path).ok_or_else(|| {
             let shown = path.display().to_string();
@@ -120,7 +122,8 @@ fn write(base: &OwnedFd, path: &Path, entry: &mut tar::Entry<'_, &mut super::Rea
         rustix::fs::fchmod(&sub, mode | Mode::RWXU).map_err(|error| failed(error.into()))?;
     } else if kind.is_file() {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
+        let file =
+            rustix::fs::openat(&dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(error.into()))?;
         let mut file = File::from(file);
         io::copy(entry, &mut file).map_err(failed)?;
         rustix::fs::fchmod(&file, mode).map_err(|error| failed(error.into()))?;

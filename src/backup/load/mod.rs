@@ -189,10 +189,8 @@ impl<'a> Stored<'a> {
         }
         let (bytes, digest) = (part.plain_bytes.unwrap_or(plain.0), part.plain_sha256.unwrap_or(plain.1));
         if (bytes, digest) != plain {
-            let why = format!(
-                "{dir}/{file} unpacks to {} bytes that are not the {bytes} that its source gave",
-                plain.0
-            );
+            let why =
+                format!("{dir}/{file} unpacks to {} bytes that are not the {bytes} that its source gave", plain.0);
             return Err(Spoilt::fail(why));
         }
         Ok(())

@@ -152,8 +152,10 @@ pub fn copy(login: &Login) -> Login {
 }
 
 /// Errors of a server that say nothing about a dump: it is away, full, or does not let this user do it.
-const AROUND: [u32; 20] =
-    [1007, 1021, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1142, 1143, 1203, 1226, 1227, 1698, 2002, 2003, 2006, 2013];
+const AROUND: [u32; 20] = [
+    1007, 1021, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1142, 1143, 1203, 1226, 1227, 1698, 2002, 2003, 2006,
+    2013,
+];
 
 /// What the client says, and whether it is about the dump.
 fn said(why: &str) -> Spoilt {
@@ -178,7 +180,10 @@ mod tests {
     #[test]
     fn what_is_about_the_server_is_no_verdict_about_the_backup() {
         let of = |text: &str| said(text).outcome;
-        assert_eq!(of("mariadb did not come to its end: ERROR 1064 (42000) at line 3: You have an error"), Outcome::Fail);
+        assert_eq!(
+            of("mariadb did not come to its end: ERROR 1064 (42000) at line 3: You have an error"),
+            Outcome::Fail
+        );
         assert_eq!(of("ERROR 1045 (28000): Access denied for user 'x'"), Outcome::Inconclusive);
         assert_eq!(of("mariadb did not come to its end (signal: 9 (SIGKILL)): "), Outcome::Inconclusive);
     }

@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn a_dump_is_cut_into_its_statements_whatever_stands_in_them() {
-        let trigger = "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT CASE WHEN 1 THEN 2 END; INSERT INTO u VALUES(';'); END;";
+        let trigger =
+            "CREATE TRIGGER g AFTER INSERT ON t BEGIN SELECT CASE WHEN 1 THEN 2 END; INSERT INTO u VALUES(';'); END;";
         let made = ["BEGIN TRANSACTION;", "CREATE TABLE [a;b](x TEXT, -- it's ; one\n y);", trigger];
         let rows = ["INSERT INTO t VALUES('it''s; -- no remark',X'00','/*');", "INSERT INTO t VALUES(-1,2 /* ; ' */);"];
         let all: Vec<_> = made.into_iter().chain(rows).chain(["COMMIT;"]).collect();
@@ -272,7 +273,9 @@ mod tests {
 
     #[test]
     fn what_reaches_beyond_the_file_is_not_run() {
-        for bad in ["ATTACH '/etc/x' AS x;", "VACUUM INTO '/tmp/x';", "DELETE FROM users;", "PRAGMA temp_store_directory='/';"] {
+        for bad in
+            ["ATTACH '/etc/x' AS x;", "VACUUM INTO '/tmp/x';", "DELETE FROM users;", "PRAGMA temp_store_directory='/';"]
+        {
             let error = cut(bad, 3).unwrap_err();
             assert!(error.contains("is not run"), "{bad}: {error}");
         }

@@ -15,7 +15,15 @@ use crate::model::backup::proof::Check;
 const NAMED: usize = 10;
 /// Columns by which applications say when a row was written.
 pub const WRITTEN: [&str; 9] = [
-    "created_at", "updated_at", "created", "updated", "modified", "modified_at", "inserted_at", "changed_at", "created_on",
+    "created_at",
+    "updated_at",
+    "created",
+    "updated",
+    "modified",
+    "modified_at",
+    "inserted_at",
+    "changed_at",
+    "created_on",
 ];
 /// A time without a zone may be that of any.
 const ANY_ZONE: SignedDuration = SignedDuration::from_hours(14);
@@ -70,10 +78,16 @@ fn things(kind: &str, there: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Ch
 fn newest(rows: &[(String, Timestamp)], (started, ended): (Timestamp, Timestamp)) -> Check {
     const WHAT: &str = "newest row";
     let Some((column, at)) = rows.iter().max_by_key(|(_, at)| *at) else {
-        return Check::pass(WHAT, "no table has a column that says when a row was written, such as created_at: not compared");
+        return Check::pass(
+            WHAT,
+            "no table has a column that says when a row was written, such as created_at: not compared",
+        );
     };
     if *at > ended + ANY_ZONE {
-        return Check::fail(WHAT, format!("{column} has a row of {at}, and the backup ended at {ended}: it is of another time"));
+        return Check::fail(
+            WHAT,
+            format!("{column} has a row of {at}, and the backup ended at {ended}: it is of another time"),
+        );
     }
     match *at + FRESH + ANY_ZONE < started {
         true => Check::inconclusive(
@@ -127,6 +141,9 @@ mod tests {
     #[test]
     fn a_query_must_be_answered_with_something() {
         let of = |answer: &str| answered(0, "SELECT 1", answer).outcome;
-        assert_eq!((of("1\n"), of("0\n"), of(""), of("NULL\t1\n")), (Outcome::Pass, Outcome::Fail, Outcome::Fail, Outcome::Fail));
+        assert_eq!(
+            (of("1\n"), of("0\n"), of(""), of("NULL\t1\n")),
+            (Outcome::Pass, Outcome::Fail, Outcome::Fail, Outcome::Fail)
+        );
     }
 }

@@ -25,7 +25,8 @@ const AT_ONCE: usize = 100;
 pub fn prove(login: &Login, seen: &Seen, expected: &Expected<'_>, wanted: &dyn Wanted) -> Result<Vec<Check>, Spoilt> {
     let facts = expected.facts;
     let ask = |question: &str| ask(login, question, wanted);
-    let names = |question: &str| -> Result<BTreeSet<String>, Spoilt> { Ok(ask(question)?.lines().map(plain).collect()) };
+    let names =
+        |question: &str| -> Result<BTreeSet<String>, Spoilt> { Ok(ask(question)?.lines().map(plain).collect()) };
     let there = names(
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'",
     )?;
@@ -50,14 +51,19 @@ pub fn prove(login: &Login, seen: &Seen, expected: &Expected<'_>, wanted: &dyn W
     for (index, query) in expected.queries.iter().enumerate() {
         checks.push(match ask(query) {
             Ok(answer) => answered(index, query, &answer),
-            Err(Spoilt { why, .. }) => Check::inconclusive(&format!("query {}", index + 1), format!("`{query}`: {why}")),
+            Err(Spoilt { why, .. }) => {
+                Check::inconclusive(&format!("query {}", index + 1), format!("`{query}`: {why}"))
+            }
         });
     }
     Ok(checks)
 }
 
 /// Exact rows, table by table: what the server guesses is off by half.
-fn count(tables: &BTreeSet<String>, ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<BTreeMap<String, u64>, Spoilt> {
+fn count(
+    tables: &BTreeSet<String>,
+    ask: &impl Fn(&str) -> Result<String, Spoilt>,
+) -> Result<BTreeMap<String, u64>, Spoilt> {
     let all: Vec<&String> = tables.iter().collect();
     let mut counted = BTreeMap::new();
     for some in all.chunks(AT_ONCE) {
@@ -65,7 +71,11 @@ fn count(tables: &BTreeSet<String>, ask: &impl Fn(&str) -> Result<String, Spoilt
         let answer = ask(&each.join("; "))?;
         let numbers: Vec<u64> = answer.lines().filter_map(|line| line.trim().parse().ok()).collect();
         if numbers.len() != some.len() {
-            return Err(Spoilt::open(format!("{} tables were counted, and {} numbers came", some.len(), numbers.len())));
+            return Err(Spoilt::open(format!(
+                "{} tables were counted, and {} numbers came",
+                some.len(),
+                numbers.len()
+            )));
         }
         counted.extend(some.iter().map(|table| (*table).clone()).zip(numbers));
     }
@@ -108,11 +118,9 @@ fn readable(views: &BTreeSet<String>, ask: &impl Fn(&str) -> Result<String, Spoi
 /// Rows that lead to a row that is not there: a restore switches the checks of foreign keys off, and nothing looks again.
 fn orphans(ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<Check, Spoilt> {
     const WHAT: &str = "foreign keys";
-    let keys = ask(
-        "SELECT constraint_name, table_name, column_name, referenced_table_name, referenced_column_name \
+    let keys = ask("SELECT constraint_name, table_name, column_name, referenced_table_name, referenced_column_name \
          FROM information_schema.key_column_usage WHERE table_schema = DATABASE() AND referenced_table_schema = DATABASE() \
-         ORDER BY table_name, constraint_name, ordinal_position",
-    )?;
+         ORDER BY table_name, constraint_name, ordinal_position")?;
     /// The columns of a key, each with the one that it leads to.
     type Key = ((String, String, String), Vec<(String, String)>);
     let mut all: Vec<Key> = Vec::new();
@@ -127,7 +135,8 @@ fn orphans(ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<Check, Spoil
     }
     let mut wrong = Vec::new();
     for ((table, name, parent), columns) in &all {
-        let of = |f: &dyn Fn(&(String, String)) -> String, with: &str| columns.iter().map(f).collect::<Vec<_>>().join(with);
+        let of =
+            |f: &dyn Fn(&(String, String)) -> String, with: &str| columns.iter().map(f).collect::<Vec<_>>().join(with);
         let on = of(&|(from, to)| format!("c.{} = p.{}", identifier(from), identifier(to)), " AND ");
         let set = of(&|(from, _)| format!("c.{} IS NOT NULL", identifier(from)), " AND ");
         let first = columns.first().map(|(_, to)| identifier(to)).unwrap_or_default();
@@ -160,7 +169,8 @@ fn written(ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<Vec<(String,
         .collect();
     let mut newest = Vec::new();
     for some in columns.chunks(NAMED * NAMED) {
-        let each = some.iter().map(|(table, column)| format!("SELECT MAX({}) FROM {}", identifier(column), identifier(table)));
+        let each =
+            some.iter().map(|(table, column)| format!("SELECT MAX({}) FROM {}", identifier(column), identifier(table)));
         let answer = ask(&each.collect::<Vec<_>>().join("; "))?;
         for ((table, column), line) in some.iter().zip(answer.lines()) {
             let at = line.trim().replace(' ', "T").parse::<DateTime>().ok();

@@ -22,8 +22,7 @@ pub fn prove(path: &Path, expected: &Expected<'_>) -> Result<Vec<Check>, Spoilt>
     let open = |error: rusqlite::Error| Spoilt::open(format!("{} cannot be asked: {error}", path.display()));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
-    let sound: String =
-        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(open)?;
+    let sound: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(open)?;
     let mut checks = vec![match sound.as_str() {
         "ok" => Check::pass("integrity", "every page is as it should be"),
         why => Check::fail("integrity", why),
@@ -32,7 +31,9 @@ pub fn prove(path: &Path, expected: &Expected<'_>) -> Result<Vec<Check>, Spoilt>
     let facts = expected.facts;
     // Those of which the dump has rows, as it counted them.
     let counts = |made: &&Made| {
-        made.kind == "table" && !is_virtual(&made.sql) && (!made.name.starts_with("sqlite_") || facts.rows.contains_key(&made.name))
+        made.kind == "table"
+            && !is_virtual(&made.sql)
+            && (!made.name.starts_with("sqlite_") || facts.rows.contains_key(&made.name))
     };
     let there: BTreeSet<String> = made.iter().filter(counts).map(|made| made.name.clone()).collect();
     checks.push(tables(&there, &facts.rows));
@@ -46,7 +47,9 @@ pub fn prove(path: &Path, expected: &Expected<'_>) -> Result<Vec<Check>, Spoilt>
     checks.push(rows(&counted, &facts.rows));
     checks.push(match facts.schema {
         None => Check::inconclusive("schema", "the manifest has no digest of it"),
-        Some(saved) if saved == digest(&made) => Check::pass("schema", format!("all {} definitions are as they were", made.len())),
+        Some(saved) if saved == digest(&made) => {
+            Check::pass("schema", format!("all {} definitions are as they were", made.len()))
+        }
         Some(_) => Check::fail("schema", "the definitions are not what they were when they were saved"),
     });
     checks.push(views(&connection, &made));
@@ -78,9 +81,8 @@ fn views(connection: &Connection, made: &[Made]) -> Check {
 
 /// Rows that lead to a row that is not there.
 fn orphans(connection: &Connection) -> rusqlite::Result<Check> {
-    let mut statement = connection.prepare(
-        "SELECT \"table\", parent, COUNT(*) FROM pragma_foreign_key_check GROUP BY \"table\", parent, fkid",
-    )?;
+    let mut statement = connection
+        .prepare("SELECT \"table\", parent, COUNT(*) FROM pragma_foreign_key_check GROUP BY \"table\", parent, fkid")?;
     let each = statement.query_map([], |row| {
         let (table, parent, rows): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(format!("{rows} rows of {table} lead to no row of {parent}"))
@@ -96,7 +98,8 @@ fn written(connection: &Connection, tables: &BTreeSet<String>) -> rusqlite::Resu
     let mut newest = Vec::new();
     for table in tables {
         let mut columns = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-        let columns = columns.query_map([table], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        let columns =
+            columns.query_map([table], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
         for column in columns.iter().filter(|column| WRITTEN.contains(&column.to_ascii_lowercase().as_str())) {
             let question = format!("SELECT MAX({}) FROM {}", identifier(column), identifier(table));
             let at = connection.query_row(&question, [], |row| Ok(time(row.get_ref(0)?)))?;

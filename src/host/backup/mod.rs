@@ -4,11 +4,12 @@
 mod login;
 mod look;
 mod part;
+mod restore;
 
 use crate::backup::target::{Directory, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
 use crate::host::disk::root::Root;
-use crate::host::wire::backup::{Answer, Ask, End, Refused, Work};
+use crate::host::wire::backup::{Answer, Ask, End, Refused, TestNote, Work};
 use crate::host::wire::{HostError, Reply};
 use crate::model::backup::name::{BackupName, FileName, RESTORE, What};
 use crate::model::desired::backup::{BackupTarget, Place};
@@ -44,6 +45,7 @@ pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, H
             }
             Answer::Done
         }
+        Work::Prove(asked) => Answer::Proved(Box::new(restore::prove(root, &asked, &wanted)?)),
     };
     Ok(Reply::Backup(Box::new(answer)))
 }
@@ -63,6 +65,15 @@ pub fn ask(root: &Root, ask: Ask, gone: &dyn Fn() -> bool) -> Result<Reply, Host
             let place = open(root, &target).map_err(failed)?;
             Answer::Verified { wrong: look::verify(&place, name, &parts, &wanted) }
         }
+        Ask::Note { job, note } if root.is_managed() => root.update(|record| {
+            match note {
+                TestNote::Begun(at) => record.begin_test(&job, at),
+                TestNote::Ended(trial) => record.end_test(&job, trial),
+            }
+            Ok(Answer::Done)
+        })?,
+        // Where nothing was ever deployed there is nothing to remember.
+        Ask::Note { .. } => Answer::Done,
         Ask::Try { target } => Answer::Tried { steps: look::try_out(|| open(root, &target), &wanted) },
     };
     Ok(Reply::Backup(Box::new(answer)))

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+pub use super::restore::{Prove, Proved, ScratchPlace, TestNote};
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
@@ -22,6 +23,8 @@ pub enum Work {
     End { job: String, end: End },
     /// Files of one backup that is not kept any more, in the order in which they go.
     Remove { target: BackupTarget, paths: Vec<String> },
+    /// One part is restored into a place of its own, and looked at.
+    Prove(Box<Prove>),
 }
 
 /// How a backup ended, as the host remembers it.
@@ -81,7 +84,7 @@ pub struct Login {
     pub password: Option<Secret>,
 }
 
-/// What is asked of a target. Reads only, `Try` aside, which leaves nothing.
+/// What is asked of a target. Reads only, `Try` aside, which leaves nothing, and `Note`, which is about no target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
@@ -91,6 +94,8 @@ pub enum Ask {
     Verify { target: BackupTarget, name: BackupName, parts: Vec<PartEntry> },
     /// Every step that a backup needs, with a small file (I20).
     Try { target: BackupTarget },
+    /// Of a restore test that ran elsewhere: remembered where the data are.
+    Note { job: String, note: TestNote },
 }
 
 /// What comes of it.
@@ -111,6 +116,7 @@ pub enum Answer {
     Tried {
         steps: Vec<Tried>,
     },
+    Proved(Box<Proved>),
 }
 
 /// A part that was written.

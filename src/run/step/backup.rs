@@ -197,15 +197,7 @@ impl<'a, W: World> Saving<'a, W> {
         let engine = database.engine;
         Ok(match &database.access {
             Access::Path(path) => wire::Source::Database { path: path.clone() },
-            Access::EnvFile(from) => {
-                let shared = env.shared.iter().find(|shared| shared.path == *from || shared.from == *from);
-                // What is rendered belongs to a release: the live one reads it by its own link.
-                let files = match shared {
-                    Some(shared) => vec![format!("current/{}", shared.path), format!("shared/{}", shared.from)],
-                    None => vec![format!("shared/{from}")],
-                };
-                wire::Source::EnvFile { engine, files }
-            }
+            Access::EnvFile(from) => wire::Source::EnvFile { engine, files: env_files(env, from) },
             Access::Login(login) => {
                 let password = login.password.as_ref().map(|name| self.world.password(env, name)).transpose()?;
                 let login = wire::Login {
@@ -261,6 +253,16 @@ impl<'a, W: World> Saving<'a, W> {
             Ok(other) => Err(unexpected(&other)),
             Err(error) => Err(StepTrouble::from(named(self.job.target, error))),
         }
+    }
+}
+
+/// Where the file may lie that says how an environment reaches its database, relative to ROOT.
+pub fn env_files(env: &Environment, from: &str) -> Vec<String> {
+    let shared = env.shared.iter().find(|shared| shared.path == *from || shared.from == *from);
+    // What is rendered belongs to a release: the live one reads it by its own link.
+    match shared {
+        Some(shared) => vec![format!("current/{}", shared.path), format!("shared/{}", shared.from)],
+        None => vec![format!("shared/{from}")],
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{by_hand, files};
 use crate::support::world::{World, env, until};
 
-const PASSWORD: &str = "pl4nted-pass word' #1";
+pub(super) const PASSWORD: &str = "pl4nted-pass word' #1";
 
 const JOB: &str = r#"
 [backups.nightly]
@@ -25,7 +25,7 @@ url = "file://$DIR/nas"
 "#;
 
 /// A server of this test's own, on a socket.
-struct Server {
+pub(super) struct Server {
     child: Child,
 }
 
@@ -60,12 +60,12 @@ impl Drop for Server {
     }
 }
 
-fn sql(w: &World, database: &str, text: &str) -> String {
+pub(super) fn sql(w: &World, database: &str, text: &str) -> String {
     w.write("query.sql", text);
     by_hand(w, "", &format!("mariadb --no-defaults -N --socket=$DIR/db.sock {database} < query.sql"))
 }
 
-fn shop() -> (World, Server) {
+pub(super) fn shop() -> (World, Server) {
     let w = World::with(&env("staging", 'a', "shared_files = [\".env\"]"));
     fs::create_dir(w.path("nas")).unwrap();
     let server = Server::start(&w);
@@ -111,7 +111,7 @@ fn shop() -> (World, Server) {
 }
 
 /// Whether a file below a directory holds these words. Read here: in the arguments of a program others would find them.
-fn holds(dir: &Path, words: &str) -> bool {
+pub(super) fn holds(dir: &Path, words: &str) -> bool {
     let meta = fs::symlink_metadata(dir).unwrap();
     if meta.is_dir() {
         return fs::read_dir(dir).unwrap().any(|entry| holds(&entry.unwrap().path(), words));

@@ -81,7 +81,9 @@ impl Statement {
     /// The kind and the name of what it made.
     pub fn made(&self) -> Option<(&String, &String)> {
         match &self.kind {
-            Kind::Stored(kind) if self.words.first().is_some_and(|word| word == "CREATE") => Some((kind, self.made.as_ref()?)),
+            Kind::Stored(kind) if self.words.first().is_some_and(|word| word == "CREATE") => {
+                Some((kind, self.made.as_ref()?))
+            }
             _ => None,
         }
     }
@@ -154,13 +156,15 @@ impl Statement {
                     self.kind = Kind::Plain;
                     Decision::Rows
                 }
-                Some("SELECT" | "TABLE" | "SET" | "WITH") => {
-                    Decision::Refuse("the dump has an INSERT that reads tables, which no dump of a table has".to_owned())
-                }
+                Some("SELECT" | "TABLE" | "SET" | "WITH") => Decision::Refuse(
+                    "the dump has an INSERT that reads tables, which no dump of a table has".to_owned(),
+                ),
                 _ => Decision::More,
             },
             Kind::Set => match plain.as_deref() {
-                Some(word) if is_global(word) => Decision::Refuse(refused(&format!("SET {}", word.trim_start_matches('@')))),
+                Some(word) if is_global(word) => {
+                    Decision::Refuse(refused(&format!("SET {}", word.trim_start_matches('@'))))
+                }
                 _ => Decision::More,
             },
             Kind::Stored(_) if self.made.is_none() => {
@@ -221,7 +225,8 @@ impl Statement {
         let is_host = |text: &str| text.starts_with('@');
         let begins = |this: &Self| match word {
             Word::Plain { text, from, .. }
-                if text.eq_ignore_ascii_case("DEFINER") && this.words.first().is_some_and(|first| first == "CREATE") =>
+                if text.eq_ignore_ascii_case("DEFINER")
+                    && this.words.first().is_some_and(|first| first == "CREATE") =>
             {
                 Definer::Word(*from)
             }
@@ -229,7 +234,9 @@ impl Statement {
         };
         match (self.definer, word) {
             (Definer::Word(from), Word::Sign { sign: b'=', .. }) => self.definer = Definer::Equals(from),
-            (Definer::Equals(from), Word::Plain { text, .. }) if text.ends_with('@') => self.definer = Definer::At(from),
+            (Definer::Equals(from), Word::Plain { text, .. }) if text.ends_with('@') => {
+                self.definer = Definer::At(from)
+            }
             (Definer::Equals(from), Word::Plain { text, to, .. }) if text.contains('@') => {
                 self.definer = Definer::No;
                 return Some(Decision::Cut(from, *to));
@@ -268,8 +275,23 @@ impl Statement {
 
 /// What may stand between `CREATE` and what is made.
 const PASSED: [&str; 17] = [
-    "OR", "REPLACE", "TEMPORARY", "ALGORITHM", "UNDEFINED", "MERGE", "TEMPTABLE", "SQL", "SECURITY", "INVOKER", "DEFINER",
-    "AGGREGATE", "UNIQUE", "FULLTEXT", "SPATIAL", "IF", "NOT",
+    "OR",
+    "REPLACE",
+    "TEMPORARY",
+    "ALGORITHM",
+    "UNDEFINED",
+    "MERGE",
+    "TEMPTABLE",
+    "SQL",
+    "SECURITY",
+    "INVOKER",
+    "DEFINER",
+    "AGGREGATE",
+    "UNIQUE",
+    "FULLTEXT",
+    "SPATIAL",
+    "IF",
+    "NOT",
 ];
 
 /// Whether a word after `SET` reaches beyond the session.

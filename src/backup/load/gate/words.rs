@@ -154,7 +154,10 @@ impl Lexer {
                 }
                 let (from, to) = (self.from, at + 1);
                 let text = String::from_utf8_lossy(&std::mem::take(&mut self.text)).into_owned();
-                return [Some(if quote == b'`' { Word::Name { text, from, to } } else { Word::Text { from, to } }), None];
+                return [
+                    Some(if quote == b'`' { Word::Name { text, from, to } } else { Word::Text { from, to } }),
+                    None,
+                ];
             }
             In::Quoted(quote) => self.within = In::Escaped(quote),
             In::Line if byte == b'\n' => self.within = In::Code,

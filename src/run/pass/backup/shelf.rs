@@ -121,7 +121,10 @@ pub fn decide(
 ) -> Result<Vec<Decision>, OperateError> {
     let Some(row) = rows.iter().find(|row| row.target.name == place) else { return Ok(Vec::new()) };
     let backups = row.backups.as_ref().map_err(|why| OperateError::Refused(why.clone()))?;
-    let entries: Vec<Entry> = backups.iter().map(entry).collect();
+    let proven =
+        state.and_then(|state| state.record.backups.get(&backup.name)?.tested.as_ref()?.proven.as_ref()?.backup);
+    let entries: Vec<Entry> =
+        backups.iter().map(|one| Entry { proven: proven == Some(one.name), ..entry(one) }).collect();
     let verified = |row: &Row| {
         let whole = row.backups.iter().flatten().filter(|backup| backup.state == State::Verified);
         whole.map(|backup| backup.name).collect::<Vec<_>>()
