@@ -80,6 +80,8 @@ pub const BESIDE: &[&str] = &[
     "host.compose.after-up",
     "host.restore.after-note",
     "host.restore.before-drop",
+    "host.put-back.after-clear",
+    "host.put-back.before-rename",
 ];
 
 /// The places around a run.

@@ -52,7 +52,8 @@ impl RestoreTest {
         }
         let (mut reports, mut exits, mut markdown) = (Vec::new(), Vec::new(), String::new());
         for (env, backup) in jobs {
-            let trying = Trying { backup: self.at, reason: self.reason.clone(), patience: PATIENCE, keep: false };
+            let reason = self.reason.clone();
+            let trying = Trying { backup: self.at, reason, patience: PATIENCE, keep: false, here: false, only: None };
             let say = |line: &str| screen::line(&format!("{}: {line}", backup.name));
             let done = prove(&controller, &snapshot, (env, backup), trying, &say).await;
             let report = match done {

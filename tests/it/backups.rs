@@ -6,6 +6,7 @@ mod mariadb;
 mod nas;
 mod proving;
 mod proving_mariadb;
+mod restoring;
 mod saving;
 
 use std::path::PathBuf;

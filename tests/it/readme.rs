@@ -86,7 +86,7 @@ fn the_page_of_commits_does_what_it_says() {
 
 #[test]
 fn the_page_of_backups_does_what_it_says() {
-    plays("docs/backups.md", 4);
+    plays("docs/backups.md", 6);
 }
 
 /// Runs the commands of a page, which has at least so many blocks of them, in an empty directory.

@@ -93,7 +93,8 @@ impl<'a> Statements<'a> {
     /// Whether the dumper said that it came to its end, and nothing came after that.
     pub fn is_complete(&self) -> bool {
         let over = self.text.trim_ascii().is_empty() && matches!(self.within, In::Code | In::Line);
-        over && (self.complete || self.remark.starts_with(" Dump completed"))
+        let says_so = || self.within == In::Line && self.remark.starts_with(" Dump completed");
+        over && (self.complete || says_so())
     }
 
     fn end_of_word(&mut self) {

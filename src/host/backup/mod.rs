@@ -4,6 +4,7 @@
 mod login;
 mod look;
 mod part;
+mod put_back;
 mod restore;
 
 use crate::backup::target::{Directory, Sftp, Target};
@@ -45,6 +46,11 @@ pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, H
             }
             Answer::Done
         }
+        Work::PutBack(asked) => Answer::Restored { told: put_back::put_back(root, &asked, &wanted)? },
+        Work::Restoring { restoring } => root.update(|record| {
+            record.restoring = restoring;
+            Ok(Answer::Done)
+        })?,
         Work::Prove(asked) => Answer::Proved(Box::new(restore::prove(root, &asked, &wanted)?)),
     };
     Ok(Reply::Backup(Box::new(answer)))

@@ -4,6 +4,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use age::x25519::Identity;
+use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
 use super::{login, open};
@@ -14,13 +15,15 @@ use crate::backup::load::{self, Spoilt, Stored};
 use crate::backup::prove::{self, Expected};
 use crate::fault::fault;
 use crate::host::disk::root::{Root, now};
-use crate::host::wire::HostError;
 use crate::host::wire::backup::{Prove, Proved, ScratchPlace};
+use crate::host::wire::{HostError, Secret};
 use crate::model::backup::manifest::{DatabaseFacts, Engine};
 use crate::model::backup::name::Content;
 use crate::model::backup::proof::Check;
 use crate::model::record::backup::Scratch;
 
+/// What somebody wanted to look at stays so long.
+const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Below `.soll`: where files of scratch lie.
 const DIR: &str = "scratch";
 
@@ -54,7 +57,7 @@ fn part(root: &Root, asked: &Prove, wanted: &dyn Wanted) -> Result<Result<Done, 
     };
     let mut swept = Vec::new();
     sweep(root, asked, login.as_ref(), wanted, &mut swept)?;
-    let identities = match identities(asked) {
+    let identities = match identities(asked.identities.as_ref()) {
         Ok(identities) => identities,
         Err(spoilt) => return Ok(Err(spoilt)),
     };
@@ -267,7 +270,8 @@ fn sweep(
     wanted: &dyn Wanted,
     checks: &mut Vec<Check>,
 ) -> Result<(), HostError> {
-    for scratch in root.record()?.scratch.into_iter().filter(|scratch| !scratch.kept) {
+    let is_over = |scratch: &Scratch| !scratch.kept || now().duration_since(scratch.at) > KEPT;
+    for scratch in root.record()?.scratch.into_iter().filter(is_over) {
         match (scratch.database, login) {
             (false, _) => forget(root, &scratch.name, false)?,
             (true, Some(login)) if scratch.job == asked.job => {
@@ -291,7 +295,7 @@ fn sweep(
 
 /// The login of whoever makes scratch databases; `None`: none is needed.
 fn server(root: &Root, place: &ScratchPlace) -> Result<Option<Login>, Spoilt> {
-    let hidden = |secret: &crate::host::wire::Secret| Zeroizing::new(secret.expose().to_owned());
+    let hidden = |secret: &Secret| Zeroizing::new(secret.expose().to_owned());
     Ok(match place {
         ScratchPlace::Own => None,
         ScratchPlace::Server(login) => Some(Login {
@@ -310,8 +314,9 @@ fn server(root: &Root, place: &ScratchPlace) -> Result<Option<Login>, Spoilt> {
     })
 }
 
-fn identities(asked: &Prove) -> Result<Vec<Identity>, Spoilt> {
-    let Some(secret) = &asked.identities else { return Ok(Vec::new()) };
+/// The identities of age that a secret of the controller holds.
+pub(super) fn identities(secret: Option<&Secret>) -> Result<Vec<Identity>, Spoilt> {
+    let Some(secret) = secret else { return Ok(Vec::new()) };
     let lines = secret.expose().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let parsed = lines.map(|line| {
         // Never with what stands there.

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
-pub use super::restore::{Prove, Proved, ScratchPlace, TestNote};
+pub use super::restore::{Prove, Proved, PutBack, ScratchPlace, TestNote};
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
+use crate::model::record::backup::Restoring;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub enum Work {
     Remove { target: BackupTarget, paths: Vec<String> },
     /// One part is restored into a place of its own, and looked at.
     Prove(Box<Prove>),
+    /// How far a restore in place has come; `None`: it came to its end.
+    Restoring { restoring: Option<Restoring> },
+    /// One part is put back where it came from.
+    PutBack(Box<PutBack>),
 }
 
 /// How a backup ended, as the host remembers it.
@@ -117,6 +122,9 @@ pub enum Answer {
         steps: Vec<Tried>,
     },
     Proved(Box<Proved>),
+    Restored {
+        told: String,
+    },
 }
 
 /// A part that was written.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
-use super::backup::Login;
+use super::backup::{Login, Part};
 use crate::model::backup::manifest::PartEntry;
 use crate::model::backup::name::BackupName;
 use crate::model::backup::proof::Check;
@@ -53,6 +53,19 @@ pub struct Proved {
     pub millis: u64,
     /// What was kept for somebody to look at: a database, or a path.
     pub kept: Option<String>,
+}
+
+/// One part, to be put back where it came from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PutBack {
+    /// Where it came from, and where it is read from: its only target.
+    pub part: Part,
+    /// What the manifest says of it.
+    pub entry: PartEntry,
+    /// Identities of age, as `age-keygen` writes them.
+    pub identities: Option<Secret>,
+    /// Paths that stay as they are, relative to the directory: data of databases.
+    pub spare: Vec<String>,
 }
 
 /// What is remembered of a restore test.

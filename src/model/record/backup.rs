@@ -71,6 +71,18 @@ pub struct Scratch {
     pub kept: bool,
 }
 
+/// A restore in place that has begun to change something. While it is noted nothing is deployed: the environment is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoring {
+    pub job: String,
+    /// What is restored.
+    pub backup: BackupName,
+    pub since: Timestamp,
+    /// What was there before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safety: Option<BackupName>,
+}
+
 /// So many restore tests of a job are remembered.
 const PAST: usize = 24;
 

@@ -84,6 +84,9 @@ pub struct Record {
     /// Databases and directories that are there only for a restore.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scratch: Vec<backup::Scratch>,
+    /// A restore in place that did not come to its end yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<backup::Restoring>,
 }
 
 impl Default for Record {
@@ -110,6 +113,7 @@ impl Default for Record {
             tenant: None,
             backups: BTreeMap::new(),
             scratch: Vec::new(),
+            restoring: None,
         }
     }
 }

@@ -14,7 +14,7 @@ queries = [\"SELECT COUNT(*) FROM t0\"]
 ";
 
 /// The shop, with keys and routines of somebody else, and a user for restores.
-fn tried() -> (World, Server) {
+pub(super) fn tried() -> (World, Server) {
     let (mut w, server) = shop();
     sql(
         &w,

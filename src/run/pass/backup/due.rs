@@ -57,7 +57,14 @@ pub async fn due(
         let Some(state) = state(controller, snapshot, env).await else { break };
         let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
         let Some(since) = backup::test_due(job, &backed, now()) else { continue };
-        let trying = Trying { backup: None, reason: format!("due since {since}"), patience, keep: false };
+        let trying = Trying {
+            backup: None,
+            reason: format!("due since {since}"),
+            patience,
+            keep: false,
+            here: false,
+            only: None,
+        };
         let result = Box::pin(prove(controller, snapshot, (env, job), trying, say)).await;
         let earlier = backed.tested.unwrap_or_default().inconclusive();
         notices.extend(tested(env, job, &result, earlier));

@@ -36,17 +36,21 @@ pub struct Trying {
     pub patience: Duration,
     /// What is restored stays.
     pub keep: bool,
+    /// On the host of the data, wherever tests are made.
+    pub here: bool,
+    /// Only databases, or only files; `None`: both.
+    pub only: Option<Content>,
 }
 
 /// Who tries, on whose word, what and where.
-struct Bench<'a> {
-    controller: &'a Arc<Controller>,
-    snapshot: &'a Arc<AcceptedSnapshot>,
-    env: &'a Environment,
-    backup: &'a Backup,
+pub struct Bench<'a> {
+    pub controller: &'a Arc<Controller>,
+    pub snapshot: &'a Arc<AcceptedSnapshot>,
+    pub env: &'a Environment,
+    pub backup: &'a Backup,
     /// Where it is tried.
-    on: &'a Environment,
-    target: &'a Target,
+    pub on: &'a Environment,
+    pub target: &'a Target,
 }
 
 /// Tries it. `say`: told of each part that is over.
@@ -60,7 +64,7 @@ pub async fn prove(
     trying: Trying,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Report, OperateError> {
-    let wanted: &EnvName = backup.restore_test.as_ref().map_or(&env.name, |test| &test.on);
+    let wanted: &EnvName = backup.restore_test.as_ref().filter(|_| !trying.here).map_or(&env.name, |test| &test.on);
     let on = snapshot.desired.environments.get(wanted);
     let on = on.and_then(|on| Some((on, on.targets.first()?)));
     let Some((on, target)) = on else {
@@ -146,12 +150,14 @@ impl Bench<'_> {
             parts: Vec::new(),
             earlier: self.tested().await.past,
         };
-        match Box::pin(self.chosen(trying.backup)).await {
+        let is_meant = |name: BackupName| trying.backup.is_none_or(|wanted| name == wanted);
+        match Box::pin(self.chosen(&is_meant)).await {
             Ok((place, name, manifest)) => {
                 (report.backup, report.target) = (Some(name), Some(place.name.clone()));
                 let age = started.duration_since(manifest.started).as_secs();
                 report.rpo_s = u64::try_from(age).unwrap_or(0);
-                for entry in &manifest.parts {
+                let parts = manifest.parts.iter().filter(|part| trying.only.is_none_or(|only| part.content == only));
+                for entry in parts {
                     let part = Box::pin(self.part(roots, journal, (&place, &manifest, entry), trying)).await;
                     say(&part.told());
                     report.rto_ms = report.rto_ms.saturating_add(part.millis);
@@ -172,8 +178,14 @@ impl Bench<'_> {
         backed.and_then(|backed| backed.tested).unwrap_or_default()
     }
 
-    /// The newest backup that the host can read and that is whole as far as a list shows, or the one that is asked for.
-    async fn chosen(&self, wanted: Option<BackupName>) -> Result<(BackupTarget, BackupName, Manifest), String> {
+    /// The newest of those that are meant, that the host can read, and that is whole as far as a list shows.
+    ///
+    /// # Errors
+    /// There is none, target by target.
+    pub async fn chosen(
+        &self,
+        is_meant: &(dyn Fn(BackupName) -> bool + Sync),
+    ) -> Result<(BackupTarget, BackupName, Manifest), String> {
         let rows = shelf::all(self.controller, self.snapshot, self.env, self.backup, self.target).await;
         // Copies on the server itself are seen from there alone.
         let is_home = saver(&self.snapshot.desired, self.env).is_some_and(|saver| saver == self.target);
@@ -187,17 +199,13 @@ impl Bench<'_> {
                 }
             };
             let whole = backups.into_iter().filter(|one| one.state == State::Verified);
-            let newest =
-                whole.filter(|one| wanted.is_none_or(|wanted| one.name == wanted)).max_by_key(|one| one.name.at);
+            let newest = whole.filter(|one| is_meant(one.name)).max_by_key(|one| one.name.at);
             match newest {
                 Some(newest) if best.as_ref().is_none_or(|(_, best)| newest.name.at > best.name.at) => {
                     best = Some((row.target, newest));
                 }
                 Some(_) => {}
-                None => why.push(match wanted {
-                    Some(wanted) => format!("{}: {wanted} is not there, or not whole", row.target.name),
-                    None => format!("{}: there is no backup that is whole", row.target.name),
-                }),
+                None => why.push(format!("{}: there is no backup that is whole", row.target.name)),
             }
         }
         match best {
@@ -207,7 +215,8 @@ impl Bench<'_> {
         }
     }
 
-    async fn part(
+    /// One part, tried.
+    pub async fn part(
         &self,
         roots: &Roots<'_>,
         journal: &Journal,
@@ -240,7 +249,7 @@ impl Bench<'_> {
     }
 
     /// As the state file calls it: `db-main`, `app`.
-    fn named(&self, entry: &PartEntry) -> String {
+    pub fn named(&self, entry: &PartEntry) -> String {
         let database = self.backup.databases.iter().find(|database| database.part == entry.name);
         let files = self.backup.files.iter().find(|files| files.part == entry.name);
         match (entry.content, database, files) {
