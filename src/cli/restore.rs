@@ -120,8 +120,8 @@ impl Restore {
             format!("; what was there before is {safety}: soll restore {} --at {safety}", env.name)
         });
         out::text(&format!("{} is restored from {name}, and started{before}\n", env.name));
-        out::text(&format!("look at it: soll status {}\n", env.name));
-        Ok(0)
+        // Whether it is well with these data, its checks say.
+        super::status::Status { environments: vec![env.name.clone()], drift: false }.run(global).await
     }
 
     fn job<'a>(&self, env: &'a Environment) -> Result<&'a Backup> {

@@ -175,7 +175,7 @@ mod tests {
         DROP TABLE IF EXISTS `t`;\nCREATE TABLE `t` (\n  `x` decimal(5,2) DEFAULT 1.50 COMMENT 'USE shop; a.b',\n  KEY `k` (`x`)\n\
         ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\nLOCK TABLES `t` WRITE;\n/*!40000 ALTER TABLE `t` DISABLE KEYS */;\n\
         INSERT INTO `t` VALUES\n(1.5),('; USE shop; it''s \\'DEFINER=`a`@`b`'),(0xAB);\nINSERT INTO `t` (`x`, `y`) VALUES (1,2);\n\
-        UNLOCK TABLES;\n-- it's a remark; USE shop\n";
+        UNLOCK TABLES;\nDO SETVAL(`s`, 5, 0);\n-- it's a remark; USE shop\n";
 
     #[test]
     fn a_dump_passes_as_it_came() {
@@ -219,6 +219,8 @@ mod tests {
             ("INSERT INTO t SELECT * FROM mysql.user;\n", "INSERT"),
             ("\\! touch /tmp/x\n;", "\\"),
             ("DELETE FROM users;\n", "DELETE"),
+            ("SELECT load_file('/etc/passwd');\n", "SELECT"),
+            ("DO SETVAL(`shop`.`s`, 5, 0);\n", "`shop`"),
             ("INSERT INTO `t` VALUES (1)", "cut off"),
         ] {
             let error = gate(dump).unwrap_err();

@@ -207,7 +207,9 @@ impl Statement {
             ("INSERT" | "REPLACE", 1) => Kind::Insert,
             ("SET", 1) => Kind::Set,
             ("LOCK" | "UNLOCK" | "COMMIT" | "START", 1) => Kind::Plain,
-            ("CREATE" | "DROP" | "ALTER" | "BEGIN", 1) => Kind::Open,
+            ("CREATE" | "DROP" | "ALTER" | "BEGIN" | "DO" | "SELECT", 1) => Kind::Open,
+            // Where a sequence of MariaDB stands.
+            ("DO" | "SELECT", 2) if word_of == "SETVAL" => Kind::Plain,
             (_, 1) => return Decision::Refuse(refused(word_of)),
             ("ALTER", _) if word_of == "TABLE" => Kind::Plain,
             ("ALTER", _) if matches!(word_of, "DATABASE" | "SCHEMA") => Kind::Left,
