@@ -12,6 +12,9 @@ use crate::model::backup::proof::{Check, Outcome, worst};
 use crate::model::ids::{EnvName, HostName};
 use crate::model::record::backup::Trial;
 
+/// Of what was wrong so many characters are remembered; the run has all of it.
+const LONGEST: usize = 600;
+
 /// A restore test that came to an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -97,7 +100,13 @@ impl Report {
     /// As it is remembered.
     pub fn trial(&self) -> Trial {
         let (backup, at, outcome) = (self.backup, self.ended, self.outcome);
-        Trial { backup, at, outcome, millis: self.rto_ms, age: self.rpo_s, why: self.why() }
+        // The host remembers many of them.
+        let why = self.why();
+        let why = match why.char_indices().nth(LONGEST) {
+            Some((end, _)) => format!("{}…", &why[..end]),
+            None => why,
+        };
+        Trial { backup, at, outcome, millis: self.rto_ms, age: self.rpo_s, why }
     }
 
     /// Beside the median of the earlier ones that passed.

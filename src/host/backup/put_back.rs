@@ -76,6 +76,9 @@ fn clear(login: &Login, wanted: &dyn Wanted) -> Result<(), Spoilt> {
 /// Beside the old one, which is replaced when the new one is whole.
 fn sqlite(stored: &Stored<'_>, path: &Path, wanted: &dyn Wanted) -> Result<String, Spoilt> {
     stored.pour(&mut Nowhere, wanted)?;
+    // Where a link leads to it, the link stays.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real.as_path();
     let beside = |ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);

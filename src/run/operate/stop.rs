@@ -53,6 +53,7 @@ pub async fn start(
     let asked = Asked::of(Action::Start, controller, snapshot, env, reason);
     journaled(controller, asked, async |journal| {
         holding(controller, snapshot, env, async |roots| {
+            not_restoring(roots)?;
             units(roots, journal, Deed::Start, say).await?;
             hooks(roots, journal, &[Phase::Start, Phase::MaintenanceOff], say).await?;
             mark(roots, journal, None).await
@@ -60,6 +61,20 @@ pub async fn start(
         .await
     })
     .await
+}
+
+/// Data that are neither the old nor the new ones are not started on.
+fn not_restoring(roots: &Roots<'_>) -> Result<(), OperateError> {
+    let env = &roots.env.name;
+    let states = roots.env.targets.iter().filter_map(|target| roots.taken(&target.name));
+    match states.filter_map(|state| state.record.restoring.as_ref()).next() {
+        None => Ok(()),
+        Some(restoring) => Err(OperateError::Refused(format!(
+            "the restore of {} did not come to its end, and its data are neither the old nor the new ones: go on with \
+             soll restore {env} --at {0}",
+            restoring.backup
+        ))),
+    }
 }
 
 async fn holding(

@@ -123,6 +123,7 @@ fn a_restore_that_breaks_off_blocks_deployments_until_it_is_ended() {
             w.edit("<a>", "<b>");
             w.soll("apply").exits(4).says("is being restored").says("back to what was there before");
             assert_eq!(w.runs("staging"), "a");
+            w.soll("start staging").exits(1).says("neither the old nor the new ones");
             w.soll("restore staging --dry-run")
                 .exits(0)
                 .says("did not come to its end")
