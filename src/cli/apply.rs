@@ -40,13 +40,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Args)]
 pub struct Apply {
     /// The environments [default: all]
-    environments: Vec<EnvName>,
+    pub(super) environments: Vec<EnvName>,
     /// Do exactly what this saved plan says, or nothing
     #[arg(long, value_name = "FILE", conflicts_with = "environments")]
-    plan: Option<PathBuf>,
+    pub(super) plan: Option<PathBuf>,
     /// Pull mode: where others publish what they see (may be repeated)
     #[arg(long, value_name = "FILE|URL")]
-    observation: Vec<String>,
+    pub(super) observation: Vec<String>,
 }
 
 /// What became of one environment.

@@ -67,6 +67,23 @@ fn at(text: &str) -> std::result::Result<At, String> {
 }
 
 impl Restore {
+    /// The databases alone, from this backup of this job; whoever asks has been asked.
+    pub(super) fn of_databases(environment: EnvName, name: BackupName, job: String, reason: String) -> Restore {
+        Restore {
+            environment,
+            at: Some(At::Name(name)),
+            backup: Some(job),
+            database_only: true,
+            files_only: false,
+            to_scratch: false,
+            dry_run: false,
+            yes: true,
+            unproven: false,
+            without_safety: false,
+            reason,
+        }
+    }
+
     /// Asks, and restores.
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
@@ -80,7 +97,7 @@ impl Restore {
         };
         let say = |line: &str| screen::line(line);
         let wish = Wish {
-            at: self.at.unwrap_or(At::Newest),
+            at: self.at.clone().unwrap_or(At::Newest),
             only,
             unproven: self.unproven,
             without_safety: self.without_safety,
@@ -157,7 +174,7 @@ fn show(global: &Global, plan: &Plan<'_>) {
 }
 
 /// A person's word on a terminal. Where nobody can be asked it has to be said beforehand.
-fn confirmed(env: &Environment, plan: &Plan<'_>) -> Result<bool> {
+pub(super) fn confirmed(env: &Environment, plan: &Plan<'_>) -> Result<bool> {
     let (name, backup) = (&env.name, plan.backup());
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         let hint = format!("see every step: soll restore {name} --at {backup} --dry-run; then with --yes instead");

@@ -17,7 +17,7 @@ use crate::model::backup::name::{BackupName, Compression, Content, Kind};
 use crate::model::backup::proof::Outcome;
 use crate::model::desired::backup::{Access, BackupTarget};
 use crate::model::desired::{Backup, Environment, Phase};
-use crate::model::ids::HostName;
+use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::HostObserved;
 use crate::model::record::Stopped;
 use crate::model::record::backup::Restoring;
@@ -26,18 +26,21 @@ use crate::run::controller::{Controller, now};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::backup::prove::{Bench, Trying};
 use crate::run::pass::backup::saver;
+use crate::run::pass::backup::shelf::OnShelf;
 use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::roots::Roots;
 use crate::run::secrets::Purpose;
 use crate::run::step::backup::{Job, Saving, source_of};
 
 /// Which backup is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum At {
     Newest,
     Name(BackupName),
     /// The newest one that was begun then or earlier.
     Time(Timestamp),
+    /// The one that was made before this release was deployed.
+    Before(ReleaseName),
 }
 
 /// What is wanted.
@@ -97,10 +100,11 @@ pub async fn plan<'a>(
         None => return Err(OperateError::Unreachable(format!("{} was not looked at", target.name))),
     };
     let bench = Bench { controller, snapshot, env, backup, on: env, target };
-    let is_meant = |name: BackupName| match wish.at {
-        At::Newest => broken.as_ref().is_none_or(|broken| name == broken.backup),
-        At::Name(wanted) => name == wanted,
-        At::Time(until) => name.at.at() <= until,
+    let is_meant = |one: &OnShelf| match &wish.at {
+        At::Newest => broken.as_ref().is_none_or(|broken| one.name == broken.backup),
+        At::Name(wanted) => one.name == *wanted,
+        At::Time(until) => one.name.at.at() <= *until,
+        At::Before(release) => one.manifest.as_ref().is_some_and(|manifest| manifest.before.as_ref() == Some(release)),
     };
     let (place, _, manifest) = Box::pin(bench.chosen(&is_meant)).await.map_err(OperateError::Refused)?;
     Ok(Plan { bench, wish, place, manifest, broken })
@@ -110,6 +114,11 @@ impl Plan<'_> {
     /// The backup that is restored.
     pub fn backup(&self) -> BackupName {
         self.manifest.name
+    }
+
+    /// The job that made it.
+    pub fn job(&self) -> &str {
+        &self.bench.backup.name
     }
 
     /// What was left by one that broke off, in a sentence.

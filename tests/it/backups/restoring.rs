@@ -177,3 +177,22 @@ fn a_mariadb_is_emptied_and_loaded_by_the_application_s_own_user() {
     assert_eq!(sql(&w, "", "SHOW DATABASES LIKE 'soll%'"), "");
     let _ = file(&w, "nas", "RESTORE", ".txt");
 }
+
+/// The migration of `b` deletes the users; leaving `b` brings back exactly what was saved before it.
+#[test]
+fn a_rollback_brings_the_database_from_before_the_release_that_is_left() {
+    let w = world(&JOB.replace("schedule = \"0 2 * * *\"", "pre_deploy = true"));
+    let migrate = "import sqlite3; c = sqlite3.connect('$DIR/staging/shared/app.sqlite'); c.execute('DELETE FROM users'); c.commit()";
+    w.edit(
+        "shared_dirs",
+        &format!("hooks = [{{ phase = \"migrate\", run = \"\"\"python3 -c \"{migrate}\" \"\"\" }}]\nshared_dirs"),
+    );
+    w.soll("rollback staging --with-database --yes").exits(1);
+    w.edit("<a>", "<b>");
+    w.soll("apply").exits(0);
+    assert_eq!((w.runs("staging").as_str(), data(&w).0.as_str()), ("b", "0"));
+    w.soll("rollback staging --with-database").exits(1).says("nobody can be asked here");
+    assert_eq!(w.runs("staging"), "b");
+    w.soll("rollback staging --with-database --yes").exits(0).says("is restored from pre-deploy/");
+    assert_eq!((w.runs("staging").as_str(), data(&w).0.as_str()), ("a", "250"));
+}

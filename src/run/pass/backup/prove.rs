@@ -150,7 +150,7 @@ impl Bench<'_> {
             parts: Vec::new(),
             earlier: self.tested().await.past,
         };
-        let is_meant = |name: BackupName| trying.backup.is_none_or(|wanted| name == wanted);
+        let is_meant = |one: &OnShelf| trying.backup.is_none_or(|wanted| one.name == wanted);
         match Box::pin(self.chosen(&is_meant)).await {
             Ok((place, name, manifest)) => {
                 (report.backup, report.target) = (Some(name), Some(place.name.clone()));
@@ -184,7 +184,7 @@ impl Bench<'_> {
     /// There is none, target by target.
     pub async fn chosen(
         &self,
-        is_meant: &(dyn Fn(BackupName) -> bool + Sync),
+        is_meant: &(dyn Fn(&OnShelf) -> bool + Sync),
     ) -> Result<(BackupTarget, BackupName, Manifest), String> {
         let rows = shelf::all(self.controller, self.snapshot, self.env, self.backup, self.target).await;
         // Copies on the server itself are seen from there alone.
@@ -199,7 +199,7 @@ impl Bench<'_> {
                 }
             };
             let whole = backups.into_iter().filter(|one| one.state == State::Verified);
-            let newest = whole.filter(|one| is_meant(one.name)).max_by_key(|one| one.name.at);
+            let newest = whole.filter(|one| is_meant(one)).max_by_key(|one| one.name.at);
             match newest {
                 Some(newest) if best.as_ref().is_none_or(|(_, best)| newest.name.at > best.name.at) => {
                     best = Some((row.target, newest));
