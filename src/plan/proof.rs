@@ -88,7 +88,7 @@ impl Report {
         let why = self.why();
         let why = if why.is_empty() { String::new() } else { format!("; {why}") };
         format!(
-            "{}: {backup}{from}, restored on {} in {}, its data {} old{}{why}",
+            "{}: {backup}{from}, restored on {}: RTO {}, RPO {}{}{why}",
             self.outcome,
             self.host,
             took(self.rto_ms),
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn it_says_what_was_restored_where_how_long_it_took_and_how_old_it_was() {
-        let told = "pass: daily/20261130_010000 from nas, restored on web2 in 20 s, its data 2 h old (the 3 before it took 10 s in \
+        let told = "pass: daily/20261130_010000 from nas, restored on web2: RTO 20 s, RPO 2 h (the 3 before it took 10 s in \
                     the median)";
         assert_eq!(report().told(), told);
         let markdown = report().markdown();
