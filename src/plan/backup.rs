@@ -321,4 +321,50 @@ mod tests {
         let by_hand = Backup { schedule: None, ..nightly() };
         assert_eq!(view(&by_hand, &nothing, now).state, State::Unscheduled);
     }
+
+    #[test]
+    fn a_restore_test_is_due_by_its_schedule_and_again_where_nobody_could_say() {
+        use crate::model::desired::backup::RestoreTest;
+        use crate::model::record::backup::Trial;
+
+        let schedule = Some(Cron { line: "0 3 * * SUN#1".to_owned(), zone: "Europe/Berlin".to_owned() });
+        let on = "staging".parse().unwrap();
+        let job = Backup {
+            restore_test: Some(RestoreTest { schedule, on, scratch: None, queries: Vec::new() }),
+            ..nightly()
+        };
+        let mut backed = Backed::default();
+        let now = at("2026-11-30T12:00:00Z");
+        assert_eq!(test_due(&job, &backed, now), None, "there is nothing to restore");
+        backed.good = good("2026-11-30T01:00:09Z");
+        assert_eq!(test_due(&job, &backed, now), Some(now));
+        let trial = |outcome, ended: &str| Trial {
+            backup: Some("daily/20261129_010000".parse().unwrap()),
+            at: at(ended),
+            outcome,
+            millis: 1,
+            age: 1,
+            why: String::new(),
+        };
+        let mut tested = Tested { started: Some(now), ..Tested::default() };
+        tested.past.push(trial(Outcome::Inconclusive, "2026-11-30T12:00:00Z"));
+        backed.tested = Some(tested.clone());
+        assert_eq!(test_due(&job, &backed, at("2026-11-30T12:59:00Z")), None);
+        assert_eq!(test_due(&job, &backed, at("2026-11-30T13:30:00Z")), Some(at("2026-11-30T13:00:00Z")));
+        tested.past.push(trial(Outcome::Inconclusive, "2026-11-30T13:30:00Z"));
+        backed.tested = Some(tested.clone());
+        assert_eq!(test_due(&job, &backed, at("2026-11-30T15:00:00Z")), None, "later and later");
+        // A verdict is one: the next one comes by the schedule, the first Sunday at three.
+        tested.past.push(trial(Outcome::Fail, "2026-11-30T16:00:00Z"));
+        backed.tested = Some(tested.clone());
+        assert_eq!(test_due(&job, &backed, at("2026-12-06T01:59:00Z")), None);
+        assert_eq!(test_due(&job, &backed, at("2026-12-06T02:00:00Z")), Some(at("2026-12-06T02:00:00Z")));
+        assert!(!is_test_overdue(&job, &backed, at("2026-12-07T01:00:00Z")));
+        assert!(is_test_overdue(&job, &backed, at("2026-12-07T03:00:00Z")), "none that passes");
+        tested.proven = Some(trial(Outcome::Pass, "2026-12-06T02:10:00Z"));
+        backed.tested = Some(tested);
+        assert!(!is_test_overdue(&job, &backed, at("2026-12-07T03:00:00Z")));
+        let told = view(&job, &backed, at("2026-12-07T03:00:00Z")).told();
+        assert!(told.contains("; daily/20261129_010000 was restored and proven at 2026-12-06T02:10:00Z"), "{told}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{JOB, by_hand, file, files, forge, world};
-use crate::support::world::{World, until};
+use crate::support::world::{World, env, until};
 
 /// The job, tried by hand, with a question of its own.
 const TEST: &str = "[backups.nightly.restore_test]\nqueries = [\"SELECT count(*) > 200 FROM users\"]\n";
@@ -206,4 +206,35 @@ fn a_restore_test_that_cannot_be_is_refused_with_its_place() {
     let mysql = mysql.replace("path = \"shared/app.sqlite\"", "user = \"app\"\ndatabase = \"shop\"");
     w.commit(&format!("{base}{mysql}[backups.nightly.restore_test]\n"));
     w.soll("validate").exits(1).says("nothing says who restores the databases of `nightly`");
+}
+
+/// F4: what production saves is restored on staging, and remembered where production's data are.
+#[test]
+fn a_backup_of_one_environment_is_restored_on_another() {
+    let more = "shared_dirs = [\"uploads\"]";
+    let w = World::with(&format!("{}{}", env("staging", 'b', more), env("production", 'a', more)));
+    w.soll("apply").exits(0);
+    fs::create_dir(w.path("nas")).unwrap();
+    let database = rusqlite::Connection::open(w.path("production/shared/app.sqlite")).unwrap();
+    database
+        .execute_batch("CREATE TABLE users(id INTEGER PRIMARY KEY, created_at TEXT); INSERT INTO users VALUES (1, datetime('now'))")
+        .unwrap();
+    drop(database);
+    let job = JOB.replace("environment = \"staging\"", "environment = \"production\"\nkeep = { local = 2 }");
+    let text = w.read("state/desired-state.toml");
+    w.commit(&format!("{text}{job}[backups.nightly.restore_test]\non = \"staging\"\nschedule = \"0 3 * * SUN#1\"\n"));
+    let ran = w.soll("apply").exits(0).says("production: restore test nightly: pass: daily/").says("from nas");
+    assert!(!ran.stdout.contains("staging: restore test"), "{}", ran.stdout);
+    w.soll("restore-test").exits(0).says("(users.created_at)");
+    let record = |of: &str| w.read(&format!("{of}/.soll/record.json"));
+    assert!(record("production").contains("\"proven\"") && !record("staging").contains("\"proven\""));
+    assert!(w.path("staging/.soll/scratch").exists() && !w.path("production/.soll/scratch").exists());
+    w.soll("status").exits(0).says("was restored and proven at");
+    // Staging is held meanwhile, and nothing of it is changed; production is not.
+    let report = w.soll("restore-test --output json").exits(0).json();
+    assert_eq!((&report[0]["on"], &report[0]["environment"]), (&"staging".into(), &"production".into()));
+    assert_eq!((w.runs("staging").as_str(), w.runs("production").as_str()), ("b", "a"));
+    // What is on the way to another directory there is said.
+    fs::rename(w.path("nas"), w.path("away")).unwrap();
+    w.soll("restore-test").exits(3).says("can read no backup").says("mount what belongs there");
 }

@@ -164,7 +164,7 @@ impl Job<'_> {
             let message = format!("nothing says who restores the databases of `{}` when that is tried", self.name);
             let help = "database = { user = \"soll_scratch\", password = \"SCRATCH\" }: a user that may touch \
                         `soll\\_scratch\\_%` and nothing else";
-            self.refuse(at(self, "on"), message, "needs `database`", help);
+            self.refuse(at(self, "database"), message, "needs `database`", help);
         }
         let on = test.on.as_ref().map_or(&raw.environment.0, |on| &on.0);
         Some(RestoreTest {
