@@ -117,6 +117,9 @@ fn files(
     if !asked.keep {
         return Ok(Ok((checks, "this host".to_owned(), None)));
     }
+    if let Err(spoilt) = has_room(root, looked.bytes) {
+        return Ok(Err(spoilt));
+    }
     let name = note(root, asked, false)?;
     root.own_dir(DIR)?.make_as(&name, 0o700)?;
     let into = root.own(DIR).join(&name);
@@ -145,6 +148,9 @@ fn sqlite(
 ) -> Result<Result<Done, Spoilt>, HostError> {
     // Nothing of it is run before all of it has matched.
     if let Err(spoilt) = stored.pour(&mut load::Nowhere, wanted) {
+        return Ok(Err(spoilt));
+    }
+    if let Err(spoilt) = has_room(root, asked.part.plain_bytes.unwrap_or(asked.part.bytes)) {
         return Ok(Err(spoilt));
     }
     let name = note(root, asked, false)?;
@@ -251,6 +257,26 @@ fn note(root: &Root, asked: &Prove, database: bool) -> Result<String, HostError>
     Ok(name)
 }
 
+/// Whether so many bytes may be written below ROOT: a restore that is only tried must not fill the disk of what is live.
+fn has_room(root: &Root, bytes: u64) -> Result<(), Spoilt> {
+    let place = root.own("");
+    let stat = rustix::fs::statvfs(&place);
+    let stat =
+        stat.map_err(|error| Spoilt::open(format!("the room below {} cannot be asked for: {error}", place.display())))?;
+    fits(bytes, stat.f_bavail.saturating_mul(stat.f_frsize)).map_err(|needed| {
+        Spoilt::open(format!(
+            "{} has not enough room for what is restored: {needed} bytes are needed; make room there",
+            place.display()
+        ))
+    })
+}
+
+/// A tenth more than what is written: indexes, and what others write meanwhile.
+fn fits(bytes: u64, free: u64) -> Result<(), u64> {
+    let needed = bytes.saturating_add(bytes / 10);
+    if needed <= free { Ok(()) } else { Err(needed) }
+}
+
 /// Removes what lies below `.soll`, and the note. A database is dropped before.
 fn forget(root: &Root, name: &str, database: bool) -> Result<(), HostError> {
     if !database {
@@ -334,5 +360,23 @@ fn instance(login: &Login) -> String {
             let host = host.as_deref().unwrap_or("localhost");
             login.port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_only_tried_does_not_fill_the_disk() {
+        assert_eq!(fits(100, 110), Ok(()));
+        assert_eq!(fits(100, 109), Err(110));
+    }
+
+    #[test]
+    fn an_identity_that_is_none_is_told_without_its_text() {
+        let told = identities(Some(&Secret::new("AGE-SECRET-KEY-1PLANTED".to_owned()))).err().map(|spoilt| spoilt.why);
+        let told = told.unwrap_or_default();
+        assert!(told.contains("no identity of age") && !told.contains("PLANTED"), "{told}");
     }
 }

@@ -166,6 +166,18 @@ fn what_a_crash_leaves_is_swept_by_the_next_one() {
     w.soll("restore-test").exits(0).says("nightly: pass");
     assert!(!w.read("staging/.soll/record.json").contains("soll_scratch_"));
     assert_eq!(scratch(&w), [] as [&str; 0]);
+    // A controller that is killed leaves a row that says so, and nothing else.
+    for fault in ["operation.after-opened", "operation.before-finished"] {
+        assert_ne!(w.soll_with("restore-test", &[("SOLL_FAULT", fault)]).exit, 0);
+        w.soll("restore-test").exits(0).says("nightly: pass");
+        let history = w.soll("history --subject restore-test --output json").exits(0).json();
+        assert_eq!(
+            (&history[0]["result"], &history[1]["result"]),
+            (&"succeeded".into(), &"interrupted".into()),
+            "{fault}"
+        );
+        assert_eq!(scratch(&w), [] as [&str; 0]);
+    }
 }
 
 /// F4, F6: whoever makes backups tries them when it is time, once, and tells of it.

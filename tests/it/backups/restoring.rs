@@ -111,7 +111,13 @@ fn to_scratch_touches_nothing_that_is_live() {
 /// Whatever dies, nothing is deployed into half of a database; the same command goes on, and another one goes back.
 #[test]
 fn a_restore_that_breaks_off_blocks_deployments_until_it_is_ended() {
-    for fault in ["host.put-back.before-rename", "operation.before-finished", "host.restore.after-note"] {
+    let places = [
+        "host.put-back.before-rename",
+        "operation.after-opened",
+        "operation.before-finished",
+        "host.restore.after-note",
+    ];
+    for fault in places {
         let w = shop();
         harm(&w);
         let name = w.soll("backup list --output json").exits(0).json()[0]["backup"].as_str().unwrap().to_owned();
