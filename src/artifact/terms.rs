@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::{Delivery, Environment, GateTest};
+use crate::model::desired::{Environment, GateTest};
 
 use super::links::Allowed;
 use super::manifest::{Entry, Manifest, Node};
@@ -55,10 +55,7 @@ impl Terms {
         Terms {
             links_out: env.links_out.clone(),
             strip: env.delivery.strip(),
-            directory: match &env.delivery {
-                Delivery::Bundle(_) | Delivery::Compose(_) => None,
-                Delivery::Git(checkout) => Some(checkout.directory.clone()),
-            },
+            directory: env.delivery.checkout().map(|checkout| checkout.directory.clone()),
             gates: gates.collect(),
             shared: env.shared.iter().map(|shared| shared.path.clone()).collect(),
         }

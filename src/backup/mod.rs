@@ -24,13 +24,6 @@ use std::path::Path;
 #[error("{0}")]
 pub struct BackupError(pub String);
 
-impl BackupError {
-    /// This sentence.
-    pub fn new(message: impl Into<String>) -> Self {
-        BackupError(message.into())
-    }
-}
-
 /// `cannot read /srv/app/shared: …`, whatever kind of error it is.
 pub(crate) fn at<E: std::fmt::Display>(doing: &str, path: &Path) -> impl Fn(E) -> BackupError + use<E> {
     let text = format!("cannot {doing} {}", path.display());

@@ -1,30 +1,33 @@
 //! `soll backup`: make one now, list what there is, read it back, say when the next one is due, prune, try a target.
 
+mod prune;
+mod verify;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use self::prune::Prune;
+use self::verify::Verify;
 use super::global::{Global, Output};
 use super::{CliError, Result, apply, out, screen};
 use crate::host::wire::backup::{Answer, Ask};
 use crate::host::wire::{Op, Reply};
 use crate::model::backup::name::{BackupName, Kind};
 use crate::model::backup::proof::Outcome;
-use crate::model::desired::backup::BackupTarget;
 use crate::model::desired::{Backup as Declared, Environment, Target};
 use crate::model::observed::HostObserved;
 use crate::plan::backup::{State as Standing, View, views};
-use crate::plan::retention::{Decision, State, Verdict};
+use crate::plan::retention::State;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::reach::ask;
-use crate::run::pass::backup::make::{self, AT_MOST, Wish};
+use crate::run::pass::backup::make::{self, Wish};
 use crate::run::pass::backup::{due, saver, shelf};
 use crate::run::pass::journaled::OperateError;
-use crate::run::pass::roots::Roots;
 
 /// How long an explicit command waits for whoever holds a root (contract 1.2).
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,30 +72,6 @@ struct Now {
     /// Why, for the record
     #[arg(long, default_value = "by hand")]
     reason: String,
-}
-
-#[derive(Args)]
-struct Verify {
-    /// The backups, as `[backups.NAME]` calls them [default: all]
-    names: Vec<String>,
-    /// This one, as `list` calls it [default: the newest on each target]
-    #[arg(long, value_name = "KIND/TIME")]
-    at: Option<BackupName>,
-    /// Every one that there is
-    #[arg(long, conflicts_with = "at")]
-    all: bool,
-}
-
-#[derive(Args)]
-struct Prune {
-    /// The backups, as `[backups.NAME]` calls them [default: all]
-    names: Vec<String>,
-    /// Only say what would go, and why everything else stays
-    #[arg(long)]
-    dry_run: bool,
-    /// Also where more would go at once than is expected
-    #[arg(long)]
-    yes: bool,
 }
 
 /// One job with what it is of.
@@ -141,6 +120,11 @@ impl Shell<'_> {
             };
             return Err(CliError::usage(format!("there is no backup `{unknown}`")).hint(hint));
         }
+        if all.is_empty() && self.snapshot.desired.environments.values().any(|env| !env.backups.is_empty()) {
+            let why =
+                "the backups of this host's environments are made on their first hosts, which look after themselves";
+            return Err(CliError::plain(why).hint("ask there"));
+        }
         if all.is_empty() {
             let hint = "declare one: `[backups.NAME]` in the state file";
             return Err(CliError::plain("no backup is declared").hint(hint));
@@ -157,8 +141,13 @@ impl Shell<'_> {
         let (mut rows, mut exits) = (Vec::new(), Vec::new());
         let say = |line: &str| screen::line(line);
         if wanted.due {
-            for env in self.snapshot.desired.environments.values().filter(|env| !env.backups.is_empty()) {
-                let (done, _) = due::due(&self.controller, &self.snapshot, env, PATIENCE, &say).await;
+            if !wanted.names.is_empty() {
+                self.jobs(&wanted.names)?;
+            }
+            let is_meant = |job: &Declared| wanted.names.is_empty() || wanted.names.contains(&job.name);
+            for env in self.snapshot.desired.environments.values().filter(|env| env.backups.iter().any(is_meant)) {
+                let due = due::these(&self.controller, &self.snapshot, env, &is_meant, PATIENCE, &say);
+                let (done, _) = due.await;
                 for due::Done { job, result, .. } in done {
                     exits.push(self.made(&job, env, result, &mut rows));
                 }
@@ -271,68 +260,6 @@ impl Shell<'_> {
         Ok(u8::from(unread))
     }
 
-    async fn verify(&self, wanted: Verify) -> Result {
-        let (mut rows, mut bad) = (Vec::new(), false);
-        for Job { env, backup, target } in self.jobs(&wanted.names)? {
-            for row in shelf::all(&self.controller, &self.snapshot, env, backup, target).await {
-                let place = &row.target;
-                let backups = match row.backups {
-                    Ok(backups) => backups,
-                    Err(why) => {
-                        bad = true;
-                        screen::line(&format!("soll: {} on {}: {why}", backup.name, place.name));
-                        continue;
-                    }
-                };
-                let mut chosen: Vec<_> = backups
-                    .into_iter()
-                    .filter(|one| wanted.at.is_none_or(|at| one.name == at))
-                    .filter(|one| one.state != State::NoManifest || wanted.at.is_some())
-                    .collect();
-                if wanted.at.is_none() && !wanted.all {
-                    chosen.truncate(1);
-                }
-                if chosen.is_empty() {
-                    bad = true;
-                    screen::line(&format!("soll: {} on {}: there is nothing to verify", backup.name, place.name));
-                }
-                for one in chosen {
-                    let wrong = match (&one.manifest, &one.state) {
-                        (Some(manifest), _) => self.read_back(target, place, one.name, manifest.parts.clone()).await?,
-                        (None, State::Broken(why)) => vec![why.clone()],
-                        (None, _) => vec!["it has no manifest: it was not finished".to_owned()],
-                    };
-                    bad |= !wrong.is_empty();
-                    if !self.is_json() {
-                        let told = if wrong.is_empty() { "whole".to_owned() } else { wrong.join("; ") };
-                        out::text(&format!("{} {} on {}: {told}\n", backup.name, one.name, place.name));
-                    }
-                    rows.push(json!({
-                        "name": backup.name, "backup": one.name, "target": place.name,
-                        "verified": wrong.is_empty(), "wrong": wrong,
-                    }));
-                }
-            }
-        }
-        if self.is_json() {
-            out::json(&rows);
-        }
-        Ok(u8::from(bad))
-    }
-
-    async fn read_back(
-        &self,
-        target: &Target,
-        place: &BackupTarget,
-        name: BackupName,
-        parts: Vec<crate::model::backup::manifest::PartEntry>,
-    ) -> Result<Vec<String>> {
-        match self.asked(target, Ask::Verify { target: place.clone(), name, parts }).await? {
-            Answer::Verified { wrong } => Ok(wrong),
-            other => Err(CliError::plain(format!("the host gave an answer that does not fit: {other:?}"))),
-        }
-    }
-
     async fn asked(&self, target: &Target, question: Ask) -> Result<Answer> {
         let answer = ask(&self.controller, &self.snapshot, target, Op::Backups(Box::new(question))).await;
         match answer.map_err(|error| OperateError::Host { host: target.name.clone(), error })? {
@@ -383,53 +310,6 @@ impl Shell<'_> {
         Ok(apply::worst(exits))
     }
 
-    async fn prune(&self, wanted: Prune) -> Result {
-        let (mut rows, mut bad) = (Vec::new(), false);
-        for Job { env, backup, target } in self.jobs(&wanted.names)? {
-            let at_most = if wanted.yes { None } else { Some(AT_MOST) };
-            let roots = Roots::take_one(&self.controller, &self.snapshot, env, target, ("prune", PATIENCE)).await?;
-            let rows_of = shelf::all(&self.controller, &self.snapshot, env, backup, target).await;
-            for row in &rows_of {
-                let (state, place) = (roots.taken(&target.name), &row.target.name);
-                let decided = shelf::decide(&rows_of, place, backup, state, at_most);
-                let decisions = match decided {
-                    Ok(decisions) => decisions,
-                    Err(error) => {
-                        bad = true;
-                        screen::line(&format!("soll: {} on {place}: {error}", backup.name));
-                        continue;
-                    }
-                };
-                for Decision { name, verdict, reason } in &decisions {
-                    if !self.is_json() {
-                        let word = match verdict {
-                            Verdict::Keep => "keep",
-                            Verdict::Prune => "prune",
-                            Verdict::Hold => "hold",
-                        };
-                        out::text(&format!("{word:<6} {} {name} on {place}: {reason}\n", backup.name));
-                    }
-                    rows.push(json!({
-                        "name": backup.name, "backup": name, "target": place, "verdict": verdict, "reason": reason,
-                    }));
-                }
-                if !wanted.dry_run {
-                    let gone =
-                        make::prune(&self.controller, &self.snapshot, (&roots, target), backup, &row.target, at_most);
-                    if let Err(error) = gone.await {
-                        bad = true;
-                        screen::line(&format!("soll: {} on {place}: {error}", backup.name));
-                    }
-                }
-            }
-            roots.release().await;
-        }
-        if self.is_json() {
-            out::json(&rows);
-        }
-        Ok(u8::from(bad))
-    }
-
     async fn test(&self, names: &[String]) -> Result {
         let (mut rows, mut bad) = (Vec::new(), false);
         for Job { backup, target, .. } in self.jobs(names)? {
@@ -442,9 +322,11 @@ impl Shell<'_> {
                 if !self.is_json() {
                     let went: Vec<&str> =
                         steps.iter().filter(|step| step.why.is_none()).map(|step| step.step.as_str()).collect();
+                    let remarks = steps.iter().filter_map(|step| step.remark.as_ref());
+                    let remarks: String = remarks.map(|remark| format!("; {remark}")).collect();
                     let told = match failed {
                         Some((step, why)) => format!("{step} failed: {why}"),
-                        None => format!("good: {}", went.join(", ")),
+                        None => format!("good: {}{remarks}", went.join(", ")),
                     };
                     out::text(&format!("{} on {}: {told}\n", backup.name, place.name));
                 }
@@ -464,9 +346,8 @@ impl Shell<'_> {
 fn told(state: &State) -> String {
     match state {
         State::Verified => "verified".to_owned(),
-        State::Unverified => "not read back".to_owned(),
         State::Broken(why) => format!("broken: {why}"),
         State::Shrunk(what) => format!("shrunk: {what}"),
-        State::NoManifest => "no manifest: not finished, or not made by soll".to_owned(),
+        State::Left | State::NoManifest => "no manifest: not finished, or not made by soll".to_owned(),
     }
 }

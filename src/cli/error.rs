@@ -85,7 +85,7 @@ impl From<OperateError> for CliError {
                 error: HostError::Connection(_) | HostError::Refused { refusal: Refusal::OtherMachine(_) },
                 ..
             } => plain.exit(6),
-            OperateError::Host { error: HostError::Locked { .. }, .. } => plain.exit(5),
+            OperateError::Host { error: HostError::Locked { .. }, .. } | OperateError::Waits(_) => plain.exit(5),
             OperateError::Host { .. } | OperateError::Refused(_) => plain,
         }
     }

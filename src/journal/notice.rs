@@ -172,6 +172,15 @@ pub enum Notice {
         /// What it is called, how much it is, where it lies.
         told: String,
     },
+    /// A backup by its schedule is whole, and so much smaller than the good one before it that it is held (I20).
+    BackupShrunk {
+        environment: EnvName,
+        job: String,
+        /// What it is called.
+        name: String,
+        /// What it has, and what the one before it had.
+        why: String,
+    },
     /// A backup by its schedule came to nothing, or a target did not take it.
     BackupFailed {
         environment: EnvName,
@@ -257,7 +266,9 @@ impl Notice {
             Notice::Drift { environment, host, .. } | Notice::DriftGone { environment, host } => {
                 format!("drift:{environment}/{host}")
             }
-            Notice::BackupSucceeded { environment, job, .. } | Notice::BackupFailed { environment, job, .. } => {
+            Notice::BackupSucceeded { environment, job, .. }
+            | Notice::BackupShrunk { environment, job, .. }
+            | Notice::BackupFailed { environment, job, .. } => {
                 format!("backup:{environment}/{job}")
             }
             Notice::BackupOverdue { environment, job, .. } | Notice::BackupInTime { environment, job } => {
@@ -397,6 +408,9 @@ impl Notice {
                 format!("{environment}: what is live on {host} is what was deployed again")
             }
             Notice::BackupSucceeded { environment, job, told } => format!("{environment}: backup {job}: {told}"),
+            Notice::BackupShrunk { environment, job, name, why } => {
+                format!("{environment}: backup {job} has shrunk: {name} is held, and fills no slot: {why}")
+            }
             Notice::BackupFailed { environment, job, why } => {
                 format!("{environment}: backup {job} failed: {why}; it is tried again; now: soll backup now {job}")
             }

@@ -10,6 +10,7 @@ use super::due::{Standing, standing};
 use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup, Environment};
 use crate::model::observed::{EnvObserved, HostObserved};
+use crate::model::record::Holder;
 use crate::model::record::backup::{Backed, Tested};
 
 /// A backup that is not good so long after its time is overdue: people want to know.
@@ -34,6 +35,9 @@ pub struct View {
     pub last_good: Option<String>,
     /// When that came to its end.
     pub last_good_at: Option<Timestamp>,
+    /// The one after it that is so much smaller that it is held: a person has to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<String>,
     /// What the attempts after it failed with.
     pub failed: Option<String>,
     /// How it stands with its restore test; `None`: none is declared, and none was made.
@@ -65,46 +69,60 @@ pub enum State {
     Unscheduled,
     Waiting,
     Due,
+    /// It is being made.
+    UnderWay,
     /// There is no good one since its time, and it is long past.
     Overdue,
     /// What its host remembers cannot be seen.
     Unknown,
+    /// It is made on another host, which looks after itself (pull mode).
+    Elsewhere,
 }
 
 /// Every job of an environment.
 pub fn views(env: &Environment, seen: Option<&EnvObserved>, now: Timestamp) -> Vec<View> {
     // What is published says nothing of backups.
     let seen = seen.filter(|seen| !seen.veiled);
-    let record = |host| match seen?.hosts.get(host)? {
-        HostObserved::Reached(state) => Some(&state.record),
+    let state = |host| match seen?.hosts.get(host)? {
+        HostObserved::Reached(state) => Some(state),
         HostObserved::Unreachable(_) => None,
     };
-    let record = env.targets.first().and_then(|target| record(&target.name));
+    let state = env.targets.first().and_then(|target| state(&target.name));
     let nothing = Backed::default();
-    let view = |backup: &Backup| match record {
-        Some(record) => view(backup, record.backups.get(&backup.name).unwrap_or(&nothing), now),
-        None => View {
-            name: backup.name.clone(),
-            state: State::Unknown,
-            at: None,
-            last_good: None,
-            last_good_at: None,
-            failed: None,
-            test: None,
-        },
+    let unseen = |backup: &Backup, state| View {
+        name: backup.name.clone(),
+        state,
+        at: None,
+        last_good: None,
+        last_good_at: None,
+        shrunk: None,
+        failed: None,
+        test: None,
+    };
+    let view = |backup: &Backup| match state {
+        _ if !env.leads() => unseen(backup, State::Elsewhere),
+        Some(state) => {
+            let backed = state.record.backups.get(&backup.name).unwrap_or(&nothing);
+            let view = view(backup, backed, now);
+            match under_way(backed, state.holder.as_ref()) {
+                Some(at) if view.state != State::Overdue => View { state: State::UnderWay, at: Some(at), ..view },
+                _ => view,
+            }
+        }
+        None => unseen(backup, State::Unknown),
     };
     env.backups.iter().map(view).collect()
 }
 
 /// One job, from what its host remembers.
 pub fn view(backup: &Backup, backed: &Backed, now: Timestamp) -> View {
-    let (state, at) = match stands(backup, backed, now) {
-        None => (State::Unscheduled, None),
-        Some(_) if is_overdue(backup, backed, now) => (State::Overdue, due(backup, backed, now)),
-        Some(Standing::Waiting { next }) => (State::Waiting, Some(next)),
+    let (state, at) = match (stands(backup, backed, now), overdue_since(backup, backed, now)) {
+        (None, _) => (State::Unscheduled, None),
+        (Some(_), Some(since)) => (State::Overdue, Some(since)),
+        (Some(Standing::Waiting { next }), None) => (State::Waiting, Some(next)),
         // Since ever: a time would be another one with every look.
-        Some(_) if backed.started.is_none() => (State::Due, None),
-        Some(Standing::Due { since } | Standing::Late { since }) => (State::Due, Some(since)),
+        (Some(_), None) if backed.started.is_none() => (State::Due, None),
+        (Some(Standing::Due { since } | Standing::Late { since }), None) => (State::Due, Some(since)),
     };
     View {
         name: backup.name.clone(),
@@ -112,6 +130,7 @@ pub fn view(backup: &Backup, backed: &Backed, now: Timestamp) -> View {
         at,
         last_good: backed.good.as_ref().map(|good| good.name.to_string()),
         last_good_at: backed.good.as_ref().map(|good| good.at),
+        shrunk: backed.shrunk.as_ref().map(|shrunk| shrunk.name.to_string()),
         failed: backed.failed.as_ref().map(|failed| failed.why.clone()),
         test: test(backup, backed, now),
     }
@@ -122,29 +141,40 @@ pub fn due(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Timestamp
     stands(backup, backed, now)?.since()
 }
 
-/// Whether there should be a good one, and is none, for longer than anybody would call a delay.
-pub fn is_overdue(backup: &Backup, backed: &Backed, now: Timestamp) -> bool {
-    let Some(schedule) = backup.schedule.as_ref().and_then(|cron| cron.schedule().ok()) else { return false };
-    match backed.good.as_ref() {
-        Some(good) => matches!(standing(&schedule, Some(good.at), now, GRACE), Standing::Late { .. }),
-        // Never a good one: since the first attempt.
-        None => {
-            backed.failed.is_some()
-                && backed
-                    .started
-                    .is_some_and(|begun| matches!(standing(&schedule, Some(begun), now, GRACE), Standing::Late { .. }))
-        }
-    }
+/// Since when it is being made: whoever holds the root has begun it. One that was begun by somebody who is gone is not.
+pub fn under_way(backed: &Backed, holder: Option<&Holder>) -> Option<Timestamp> {
+    let begun = backed.open?.at.at();
+    // A name has no fractions of a second.
+    let latest = begun.checked_add(SignedDuration::from_secs(2)).unwrap_or(begun);
+    holder.filter(|holder| holder.since <= latest).map(|_| begun)
 }
 
-/// By its schedule; and once more after a failure, before its next time.
+/// Whether there should be a good one, and is none, for longer than anybody would call a delay.
+pub fn is_overdue(backup: &Backup, backed: &Backed, now: Timestamp) -> bool {
+    overdue_since(backup, backed, now).is_some()
+}
+
+/// Since when there should be a good one, where that is longer ago than anybody would call a delay. Attempts that fail, and
+/// backups that have shrunk, put it off by nothing.
+fn overdue_since(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Timestamp> {
+    let schedule = backup.schedule.as_ref()?.schedule().ok()?;
+    if let Some(good) = &backed.good {
+        return match standing(&schedule, Some(good.at), now, GRACE) {
+            Standing::Late { since } => Some(since),
+            Standing::Waiting { .. } | Standing::Due { .. } => None,
+        };
+    }
+    // Never a good one: what was tried for the first time should have been good then.
+    let first = backed.first.or(backed.started)?;
+    let grace = SignedDuration::try_from(GRACE).unwrap_or(SignedDuration::MAX);
+    (now.duration_since(first) > grace).then_some(first)
+}
+
+/// By its schedule; and once more after an attempt that came to nothing, before its next time.
 fn stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> {
     let schedule = backup.schedule.as_ref()?.schedule().ok()?;
     let by_schedule = standing(&schedule, backed.started, now, GRACE);
-    let Some(failed) = &backed.failed else { return Some(by_schedule) };
-    let wait = AGAIN.saturating_mul(1 << failed.times.saturating_sub(1).min(8)).min(AT_LATEST);
-    let again = SignedDuration::try_from(wait).ok().and_then(|wait| failed.at.checked_add(wait).ok());
-    Some(match (by_schedule, again) {
+    Some(match (by_schedule, again(backed)) {
         (Standing::Waiting { next }, Some(again)) if again < next => match now < again {
             true => Standing::Waiting { next: again },
             false => Standing::Due { since: again },
@@ -232,6 +262,19 @@ impl TestView {
     }
 }
 
+/// When the last attempt is made up for; `None`: it came to a good end. One that has not ended may be under way still: then its
+/// root is held, and whoever comes for it waits.
+fn again(backed: &Backed) -> Option<Timestamp> {
+    let failed = backed.failed.as_ref();
+    let (at, times) = match (backed.open, failed) {
+        (Some(open), _) => (open.at.at(), failed.map_or(0, |failed| failed.times).saturating_add(1)),
+        (None, Some(failed)) => (failed.at, failed.times),
+        (None, None) => return None,
+    };
+    let wait = AGAIN.saturating_mul(1 << times.saturating_sub(1).min(8)).min(AT_LATEST);
+    at.checked_add(SignedDuration::try_from(wait).ok()?).ok()
+}
+
 impl View {
     /// What people read after the job's name.
     pub fn told(&self) -> String {
@@ -241,27 +284,32 @@ impl View {
             State::Waiting => format!("next at {at}"),
             State::Due if at.is_empty() => "due now".to_owned(),
             State::Due => format!("due since {at}"),
+            State::UnderWay => format!("being made since {at}"),
             State::Overdue if at.is_empty() => "overdue".to_owned(),
             State::Overdue => format!("overdue, due since {at}"),
             State::Unknown => "unknown: what its host remembers cannot be seen from here".to_owned(),
+            State::Elsewhere => "made on the first host of the environment, which looks after itself".to_owned(),
         };
         let good = match (&self.last_good, self.state) {
-            (_, State::Unknown) => String::new(),
+            (_, State::Unknown | State::Elsewhere) => String::new(),
             (Some(name), _) => format!("; the last good one is {name}"),
             (None, _) => "; there is no good one yet".to_owned(),
         };
+        let shrunk = self.shrunk.as_ref();
+        let shrunk = shrunk.map_or_else(String::new, |name| format!("; {name} after it has shrunk, and is held"));
         let failed = self.failed.as_ref().map_or_else(String::new, |why| format!("; failed since: {why}"));
         let test = self.test.as_ref().map_or_else(String::new, TestView::told);
-        format!("{when}{good}{failed}{test}")
+        format!("{when}{good}{shrunk}{failed}{test}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::backup::name::Compression;
+    use crate::model::backup::name::{BackupName, Compression, Kind};
     use crate::model::desired::backup::{Cron, Keep};
-    use crate::model::record::backup::{Failed, Good};
+    use crate::model::record::Record;
+    use crate::model::record::backup::{End, Failed, Good};
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -290,27 +338,92 @@ mod tests {
         Some(Good { name: "daily/20261129_010000".parse().unwrap(), at: at(at_), bytes: 1, rows: None })
     }
 
+    fn failed(at_: &str, times: u32) -> Option<Failed> {
+        Some(Failed { at: at(at_), why: "full".to_owned(), times, refused: Vec::new() })
+    }
+
     #[test]
     fn a_failure_is_tried_again_later_and_later_and_told_once_it_is_overdue() {
         let mut backed = Backed {
             started: Some(at("2026-11-30T01:00:00Z")),
             good: good("2026-11-29T01:00:09Z"),
-            failed: None,
-            tested: None,
+            ..Backed::default()
         };
         let now = at("2026-11-30T01:30:00Z");
         assert_eq!(due(&nightly(), &backed, now), None);
-        backed.failed = Some(Failed { at: at("2026-11-30T01:00:30Z"), why: "full".to_owned(), times: 1 });
+        backed.failed = failed("2026-11-30T01:00:30Z", 1);
         assert_eq!(due(&nightly(), &backed, at("2026-11-30T01:15:00Z")), None);
         assert_eq!(due(&nightly(), &backed, now), Some(at("2026-11-30T01:15:30Z")));
-        backed.failed = Some(Failed { at: now, why: "full".to_owned(), times: 2 });
+        backed.failed = failed("2026-11-30T01:30:00Z", 2);
         assert_eq!(due(&nightly(), &backed, at("2026-11-30T01:59:00Z")), None);
         assert!(!is_overdue(&nightly(), &backed, at("2026-11-30T02:59:00Z")));
         assert!(is_overdue(&nightly(), &backed, at("2026-11-30T03:01:00Z")));
         let told = view(&nightly(), &backed, at("2026-11-30T03:01:00Z")).told();
         let wanted =
-            "overdue, due since 2026-11-30T02:00:00Z; the last good one is daily/20261129_010000; failed since: full";
+            "overdue, due since 2026-11-30T01:00:00Z; the last good one is daily/20261129_010000; failed since: full";
         assert_eq!(told, wanted);
+    }
+
+    /// One target of two refuses every time: it is tried again a few times a day, and not every quarter of an hour.
+    #[test]
+    fn a_target_that_refuses_for_a_day_makes_few_backups() {
+        let mut record = Record::default();
+        let end = at("2026-11-30T12:00:00Z");
+        let (mut now, mut made) = (end - SignedDuration::from_hours(24), 0);
+        while now < end {
+            let backed = record.backups.get("production").cloned().unwrap_or_default();
+            if due(&nightly(), &backed, now).is_some() {
+                let name = BackupName::new(Kind::Daily, now);
+                record.begin_backup("production", name);
+                let (good, refused) = (Good { name, at: now, bytes: 1, rows: None }, vec!["small".to_owned()]);
+                record.end_backup("production", End::Made { good, shrunk: false, refused, why: None });
+                made += 1;
+            }
+            now += SignedDuration::from_secs(60);
+        }
+        assert!((8..=12).contains(&made), "{made}");
+    }
+
+    /// Its controller died: nobody says so, and it is not put off until the next night.
+    #[test]
+    fn what_was_begun_and_never_ended_is_tried_again_soon() {
+        let mut record = Record::default();
+        record.begin_backup("production", BackupName::new(Kind::Daily, at("2026-11-30T01:00:00Z")));
+        let due_at = |record: &Record, now: &str| due(&nightly(), &record.backups["production"], at(now));
+        assert_eq!(due_at(&record, "2026-11-30T01:14:00Z"), None);
+        assert_eq!(due_at(&record, "2026-11-30T01:16:00Z"), Some(at("2026-11-30T01:15:00Z")));
+        record.begin_backup("production", BackupName::new(Kind::Daily, at("2026-11-30T01:16:00Z")));
+        assert_eq!(due_at(&record, "2026-11-30T01:40:00Z"), None);
+        assert_eq!(due_at(&record, "2026-11-30T01:46:00Z"), Some(at("2026-11-30T01:46:00Z")));
+    }
+
+    /// A dump may take longer than anybody waits before the next attempt.
+    #[test]
+    fn what_is_under_way_is_not_begun_once_more() {
+        let mut record = Record::default();
+        record.begin_backup("production", BackupName::new(Kind::Daily, at("2026-11-30T01:00:00.9Z")));
+        let backed = &record.backups["production"];
+        let holder = |since: &str| Holder { who: "ann".to_owned(), since: at(since), epoch: record.epoch, pid: 1 };
+        let begun = Some(at("2026-11-30T01:00:00Z"));
+        assert_eq!(under_way(backed, Some(&holder("2026-11-30T01:00:00.8Z"))), begun);
+        assert_eq!(under_way(backed, Some(&holder("2026-11-30T01:10:00Z"))), None, "another one has the root now");
+        assert_eq!(under_way(backed, None), None, "whoever began it is gone");
+    }
+
+    /// Never a good one, and again and again an attempt: it is overdue two hours after the first.
+    #[test]
+    fn attempts_put_off_nothing() {
+        let mut record = Record::default();
+        for minute in [0, 15, 45] {
+            let begun = at("2026-11-30T09:00:00Z") + SignedDuration::from_mins(minute);
+            record.begin_backup("production", BackupName::new(Kind::Daily, begun));
+            record.end_backup("production", End::Failed { at: begun, why: "full".to_owned() });
+        }
+        let backed = &record.backups["production"];
+        assert!(!is_overdue(&nightly(), backed, at("2026-11-30T10:59:00Z")));
+        assert!(is_overdue(&nightly(), backed, at("2026-11-30T11:01:00Z")));
+        let told = view(&nightly(), backed, at("2026-11-30T11:01:00Z")).told();
+        assert_eq!(told, "overdue, due since 2026-11-30T09:00:00Z; there is no good one yet; failed since: full");
     }
 
     #[test]

@@ -282,11 +282,11 @@ impl<'a> Forward<'a> {
     }
 
     /// What a migration could damage is saved before the door is closed: nobody waits for a dump. On the host that migrates,
-    /// once per environment; where nothing runs yet there is nothing to save.
+    /// once per environment; where nothing runs yet there is nothing to save. In pull mode that is the first host's share.
     fn save(&mut self, deploying: &[&Host<'_>], mut ready: Vec<String>) -> Vec<String> {
         let host = self.migrator(deploying).filter(|host| host.state.current.release().is_some());
         let Some(host) = host else { return ready };
-        for backup in self.env.backups.iter().filter(|backup| backup.pre_deploy) {
+        for backup in self.env.backups.iter().filter(|backup| backup.pre_deploy && self.env.leads()) {
             let action = Action::Backup { backup: Box::new(backup.clone()) };
             let why = "data as they are now are saved before anything changes them";
             ready = vec![self.steps.push(Some(host.name()), Some(&backup.name), action, &ready, OnFailure::Abort, why)];
@@ -329,7 +329,12 @@ impl<'a> Forward<'a> {
             last = vec![self.steps.push(Some(host.name()), None, action, &last, OnFailure::Rollback, why)];
         }
         if !matches!(host.intent, Intent::Adopt { .. } | Intent::Nothing) {
-            last = push_activation(&mut self.steps, host.name(), &Activation::of(self.env, host.target), last);
+            let leaves = match host.intent {
+                Intent::Deploy { .. } => delivery::leaves_data(self.env),
+                _ => None,
+            };
+            let activation = Activation::of(self.env, host.target);
+            last = push_activation(&mut self.steps, host.name(), &activation, leaves, last);
         }
         match host.intent {
             Intent::SwitchTo { .. } => self.hooks(host, Phase::Rollback, last),
@@ -430,15 +435,26 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// The units of one host, where there are any, after what moved `current`.
-fn push_activation(steps: &mut Builder, host: &HostName, activation: &Activation, last: Vec<String>) -> Vec<String> {
+/// The units of one host, where there are any, after what moved `current`. `leaves`: why a rollback does not take it back.
+fn push_activation(
+    steps: &mut Builder,
+    host: &HostName,
+    activation: &Activation,
+    leaves: Option<String>,
+    last: Vec<String>,
+) -> Vec<String> {
     if activation.is_empty() {
         return last;
     }
     let does = if activation.project.is_some() { "brought up as it was resolved" } else { "restarted" };
-    let why = format!("{}: {does}, and watched until settled", activation.told());
+    let mut why = format!("{}: {does}, and watched until settled", activation.told());
+    why.extend(leaves.iter().flat_map(|leaves| ["; ", leaves]));
     let action = Action::Activate { activation: activation.clone() };
-    vec![steps.push(Some(host), None, action, &last, OnFailure::Rollback, why)]
+    let id = steps.push(Some(host), None, action, &last, OnFailure::Rollback, why);
+    if leaves.is_some() {
+        steps.cannot_be_taken_back(&id);
+    }
+    vec![id]
 }
 
 /// The hooks of a phase on one host, one after the other.

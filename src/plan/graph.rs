@@ -56,6 +56,11 @@ impl Builder {
         id
     }
 
+    /// Says of a step that a rollback does not take it back.
+    pub fn cannot_be_taken_back(&mut self, id: &str) {
+        self.steps.iter_mut().filter(|step| step.id == id).for_each(|step| step.irreversible = true);
+    }
+
     /// The steps in the order in which they were pushed, which is a topological one.
     pub fn finish(self) -> Vec<Step> {
         self.steps

@@ -207,7 +207,7 @@ fn settled(
 
 /// Services that are not as the live release says, where that is to be healed. One that did not stay up in this release is the
 /// release's own fault, and not brought up again and again.
-fn gone(env: &Environment, state: &HostState, current: &ReleaseName) -> Option<Intent> {
+pub fn gone(env: &Environment, state: &HostState, current: &ReleaseName) -> Option<Intent> {
     let ill = services::ill(state);
     if env.drift != DriftPolicy::Heal || ill.is_empty() || is_failed(env, state, current) {
         return None;

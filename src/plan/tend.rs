@@ -1,11 +1,13 @@
-//! What a host needs while the plan of its environment is blocked: a release on probation is judged to its end, and a
-//! confirmed release that keeps failing is restarted (C6). Both keep what runs, so no approval, window, soak or freeze
-//! stands against them; a person's `stop` does. The same planner, aimed at what runs.
+//! What a host needs while the plan of its environment is blocked: a release on probation is judged to its end, a confirmed
+//! release that keeps failing is restarted (C6), and services of it that somebody stopped are brought up where that is to be
+//! healed (A7). All of it keeps what runs, so no approval, window, soak or quarantine of another release stands against it; a
+//! person's `stop` does, and a freeze against the last: whoever freezes may be at work there. The same planner, aimed at what
+//! runs.
 
 use std::collections::BTreeSet;
 
 use super::forward::{Host, forward};
-use super::intent::{Intent, ailing, is_failed};
+use super::intent::{Intent, ailing, gone, is_failed};
 use super::{Code, EnvPlan};
 use crate::model::desired::{Environment, ReleaseRef, Target};
 use crate::model::ids::Sha;
@@ -19,12 +21,13 @@ pub fn tend(env: &Environment, seen: &EnvObserved, blocked: &EnvPlan) -> Option<
     let condemned = |sha: &Sha| {
         blocked.desired.as_ref() == Some(sha) && blocked.blocking().any(|blocker| blocker.code == Code::Quarantined)
     };
+    let heals = blocked.blocking().all(|blocker| blocker.code != Code::Frozen);
     let needs: Vec<(&Target, &HostState, Sha, Intent)> = env
         .targets
         .iter()
         .filter_map(|target| {
             let Some(HostObserved::Reached(state)) = seen.hosts.get(&target.name) else { return None };
-            let (sha, intent) = resume(env, state).or_else(|| restart(env, state))?;
+            let (sha, intent) = resume(env, state).or_else(|| keep_up(env, state, heals))?;
             (!condemned(&sha)).then_some((target, &**state, sha, intent))
         })
         .collect();
@@ -71,15 +74,17 @@ fn resume(env: &Environment, state: &HostState) -> Option<(Sha, Intent)> {
     Some((probation.sha.clone(), Intent::Resume { release: release.clone(), why }))
 }
 
-fn restart(env: &Environment, state: &HostState) -> Option<(Sha, Intent)> {
+/// The confirmed release runs as it should again. `heals`: what of it is gone is brought up, where the environment heals.
+fn keep_up(env: &Environment, state: &HostState, heals: bool) -> Option<(Sha, Intent)> {
     let confirmed = state.record.confirmed.as_ref().filter(|_| state.record.probation.is_none())?;
     let release = state.current.release().filter(|live| **live == confirmed.release)?;
-    // A release that lost its seal could not be confirmed after its restart.
+    // A release that lost its seal could not be confirmed after it.
     let sealed = state.record.releases.get(release).is_none_or(|known| known.sealed);
     if !sealed || idles(state) {
         return None;
     }
-    Some((confirmed.sha.clone()?, ailing(env, state, release)?))
+    let gone = if heals { gone(env, state, release) } else { None };
+    Some((confirmed.sha.clone()?, gone.or_else(|| ailing(env, state, release))?))
 }
 
 /// Stopped by a person, or closed for maintenance.

@@ -6,6 +6,7 @@ mod mariadb;
 mod nas;
 mod proving;
 mod proving_mariadb;
+mod pruning;
 mod restoring;
 mod saving;
 

@@ -1,19 +1,19 @@
-//! The README and the pages with commands keep their word: their `sh` blocks are run, in their order and in one shell, and each `text` block below one is
-//! what it prints (`…` stands for anything, on one line).
+//! The README and the pages with commands keep their word: their `sh` blocks are run, in their order and in one shell, and
+//! each `text` block below one is what it prints (`…` stands for anything, on one line).
 
 use std::process::{Command, Stdio};
 
-/// A block of shell, and the lines that it is said to print, with the line of the README where it begins.
+/// A block of shell, and the lines that it is said to print, with the line of the page where it begins.
 struct Block {
     line: usize,
     shell: String,
     printed: Option<String>,
 }
 
-fn blocks(readme: &str) -> Vec<Block> {
+fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut open: Option<(&str, usize, String)> = None;
-    for (n, line) in readme.lines().enumerate() {
+    for (n, line) in page.lines().enumerate() {
         open = match (open, line.strip_prefix("```")) {
             (None, Some(kind)) => Some((kind, n + 1, String::new())),
             (None, None) => None,
@@ -75,8 +75,13 @@ fn differs(said: &str, printed: &str) -> Option<String> {
 }
 
 #[test]
-fn its_commands_run_and_print_what_it_says() {
-    plays("README.md", 12);
+fn the_readme_does_what_it_says() {
+    plays("README.md", 3);
+}
+
+#[test]
+fn the_tour_does_what_it_says() {
+    plays("docs/tour.md", 14);
 }
 
 #[test]
@@ -87,6 +92,50 @@ fn the_page_of_commits_does_what_it_says() {
 #[test]
 fn the_page_of_backups_does_what_it_says() {
     plays("docs/backups.md", 6);
+}
+
+#[test]
+fn the_page_of_adoption_does_what_it_says() {
+    plays("docs/adoption.md", 4);
+}
+
+#[test]
+fn the_page_of_ci_does_what_it_says() {
+    plays("docs/ci.md", 4);
+}
+
+#[test]
+fn the_page_of_hooks_does_what_it_says() {
+    plays("docs/hooks.md", 2);
+}
+
+#[test]
+fn the_page_of_secrets_does_what_it_says() {
+    plays("docs/secrets.md", 3);
+}
+
+/// The pages with commands of a shell that are run elsewhere: `laravel::` does it on a Debian of its own.
+const ELSEWHERE: [&str; 1] = ["docs/laravel.md"];
+
+/// Whoever writes a page with commands learns here that it is to be played, too.
+#[test]
+fn every_page_with_commands_is_played() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("tests/it/readme.rs")).expect("this file");
+    let pages = std::fs::read_dir(root.join("docs")).expect("the pages").map(|entry| entry.expect("a page").path());
+    let (mut played, mut wrong) = (0, Vec::new());
+    for path in pages.chain(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|page| root.join(page))) {
+        let page = path.strip_prefix(root).expect("below it").display().to_string();
+        if blocks(&std::fs::read_to_string(&path).expect("a page")).is_empty() || ELSEWHERE.contains(&page.as_str()) {
+            continue;
+        }
+        played += 1;
+        if !source.contains(&format!("plays(\"{page}\", ")) {
+            wrong.push(page);
+        }
+    }
+    assert!(played >= 8, "{played}");
+    assert!(wrong.is_empty(), "nobody plays {wrong:?}: add a test, or call their blocks `console`");
 }
 
 /// Runs the commands of a page, which has at least so many blocks of them, in an empty directory.

@@ -22,8 +22,6 @@ pub struct Dumped {
     pub client: String,
     /// What was dumped, with its version.
     pub server: String,
-    /// Where the server's own log stood, where it says so.
-    pub position: Option<String>,
     /// Tables that were written to while they were read: no transaction holds them.
     pub loose: Vec<String>,
     /// What people should know.

@@ -95,7 +95,7 @@ fn dump_by(
         warnings.push(format!("no transaction holds these tables, which are not InnoDB: {}", loose.join(", ")));
     }
     let client = version.trim().to_owned();
-    Ok(Dumped { tables: counted.tables, schema, client, server, position: None, loose, warnings })
+    Ok(Dumped { tables: counted.tables, schema, client, server, loose, warnings })
 }
 
 /// How an error begins that says: something else changed the schema, and once more is worth a try (I17).

@@ -7,10 +7,12 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use crate::backup::{BackupError, Wanted};
@@ -19,6 +21,11 @@ use crate::backup::{BackupError, Wanted};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Of what a program complains about so much is kept.
 const COMPLAINTS: usize = 8 * 1024;
+/// A dumper that gives nothing for so long hangs: it waits for a lock, or for a server that is gone. How long its reader takes
+/// is not counted.
+const SILENCE: Duration = Duration::from_secs(15 * 60);
+/// While a program is quiet it is asked so often whether anybody still waits for it.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// A program that has closed its output ends; one that does not hangs.
 const ENDS: Duration = Duration::from_secs(30);
 
@@ -124,10 +131,15 @@ impl Program {
     /// Passes its output on until it ends, while somebody wants it.
     ///
     /// # Errors
-    /// Whoever takes the output cannot; it ended otherwise than well: its own words are in the error.
-    pub fn pass(mut self, to: &mut dyn Write, wanted: &dyn Wanted) -> Result<(), BackupError> {
+    /// Whoever takes the output cannot; it gave nothing for too long, and was ended; it ended otherwise than well: its own words
+    /// are in the error.
+    pub fn pass(self, to: &mut dyn Write, wanted: &dyn Wanted) -> Result<(), BackupError> {
+        self.pass_within(SILENCE, to, wanted)
+    }
+
+    fn pass_within(mut self, silence: Duration, to: &mut dyn Write, wanted: &dyn Wanted) -> Result<(), BackupError> {
         let passed = match self.child.stdout.take() {
-            Some(mut output) => pass(&mut output, to, wanted),
+            Some(mut output) => pass(&mut output, to, wanted, silence),
             None => Ok(()),
         };
         if passed.is_err() {
@@ -136,7 +148,13 @@ impl Program {
         let status = self.end()?;
         let complaints = self.complaints.join().unwrap_or_default();
         let said = String::from_utf8_lossy(&complaints).trim().to_owned();
-        passed.map_err(|error| BackupError(format!("the output of {} is lost: {error}", self.name)))?;
+        passed.map_err(|error| {
+            let also = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+            match error.kind() {
+                io::ErrorKind::TimedOut => BackupError(format!("{} hangs: {error}{also}", self.name)),
+                _ => BackupError(format!("the output of {} is lost: {error}{also}", self.name)),
+            }
+        })?;
         match status.success() {
             true => Ok(()),
             false => {
@@ -169,19 +187,31 @@ impl Program {
     }
 }
 
-fn pass(from: &mut dyn Read, to: &mut dyn Write, wanted: &dyn Wanted) -> io::Result<()> {
+fn pass(from: &mut ChildStdout, to: &mut dyn Write, wanted: &dyn Wanted, silence: Duration) -> io::Result<()> {
     let mut piece = vec![0; 256 * 1024];
+    let mut heard = Instant::now();
     loop {
+        if !wanted.is_wanted() {
+            return Err(crate::backup::unwanted());
+        }
+        match poll(&mut [PollFd::new(from, PollFlags::IN)], Some(&LOOK)) {
+            Ok(0) if heard.elapsed() >= silence => {
+                let silence = humantime::format_duration(silence);
+                let why = "it gave nothing, and was ended; look what its database waits for (SHOW PROCESSLIST)";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("for {silence} {why}")));
+            }
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
         let length = match from.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if !wanted.is_wanted() {
-            return Err(crate::backup::unwanted());
-        }
         to.write_all(&piece[..length])?;
+        heard = Instant::now();
     }
 }
 
@@ -203,4 +233,45 @@ pub fn output(command: Command, input: Option<File>, wanted: &dyn Wanted) -> Res
     let mut output = Vec::new();
     Program::start(command, input)?.pass(&mut output, wanted)?;
     Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Somebody who is gone after having been asked so often.
+    struct Until(Cell<u32>);
+    impl Wanted for Until {
+        fn is_wanted(&self) -> bool {
+            self.0.set(self.0.get().saturating_sub(1));
+            self.0.get() > 0
+        }
+    }
+
+    fn hanging() -> Program {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo 'waiting for a lock' >&2; echo begun; sleep 600"]);
+        Program::start(command, None).unwrap()
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_and_told() {
+        let silence = Duration::from_millis(100);
+        let mut output = Vec::new();
+        let begun = Instant::now();
+        let told = hanging().pass_within(silence, &mut output, &Until(Cell::new(u32::MAX))).unwrap_err().to_string();
+        assert!(told.starts_with("/bin/sh hangs: for 100ms it gave nothing, and was ended; "), "{told}");
+        assert!(told.ends_with("; it said: waiting for a lock"), "{told}");
+        assert_eq!((output.as_slice(), begun.elapsed() < Duration::from_secs(60)), (&b"begun\n"[..], true));
+    }
+
+    #[test]
+    fn a_quiet_program_that_nobody_waits_for_is_ended() {
+        let begun = Instant::now();
+        let told = hanging().pass(&mut Vec::new(), &Until(Cell::new(4))).unwrap_err().to_string();
+        assert!(told.contains("nobody waits for this backup any more"), "{told}");
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
 }

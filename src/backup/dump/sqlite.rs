@@ -1,12 +1,16 @@
 //! SQLite: one consistent state of the file as SQL text, as the program `sqlite3` prints it and reads it back. The file itself
-//! is never copied: what a copy catches between two pages opens without an error and lacks rows.
+//! is never copied as a file: what such a copy catches between two pages opens without an error and lacks rows. A database with
+//! a write-ahead log is read where it is. Of one without, whose readers keep writers out, a copy by SQLite itself lies in
+//! `scratch` while it is dumped: writers wait for that copy, and not for the slowest target.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, backup::Backup};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{Dumped, Sink};
 use crate::backup::{BackupError, Wanted, unwanted};
@@ -16,6 +20,10 @@ use crate::model::ids::Digest;
 const BUSY: Duration = Duration::from_secs(30);
 /// After so many rows it is asked whether anybody still wants them.
 const LOOK: u64 = 4096;
+/// So many pages are copied before that is asked.
+const PAGES: i32 = 4096;
+/// And so often while a question that takes long is answered.
+const ASK: Duration = Duration::from_secs(1);
 
 /// Dumps it. `scratch`: where a copy of a database may lie for a moment.
 ///
@@ -30,21 +38,18 @@ pub fn dump(path: &Path, scratch: &Path, sink: &mut Sink<'_>) -> Result<Dumped, 
     let open = |flags| Connection::open_with_flags(path, flags);
     // What may only be read is read: then nobody writes to it from here, and a log that others left is read, too.
     let read_only = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let source = open(flags).or_else(|_| open(read_only)).map_err(failed)?;
+    let mut source = open(flags).or_else(|_| open(read_only)).map_err(failed)?;
     source.busy_timeout(BUSY).map_err(failed)?;
     source.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
     let journal: String = source.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(failed)?;
     if journal.eq_ignore_ascii_case("wal") {
-        return text(&source, sink).map_err(|error| named(path, error));
+        return text(&mut source, sink).map_err(|error| named(path, error));
     }
-    // Without a write-ahead log a reader keeps writers out: they wait for a copy, and not for the slowest target.
     let copy = tempfile::Builder::new().prefix(".soll-dump-").tempfile_in(scratch);
     let copy = copy.map_err(crate::backup::at("make a copy in", scratch))?;
     let mut target = Connection::open(copy.path()).map_err(failed)?;
-    let backup = Backup::new(&source, &mut target).map_err(failed)?;
-    backup.run_to_completion(4096, Duration::ZERO, None).map_err(failed)?;
-    drop(backup);
-    text(&target, sink).map_err(|error| named(path, error))
+    copied(&source, &mut target, sink.wanted).map_err(|error| named(path, error))?;
+    text(&mut target, sink).map_err(|error| named(path, error))
 }
 
 fn named(path: &Path, error: Broken) -> BackupError {
@@ -80,16 +85,73 @@ pub(in crate::backup) struct Made {
     pub sql: String,
 }
 
-fn text(connection: &Connection, sink: &mut Sink<'_>) -> Result<Dumped, Broken> {
+/// Copies a database, page after page, while somebody wants it.
+fn copied(source: &Connection, target: &mut Connection, wanted: &dyn Wanted) -> Result<(), Broken> {
+    // A reader from here on: nobody writes between two steps, so that the copy is begun once and not again with each write.
+    source.execute_batch("BEGIN")?;
+    source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let backup = Backup::new(source, target)?;
+    let mut since = Instant::now();
+    loop {
+        if !wanted.is_wanted() {
+            return Err(Broken::Write(unwanted()));
+        }
+        match backup.step(PAGES)? {
+            StepResult::Done => break,
+            StepResult::Busy | StepResult::Locked if since.elapsed() >= BUSY => {
+                let why = format!("somebody has locked it for {} s", BUSY.as_secs());
+                return Err(Broken::Write(io::Error::other(why)));
+            }
+            StepResult::Busy | StepResult::Locked => std::thread::sleep(Duration::from_millis(20)),
+            _ => since = Instant::now(),
+        }
+    }
+    drop(backup);
+    Ok(source.execute_batch("ROLLBACK")?)
+}
+
+/// Asks something that may take long and says nothing meanwhile. Where nobody waits for it any more it is broken off.
+fn patiently<T: Send>(
+    connection: &mut Connection,
+    wanted: &dyn Wanted,
+    ask: impl FnOnce(&Connection) -> T + Send,
+) -> Result<T, Broken> {
+    let stop = connection.get_interrupt_handle();
+    std::thread::scope(|scope| {
+        let (done, answer) = sync_channel(1);
+        // Nobody hears it where this function has ended, which it does not before the thread has.
+        scope.spawn(move || drop(done.send(ask(connection))));
+        let mut is_wanted = true;
+        loop {
+            match answer.recv_timeout(ASK) {
+                Ok(answer) if is_wanted => return Ok(answer),
+                Ok(_) => return Err(Broken::Write(unwanted())),
+                Err(RecvTimeoutError::Timeout) => {
+                    is_wanted = is_wanted && wanted.is_wanted();
+                    if !is_wanted {
+                        stop.interrupt();
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Broken::Write(io::Error::other("a thread that asked it broke off")));
+                }
+            }
+        }
+    })
+}
+
+fn text(connection: &mut Connection, sink: &mut Sink<'_>) -> Result<Dumped, Broken> {
     // One state for everything that follows.
     connection.execute_batch("BEGIN")?;
-    let mut check = connection.prepare("PRAGMA quick_check(1)")?;
-    let sound: String = check.query_row([], |row| row.get(0))?;
+    let wanted = sink.wanted;
+    let check = |connection: &Connection| -> rusqlite::Result<String> {
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+    };
+    let sound = patiently(connection, wanted, check)??;
     if sound != "ok" {
         return Err(Broken::Write(io::Error::other(format!("it is damaged: {sound}"))));
     }
-    drop(check);
-    let wanted = sink.wanted;
+    let connection = &*connection;
     let mut out = BufWriter::with_capacity(256 * 1024, &mut *sink.to);
     out.write_all(b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n")?;
     for pragma in ["user_version", "application_id"] {
@@ -242,11 +304,6 @@ fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Where a copy may lie when nobody says so.
-pub fn scratch_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +317,7 @@ mod tests {
 
     fn dumped(path: &Path) -> (String, Dumped) {
         let mut text = Vec::new();
-        let dumped = dump(path, scratch_of(path), &mut Sink { to: &mut text, wanted: &Always }).unwrap();
+        let dumped = dump(path, path.parent().unwrap(), &mut Sink { to: &mut text, wanted: &Always }).unwrap();
         (String::from_utf8(text).unwrap(), dumped)
     }
 
@@ -317,6 +374,55 @@ lines; --',-1e300,X'',1e999),(10,CAST(X'610062' AS TEXT),5.0,NULL,92233720368547
             });
             assert_eq!(left.count(), 0);
         }
+    }
+
+    /// Somebody who is gone from the beginning.
+    struct Never;
+    impl Wanted for Never {
+        fn is_wanted(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_question_that_takes_for_ever_and_a_copy_end_where_nobody_waits() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        let asked = patiently(&mut connection, &Never, |connection| {
+            connection.query_row(forever, [], |row| row.get::<_, i64>(0))
+        });
+        assert!(matches!(asked, Err(Broken::Write(error)) if error.to_string().contains("nobody waits")));
+        let mut copy = Connection::open_in_memory().unwrap();
+        assert!(matches!(copied(&connection, &mut copy, &Never), Err(Broken::Write(_))));
+    }
+
+    /// Whoever writes all the time does not keep a copy from coming to its end, nor is a copy made of two states.
+    #[test]
+    fn a_copy_is_made_beside_somebody_who_writes_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sqlite");
+        let writer = Connection::open(&path).unwrap();
+        let page = "x".repeat(3000);
+        let rows =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT i, ?1, 0 FROM n";
+        writer.execute_batch("CREATE TABLE t(id INTEGER PRIMARY KEY, p, round)").unwrap();
+        writer.execute(&format!("INSERT INTO t {rows}"), [&page]).unwrap();
+        let over = &std::sync::atomic::AtomicBool::new(false);
+        let text = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                writer.busy_timeout(BUSY).unwrap();
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    writer.execute("UPDATE t SET round = round + 1 WHERE id IN (1, 10000)", []).unwrap();
+                }
+            });
+            let (text, _) = dumped(&path);
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            text
+        });
+        let back = Connection::open_in_memory().unwrap();
+        back.execute_batch(&text).unwrap();
+        let rounds = "SELECT count(DISTINCT round) FROM t WHERE id IN (1, 10000)";
+        assert_eq!(back.query_row(rounds, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
     }
 
     #[test]

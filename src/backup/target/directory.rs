@@ -5,15 +5,11 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 
-use super::Found;
+use super::{Found, NO_RIGHT};
 use crate::backup::{BackupError, at};
-
-/// What a file is called until it is complete.
-const PART: &str = ".part";
-/// Where files are on their way out.
-const TRASH: &str = "trash";
+use crate::model::backup::name::{TRASH, UNFINISHED};
 
 /// A directory that is there already: what a mount point hides is not written to by mistake.
 #[derive(Debug, Clone)]
@@ -58,7 +54,7 @@ impl Directory {
     pub fn put(&self, dir: &str, name: &str) -> Result<Part, BackupError> {
         let sub = self.sub(dir);
         make_missing(&sub)?;
-        let (part, whole) = (sub.join(format!("{name}{PART}")), sub.join(name));
+        let (part, whole) = (sub.join(format!("{name}{UNFINISHED}")), sub.join(name));
         if fs::symlink_metadata(&whole).is_ok() {
             return Err(BackupError(format!("{} is there already, and no backup is overwritten", whole.display())));
         }
@@ -74,6 +70,15 @@ impl Directory {
 
     /// See [`super::Target::list`].
     pub fn list(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
+        self.files(dir, |name| !name.ends_with(UNFINISHED))
+    }
+
+    /// See [`super::Target::unfinished`].
+    pub fn unfinished(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
+        self.files(dir, |name| name.ends_with(UNFINISHED))
+    }
+
+    fn files(&self, dir: &str, wanted: fn(&str) -> bool) -> Result<Vec<Found>, BackupError> {
         let sub = self.sub(dir);
         let entries = match fs::read_dir(&sub) {
             Ok(entries) => entries,
@@ -89,7 +94,7 @@ impl Directory {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(at("look at", &entry.path())(error)),
             };
-            if meta.is_file() && !name.ends_with(PART) {
+            if meta.is_file() && wanted(&name) {
                 found.push(Found { name, bytes: meta.len() });
             }
         }
@@ -100,8 +105,13 @@ impl Directory {
     /// See [`super::Target::read`].
     pub fn read(&self, dir: &str, name: &str) -> Result<File, BackupError> {
         let path = self.sub(dir).join(name);
-        let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(at("read", &path))
+        // Neither a link is followed nor a pipe waited for, whoever else writes there.
+        let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(at("read", &path))?;
+        match file.metadata().map_err(at("look at", &path))?.is_file() {
+            true => Ok(file),
+            false => Err(BackupError(format!("{} is no regular file, and no backup", path.display()))),
+        }
     }
 
     /// See [`super::Target::remove`].
@@ -109,8 +119,17 @@ impl Directory {
         let (from, trash) = (self.sub(dir).join(name), self.sub(TRASH));
         make_missing(&trash)?;
         let to = trash.join(format!("{dir}-{name}").replace('/', "-"));
-        fs::rename(&from, &to).map_err(at("remove", &from))?;
-        fs::remove_file(&to).map_err(at("remove", &to))
+        let refused = |error: io::Error| match error.kind() {
+            ErrorKind::PermissionDenied => BackupError(format!("{NO_RIGHT}: {}: {error}", from.display())),
+            _ => at("remove", &from)(error),
+        };
+        fs::rename(&from, &to).map_err(refused)?;
+        fs::remove_file(&to).map_err(|error| {
+            // It counts as before: a manifest alone in the trash would make a good backup one without.
+            let back = fs::rename(&to, &from).err();
+            let lies = back.map(|back| format!("; it lies in {} now: {back}", to.display()));
+            BackupError(format!("{}{}", refused(error), lies.unwrap_or_default()))
+        })
     }
 
     /// See [`super::Target::room`].
@@ -124,6 +143,8 @@ impl Part {
     /// See [`super::Put::end`].
     pub fn end(mut self) -> Result<(), BackupError> {
         self.file.sync_all().map_err(at("write", &self.part))?;
+        // What is read back comes from where it was written to, and not from memory.
+        let _ = rustix::fs::fadvise(&self.file, 0, None, Advice::DontNeed);
         let there = self.file.metadata().map_err(at("look at", &self.part))?.size();
         if there != self.bytes {
             let part = self.part.display();

@@ -10,6 +10,7 @@ pub use self::directory::Directory;
 pub use self::sftp::Sftp;
 
 use crate::backup::BackupError;
+pub use crate::model::backup::NO_RIGHT;
 
 /// A place for backups.
 #[derive(Debug, Clone)]
@@ -67,10 +68,26 @@ impl Target {
         }
     }
 
+    /// Files of a directory that have not come to their end, by the names that they have until then.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    pub fn unfinished(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
+        // What else there is shows nothing before its end.
+        if let Target::Directory(directory) = self {
+            return directory.unfinished(dir);
+        }
+        if let Target::Sftp(sftp) = self {
+            return sftp.unfinished(dir);
+        }
+        Ok(Vec::new())
+    }
+
     /// Removes a file, by way of `trash/`: what a crash leaves half removed lies there and counts no more.
     ///
     /// # Errors
-    /// It cannot be removed: the right to is missing, perhaps on purpose (I20).
+    /// It cannot be removed, and lies where it was. Where the right to is missing, perhaps on purpose (I20), the error says
+    /// [`NO_RIGHT`].
     pub fn remove(&self, dir: &str, name: &str) -> Result<(), BackupError> {
         match self {
             Target::Directory(directory) => directory.remove(dir, name),

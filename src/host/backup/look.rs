@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::backup::part::read_back;
-use crate::backup::target::Target;
+use crate::backup::target::{NO_RIGHT, Target};
 use crate::backup::{BackupError, Wanted};
 use crate::host::wire::backup::{Kept, Listed, Tried};
 use crate::model::backup::checksum;
@@ -25,6 +25,8 @@ pub fn list(place: &Target) -> Result<Listed, BackupError> {
             }
             files.push((format!("{kind}/{}", found.name), found.bytes));
         }
+        let unfinished = place.unfinished(kind.as_str())?.into_iter();
+        files.extend(unfinished.map(|found| (format!("{kind}/{}", found.name), found.bytes)));
     }
     Ok(Listed { files, kept, room: place.room()? })
 }
@@ -56,14 +58,15 @@ pub fn verify(place: &Target, name: BackupName, parts: &[PartEntry], wanted: &dy
 }
 
 /// mkdir and put, list, read, remove, one after the other, with a file of a few bytes. Ends at the first step that fails: the
-/// others need it.
+/// others need it. What was written is removed, whatever failed after it. An account that may not delete does for backups:
+/// that nothing is pruned there is a remark.
 pub fn try_out(open: impl FnOnce() -> Result<Target, BackupError>, wanted: &dyn Wanted) -> Vec<Tried> {
     const DIR: &str = "manual";
     let mut steps = Vec::new();
     let mut step = |name: &str, done: Result<(), BackupError>| {
         let why = done.err().map(|error| error.0);
         let went = why.is_none();
-        steps.push(Tried { step: name.to_owned(), why });
+        steps.push(Tried { step: name.to_owned(), why, remark: None });
         went
     };
     let place = match open() {
@@ -87,9 +90,19 @@ pub fn try_out(open: impl FnOnce() -> Result<Target, BackupError>, wanted: &dyn 
         false => Err(BackupError(format!("{DIR}/{file} was written, and is not listed"))),
     };
     let expected = (contents.len() as u64, Digest::of(&contents));
-    let _ = step("write", put())
-        && step("list", listed())
-        && step("read", read_back(&place, DIR, &file, expected, wanted))
-        && step("remove", place.remove(DIR, &file));
+    if !step("write", put()) {
+        return steps;
+    }
+    let went = step("list", listed()) && step("read", read_back(&place, DIR, &file, expected, wanted));
+    match place.remove(DIR, &file) {
+        Ok(()) if went => drop(step("remove", Ok(()))),
+        Err(error) if went && error.0.contains(NO_RIGHT) => {
+            let remark = format!("{NO_RIGHT} there; {DIR}/{file} of this trial stays");
+            steps.push(Tried { step: "remove".to_owned(), why: None, remark: Some(remark) });
+        }
+        Err(error) if went => drop(step("remove", Err(error))),
+        // What failed before it is what there is to tell.
+        Ok(()) | Err(_) => {}
+    }
     steps
 }

@@ -10,11 +10,10 @@ mod restore;
 use crate::backup::target::{Directory, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
 use crate::host::disk::root::Root;
-use crate::host::wire::backup::{Answer, Ask, End, Refused, TestNote, Work};
+use crate::host::wire::backup::{Answer, Ask, Refused, TestNote, Work};
 use crate::host::wire::{HostError, Reply};
 use crate::model::backup::name::{BackupName, FileName, RESTORE, What};
 use crate::model::desired::backup::{BackupTarget, Place};
-use crate::model::record::backup::Good;
 
 /// Does what is asked under an epoch.
 ///
@@ -23,19 +22,13 @@ use crate::model::record::backup::Good;
 pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, HostError> {
     let wanted = Asker(gone);
     let answer = match work {
-        Work::Begin { job, name } => root.update(|record| {
-            record.begin_backup(&job, name.at.at());
-            Ok(Answer::Done)
-        })?,
+        Work::Begin { job, name } => root.update(|record| Ok(Answer::Begun(record.begin_backup(&job, name))))?,
         Work::Part(part) => part::make(root, *part, &wanted).map(|made| Answer::Part(Box::new(made)))?,
         Work::Seal { targets, name, manifest, by_hand } => {
             Answer::Sealed { refused: seal(root, &targets, name, &manifest, &by_hand) }
         }
         Work::End { job, end } => root.update(|record| {
-            match end {
-                End::Good { name, at, bytes, rows } => record.end_backup(&job, Ok(Good { name, at, bytes, rows })),
-                End::Failed { at, why } => record.end_backup(&job, Err((at, why))),
-            }
+            record.end_backup(&job, end);
             Ok(Answer::Done)
         })?,
         Work::Remove { target, paths } => {

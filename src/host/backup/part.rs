@@ -58,7 +58,7 @@ fn once(root: &Root, asked: &wire::Part, wanted: &dyn Wanted) -> Result<Made, Ho
                 server: (!dumped.server.is_empty()).then_some(dumped.server),
                 instance: facts.instance,
                 schema: dumped.schema,
-                position: dumped.position,
+                position: None,
                 non_transactional: dumped.loose,
                 unknown: BTreeMap::new(),
                 rows: dumped.tables,

@@ -1,6 +1,5 @@
 //! Backups on the wire: what a host that holds its root writes and removes, and what anybody may ask of a target.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
@@ -8,13 +7,14 @@ pub use super::restore::{Prove, Proved, PutBack, ScratchPlace, TestNote};
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
+pub use crate::model::record::backup::End;
 use crate::model::record::backup::Restoring;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// Noted before anything is written: whoever asks when it was begun last asks the host.
+    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says what it is called.
     Begin { job: String, name: BackupName },
     /// One database, or one set of files, to every target.
     Part(Box<Part>),
@@ -30,14 +30,6 @@ pub enum Work {
     Restoring { restoring: Option<Restoring> },
     /// One part is put back where it came from.
     PutBack(Box<PutBack>),
-}
-
-/// How a backup ended, as the host remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum End {
-    Good { name: BackupName, at: Timestamp, bytes: u64, rows: Option<u64> },
-    Failed { at: Timestamp, why: String },
 }
 
 /// One part.
@@ -108,6 +100,8 @@ pub enum Ask {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     Done,
+    /// A backup is begun, under this name.
+    Begun(BackupName),
     Part(Box<Made>),
     /// By target: why it did not take the manifest.
     Sealed {
@@ -168,4 +162,7 @@ pub struct Tried {
     pub step: String,
     /// `None`: it went well.
     pub why: Option<String>,
+    /// What a person should know although it went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
 }

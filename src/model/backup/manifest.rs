@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_hand;
 use super::name::{BackupName, Content, FileName, PartName, What};
+use super::shrink::Size;
 use crate::model::ids::{Digest, EnvName, HostName, ReleaseName};
 use crate::model::shown::clean;
 
@@ -140,7 +141,7 @@ pub struct FileFacts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadManifest {
     /// Scripts write files of this name, too (F1).
-    #[error("it was not written by soll; `soll backup import` takes over what was made by other means")]
+    #[error("it was not written by soll: what was made by other means is kept, and is not read")]
     Foreign,
     #[error("it was written by a newer soll (form {0}, this one reads up to {FORMAT}); update soll to read it")]
     Newer(u32),
@@ -157,8 +158,14 @@ impl Manifest {
     /// The rows of all tables; `None`: it has no database whose rows are known.
     pub fn rows(&self) -> Option<u64> {
         let facts = self.parts.iter().filter_map(|part| part.database.as_ref());
-        let rows: Vec<u64> = facts.flat_map(|facts| facts.rows.values().copied()).collect();
-        (!rows.is_empty()).then(|| rows.into_iter().fold(0, u64::saturating_add))
+        // A database without a table has no rows, which is known.
+        let rows = facts.map(|facts| facts.rows.values().copied().fold(0, u64::saturating_add));
+        rows.reduce(u64::saturating_add)
+    }
+
+    /// How much it is.
+    pub fn size(&self) -> Size {
+        Size { bytes: self.bytes(), rows: self.rows() }
     }
 
     /// As it is written.
@@ -298,6 +305,17 @@ mod tests {
         assert_eq!(Manifest::parse(&text), Ok(example()));
         assert_eq!(Manifest::parse(&text.replace('\n', "\r\n")), Ok(example()));
         assert_eq!((example().bytes(), example().rows()), (200, Some(20_001)));
+    }
+
+    #[test]
+    fn a_database_without_tables_has_no_rows_and_files_have_none_to_count() {
+        let mut empty = example();
+        for part in &mut empty.parts {
+            part.database.iter_mut().for_each(|facts| facts.rows.clear());
+        }
+        assert_eq!(empty.rows(), Some(0));
+        empty.parts.retain(|part| part.database.is_none());
+        assert_eq!(empty.rows(), None);
     }
 
     #[test]

@@ -114,11 +114,6 @@ impl BackupName {
     pub fn new(kind: Kind, at: Timestamp) -> BackupName {
         BackupName { kind, at: Stamp::of(at) }
     }
-
-    /// The path of one of its files on a target, relative to the target.
-    pub fn path(self, what: &What) -> String {
-        format!("{}/{}", self.kind, FileName { at: self.at, what: what.clone(), checksum: false })
-    }
 }
 
 impl fmt::Display for BackupName {
@@ -218,13 +213,6 @@ pub struct FileName {
     pub checksum: bool,
 }
 
-impl FileName {
-    /// The name of the file that holds this one's checksum.
-    pub fn beside(&self) -> FileName {
-        FileName { checksum: true, ..self.clone() }
-    }
-}
-
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
@@ -320,16 +308,19 @@ mod tests {
     fn the_names_are_those_that_people_know() {
         let daily = BackupName::new(Kind::Daily, "2026-11-30T01:00:00.9Z".parse().unwrap());
         assert_eq!(daily.to_string(), "daily/20261130_010000");
-        let part = |content, name: Option<&str>| {
+        for (content, name, wanted) in [
+            (Content::Database, None, "backup-db-20261130_010000.sql.gz"),
+            (Content::Files, None, "backup-app-20261130_010000.tar.gz"),
+            (Content::Files, Some("nginx"), "backup-app-nginx-20261130_010000.tar.gz"),
+        ] {
             let name = name.map(|name| name.parse().unwrap());
-            What::Part(Part { content, name, compression: Compression::Gzip, encrypted: false })
-        };
-        assert_eq!(daily.path(&part(Content::Database, None)), "daily/backup-db-20261130_010000.sql.gz");
-        assert_eq!(daily.path(&part(Content::Files, None)), "daily/backup-app-20261130_010000.tar.gz");
-        assert_eq!(daily.path(&part(Content::Files, Some("nginx"))), "daily/backup-app-nginx-20261130_010000.tar.gz");
-        assert_eq!(daily.path(&What::Manifest), "daily/backup-manifest-20261130_010000.txt");
+            let what = What::Part(Part { content, name, compression: Compression::Gzip, encrypted: false });
+            assert_eq!(FileName { at: daily.at, what, checksum: false }.to_string(), wanted);
+        }
+        let manifest = FileName { at: daily.at, what: What::Manifest, checksum: false };
+        assert_eq!(manifest.to_string(), "backup-manifest-20261130_010000.txt");
         let file = named("backup-db-20261130_010000.sql.zst.age").unwrap();
-        assert_eq!(file.beside().to_string(), "backup-db-20261130_010000.sql.zst.age.sha256");
+        assert_eq!(FileName { checksum: true, ..file }.to_string(), "backup-db-20261130_010000.sql.zst.age.sha256");
     }
 
     #[test]

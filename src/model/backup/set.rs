@@ -21,24 +21,17 @@ pub struct BackupSet {
     pub files: BTreeMap<What, u64>,
     /// What has a checksum beside it.
     pub checksums: BTreeMap<What, u64>,
+    /// The names of files that have not come to their end.
+    pub unfinished: Vec<String>,
 }
 
 /// Everything that lies on a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     pub sets: BTreeMap<BackupName, BackupSet>,
-    /// Files of uploads that did not come to an end.
-    pub unfinished: Vec<Stored>,
-    /// Files in the directories of backups that have no name of theirs.
-    pub strangers: Vec<Stored>,
 }
 
 impl BackupSet {
-    /// Whether its manifest is there: only then is it finished, and this program's.
-    pub fn is_finished(&self) -> bool {
-        self.files.contains_key(&What::Manifest)
-    }
-
     /// How many bytes all of its files have.
     pub fn bytes(&self) -> u64 {
         self.files.values().chain(self.checksums.values()).fold(0, |sum, bytes| sum.saturating_add(*bytes))
@@ -51,33 +44,36 @@ impl BackupSet {
             format!("{}/{}", self.name.kind, FileName { at: self.name.at, what: what.clone(), checksum })
         };
         let files = self.files.keys().map(|what| path(what, false)).rev();
-        files.chain(self.checksums.keys().map(|what| path(what, true))).collect()
+        let files = files.chain(self.checksums.keys().map(|what| path(what, true)));
+        files.chain(self.unfinished.iter().map(|file| format!("{}/{file}", self.name.kind))).collect()
     }
 }
 
 impl Contents {
-    /// Sorts a list. What lies in other directories is nobody's business.
+    /// Sorts a list. What has another name, or lies in another directory, is nobody's business.
     pub fn of(list: impl IntoIterator<Item = Stored>) -> Contents {
         let mut all = Contents::default();
         for stored in list {
             let Some((kind, file)) = stored.path.split_once('/') else { continue };
             let Ok(kind) = kind.parse::<Kind>() else { continue };
-            if file.strip_suffix(UNFINISHED).is_some_and(|file| file.parse::<FileName>().is_ok()) {
-                all.unfinished.push(stored);
-                continue;
-            }
-            let Ok(file) = file.parse::<FileName>() else {
-                all.strangers.push(stored);
-                continue;
+            let (whole, unfinished) = match file.strip_suffix(UNFINISHED) {
+                Some(whole) => (whole, true),
+                None => (file, false),
             };
-            let name = BackupName { kind, at: file.at };
+            let Ok(named) = whole.parse::<FileName>() else { continue };
+            let name = BackupName { kind, at: named.at };
             let set = all.sets.entry(name).or_insert_with(|| BackupSet {
                 name,
                 files: BTreeMap::new(),
                 checksums: BTreeMap::new(),
+                unfinished: Vec::new(),
             });
-            let files = if file.checksum { &mut set.checksums } else { &mut set.files };
-            files.insert(file.what, stored.bytes);
+            if unfinished {
+                set.unfinished.push(file.to_owned());
+                continue;
+            }
+            let files = if named.checksum { &mut set.checksums } else { &mut set.files };
+            files.insert(named.what, stored.bytes);
         }
         all
     }
@@ -103,15 +99,12 @@ mod tests {
         ];
         let all = Contents::of(paths.map(|path| Stored { path: path.to_owned(), bytes: 10 }));
         let names: Vec<_> = all.sets.keys().map(ToString::to_string).collect();
-        assert_eq!(names, ["daily/20261129_010000", "daily/20261130_010000"]);
-        let finished: Vec<_> = all.sets.values().map(BackupSet::is_finished).collect();
-        assert_eq!(finished, [false, true]);
-        let whole = all.sets.values().last().unwrap();
+        assert_eq!(names, ["daily/20261129_010000", "daily/20261130_010000", "pre-deploy/20261130_010000"]);
+        let whole = all.sets.values().find(|set| set.files.contains_key(&What::Manifest)).unwrap();
         assert_eq!(whole.bytes(), 30);
         let order: Vec<_> = whole.paths();
         assert_eq!(order, [paths[2], paths[0], paths[1]]);
-        let shown = |list: &[Stored]| list.iter().map(|stored| stored.path.clone()).collect::<Vec<_>>();
-        assert_eq!(shown(&all.unfinished), ["pre-deploy/backup-db-20261130_010000.sql.gz.part"]);
-        assert_eq!(shown(&all.strangers), ["daily/notes.txt", "daily/backup-db.sql.part"]);
+        let begun = all.sets.values().find(|set| set.name.kind == Kind::PreDeploy).unwrap();
+        assert_eq!((begun.bytes(), begun.paths()), (0, vec![paths[4].to_owned()]));
     }
 }

@@ -1,9 +1,10 @@
-//! Releases of kind `compose`: a directory of the state repository, and what of it a release changes (contract 1.5).
+//! Releases of kind `compose`: the files of a project, and what of it a release changes (contract 1.5).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Checkout;
 use crate::model::compose::{Project, Transfer, Update};
 use crate::model::ids::{Digest, Sha};
 use crate::model::template::{Values, fill};
@@ -11,10 +12,8 @@ use crate::model::template::{Values, fill};
 /// The files of a project, and what the state file says of it. Texts are unfilled, `{tag}` aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComposeFiles {
-    /// The directory of the state repository that becomes the release.
-    pub directory: String,
-    /// The id of its tree at the commit that was read; empty where the file was read that lies on the disk.
-    pub tree: String,
+    /// What becomes the release.
+    pub from: FilesFrom,
     /// The compose files in it.
     pub files: Vec<String>,
     /// The name of the project.
@@ -40,6 +39,46 @@ pub struct ComposeFiles {
     /// Services that may lose what they keep their data in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replace_volumes: Vec<String>,
+}
+
+/// Where the files of a project are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilesFrom {
+    /// A directory of the state repository, the same for every commit that is released.
+    Directory {
+        /// Relative to the root of the repository.
+        path: String,
+        /// The id of its tree at the commit that was read; empty where the file was read that lies on the disk.
+        tree: String,
+    },
+    /// The commit of the application's repository that is released.
+    Commit(Checkout),
+}
+
+impl Default for FilesFrom {
+    fn default() -> Self {
+        FilesFrom::Directory { path: String::new(), tree: String::new() }
+    }
+}
+
+impl FilesFrom {
+    /// What a digest has of it for a commit: the id of a tree, or what stands for the commit and the part of it.
+    fn contents(&self, sha: &Sha) -> String {
+        match self {
+            FilesFrom::Directory { tree, .. } => tree.clone(),
+            FilesFrom::Commit(checkout) => checkout.digest(sha).to_string(),
+        }
+    }
+
+    /// For people.
+    pub fn place(&self) -> String {
+        match self {
+            FilesFrom::Directory { path, .. } => path.clone(),
+            FilesFrom::Commit(Checkout { directory, .. }) if directory.is_empty() => "the commit".to_owned(),
+            FilesFrom::Commit(Checkout { directory, .. }) => format!("{directory} of the commit"),
+        }
+    }
 }
 
 /// Who logs in to a registry.
@@ -71,20 +110,20 @@ impl ComposeFiles {
             once: self.once.clone(),
             update: self.update.clone(),
             replace_volumes: self.replace_volumes.clone(),
-            // The tree of the directory is the release.
+            // What the files are in is the release.
             directory: String::new(),
         }
     }
 
-    /// The digest that a release of this commit goes by, known before anything is read: the id of the tree stands for the
-    /// files, and beside it stands all else that is resolved into the release. Hosts keep it in their records, so that
+    /// The digest that a release of this commit goes by, known before anything is read: the id of the tree, or of the
+    /// commit, stands for the files, and beside it stands all else that is resolved into the release. Hosts keep it in their records, so that
     /// another one makes the release anew at the same commit.
     pub fn digest(&self, sha: &Sha, values: &Values) -> Digest {
         let Project { name, files, env_file, profiles, images, scale, once, update, replace_volumes: _, directory: _ } =
             self.project_of(sha, values);
         let update: BTreeMap<_, _> = update.iter().map(|(service, way)| (service, word(*way))).collect();
         let asked = (name, files, env_file, profiles, images);
-        Digest::of_json(&("compose", 1, sha.as_str(), &self.tree, asked, (scale, once, update), values))
+        Digest::of_json(&("compose", 1, sha.as_str(), self.from.contents(sha), asked, (scale, once, update), values))
     }
 }
 
@@ -99,15 +138,31 @@ pub(super) fn word(update: Update) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::desired::FetchFrom;
 
     fn files() -> ComposeFiles {
         ComposeFiles {
-            tree: "1".repeat(40),
+            from: FilesFrom::Directory { path: "platform".to_owned(), tree: "1".repeat(40) },
             files: vec!["compose.yml".to_owned()],
             project: "platform-{env}".to_owned(),
             images: BTreeMap::from([("api".to_owned(), "r.example/{tenant}/api:{sha8}".to_owned())]),
             ..ComposeFiles::default()
         }
+    }
+
+    fn directory(path: &str, tree: &str) -> FilesFrom {
+        FilesFrom::Directory { path: path.to_owned(), tree: tree.repeat(40) }
+    }
+
+    fn commit(directory: &str) -> FilesFrom {
+        FilesFrom::Commit(Checkout {
+            repository: "https://git.example.com/acme/platform.git".to_owned(),
+            directory: directory.to_owned(),
+            submodules: false,
+            fetch_from: FetchFrom::Controller,
+            checks: String::new(),
+            checks_from: None,
+        })
     }
 
     #[test]
@@ -127,8 +182,10 @@ mod tests {
         };
         let own = digest(&|_| {});
         assert_eq!(own, digest(&|_| {}));
-        let changes: [&dyn Fn(&mut ComposeFiles); 8] = [
-            &|files| files.tree = "2".repeat(40),
+        let changes: [&dyn Fn(&mut ComposeFiles); 10] = [
+            &|files| files.from = directory("platform", "2"),
+            &|files| files.from = commit(""),
+            &|files| files.from = commit("deploy"),
             &|files| files.files.push("b.yml".to_owned()),
             &|files| files.env_file = Some(".env".to_owned()),
             &|files| files.profiles.push("debug".to_owned()),
@@ -143,7 +200,11 @@ mod tests {
         // Where it lies, who logs in, how images come, and what a person allows makes no other release.
         assert_eq!(own, digest(&|files| files.replace_volumes.push("db".to_owned())));
         assert_eq!(own, digest(&|files| files.transfer = Transfer::Push));
-        assert_eq!(own, digest(&|files| files.directory = "elsewhere".to_owned()));
+        assert_eq!(own, digest(&|files| files.from = directory("elsewhere", "1")));
+        assert_ne!(digest(&|files| files.from = commit("")), digest(&|files| files.from = commit("deploy")));
+        let next: Sha = "b".repeat(40).parse().unwrap();
+        let of_commit = ComposeFiles { from: commit(""), images: BTreeMap::new(), ..files() };
+        assert_ne!(of_commit.digest(&sha, &values), of_commit.digest(&next, &values));
         let login = Registry { user: "deploy".to_owned(), password: "TOKEN".to_owned() };
         assert_eq!(own, digest(&|files| drop(files.registries.insert("r.example".to_owned(), login.clone()))));
         let other: Values = [("tenant".to_owned(), "other".to_owned())].into();

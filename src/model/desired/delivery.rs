@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bundle, Checkout, ComposeFiles};
+use super::{Bundle, Checkout, ComposeFiles, FilesFrom};
 
 /// Where a release comes from. In JSON a table named after the kind: `{"bundle": {…}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub enum Delivery {
     Bundle(Bundle),
     /// The tree of a commit of the application's repository.
     Git(Checkout),
-    /// A directory of the state repository, and images.
+    /// The files of a project of containers, and images.
     Compose(Box<ComposeFiles>),
 }
 
@@ -38,11 +38,23 @@ impl FetchFrom {
 impl Delivery {
     /// Who fetches it.
     pub fn fetch_from(&self) -> FetchFrom {
-        match self {
-            Delivery::Bundle(bundle) => bundle.fetch_from,
-            Delivery::Git(checkout) => checkout.fetch_from,
+        match (self, self.checkout()) {
+            (Delivery::Bundle(bundle), _) => bundle.fetch_from,
+            (_, Some(checkout)) => checkout.fetch_from,
             // The state repository is the controller's.
-            Delivery::Compose(_) => FetchFrom::Controller,
+            (_, None) => FetchFrom::Controller,
+        }
+    }
+
+    /// The commit of the application's repository that its releases are the tree of, whatever runs them.
+    pub fn checkout(&self) -> Option<&Checkout> {
+        match self {
+            Delivery::Git(checkout) => Some(checkout),
+            Delivery::Compose(files) => match &files.from {
+                FilesFrom::Commit(checkout) => Some(checkout),
+                FilesFrom::Directory { .. } => None,
+            },
+            Delivery::Bundle(_) => None,
         }
     }
 
@@ -58,8 +70,7 @@ impl Delivery {
     pub fn strip(&self) -> u32 {
         match self {
             Delivery::Bundle(bundle) => bundle.strip,
-            Delivery::Git(checkout) => checkout.depth(),
-            Delivery::Compose(_) => 0,
+            Delivery::Git(_) | Delivery::Compose(_) => self.checkout().map_or(0, Checkout::depth),
         }
     }
 }

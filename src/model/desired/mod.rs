@@ -45,7 +45,7 @@ pub use self::backup::Backup;
 pub use self::bundle::{Bundle, Places};
 pub use self::checkout::Checkout;
 pub use self::commands::{Gate, GateTest, Hook, OnFailure, Phase};
-pub use self::compose::{ComposeFiles, Registry};
+pub use self::compose::{ComposeFiles, FilesFrom, Registry};
 pub use self::delivery::{Delivery, FetchFrom};
 pub use self::files::{File, MODE as FILE_MODE};
 pub use self::health::{Before, Check, From, Grade, Health, Limit, Metric, MetricSource, Probe, Watch};

@@ -101,7 +101,7 @@ pub struct Bundle {
     pub strip: Option<u32>,
 }
 
-/// What of a commit becomes the release, with `kind = "git"`.
+/// What of a commit becomes the release, with `kind = "git"`, or with `kind = "compose"` where its files lie in `repository`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Checkout {
@@ -351,7 +351,7 @@ macro_rules! with_settings {
             $($own)*
             /// Where bundles are.
             pub bundle: Option<Bundle>,
-            /// What of a commit becomes the release, with `kind = "git"`.
+            /// What of a commit becomes the release, with `kind = "git"`, or with `kind = "compose"` where its files lie in `repository`.
             pub checkout: Option<Checkout>,
             /// The project, with `kind = "compose"`.
             pub compose: Option<Compose>,

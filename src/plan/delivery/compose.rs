@@ -1,9 +1,9 @@
-//! Releases that are a directory of the state repository, with the images that their services are made of. The files take the
-//! way of a bundle; then each host pulls what it lacks, or is sent it, and resolves the project, before anything is stopped anywhere.
+//! Releases that are the files of a project, with the images that its services are made of. The files take the way of a bundle
+//! or of a commit; then each host pulls what it lacks, or is sent it, and resolves the project, before anything is stopped anywhere.
 
-use super::{Build, Words};
+use super::{Build, Words, git};
 use crate::model::compose::Transfer;
-use crate::model::desired::{ComposeFiles, Environment, OnFailure};
+use crate::model::desired::{ComposeFiles, Environment, FilesFrom, OnFailure};
 use crate::model::ids::{HostName, Sha};
 use crate::model::record::Release;
 use crate::plan::Code;
@@ -11,17 +11,23 @@ use crate::plan::graph::Builder;
 use crate::plan::step::Action;
 
 /// What is said of the steps that bring the files.
-pub fn words(files: &ComposeFiles) -> Words {
-    Words {
-        needed: format!("the files of {} are needed", files.directory),
-        sent: "only what the accepted commit holds is sent",
-        taken: "only what the accepted commit holds is sent",
+pub fn words(files: &ComposeFiles, sha: &Sha) -> Words {
+    match &files.from {
+        FilesFrom::Directory { path, .. } => Words {
+            needed: format!("the files of {path} are needed"),
+            sent: "only what the accepted commit holds is sent",
+            taken: "only what the accepted commit holds is sent",
+        },
+        FilesFrom::Commit(_) => git::words(sha),
     }
 }
 
 /// What is said of the files as a build.
-pub fn build(files: &ComposeFiles) -> Build {
-    let directory = &files.directory;
+pub fn build(files: &ComposeFiles, env: &Environment, sha: &Sha) -> Build {
+    let directory = match &files.from {
+        FilesFrom::Directory { path, .. } => path,
+        FilesFrom::Commit(checkout) => return git::build(checkout, env, sha),
+    };
     Build {
         code: Code::CommitMissing,
         missing: (
@@ -36,10 +42,10 @@ pub fn build(files: &ComposeFiles) -> Build {
 /// Why a release of this commit is not what would be made of it now.
 pub fn differs(files: &ComposeFiles, env: &Environment, sha: &Sha, release: &Release) -> Option<String> {
     let made_of = release.bundle?;
-    let directory = &files.directory;
+    let place = files.from.place();
     (made_of != files.digest(sha, &env.bundle_values())).then(|| {
         format!(
-            "{directory}, an image, a variable or another setting of the project changed at the same commit: the release is \
+            "{place}, an image, a variable or another setting of the project changed at the same commit: the release is \
              made anew"
         )
     })
@@ -69,4 +75,12 @@ pub fn resolve(
         named => format!("{why}; {} may mount something else than before, as `replace_volumes` says", named.join(", ")),
     };
     vec![steps.push(Some(host), None, Action::Pull { project: Box::new(project) }, last, OnFailure::Abort, why)]
+}
+
+/// The services that a commit lets leave what they keep their data in (I5).
+pub fn leaves_data(files: &ComposeFiles) -> Option<String> {
+    let services = files.replace_volumes.join(", ");
+    (!services.is_empty()).then(|| {
+        format!("{services} may leave its data behind, as `replace_volumes` says: a rollback loses what is written from here on")
+    })
 }

@@ -33,7 +33,7 @@ pub(super) fn bring_once(env: &Environment, sha: &Sha, steps: &mut Builder, befo
     let words = match &env.delivery {
         Delivery::Bundle(_) => bundle::words(sha),
         Delivery::Git(_) => git::words(sha),
-        Delivery::Compose(of) => compose::words(of),
+        Delivery::Compose(of) => compose::words(of, sha),
     };
     let (sha, abort) = (sha.clone(), OnFailure::Abort);
     let last = match env.delivery.fetch_from() {
@@ -89,6 +89,14 @@ pub(super) fn resolve(
     }
 }
 
+/// Why a deployment of such a release cannot be taken back by a rollback, where its declaration says so (I5).
+pub(super) fn leaves_data(env: &Environment) -> Option<String> {
+    match &env.delivery {
+        Delivery::Bundle(_) | Delivery::Git(_) => None,
+        Delivery::Compose(of) => compose::leaves_data(of),
+    }
+}
+
 /// What a release of this commit goes by, where that is known without looking at anything. One commit has as many as there
 /// are ways of making it.
 pub(super) fn goes_by(env: &Environment, sha: &Sha) -> Option<Digest> {
@@ -122,7 +130,7 @@ pub(super) fn blockers(case: &Case<'_>) -> Vec<Blocker> {
     let build = match &case.env.delivery {
         Delivery::Bundle(of) => bundle::build(of, case.env, case.sha),
         Delivery::Git(of) => git::build(of, case.env, case.sha),
-        Delivery::Compose(of) => compose::build(of),
+        Delivery::Compose(of) => compose::build(of, case.env, case.sha),
     };
     let facts = case.observed.artifact.as_ref();
     let mut found = Vec::new();

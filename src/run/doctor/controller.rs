@@ -10,7 +10,7 @@ use rustix::fs::Access;
 use super::bearers;
 use crate::host::examine::which;
 use crate::model::address::redacted;
-use crate::model::desired::{Checkout, Delivery, Environment, FetchFrom, ReleaseRef};
+use crate::model::desired::{Checkout, Environment, FetchFrom, ReleaseRef};
 use crate::model::key_text::KeySource;
 use crate::model::observed::Fact;
 use crate::model::rendered;
@@ -159,7 +159,7 @@ fn tables(controller: &Controller, secrets: &Store, findings: &mut Findings) {
 /// Whether the repository answers that this controller fetches the releases of an environment from.
 pub async fn repository(controller: &Controller, env: &Environment) -> Findings {
     let mut findings = Findings::about("controller", Some(&env.name));
-    let Delivery::Git(checkout) = &env.delivery else { return findings };
+    let Some(checkout) = env.delivery.checkout() else { return findings };
     if checkout.fetch_from == FetchFrom::Host {
         return findings;
     }
@@ -182,7 +182,7 @@ pub async fn repository(controller: &Controller, env: &Environment) -> Findings 
 /// Whether the forge tells how the checks of the desired commit came out; not how: that is the plan's to say.
 pub async fn forge(controller: &Controller, word: &AcceptedSnapshot, env: &Environment) -> Findings {
     let mut findings = Findings::about("controller", Some(&env.name));
-    let (ReleaseRef::Sha(sha), Delivery::Git(checkout)) = (&env.release, &env.delivery) else { return findings };
+    let (ReleaseRef::Sha(sha), Some(checkout)) = (&env.release, env.delivery.checkout()) else { return findings };
     let Some(from) = checkout.checks_from.as_ref().filter(|_| !env.checks.is_empty()) else { return findings };
     let commit = match Commit::of(checkout, env, sha, word.base.as_deref()) {
         Ok(commit) => commit,
@@ -223,7 +223,7 @@ pub fn secrets(word: &AcceptedSnapshot, env: &Environment) -> Findings {
             }
         }
     }
-    if let Delivery::Git(Checkout { checks_from: Some(from), .. }) = &env.delivery
+    if let Some(Checkout { checks_from: Some(from), .. }) = env.delivery.checkout()
         && let Some(name) = &from.token
     {
         let purpose = Purpose { wanted: Use::Fetch, environment: Some(&env.name), url: Some(&from.api) };

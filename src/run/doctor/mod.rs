@@ -17,7 +17,7 @@ use crate::host::wire::{HostError, Lost, Op, Reply, Secret};
 use crate::link::settings::Accepted;
 use crate::model::activation::Activation;
 use crate::model::calls::{Call, calls};
-use crate::model::desired::{Delivery, Environment, FetchFrom, GateTest, MetricSource, Probe, Target};
+use crate::model::desired::{Environment, FetchFrom, GateTest, MetricSource, Probe, Target};
 use crate::model::epochs::{self, Exhausted};
 use crate::model::ids::{EnvName, Epoch, HostName};
 use crate::model::rendered;
@@ -43,9 +43,8 @@ pub async fn doctor(
     let mut all: Vec<_> = environments.clone().map(|env| secrets(snapshot, env)).collect();
     let mut asked = BTreeSet::new();
     // Each repository is asked once, however many environments it has.
-    let first = environments
-        .clone()
-        .filter(|env| matches!(env.delivery, Delivery::Git(_)) && asked.insert(env.repository.clone()));
+    let first =
+        environments.clone().filter(|env| env.delivery.checkout().is_some() && asked.insert(env.repository.clone()));
     let repositories: Vec<_> = first.map(|env| repository(controller, env)).collect();
     all.extend(Width::new(WIDTH).all(repositories).await);
     let forges: Vec<_> = environments.clone().map(|env| forge(controller, snapshot, env)).collect();
@@ -181,10 +180,8 @@ pub fn question(env: &Environment, target: &Target) -> Examine {
     let calls = || commands.iter().flat_map(|(_, calls)| calls);
     let mut tools: Vec<_> = calls().flat_map(Call::programs).map(str::to_owned).collect();
     // Where the controller fetches, no host needs to reach the repository.
-    let repository = match &env.delivery {
-        Delivery::Git(checkout) if checkout.fetch_from == FetchFrom::Host => Some(checkout.repository.clone()),
-        Delivery::Git(_) | Delivery::Bundle(_) | Delivery::Compose(_) => None,
-    };
+    let fetched = env.delivery.checkout().filter(|checkout| checkout.fetch_from == FetchFrom::Host);
+    let repository = fetched.map(|checkout| checkout.repository.clone());
     tools.extend(repository.iter().map(|_| "git".to_owned()));
     tools.sort();
     tools.dedup();

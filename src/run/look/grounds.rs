@@ -63,7 +63,7 @@ impl<'a> Grounds<'a> {
             Build::Bundle(source) => self.may_ask_bundle(env, source),
             Build::Git(commit) => self.may_ask_commit(env, commit),
             // It lies in the state repository, which was read for its proposal.
-            Build::Compose(_) => Ok(()),
+            Build::Directory(_) => Ok(()),
         }
     }
 
@@ -90,10 +90,9 @@ impl<'a> Grounds<'a> {
     /// A forge is asked as the accepted commit asks it for this environment: at the same place, with the same token.
     fn same_forge(self, env: &Environment, commit: &Commit) -> bool {
         let Grounds::Proposed { accepted, .. } = self else { return true };
-        environments(accepted).filter(|known| known.name == env.name).any(|known| match &known.delivery {
-            Delivery::Git(of) => of.checks_from == commit.checks_from,
-            Delivery::Bundle(_) | Delivery::Compose(_) => false,
-        })
+        environments(accepted)
+            .filter(|known| known.name == env.name)
+            .any(|known| known.delivery.checkout().is_some_and(|of| of.checks_from == commit.checks_from))
     }
 
     /// What a forge is asked with, on the word of the accepted commit.
@@ -157,7 +156,7 @@ fn origins(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = Origin> 
                 let forge = commit.checks_from.and_then(|from| from.api.parse().ok());
                 commit.checks.into_iter().chain(forge).collect()
             }
-            Build::Compose(_) => Vec::new(),
+            Build::Directory(_) => Vec::new(),
         })
         .filter_map(|place| match place {
             Location::Http(url) => Origin::of_url(&url),
@@ -169,8 +168,7 @@ fn origins(accepted: Option<&AcceptedSnapshot>) -> impl Iterator<Item = Origin> 
 fn places(env: &Environment) -> Vec<&str> {
     match &env.delivery {
         Delivery::Bundle(of) => vec![&of.url, &of.sha256, &of.checks],
-        Delivery::Git(of) => vec![&of.checks],
-        Delivery::Compose(_) => Vec::new(),
+        Delivery::Git(_) | Delivery::Compose(_) => env.delivery.checkout().into_iter().map(|of| &*of.checks).collect(),
     }
 }
 

@@ -108,10 +108,10 @@ async fn artifact(site: &Site, env: &Environment, seen: &EnvObserved, own: &mut 
             Some((sha, artifact))
         }
         Err(trouble) => {
-            let fix = match &env.delivery {
-                Delivery::Bundle(_) => "let CI build it, with its checksum beside it; or correct `bundle`",
-                Delivery::Compose(_) => "commit the files of the project",
-                Delivery::Git(_) => "push the commit, or correct `repository` or `checkout`",
+            let fix = match (&env.delivery, env.delivery.checkout()) {
+                (Delivery::Bundle(_), _) => "let CI build it, with its checksum beside it; or correct `bundle`",
+                (_, None) => "commit the files of the project",
+                (_, Some(_)) => "push the commit, or correct `repository` or `checkout`",
             };
             own.fail("bundle", trouble.message, fix);
             None

@@ -202,7 +202,7 @@ impl Plan<'_> {
         let Bench { env, target, .. } = &self.bench;
         if roots.taken(&target.name).is_some_and(|state| state.record.probation.is_some()) {
             let why = format!("a release of {} is on probation: restore when that is over", env.name);
-            return Err(OperateError::Unreachable(why));
+            return Err(OperateError::Waits(why));
         }
         if !self.is_tried() {
             Box::pin(self.tried(roots, journal, say)).await?;
@@ -408,6 +408,7 @@ impl Plan<'_> {
         match error {
             OperateError::Refused(why) => OperateError::Refused(told(why)),
             OperateError::Unreachable(why) => OperateError::Unreachable(told(why)),
+            OperateError::Waits(why) => OperateError::Waits(told(why)),
             OperateError::Host { host, error } => {
                 let error = OperateError::Host { host, error };
                 match error.result() {

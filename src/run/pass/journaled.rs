@@ -28,6 +28,9 @@ pub enum OperateError {
     /// The same of a host that did not answer.
     #[error("{0}")]
     Unreachable(String),
+    /// It is to wait for something that ends by itself: nothing was begun.
+    #[error("{0}")]
+    Waits(String),
 }
 
 impl OperateError {
@@ -38,7 +41,8 @@ impl OperateError {
                 error: HostError::Connection(_) | HostError::Refused { refusal: Refusal::OtherMachine(_) },
                 ..
             }
-            | OperateError::Unreachable(_) => RunResult::Unreachable,
+            | OperateError::Unreachable(_)
+            | OperateError::Waits(_) => RunResult::Unreachable,
             OperateError::Refused(_) => RunResult::Failed,
             OperateError::Controller(_) | OperateError::Host { .. } => RunResult::Error,
         }

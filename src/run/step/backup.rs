@@ -3,21 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::host::wire::backup::{self as wire, Answer, End, Made, Work};
 use crate::host::wire::{HostError, Op, Reply, tame};
 use crate::model::backup::by_hand;
 use crate::model::backup::manifest::{self, Manifest};
 use crate::model::backup::name::{BackupName, Content, FileName, Kind, Part, What};
+use crate::model::backup::shrink::{Size, shrunk};
 use crate::model::desired::backup::{Access, BackupTarget, Database, FileSet};
 use crate::model::desired::{Backup, Environment, Target};
 use crate::model::ids::{Epoch, ReleaseName};
 use crate::model::observed::HostState;
-use crate::model::record::backup::Backed;
+use crate::model::record::backup::Good;
 use crate::plan::Step;
 use crate::run::size::bytes;
 use crate::run::step::executor::{Executor, StepResult, StepTrouble, unexpected};
+use crate::run::step::prune::{self, AT_MOST};
+use crate::run::step::shelf::Grounds;
 use crate::run::step::world::{Trouble, World};
 
 /// What it is about.
@@ -38,7 +39,6 @@ pub struct Saving<'a, W> {
     world: &'a W,
     job: Job<'a>,
     name: BackupName,
-    started: Timestamp,
     made: Vec<Made>,
     targets: Vec<BackupTarget>,
     /// Why a target is left out.
@@ -54,6 +54,8 @@ pub struct Saved {
     pub targets: Vec<BackupTarget>,
     /// What people should know, targets that did not take it first.
     pub warnings: Vec<String>,
+    /// It is so much smaller than the good one before it that it is held: what is to be said of that.
+    pub shrunk: Option<String>,
     /// Whether every target took it.
     pub everywhere: bool,
 }
@@ -70,13 +72,12 @@ impl<'a, W: World> Saving<'a, W> {
     /// # Errors
     /// Those of the host.
     pub async fn begin(world: &'a W, job: Job<'a>) -> Result<Saving<'a, W>, StepTrouble> {
-        let backed = job.state.and_then(|state| state.record.backups.get(&job.backup.name));
-        let started = after(world.now(), backed);
-        let name = BackupName::new(job.kind, started);
+        let name = BackupName::new(job.kind, world.now());
         let targets = job.backup.places(&job.target.root);
-        let saving = Saving { world, job, name, started, made: Vec::new(), targets, refused: BTreeMap::new() };
+        let mut saving = Saving { world, job, name, made: Vec::new(), targets, refused: BTreeMap::new() };
         let begin = Work::Begin { job: saving.job.backup.name.clone(), name };
-        saving.work(begin).await?;
+        let Answer::Begun(name) = saving.work(begin).await? else { return Err(strange()) };
+        saving.name = name;
         Ok(saving)
     }
 
@@ -145,7 +146,7 @@ impl<'a, W: World> Saving<'a, W> {
             host: target.name.clone(),
             release: state.and_then(|state| state.current.release().cloned()),
             before: before.clone(),
-            started: self.started,
+            started: self.name.at.at(),
             ended: self.world.now(),
             soll: env!("CARGO_PKG_VERSION").to_owned(),
             imported: false,
@@ -153,7 +154,8 @@ impl<'a, W: World> Saving<'a, W> {
             unknown: BTreeMap::new(),
             parts: self.made.iter().map(|made| made.entry.clone()).collect(),
         };
-        warnings.extend(self.shrunk(&manifest));
+        let shrunk = self.shrunk(&manifest);
+        warnings.extend(shrunk.clone());
         warnings.iter_mut().for_each(tame::tame);
         manifest.warnings = warnings.clone();
         let text = manifest.to_text();
@@ -168,28 +170,24 @@ impl<'a, W: World> Saving<'a, W> {
         let warnings = left_out.chain(warnings).collect();
         let (bytes, rows) = (manifest.bytes(), manifest.rows());
         let everywhere = self.refused.is_empty();
-        Ok(Saved { name: self.name, bytes, rows, targets: self.live(), warnings, everywhere })
+        Ok(Saved { name: self.name, bytes, rows, targets: self.live(), warnings, shrunk, everywhere })
     }
 
     /// Notes on the host how it ended. A host that cannot be told only remembers less.
     pub async fn end(&self, saved: &Result<Saved, StepTrouble>) {
         let job = &self.job.backup.name;
         let at = self.world.now();
-        let mut ends = Vec::new();
-        match saved {
-            Ok(saved) => {
-                ends.push(End::Good { name: saved.name, at, bytes: saved.bytes, rows: saved.rows });
-                if !saved.everywhere {
-                    let why = saved.warnings.first().cloned().unwrap_or_default();
-                    ends.push(End::Failed { at, why });
-                }
-            }
-            Err(trouble) => ends.push(End::Failed { at, why: trouble.message.clone() }),
-        }
-        for end in ends {
-            if let Err(trouble) = self.work(Work::End { job: job.clone(), end }).await {
-                tracing::warn!(job, why = trouble.message, "how a backup ended could not be noted on its host");
-            }
+        let end = match saved {
+            Ok(saved) => End::Made {
+                good: Good { name: saved.name, at, bytes: saved.bytes, rows: saved.rows },
+                shrunk: saved.shrunk.is_some(),
+                refused: self.refused.keys().cloned().collect(),
+                why: saved.warnings.first().filter(|_| !saved.everywhere).cloned(),
+            },
+            Err(trouble) => End::Failed { at, why: trouble.message.clone() },
+        };
+        if let Err(trouble) = self.work(Work::End { job: job.clone(), end }).await {
+            tracing::warn!(job, why = trouble.message, "how a backup ended could not be noted on its host");
         }
     }
 
@@ -205,25 +203,11 @@ impl<'a, W: World> Saving<'a, W> {
         Err(Trouble::error(format!("no target took {}: {}", self.name, why.join("; "))).into())
     }
 
-    /// What is much smaller than it was is told: most of it may be missing (I20).
+    /// What is much smaller than it was is held, and told: most of it may be missing (I20).
     fn shrunk(&self, manifest: &Manifest) -> Option<String> {
-        let good = self.job.state?.record.backups.get(&self.job.backup.name)?.good.as_ref()?;
-        let left = u128::from(100 - self.job.backup.max_shrink.min(100));
-        let fell = |now: u64, before: u64| u128::from(now) * 100 < u128::from(before) * left;
-        let most = self.job.backup.max_shrink;
-        match (manifest.rows(), good.rows) {
-            (Some(now), Some(before)) if fell(now, before) => Some(format!(
-                "it has {now} rows, and {} had {before}: more than {most} % are gone; look whether they should be",
-                good.name
-            )),
-            _ if fell(manifest.bytes(), good.bytes) => Some(format!(
-                "it has {}, and {} had {}: more than {most} % are gone; look whether they should be",
-                bytes(manifest.bytes()),
-                good.name,
-                bytes(good.bytes)
-            )),
-            _ => None,
-        }
+        let Good { name, bytes, rows, .. } =
+            self.job.state?.record.backups.get(&self.job.backup.name)?.good.as_ref()?.clone();
+        shrunk(manifest.size(), (name, Size { bytes, rows }), self.job.backup.max_shrink)
     }
 
     async fn work(&self, work: Work) -> Result<Answer, StepTrouble> {
@@ -282,10 +266,24 @@ pub async fn step<W: World>(executor: &Executor<W>, step: &Step, target: &Target
         state: step.host.as_ref().and_then(|host| task.states.get(host)),
         before: Some(task.started.release.clone()),
     };
+    let state = job.state;
     let mut saving = Saving::begin(&*executor.world, job).await?;
     let saved = whole(&mut saving).await;
     saving.end(&saved).await;
-    saved.map(|saved| saved.told())
+    let saved = saved?;
+    let mut told = vec![saved.told()];
+    let (world, now) = (&*executor.world, executor.world.now());
+    let grounds = Grounds { backup, state, now, still: None, at_most: Some(AT_MOST) };
+    let rows = Box::pin(prune::shelves(world, &task.env, target, &grounds)).await;
+    for place in &saved.targets {
+        // An old backup that stays stops no deployment: it is told.
+        match Box::pin(prune::prune(world, (target, task.epoch), &rows, place, &grounds)).await {
+            Ok(pruned) => told.push(pruned.told(&place.name)),
+            Err(trouble) => told.push(format!("nothing was pruned on {}: {}", place.name, trouble.message)),
+        }
+    }
+    told.retain(|line| !line.is_empty());
+    Ok(told.join("; "))
 }
 
 async fn whole<W: World>(saving: &mut Saving<'_, W>) -> Result<Saved, StepTrouble> {
@@ -298,7 +296,7 @@ async fn whole<W: World>(saving: &mut Saving<'_, W>) -> Result<Saved, StepTroubl
 impl Saved {
     /// What people read of it.
     pub fn told(&self) -> String {
-        let rows = self.rows.map_or_else(String::new, |rows| format!(", {rows} rows"));
+        let rows = self.rows.map_or_else(String::new, |rows| format!(", {}", counted(rows, "row", "rows")));
         let places: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
         let warned: String = self.warnings.iter().map(|warning| format!("; {warning}")).collect();
         format!("{}: {}{rows}, on {}, read back{warned}", self.name, bytes(self.bytes), places.join(", "))
@@ -309,9 +307,10 @@ fn told(made: &Made) -> String {
     let entry = &made.entry;
     let of = match (&entry.database, &entry.files) {
         (Some(database), _) => {
-            format!("{} tables, {} rows", database.rows.len(), database.rows.values().sum::<u64>())
+            let (tables, rows) = (database.rows.len(), database.rows.values().sum::<u64>());
+            format!("{}, {}", counted(tables as u64, "table", "tables"), counted(rows, "row", "rows"))
         }
-        (None, Some(files)) => format!("{} entries", files.entries),
+        (None, Some(files)) => counted(files.entries, "entry", "entries"),
         (None, None) => String::new(),
     };
     let plain = entry.plain_bytes.map_or_else(String::new, |plain| format!(" of {}", bytes(plain)));
@@ -319,14 +318,9 @@ fn told(made: &Made) -> String {
     format!("{}: {of}, {}{plain}{refused}", entry.file, bytes(entry.bytes))
 }
 
-/// A name of its own for each: two within one second would be one.
-fn after(now: Timestamp, backed: Option<&Backed>) -> Timestamp {
-    let last = backed.and_then(|backed| backed.started);
-    let next = last.and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok());
-    match next {
-        Some(next) if next > now && next.duration_since(now).as_secs() < 2 => next,
-        _ => now,
-    }
+/// `1 table`, `2 tables`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn named(target: &Target, error: HostError) -> HostError {

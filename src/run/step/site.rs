@@ -360,7 +360,7 @@ impl World for Site {
         let source = match build {
             Build::Bundle(source) => source,
             Build::Git(commit) => return Ok(RemoteBundle::of(commit)),
-            Build::Compose(directory) => {
+            Build::Directory(directory) => {
                 return Err(Trouble::error(format!("{} is sent, and no host fetches it", directory.place())));
             }
         };

@@ -134,7 +134,7 @@ pub struct RemoteBundle {
 impl RemoteBundle {
     /// A commit that each host fetches for itself.
     pub fn of(commit: git::Commit) -> Self {
-        let (digest, known_as) = (commit.digest(), format!("commit {}", commit.sha.short()));
+        let (digest, known_as) = (commit.digest, format!("commit {}", commit.sha.short()));
         let Checkout { repository, directory, submodules, .. } = commit.checkout;
         let (place, commit) = (Secret::new(repository), Commit { sha: commit.sha, directory, submodules });
         RemoteBundle { digest, known_as, commit: Some(commit), place, tree: OnceLock::new() }

@@ -82,6 +82,11 @@ fn a_full_target_is_left_out_and_told() {
         !name.contains("backup-app") && !name.contains("manifest")
     }));
     w.soll("status").exits(0).says("failed since");
+    // Once more: that the other target has it makes it no first failure.
+    w.soll("backup now").exits(1).says("it is not on small");
+    let backed = w.record("staging")["backups"]["nightly"].clone();
+    assert_eq!((&backed["failed"]["times"], &backed["failed"]["refused"][0]), (&2.into(), &"small".into()), "{backed}");
+    assert_eq!((&backed["open"], backed["left"].as_array().map(Vec::len)), (&serde_json::Value::Null, Some(2)));
 }
 
 /// Nobody waits for it any more: what was written counts for nothing, and the next one is whole.
@@ -119,6 +124,9 @@ fn a_dump_and_a_deployment_keep_each_other_out() {
     until("the archive is under way", || {
         files(&w, "nas/manual").iter().any(|name| name.starts_with("backup-app")).then_some(())
     });
+    // Whoever looks sees that it is under way, and whoever makes what is due leaves it alone.
+    w.soll("backup next").exits(0).says("nightly (staging): being made since ");
+    w.soll("backup now --due").exits(0).says("nothing is due");
     w.edit("<a>", "<b>");
     w.soll("apply").exits(5).says("backup nightly");
     assert_eq!(w.runs("staging"), "a");
@@ -167,4 +175,26 @@ fn what_this_version_does_not_do_is_refused_by_name() {
     with("path = \"shared/app.sqlite\"", "").exits(1).says("which file is it?");
     with("name = \"nas\"", "name = \"local\"").exits(1).says("taken");
     with("[[backups.nightly.targets]]", "[[backups.nightly.targetz]]").exits(1).says("targets");
+}
+
+/// While a release is on probation a backup waits: that is no failure, and nothing is noted of it.
+#[test]
+fn a_release_on_probation_is_waited_for() {
+    let w = world(JOB);
+    let mut record = w.record("staging");
+    let digest = "0".repeat(64);
+    record["probation"] = serde_json::json!({
+        "release": w.release("staging"), "sha": crate::support::world::sha('a'), "back_to": null, "epoch": record["epoch"],
+        "armed_at": jiff::Timestamp::now(), "lease": 3600, "rollback": [],
+        "key": { "sha": crate::support::world::sha('a'), "bundle": null, "config": digest, "files": digest },
+    });
+    let path = w.path("staging/.soll/record.json");
+    fs::write(&path, record.to_string()).unwrap();
+    w.soll("backup now").exits(5).says("a release of staging is on probation: its data are saved when that is over");
+    w.soll("backup now --due").exits(5).says("is on probation");
+    record["probation"].take();
+    fs::write(&path, record.to_string()).unwrap();
+    w.soll("status").exits(0).hides("failed since");
+    assert!(w.soll("history --subject backup --output json").exits(0).json().as_array().unwrap().is_empty());
+    w.soll("backup now --due").exits(0).says("nightly: good: daily/");
 }

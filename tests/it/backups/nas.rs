@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use super::pruning::{copied, stamp};
 use super::{JOB, world};
 use crate::ssh::server::{Sshd, me};
 use crate::support::world::World;
@@ -37,6 +38,8 @@ fn a_backup_to_a_nas_is_written_verified_and_pruned() {
     fs::create_dir_all(nas.home().join("Backup/Server Name")).unwrap();
     let w = admitted(&nas, &job(&nas, &nas.public("ed25519")));
     w.soll("backup test").exits(0).says("good: open, write, list, read, remove");
+    w.edit("zone =", "keep = { daily = 1 }\nzone =");
+    w.soll("apply").exits(0).says("backup nightly: daily/");
     w.soll("backup now nightly").exits(0).says("nightly: good: manual/").says("250 rows");
     assert_eq!(there(&nas, "manual").len(), 5, "{:?}", there(&nas, "manual"));
     assert!(there(&nas, "").contains(&"RESTORE.txt".to_owned()));
@@ -44,6 +47,13 @@ fn a_backup_to_a_nas_is_written_verified_and_pruned() {
     w.soll("restore-test").exits(0).says("nightly: pass: manual/").says("from nas");
     let list = w.soll("backup list --output json").exits(0).json();
     assert_eq!((&list[0]["target"], &list[0]["verified"]), (&"nas".into(), &true.into()));
+    // What is superfluous goes there, too.
+    let daily = nas.home().join("Backup/Server Name/daily");
+    let made = stamp(&daily);
+    copied(&daily, &made, "20250101_010000");
+    assert_eq!(there(&nas, "daily").len(), 10);
+    w.soll("backup prune").exits(0).says("prune  nightly daily/20250101_010000 on nas");
+    assert_eq!((stamp(&daily), there(&nas, "daily").len(), there(&nas, "trash").len()), (made, 5, 0));
     // One byte is another one there.
     let database = there(&nas, "manual").into_iter().find(|name| name.ends_with(".sql.gz")).unwrap();
     let path = nas.home().join("Backup/Server Name/manual").join(database);
@@ -51,6 +61,28 @@ fn a_backup_to_a_nas_is_written_verified_and_pruned() {
     bytes[20] ^= 1;
     fs::write(&path, bytes).unwrap();
     w.soll("backup verify").exits(1).says("is not what was written");
+}
+
+/// I20: whoever took over the server deletes no backup. What is to go stays whole, and is told.
+#[test]
+fn an_account_that_may_not_delete_keeps_all_and_loses_nothing() {
+    let nas = Sshd::new("Subsystem sftp internal-sftp -P remove,rmdir");
+    fs::create_dir_all(nas.home().join("Backup/Server Name")).unwrap();
+    let job = job(&nas, &nas.public("ed25519")).replace("zone =", "keep = { daily = 1 }\nzone =");
+    let w = admitted(&nas, &job);
+    w.soll("backup test")
+        .exits(0)
+        .says("good: open, write, list, read, remove; nothing is pruned: no right to delete there; manual/soll-test-");
+    w.soll("apply").exits(0);
+    let daily = nas.home().join("Backup/Server Name/daily");
+    let made = stamp(&daily);
+    copied(&daily, &made, "20250101_010000");
+    w.soll("backup prune").exits(1).says("nothing is pruned: no right to delete");
+    assert_eq!((there(&nas, "daily").len(), there(&nas, "trash").len()), (10, 0));
+    w.soll("backup verify --all").exits(0).says("daily/20250101_010000 on nas: whole");
+    // A backup is as good as any: it is no failure that nothing goes.
+    w.soll("backup now").exits(0).says("nothing is pruned: no right to delete");
+    w.soll("status").exits(0).hides("failed since");
 }
 
 #[test]

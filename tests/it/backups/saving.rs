@@ -11,8 +11,9 @@ fn a_person_restores_a_backup_with_the_tools_of_every_server() {
     let w = world(JOB);
     w.soll("backup test").exits(0).says("good: open, write, list, read, remove");
     w.soll("backup next").exits(0).says("due now").says("no good one yet");
-    let made = w.soll("backup now nightly").exits(0).says("nightly: good: manual/").says("250 rows");
-    assert!(!made.stdout.contains("warning"));
+    let made = w.soll("backup now nightly").exits(0).says("nightly: good: manual/").says("1 table, 250 rows");
+    // Nothing is told beside what was made.
+    assert!(made.stdout.trim_end().ends_with(", 250 rows, on nas, read back"), "{}", made.stdout);
     assert_eq!(files(&w, "nas/manual").len(), 5, "{:?}", files(&w, "nas/manual"));
     assert!(files(&w, "nas").contains(&"RESTORE.txt".to_owned()));
     by_hand(&w, "nas/manual", "sha256sum -c *.sha256");
@@ -132,5 +133,23 @@ fn every_target_gets_all_of_it_packed_and_encrypted_as_declared() {
     // The archive holds no backups, and everybody else reads nothing.
     let names = by_hand(&w, "nas/manual", "age -d -i $DIR/one.key backup-app-*.tar.zst.age | zstd -dc | tar -t");
     assert!(names.contains("shared/uploads/a b.txt") && !names.contains("backups/"), "{names}");
-    w.soll("backup verify").exits(0).says("on second: whole").says("on local: whole");
+    let verified = w.soll("backup verify --output json").exits(0).json();
+    let of = |target: &str| {
+        let rows = verified.as_array().unwrap().iter().filter(|row| row["target"] == target);
+        rows.map(|row| (row["verified"] == true, row["wrong"].as_array().map(Vec::len))).collect::<Vec<_>>()
+    };
+    for target in ["nas", "second", "local"] {
+        assert_eq!(of(target), [(true, Some(0))], "{target}: {verified}");
+    }
+    // What is other than it was written is found, also where nobody can read it.
+    let archive = file(&w, "second disk/manual", "backup-app-", ".tar.zst.age");
+    let mut bytes = fs::read(&archive).unwrap();
+    let end = bytes.len() - 1;
+    bytes[end] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    w.soll("backup verify")
+        .exits(1)
+        .says("on second: manual/backup-app-")
+        .says("on local: whole")
+        .says("on nas: whole");
 }

@@ -218,7 +218,7 @@ async fn a_service_leaves_its_data_behind_only_where_somebody_says_so(on: &'stat
 
     site.stage(1, "r2", 'b', &[("compose.yml", &project("other"))]).await;
     let refused = site.pull(1, "r2").await.unwrap_err().to_string();
-    let what = "the service db would mount other at /data, where it has had data";
+    let what = "the service db would mount kept-data_other at /data, where it has had kept-data_data";
     assert!(refused.contains(what) && refused.contains("`replace_volumes`"), "{refused}");
     assert_eq!(site.containers(), ids, "nothing was touched");
     site.assert_well().await;

@@ -18,7 +18,8 @@ fn desired(name: &str) -> Desired {
     };
     let included = |glob: &str| {
         let matcher = matcher(glob)?;
-        let below = std::fs::read_dir(folder.join("environments")).unwrap().map(|entry| entry.unwrap().path());
+        let folders = ["environments", "platform", "env"].map(|name| std::fs::read_dir(folder.join(name)).unwrap());
+        let below = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
         Ok(below.filter(|path| matcher.is_match(path.strip_prefix(&folder).unwrap())).map(|path| read(&path)).collect())
     };
     load(read(&folder.join(name)), &included).unwrap_or_else(|errors| panic!("{name}: {errors}")).desired
@@ -47,7 +48,11 @@ fn lines(file: &str) -> Vec<String> {
 #[test]
 fn what_hosts_remember_has_the_digest_that_it_had() {
     let first = ["commits.toml", "contract.toml", "every-key.toml", "layers.toml", "minimal.toml", "policy.toml"];
-    for (name, files) in [("v1/digests.txt", &first[..]), ("digests-units.txt", &["units.toml"])] {
+    for (name, files) in [
+        ("v1/digests.txt", &first[..]),
+        ("digests-units.txt", &["units.toml"]),
+        ("digests-projects.txt", &["compose.toml", "files.toml"]),
+    ] {
         let pinned = std::fs::read_to_string(fixtures().join("formats").join(name)).unwrap();
         let pinned: Vec<&str> = pinned.lines().filter(|line| !line.starts_with('#')).collect();
         let now: Vec<String> = files.iter().flat_map(|file| lines(file)).collect();

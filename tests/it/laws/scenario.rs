@@ -6,8 +6,8 @@ use std::time::Duration;
 use soll::model::activation::Unit;
 use soll::model::desired::{
     Address, Batch, Before, Bundle, Check, Checkout, ComposeFiles, Delivery, DriftPolicy, EnvFailure, Environment,
-    FetchFrom, File, From, Gate, GateTest, Grade, Health, Hook, Limit, Metric, MetricSource, OnFailure, Phase, Probe,
-    ReleaseRef, Shared, Strategy, Target, Unreachable, Watch,
+    FetchFrom, File, FilesFrom, From, Gate, GateTest, Grade, Health, Hook, Limit, Metric, MetricSource, OnFailure,
+    Phase, Probe, ReleaseRef, Shared, Strategy, Target, Unreachable, Watch,
 };
 use soll::model::ids::{Digest, Sha};
 
@@ -274,7 +274,8 @@ fn environment(dice: &mut Dice) -> Environment {
     let unit = Unit { name: "app.service".to_owned(), user: false };
     // Of those that would have units otherwise: every other schedule stays what it was.
     let services = keep_releases == 2 && hosts != 2;
-    let files = ComposeFiles { project: "app".to_owned(), tree: "7".repeat(40), ..ComposeFiles::default() };
+    let from = FilesFrom::Directory { path: "app".to_owned(), tree: "7".repeat(40) };
+    let files = ComposeFiles { project: "app".to_owned(), from, ..ComposeFiles::default() };
     let drains = if keep_releases == 2 && migrates && !services { vec![unit.clone()] } else { Vec::new() };
     let delivery = match hosts == 2 && keep_releases > 1 {
         true => Delivery::Git(Checkout {

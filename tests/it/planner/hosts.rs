@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use soll::model::desired::{Batch, Environment, Phase, Strategy, Unreachable};
+use soll::model::desired::backup::{Cron, Keep};
+use soll::model::desired::{Backup, Batch, Environment, Phase, Strategy, Unreachable};
 use soll::model::ids::Digest;
 use soll::model::machine::{Machine, NotedBy, OtherMachine};
 use soll::model::observed::HostObserved;
@@ -194,5 +195,37 @@ fn in_pull_mode_one_host_is_planned_and_the_others_are_named() {
         let plan = plan("web2", Some(not_yet));
         assert!(plan.blocking().any(|b| b.message.contains("has not migrated bbbbbbbb yet")), "{}", compact(&plan));
         assert!(plan.steps.iter().all(|step| !step.irreversible));
+    }
+}
+
+/// The data are on the first host, and it saves them: the others have nothing that could be due, by a schedule or before a
+/// deployment.
+#[test]
+fn in_pull_mode_the_first_host_saves_and_the_others_do_not() {
+    let mut env = fleet(2, rolling(Batch::Hosts(1), 1));
+    env.backups = vec![Backup {
+        name: "nightly".to_owned(),
+        schedule: Some(Cron { line: "0 2 * * *".to_owned(), zone: "UTC".to_owned() }),
+        zone: "UTC".to_owned(),
+        pre_deploy: true,
+        keep: Keep::default(),
+        max_shrink: 50,
+        compress: soll::model::backup::name::Compression::Gzip,
+        encrypt: Vec::new(),
+        databases: Vec::new(),
+        files: Vec::new(),
+        targets: Vec::new(),
+    }];
+    let whole = Case::new(&env, &[]).desired;
+    for (name, told, saves) in [
+        ("web1", "due now; there is no good one yet", true),
+        ("web2", "made on the first host of the environment, which looks after itself", false),
+    ] {
+        let pulled = whole.clone().pulled(&host_name(name));
+        let mut case = Case::new(&pulled.environments[&env.name], &[(name, &Host::running(&env, 'a'))]);
+        case.desired = pulled;
+        let plan = case.env("production");
+        assert_eq!(plan.backups[0].told(), told);
+        assert_eq!(plan.steps.iter().any(|step| step.id.starts_with("backup:")), saves, "{}", compact(&plan));
     }
 }

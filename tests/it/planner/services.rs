@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use insta::assert_snapshot;
 use soll::model::activation::Activation;
 use soll::model::compose::ServiceSeen;
-use soll::model::desired::{DriftPolicy, Environment, OnFailure, Phase, Registry};
+use soll::model::desired::{DriftPolicy, Environment, FilesFrom, OnFailure, Phase, Registry};
 use soll::model::observed::Fact;
 use soll::plan::back::{Cause, Host as Returning, back};
 use soll::plan::render::services;
@@ -64,13 +64,30 @@ fn images_are_pulled_everywhere_before_anything_is_stopped_anywhere() {
     assert_eq!((all("pull"), all("activate"), all("switch")), (2, 2, 2));
 }
 
+/// I5: what a service leaves behind does not come back, so the plan says so before anybody approves it.
+#[test]
+fn what_leaves_its_data_behind_cannot_be_taken_back() {
+    let mut env = production('b');
+    let host = three(Host::running(&production('a'), 'a'), 'a');
+    let marked = |found: &EnvPlan| {
+        let marked = found.steps.iter().filter(|step| step.irreversible);
+        marked.map(|step| (step.action.kind(), step.reason.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(marked(&plan(&env, &host)), []);
+    files_of(&mut env).replace_volumes = vec!["db".to_owned()];
+    let found = marked(&plan(&env, &host));
+    let (kind, why) = found.first().expect("one step is marked");
+    assert_eq!((found.len(), *kind), (1, "activate"));
+    assert!(why.contains("db may leave its data behind, as `replace_volumes` says"), "{why}");
+}
+
 #[test]
 fn another_tree_image_or_variable_makes_the_release_anew_at_the_same_commit() {
     let env = production('a');
     let host = three(Host::running(&env, 'a'), 'a');
     assert!(plan(&env, &host).steps.is_empty(), "{}", compact(&plan(&env, &host)));
     let mut tree = env.clone();
-    files_of(&mut tree).tree = "8".repeat(40);
+    files_of(&mut tree).from = FilesFrom::Directory { path: "platform".to_owned(), tree: "8".repeat(40) };
     assert_snapshot!("services_other_tree", compact(&plan(&tree, &host)));
     let changes: [fn(&mut Environment); 4] = [
         |env| drop(files_of(env).images.insert("api".to_owned(), "r.example/api:{sha}".to_owned())),

@@ -93,6 +93,21 @@ fn what_somebody_stopped_is_shown_or_brought_up_again() {
     assert_eq!(p.id("db"), db);
     assert!(p.status().iter().all(|(_, well)| *well));
     p.w.soll("plan --detailed-exitcode").exits(0);
+    // So it is while the commit that is desired has failed, and is not tried again; but not while people froze everything.
+    p.w.edit("<a>", "<c>");
+    p.w.soll("apply").exits(3);
+    let stopped = p.id("db");
+    p.docker.run(&["stop", "-t", "1", &stopped]);
+    p.w.soll("freeze staging --reason looking").exits(0);
+    p.w.soll("apply");
+    assert!(p.status().contains(&("db".to_owned(), false)), "{:?}", p.status());
+    p.w.soll("unfreeze staging").exits(0);
+    p.w.soll("apply");
+    assert!(p.status().iter().all(|(_, well)| *well), "{:?}", p.status());
+    assert_eq!((p.id("db"), p.version().as_deref()), (stopped, Some("one")));
+    assert_eq!(p.w.quarantined("staging"), ["c"]);
+    p.w.edit("<c>", "<a>");
+    p.w.soll("plan --detailed-exitcode").exits(0);
     // Stopped on purpose it stays so, and starts when somebody says so (D5).
     p.w.soll("stop staging --reason maintenance").exits(0);
     assert!(p.status().iter().all(|(_, well)| !well), "{:?}", p.status());

@@ -319,8 +319,7 @@ pub fn made_of(env: &Environment, digit: char) -> Digest {
 /// The same environment, whose releases are services: an `api` that each of them changes, and others.
 pub fn of_services(mut env: Environment) -> Environment {
     env.delivery = Delivery::Compose(Box::new(ComposeFiles {
-        directory: "platform".to_owned(),
-        tree: "7".repeat(40),
+        from: FilesFrom::Directory { path: "platform".to_owned(), tree: "7".repeat(40) },
         files: vec!["compose.yml".to_owned()],
         project: "platform".to_owned(),
         images: BTreeMap::from([("api".to_owned(), "r.example/{tenant}/api:{sha8}".to_owned())]),

@@ -29,3 +29,18 @@ fn a_full_disk_is_told_as_one() {
     put(&target, "daily", "y.gz", &noise(1 << 20)).unwrap();
     assert_eq!(get(&target, "daily", "y.gz").unwrap(), noise(1 << 20));
 }
+
+/// A pipe or a link with the name of a backup is none: it is not waited for, and leads nowhere.
+#[test]
+fn what_is_no_regular_file_is_no_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = Target::Directory(Directory::open(dir.path(), false).unwrap());
+    put(&target, "daily", "x.gz", b"x").unwrap();
+    let pipe = std::process::Command::new("mkfifo").arg(dir.path().join("daily/pipe.gz")).status().unwrap();
+    assert!(pipe.success());
+    std::os::unix::fs::symlink("x.gz", dir.path().join("daily/link.gz")).unwrap();
+    let told = get(&target, "daily", "pipe.gz").unwrap_err();
+    assert!(told.contains("daily/pipe.gz is no regular file, and no backup"), "{told}");
+    assert!(get(&target, "daily", "link.gz").is_err());
+    assert_eq!(list(&target, "daily"), [("x.gz".to_owned(), 1)]);
+}

@@ -190,9 +190,10 @@ fn an_account_that_may_not_remove_still_writes_and_says_so() {
     put(&target, "daily", "x.gz", b"x").unwrap();
     assert_eq!(get(&target, "daily", "x.gz").unwrap(), b"x");
     let told = target.remove("daily", "x.gz").unwrap_err().to_string();
-    assert!(told.contains("trash/daily-x.gz: the account may not"), "{told}");
-    // It counts no more.
-    assert!(list(&target, "daily").is_empty());
+    assert!(told.contains("daily/x.gz stays: nothing is pruned: no right to delete"), "{told}");
+    // It lies where it lay, and counts as before: half a removal would be a backup without its manifest.
+    assert_eq!(list(&target, "daily"), [("x.gz".to_owned(), 1)]);
+    assert_eq!(files(&base), ["daily/x.gz"]);
     let (sshd, base) = server("Subsystem sftp internal-sftp -P rename,posix-rename");
     let target = open(&sshd, &base).unwrap();
     let told = put(&target, "daily", "x.gz", b"x").unwrap_err();

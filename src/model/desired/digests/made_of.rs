@@ -9,7 +9,7 @@ use super::asked::in_seconds;
 use super::environment::all;
 use crate::model::activation::Unit;
 use crate::model::compose::Transfer;
-use crate::model::desired::compose::{self, ComposeFiles, Registry};
+use crate::model::desired::compose::{self, ComposeFiles, FilesFrom, Registry};
 use crate::model::desired::forge::{ChecksFrom, Forge};
 use crate::model::desired::{Bundle, Checkout, Environment, FetchFrom, File, Shared};
 
@@ -86,6 +86,9 @@ impl<'a> From<&'a ChecksFrom> for ChecksFromV1<'a> {
 pub struct ComposeV1<'a> {
     directory: &'a str,
     tree: &'a str,
+    /// In place of those two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkout: Option<CheckoutV1<'a>>,
     files: &'a [String],
     project: &'a str,
     env_file: Option<&'a str>,
@@ -107,8 +110,7 @@ impl<'a> ComposeV1<'a> {
     /// `None`: it is of another kind.
     pub fn of(live: &'a Environment) -> Option<Self> {
         let ComposeFiles {
-            directory,
-            tree,
+            from,
             files,
             project,
             env_file,
@@ -121,6 +123,10 @@ impl<'a> ComposeV1<'a> {
             transfer,
             replace_volumes,
         } = live.delivery.compose()?;
+        let (directory, tree, checkout) = match from {
+            FilesFrom::Directory { path, tree } => (path.as_str(), tree.as_str(), None),
+            FilesFrom::Commit(checkout) => ("", "", Some(checkout.into())),
+        };
         let login = |(host, registry): (&'a String, &'a Registry)| {
             let Registry { user, password } = registry;
             (host.as_str(), (user.as_str(), password.as_str()))
@@ -128,6 +134,7 @@ impl<'a> ComposeV1<'a> {
         Some(ComposeV1 {
             directory,
             tree,
+            checkout,
             files,
             project,
             env_file: env_file.as_deref(),

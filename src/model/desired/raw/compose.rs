@@ -12,7 +12,8 @@ use super::super::fields::*;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compose {
-    /// The directory that becomes the release, relative to this file: all that the project needs, and nothing else.
+    /// The directory that becomes the release, relative to this file: all that the project needs, and nothing else. Left out where
+    /// the files lie in the application's `repository` and `checkout` says where.
     #[schemars(example = &"platform")]
     pub directory: Option<RelPath>,
     /// The compose files in it, the later ones over the earlier ones. Default: compose.yml.

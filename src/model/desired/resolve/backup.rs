@@ -1,7 +1,7 @@
 //! Backups: which environment each is of, that its parts and targets have names of their own, and that no two write to one
 //! place. What is not built yet is refused by name: a backup that is only believed in is worse than none.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 
 use super::super::backup::{
     Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, LOCAL, Login, Place, RestoreTest, ScratchUser,
@@ -19,7 +19,7 @@ use crate::model::schedule::Schedule;
 
 /// Resolves every job and gives it to its environment.
 pub(super) fn all(tables: &Tables, resolved: &mut [Resolved], out: &mut Diagnostics) {
-    let mut places: BTreeMap<String, (String, Span)> = BTreeMap::new();
+    let mut taken: Vec<Taken> = Vec::new();
     for (name, Entry { key, node }) in &tables.backups {
         let raw = match serde_json::from_value::<raw::Backup>(node.json()) {
             Ok(raw) => raw,
@@ -31,12 +31,12 @@ pub(super) fn all(tables: &Tables, resolved: &mut [Resolved], out: &mut Diagnost
         };
         let mut job = Job { name, key: *key, node, raw: &raw, out };
         let Some(backup) = job.resolve() else { continue };
-        job.apart(&backup, &mut places);
         job.tried_somewhere(tables, &backup);
         let wanted = &raw.environment.0;
         match resolved.iter_mut().find(|one| one.environment.name.as_str() == wanted) {
             Some(of) => {
                 job.known_files(&of.environment);
+                job.apart(&backup, &of.environment, &mut taken);
                 of.environment.backups.push(backup);
             }
             // One that has mistakes of its own is not there, and has been told of.
@@ -343,24 +343,64 @@ impl Job<'_> {
         }
     }
 
-    /// Two jobs in one directory would prune each other's backups.
-    fn apart(&mut self, backup: &Backup, places: &mut BTreeMap<String, (String, Span)>) {
-        for (index, target) in backup.targets.iter().enumerate() {
-            let shown = target.place.address();
-            let place = match &target.place {
-                // The same path on another host is another place.
-                Place::Directory(path) => format!("{} {path}", self.raw.environment.0),
-                Place::Sftp(_) => shown.to_string(),
-            };
-            let span = self.entry("targets", index, "url");
-            match places.get(&place) {
-                Some((other, _)) => {
-                    let message = format!("{shown} is a target of `{other}` already");
-                    let help = format!("one would prune the other's: a directory of its own, {shown}/{}", self.name);
-                    self.refuse(span, message, "the same place", help);
-                }
-                None => drop(places.insert(place, (self.name.to_owned(), span))),
+    /// Two jobs in one directory, or in two of which one lies in the other, would prune each other's backups.
+    fn apart(&mut self, backup: &Backup, env: &super::super::Environment, taken: &mut Vec<Taken>) {
+        let Some(host) = env.targets.first() else { return };
+        for (index, place) in backup.places(&host.root).into_iter().enumerate() {
+            let is_local = place.name == LOCAL && index >= backup.targets.len();
+            let mine = Taken { job: self.name.to_owned(), seat: Seat::of(&place.place, host.name.as_str()), is_local };
+            // Copies on the server share a directory: they have names of their own, and their manifests say whose they are.
+            let other = taken.iter().find(|one| !(one.is_local && is_local) && one.seat.meets(&mine.seat));
+            if let Some(other) = other {
+                let shown = place.place.address();
+                let how = match (other.seat.path.len()).cmp(&mine.seat.path.len()) {
+                    Ordering::Equal => "is",
+                    Ordering::Less => "lies in",
+                    Ordering::Greater => "lies around",
+                };
+                let of = if other.is_local { "the copies on the server (`keep.local`)" } else { "a target" };
+                let message = format!("{shown} {how} {of} of `{}`", other.job);
+                let span = if is_local { self.at("keep") } else { self.entry("targets", index, "url") };
+                let help =
+                    "one would prune the other's: name a directory that is neither in the other one nor around it";
+                self.refuse(span, message, "the same place", help);
             }
+            taken.push(mine);
         }
+    }
+}
+
+/// A place that a job writes to.
+struct Taken {
+    job: String,
+    seat: Seat,
+    /// ROOT/backups.
+    is_local: bool,
+}
+
+/// Where a place is: on which machine, and the steps of its path there.
+struct Seat {
+    machine: String,
+    path: Vec<String>,
+}
+
+impl Seat {
+    /// `host`: the one that writes, whose directories are its own.
+    fn of(place: &Place, host: &str) -> Seat {
+        let (machine, path) = match place {
+            // The same path on another host is another place.
+            Place::Directory(path) => (format!("the host {host}"), path),
+            // As whom one logs in may decide which directory a path is.
+            Place::Sftp(SftpPlace { user, host, port, path, .. }) => {
+                let user = user.as_deref().unwrap_or_default();
+                (format!("{user}@{}:{}", host.to_ascii_lowercase(), port.unwrap_or(22)), path)
+            }
+        };
+        Seat { machine, path: path.split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect() }
+    }
+
+    /// Whether one is the other, or lies in it.
+    fn meets(&self, other: &Seat) -> bool {
+        self.machine == other.machine && self.path.iter().zip(&other.path).all(|(a, b)| a == b)
     }
 }

@@ -7,7 +7,7 @@ use super::super::diagnose::{Diagnostic, Diagnostics, SourceFile};
 use super::super::fields::ServiceName;
 use super::super::load::Tables;
 use super::super::raw::{self, Kind};
-use super::super::{Address, ComposeFiles, Environment, Hook, Phase, Registry, ReleaseRef, Shared, suggest};
+use super::super::{Address, ComposeFiles, Environment, FilesFrom, Hook, Phase, Registry, ReleaseRef, Shared, suggest};
 use super::{Layered, Resolved, Scope, Span, TEN_MINUTES, Templates};
 use crate::model::compose::{Transfer, Update};
 use crate::model::shown::shell_word;
@@ -25,37 +25,32 @@ impl Scope<'_> {
     ) -> Option<ComposeFiles> {
         let default = raw::Compose::default();
         let raw = self.raw.compose.as_ref().unwrap_or(&default);
-        let mut needs = |key: &str, example: &str| {
-            let message = format!("the application `{}` does not say which `{key}` its project has", layered.app);
-            let label = format!("needs `{key}`");
-            self.out
-                .push(Diagnostic::error(layered.app_key, message).label(label).help(format!("for example: {example}")));
-        };
-        let Some(directory) = &raw.directory else {
-            needs("directory", "[apps.NAME.compose] directory = \"platform\", beside the state file");
-            return None;
-        };
-        let Some(project) = &raw.project else {
-            needs("project", "[apps.NAME.compose] project = \"platform\"");
-            return None;
-        };
+        let project = raw.project.as_ref().map(|project| project.0.clone());
+        if project.is_none() {
+            let help = "for example: [apps.NAME.compose] project = \"platform\"";
+            self.needs(layered, "does not say which `project` its services are", "needs `project`", help);
+        }
+        let from = self.files_from(layered, raw, templates);
+        let (project, from) = (project?, from?);
         let files = raw
             .files
             .as_ref()
             .map_or_else(|| vec![FILE.to_owned()], |files| files.iter().map(|file| file.0.clone()).collect());
-        let (directory, tree) = self.tree(&directory.0, templates)?;
-        for (index, file) in files.iter().enumerate() {
-            let span = match raw.files {
-                Some(_) => self.at(&["compose", "files", &index.to_string()]),
-                None => self.at(&["compose", "directory"]),
-            };
-            self.must_be_there(&directory, file, span, templates);
-        }
         let env_file = raw.env_file.as_ref().map(|file| file.0.clone());
-        if let Some(file) = env_file.as_ref().filter(|file| !shared.iter().any(|shared| shared.path == **file)) {
-            self.must_be_there(&directory, file, self.at(&["compose", "env_file"]), templates);
+        // What a commit of the application has, its host says when it resolves the project.
+        if let FilesFrom::Directory { path, .. } = &from {
+            for (index, file) in files.iter().enumerate() {
+                let span = match raw.files {
+                    Some(_) => self.at(&["compose", "files", &index.to_string()]),
+                    None => self.at(&["compose", "directory"]),
+                };
+                self.must_be_there(path, file, span, templates);
+            }
+            if let Some(file) = env_file.as_ref().filter(|file| !shared.iter().any(|shared| shared.path == **file)) {
+                self.must_be_there(path, file, self.at(&["compose", "env_file"]), templates);
+            }
         }
-        self.project(&project.0);
+        self.project(&project);
         let images: BTreeMap<String, String> = raw
             .images
             .iter()
@@ -80,10 +75,10 @@ impl Scope<'_> {
                 }
             }
         }
-        if self.raw.checks.iter().flatten().next().is_some() {
+        if matches!(from, FilesFrom::Directory { .. }) && self.raw.checks.iter().flatten().next().is_some() {
             let error =
                 Diagnostic::error(self.at(&["checks"]), "nothing says where the results of these checks are recorded");
-            let help = "with `kind = \"compose\"` there is no build beside which they could lie: remove them";
+            let help = "a directory of the state repository has no build beside which they could lie: remove them";
             self.out.push(error.label("recorded nowhere").help(help));
         }
         let registry = |(host, registry): (&String, &raw::Registry)| {
@@ -94,10 +89,9 @@ impl Scope<'_> {
             raw::Update::StartFirst => Some((service.clone(), Update::StartFirst)),
         };
         Some(ComposeFiles {
-            directory,
-            tree,
+            from,
             files,
-            project: project.0.clone(),
+            project,
             env_file,
             profiles: raw.profiles.iter().flatten().map(|profile| profile.0.clone()).collect(),
             images,
@@ -111,6 +105,42 @@ impl Scope<'_> {
             },
             replace_volumes: raw.replace_volumes.iter().flatten().map(|service| service.0.clone()).collect(),
         })
+    }
+
+    fn needs(&mut self, layered: &Layered, what: &str, label: &str, help: &str) {
+        let message = format!("the application `{}` {what}", layered.app);
+        self.out.push(Diagnostic::error(layered.app_key, message).label(label).help(help));
+    }
+
+    /// Where the files of the project are: where `directory` says, or in the commit that `checkout` takes.
+    fn files_from(
+        &mut self,
+        layered: &Layered,
+        raw: &raw::Compose,
+        templates: &mut Templates<'_>,
+    ) -> Option<FilesFrom> {
+        let of_commit = self.node.get("checkout").is_some();
+        if raw.directory.is_some() && of_commit {
+            let message = "two places say where the files of the project are";
+            let error = Diagnostic::error(self.at(&["compose", "directory"]), message).label("and `checkout` as well");
+            let help = "keep `directory` where they lie beside the state file, and `checkout` where they lie in the repository of the \
+                        application (its `directory` says where in it)";
+            self.out.push(error.help(help));
+        }
+        match (&raw.directory, of_commit) {
+            (Some(directory), _) => {
+                let (path, tree) = self.tree(&directory.0, templates)?;
+                Some(FilesFrom::Directory { path, tree })
+            }
+            (None, true) => self.checkout(layered).map(FilesFrom::Commit),
+            (None, false) => {
+                let help = "where they lie beside the state file: [apps.NAME.compose] directory = \"platform\"; where they lie in \
+                            the repository of the application: checkout = { directory = \"deploy\" } in [apps.NAME]";
+                let what = "does not say in which `directory` the files of its project are";
+                self.needs(layered, what, "needs `directory` or `checkout`", help);
+                None
+            }
+        }
     }
 
     /// The path of the project's directory in the state repository, and the id of what is in it.

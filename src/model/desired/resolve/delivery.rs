@@ -29,7 +29,6 @@ impl Scope<'_> {
             }
             Kind::Compose => {
                 self.belongs_to("bundle", "bundle");
-                self.belongs_to("checkout", "git");
                 self.compose(layered, shared, templates).map(|files| Delivery::Compose(Box::new(files)))
             }
         }
@@ -45,7 +44,8 @@ impl Scope<'_> {
         self.out.push(error.help(format!("remove it, or give the application `kind = \"{kind}\"`")));
     }
 
-    fn checkout(&mut self, layered: &Layered) -> Option<Checkout> {
+    /// What of a commit becomes the release.
+    pub(super) fn checkout(&mut self, layered: &Layered) -> Option<Checkout> {
         let Some(repository) = layered.repository.clone() else {
             let message = format!("the application `{}` does not say where its repository is", layered.app);
             let help = "for example: repository = \"https://git.example.com/acme/api.git\"";

@@ -1,4 +1,4 @@
-//! A directory of the state repository as a build: its tree, read as objects into the cache of bundles (law 10). The id of the
+//! The files of a project as a build: those of a commit of the application, as any other commit is; or a directory of the state repository: its tree, read as objects into the cache of bundles (law 10). The id of the
 //! tree was read with the state file, of the same commit.
 
 use std::path::Path;
@@ -6,10 +6,12 @@ use std::path::Path;
 use crate::artifact::lfs;
 use crate::artifact::pack::Unpacked;
 use crate::artifact::store::ArtifactError;
-use crate::model::desired::{ComposeFiles, Environment};
+use crate::model::desired::{ComposeFiles, Environment, FilesFrom};
 use crate::model::ids::{Digest, Sha};
 use crate::model::observed::{ArtifactFacts, Fact};
 use crate::run::controller::Controller;
+use crate::run::look::build::Build;
+use crate::run::look::build::git::Commit;
 
 /// One directory as it is at one commit.
 #[derive(Debug, Clone)]
@@ -21,13 +23,22 @@ pub struct Directory {
     pub digest: Digest,
 }
 
-impl Directory {
-    /// What an environment would get for this commit of its application.
-    pub fn of(files: &ComposeFiles, env: &Environment, sha: &Sha) -> Directory {
-        let digest = files.digest(sha, &env.bundle_values());
-        Directory { path: files.directory.clone(), tree: files.tree.clone(), digest }
+/// What an environment would get for this commit of its application. What is resolved of the files later is in the digest, so
+/// that another setting of the project makes the release anew.
+///
+/// # Errors
+/// What is written of the commit names no place, in words.
+pub fn build(files: &ComposeFiles, env: &Environment, sha: &Sha, base: Option<&Path>) -> Result<Build, String> {
+    let digest = files.digest(sha, &env.bundle_values());
+    match &files.from {
+        FilesFrom::Directory { path, tree } => {
+            Ok(Build::Directory(Box::new(Directory { path: path.clone(), tree: tree.clone(), digest })))
+        }
+        FilesFrom::Commit(checkout) => Ok(Build::Git(Commit { digest, ..Commit::of(checkout, env, sha, base)? })),
     }
+}
 
+impl Directory {
     /// What is known without reading it.
     pub fn facts(&self) -> ArtifactFacts {
         let sha256 = if self.tree.is_empty() { Fact::Missing } else { Fact::Known(self.digest) };

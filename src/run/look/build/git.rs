@@ -31,6 +31,8 @@ pub struct Commit {
     pub checks: Option<Location>,
     /// Who tells about them else.
     pub checks_from: Option<ChecksFrom>,
+    /// What the release goes by that is made of it.
+    pub digest: Digest,
 }
 
 impl Commit {
@@ -42,18 +44,19 @@ impl Commit {
         let checks = checkout.checks_of(sha, &env.bundle_values());
         let checks = checks.map(|place| absolute(place, "checks", base)).transpose()?;
         let checks = checks.map(|place| place.parse::<Location>().map_err(|error| error.to_string())).transpose()?;
-        Ok(Commit { sha: sha.clone(), checkout: checkout.clone(), checks, checks_from: checkout.checks_from.clone() })
-    }
-
-    /// The digest that it goes by.
-    pub fn digest(&self) -> Digest {
-        self.checkout.digest(&self.sha)
+        Ok(Commit {
+            sha: sha.clone(),
+            checkout: checkout.clone(),
+            checks,
+            checks_from: checkout.checks_from.clone(),
+            digest: checkout.digest(sha),
+        })
     }
 
     /// Whether the repository has it, and how its checks came out.
     pub async fn inspect(&self, controller: &Controller, grounds: Grounds<'_>, env: &Environment) -> ArtifactFacts {
         let sha256 = match self.is_there(controller).await {
-            Ok(true) => Fact::Known(self.digest()),
+            Ok(true) => Fact::Known(self.digest),
             Ok(false) => Fact::Missing,
             Err(error) => Fact::Unknown(error),
         };
@@ -135,7 +138,7 @@ impl Commit {
         };
         let place = self.place();
         let accept = move |unpacked: &Unpacked| lfs::refuse(unpacked, &place);
-        controller.artifacts.ensure_made(self.digest(), self.place(), make, accept).await
+        controller.artifacts.ensure_made(self.digest, self.place(), make, accept).await
     }
 
     fn parts(&self, controller: &Controller) -> (Sha, String, GitSettings, std::path::PathBuf) {
@@ -145,7 +148,7 @@ impl Commit {
 
     /// What tells it from all others. May hold a secret: never to be shown.
     pub fn address(&self) -> String {
-        format!("{}\n{}\n{}", self.checkout.repository, self.sha, self.digest())
+        format!("{}\n{}\n{}", self.checkout.repository, self.sha, self.digest)
     }
 
     /// Where it is, for people.

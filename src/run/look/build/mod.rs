@@ -38,7 +38,7 @@ pub enum Build {
     /// The tree of a commit.
     Git(git::Commit),
     /// A directory of the state repository.
-    Compose(Box<compose::Directory>),
+    Directory(Box<compose::Directory>),
 }
 
 impl Build {
@@ -50,7 +50,7 @@ impl Build {
         match &env.delivery {
             Delivery::Bundle(of) => bundle::source(of, env, sha, base).map(Build::Bundle),
             Delivery::Git(of) => git::Commit::of(of, env, sha, base).map(Build::Git),
-            Delivery::Compose(of) => Ok(Build::Compose(Box::new(compose::Directory::of(of, env, sha)))),
+            Delivery::Compose(of) => compose::build(of, env, sha, base),
         }
     }
 
@@ -65,7 +65,7 @@ impl Build {
         match self {
             Build::Bundle(source) => grounds.fetcher(controller).inspect(source, sha, &env.checks).await,
             Build::Git(commit) => commit.inspect(controller, grounds, env).await,
-            Build::Compose(directory) => directory.facts(),
+            Build::Directory(directory) => directory.facts(),
         }
     }
 
@@ -75,7 +75,7 @@ impl Build {
             Build::Bundle(source) => controller.artifacts.fetcher().exists(source).await,
             Build::Git(commit) => commit.exists(controller, word, env).await,
             // The same for every commit; whether its images are there, their registry knows.
-            Build::Compose(_) => Fact::Known(()),
+            Build::Directory(_) => Fact::Known(()),
         }
     }
 
@@ -86,8 +86,8 @@ impl Build {
     pub async fn digest(&self, controller: &Controller) -> Result<Digest, ArtifactError> {
         match self {
             Build::Bundle(source) => Ok(controller.artifacts.fetcher().checksum(source).await?),
-            Build::Git(commit) => Ok(commit.digest()),
-            Build::Compose(directory) => Ok(directory.digest),
+            Build::Git(commit) => Ok(commit.digest),
+            Build::Directory(directory) => Ok(directory.digest),
         }
     }
 
@@ -105,7 +105,7 @@ impl Build {
         match self {
             Build::Bundle(source) => controller.artifacts.ensure(source, digest, progress).await,
             Build::Git(commit) => commit.bring(controller).await,
-            Build::Compose(directory) => directory.bring(controller).await,
+            Build::Directory(directory) => directory.bring(controller).await,
         }
     }
 
@@ -114,7 +114,7 @@ impl Build {
         match self {
             Build::Bundle(source) => source.url.address(),
             Build::Git(commit) => commit.address(),
-            Build::Compose(directory) => directory.digest.to_string(),
+            Build::Directory(directory) => directory.digest.to_string(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Build {
         match self {
             Build::Bundle(_) => format!("sha256 {}", digest.short()),
             Build::Git(commit) => format!("commit {}", commit.sha.short()),
-            Build::Compose(directory) => directory.known_as(),
+            Build::Directory(directory) => directory.known_as(),
         }
     }
 
@@ -132,7 +132,7 @@ impl Build {
         match self {
             Build::Bundle(source) => source.url.to_string(),
             Build::Git(commit) => commit.place(),
-            Build::Compose(directory) => directory.place(),
+            Build::Directory(directory) => directory.place(),
         }
     }
 }

@@ -37,8 +37,20 @@ pub async fn due(
     patience: Duration,
     say: &(dyn Fn(&str) + Sync),
 ) -> (Vec<Done>, Vec<Notice>) {
+    these(controller, snapshot, env, &|_| true, patience, say).await
+}
+
+/// The same of those jobs that are `wanted`.
+pub async fn these(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    wanted: &(dyn Fn(&Backup) -> bool + Sync),
+    patience: Duration,
+    say: &(dyn Fn(&str) + Sync),
+) -> (Vec<Done>, Vec<Notice>) {
     let (mut done, mut notices) = (Vec::new(), Vec::new());
-    for job in env.backups.iter().filter(|job| job.schedule.is_some()) {
+    for job in env.backups.iter().filter(|job| job.schedule.is_some() && wanted(job)) {
         let Some(state) = state(controller, snapshot, env).await else { break };
         // Nothing was deployed yet: there is nothing to save, and nothing that would be missed.
         if state.current == Current::Missing {
@@ -46,6 +58,10 @@ pub async fn due(
         }
         let nothing = Default::default();
         let backed = state.record.backups.get(&job.name).unwrap_or(&nothing);
+        // Whoever has the root makes it: nobody waits for that, and it is no reason to come back in vain.
+        if backup::under_way(backed, state.holder.as_ref()).is_some() {
+            continue;
+        }
         if let Some(since) = backup::due(job, backed, now()) {
             let wish = Wish { kind: Kind::Daily, reason: format!("due since {since}"), patience };
             let result = Box::pin(make(controller, snapshot, env, job, wish, say)).await;
@@ -53,7 +69,7 @@ pub async fn due(
             done.push(Done { job: job.name.clone(), is_test: false, result: result.map(|saved| saved.told()) });
         }
     }
-    for job in env.backups.iter().filter(|job| job.restore_test.is_some()) {
+    for job in env.backups.iter().filter(|job| job.restore_test.is_some() && wanted(job)) {
         let Some(state) = state(controller, snapshot, env).await else { break };
         let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
         let Some(since) = backup::test_due(job, &backed, now()) else { continue };
@@ -134,9 +150,9 @@ fn tested(env: &Environment, job: &Backup, result: &Result<Report, OperateError>
     (earlier > 0).then_some(Notice::RestoreTestInconclusive { environment, job, why })
 }
 
-/// A root that somebody holds is no failure: it is asked for again.
+/// A root that somebody holds is no failure, and neither is a release on probation: it is asked for again.
 pub fn is_busy(error: &OperateError) -> bool {
-    matches!(error, OperateError::Host { error: HostError::Locked { .. }, .. })
+    matches!(error, OperateError::Host { error: HostError::Locked { .. }, .. } | OperateError::Waits(_))
 }
 
 fn told(
@@ -146,7 +162,13 @@ fn told(
 ) -> Option<Notice> {
     let (environment, job) = (env.name.clone(), job.name.clone());
     match result {
-        Ok(saved) => Some(Notice::BackupSucceeded { environment, job, told: saved.told() }),
+        Ok(saved) => Some(match &saved.shrunk {
+            Some(why) => {
+                let (name, why) = (saved.name.to_string(), why.clone());
+                Notice::BackupShrunk { environment, job, name, why }
+            }
+            None => Notice::BackupSucceeded { environment, job, told: saved.told() },
+        }),
         Err(error) if is_busy(error) => None,
         Err(error) => Some(Notice::BackupFailed { environment, job, why: error.to_string() }),
     }

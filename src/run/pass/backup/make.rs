@@ -3,24 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{saver, shelf};
-use crate::host::wire::backup::{Answer, Work};
-use crate::host::wire::{Op, Reply};
+use super::saver;
 use crate::journal::operation::Action;
 use crate::model::backup::name::Kind;
-use crate::model::desired::backup::BackupTarget;
 use crate::model::desired::{Backup, Environment, Target};
 use crate::model::ids::HostName;
-use crate::plan::retention::{Decision, Verdict};
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::Controller;
+use crate::run::controller::{Controller, now};
 use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::roots::Roots;
 use crate::run::step::backup::{Job, Saved, Saving};
 use crate::run::step::executor::StepTrouble;
-
-/// Of a target more than so many do not go by themselves at once: what makes so many superfluous is a mistake.
-pub const AT_MOST: usize = 5;
+use crate::run::step::prune::{self, AT_MOST, Pruned};
+use crate::run::step::shelf::Grounds;
 
 /// Why and how one is made.
 pub struct Wish {
@@ -66,7 +61,7 @@ async fn held(
     let state = roots.taken(&target.name);
     if state.is_some_and(|state| state.record.probation.is_some()) {
         let why = format!("a release of {} is on probation: its data are saved when that is over", env.name);
-        return Err(OperateError::Unreachable(why));
+        return Err(OperateError::Waits(why));
     }
     let asked = Asked {
         action: Action::Backup,
@@ -98,14 +93,18 @@ async fn held(
         }
         saving.end(&saved).await;
         let saved = saved.map_err(|trouble| failed(&target.name, trouble))?;
+        // This run was good where it lies, whatever the one before it was.
+        let grounds = Grounds { backup, state, now: now(), still: None, at_most: Some(AT_MOST) };
+        let rows = Box::pin(prune::shelves(roots.site(), env, target, &grounds)).await;
         for place in &saved.targets {
             let step = format!("prune:{}:{}", target.name, place.name);
-            let pruned = Box::pin(prune(controller, snapshot, (roots, target), backup, place, Some(AT_MOST)));
+            let pruned = Box::pin(prune::prune(roots.site(), (target, roots.epoch), &rows, place, &grounds));
             // An old backup that stays harms nobody: it is told.
-            match journal.step(&step, Some(&target.name), |note: &String| note.clone(), pruned).await {
-                Ok(note) if note.is_empty() => {}
-                Ok(note) => say(&note),
-                Err(error) => say(&format!("nothing was pruned on {}: {error}", place.name)),
+            let note = |pruned: &Pruned| pruned.told(&place.name);
+            match step_of(journal, &step, &target.name, pruned, note).await {
+                Ok(pruned) if pruned.told(&place.name).is_empty() => {}
+                Ok(pruned) => say(&pruned.told(&place.name)),
+                Err(trouble) => say(&format!("nothing was pruned on {}: {}", place.name, trouble.message)),
             }
         }
         match saved.everywhere {
@@ -114,39 +113,6 @@ async fn held(
         }
     });
     Box::pin(journaled).await
-}
-
-/// Removes what may go from a target. `at_most`: more are a person's business.
-///
-/// # Errors
-/// The target cannot be read, or does not let go of them.
-pub async fn prune(
-    controller: &Arc<Controller>,
-    snapshot: &Arc<AcceptedSnapshot>,
-    (roots, target): (&Roots<'_>, &Target),
-    backup: &Backup,
-    place: &BackupTarget,
-    at_most: Option<usize>,
-) -> Result<String, OperateError> {
-    let state = roots.taken(&target.name);
-    let shelves = Box::pin(shelf::all(controller, snapshot, roots.env, backup, target)).await;
-    let decisions = shelf::decide(&shelves, &place.name, backup, state, at_most)?;
-    let mut gone = Vec::new();
-    for Decision { name, .. } in decisions.iter().filter(|decision| decision.verdict == Verdict::Prune) {
-        let paths = shelf::paths(&shelves, &place.name, *name);
-        let work = Work::Remove { target: place.clone(), paths };
-        let op = Op::Backup { epoch: roots.epoch, work: Box::new(work) };
-        match roots.call(target, op).await? {
-            Reply::Backup(answer) if matches!(*answer, Answer::Done) => gone.push(name.to_string()),
-            other => {
-                return Err(OperateError::Refused(format!("the host gave an answer that does not fit: {other:?}")));
-            }
-        }
-    }
-    Ok(match gone.is_empty() {
-        true => String::new(),
-        false => format!("pruned on {}: {}", place.name, gone.join(", ")),
-    })
 }
 
 /// One step, whose failure keeps its words and its class.
