@@ -58,7 +58,7 @@ pub const HOST: &[&str] = &[
 ];
 
 /// Places of the host beside an ordinary run: a directory that was made and is not opened yet, a bundle that it fetches
-/// itself, files that are rendered for it, trials, the conversion of a checkout, and projects of containers.
+/// itself, files that are rendered for it, trials, the conversion of a checkout, projects of containers, and restores.
 pub const BESIDE: &[&str] = &[
     "host.make.after-mkdir",
     "host.fetch.after-unpack",
@@ -78,6 +78,10 @@ pub const BESIDE: &[&str] = &[
     "host.compose.before-up",
     "host.compose.beside",
     "host.compose.after-up",
+    "host.restore.after-note",
+    "host.restore.before-drop",
+    "host.put-back.after-clear",
+    "host.put-back.before-rename",
 ];
 
 /// The places around a run.

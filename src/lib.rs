@@ -45,9 +45,11 @@
 //! 9. Backups, the same line once more: [`model::desired::backup`] (what is declared), [`model::schedule`] and [`plan::due`] (when),
 //!    [`run::pass::backup`] (who makes them, under the lock of the root, with a run of its own) and [`run::step::backup`] (one
 //!    backup, also as a step of a deployment), [`host::backup`] (its operations on a host), [`backup`] (the stream from a dump or
-//!    an archive to every target, and back to be compared), [`model::backup`] (names and the manifest, which is written last),
-//!    [`plan::retention`] (what may go), [`run::step::shelf`] and [`run::step::prune`] (what lies on targets, and goes). What a host
-//!    remembers of them is in [`model::record::backup`]; [`plan::backup`] says from that what is due and late.
+//!    an archive to every target, and back to be compared; `load` and `prove` restore it and look at it), [`model::backup`]
+//!    (names and the manifest, which is written last), [`plan::retention`] (what may go), [`run::step::shelf`] and
+//!    [`run::step::prune`] (what lies on targets, and goes). [`run::pass::backup::prove`] tries whether one can be restored,
+//!    [`run::operate::restore`] puts it back. What a host remembers of them is in [`model::record::backup`]; [`plan::backup`]
+//!    says from that what is due and late.
 //! 10. [`cli`] and [`web`]: shells. [`demo`]: all of it at work in one folder; the quickest way to see what is
 //!     meant here.
 //!

@@ -12,8 +12,10 @@ pub mod dump;
 pub mod encrypt;
 pub mod examine;
 pub mod fan;
+pub mod load;
 pub mod measure;
 pub mod part;
+pub mod prove;
 pub mod target;
 pub mod throttle;
 

@@ -40,13 +40,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Args)]
 pub struct Apply {
     /// The environments [default: all]
-    environments: Vec<EnvName>,
+    pub(super) environments: Vec<EnvName>,
     /// Do exactly what this saved plan says, or nothing
     #[arg(long, value_name = "FILE", conflicts_with = "environments")]
-    plan: Option<PathBuf>,
+    pub(super) plan: Option<PathBuf>,
     /// Pull mode: where others publish what they see (may be repeated)
     #[arg(long, value_name = "FILE|URL")]
-    observation: Vec<String>,
+    pub(super) observation: Vec<String>,
 }
 
 /// What became of one environment.
@@ -281,7 +281,8 @@ fn print(global: &Global, snapshot: &Snapshot, done: &[Done], saved: &[Saved]) {
             let backup = |saved: &Saved| {
                 let (environment, done) = (&saved.environment, &saved.done);
                 let told = done.result.as_ref().map_or_else(ToString::to_string, Clone::clone);
-                json!({ "name": done.job, "environment": environment, "good": done.result.is_ok(), "message": told })
+                let what = if done.is_test { "restore-test" } else { "backup" };
+                json!({ "name": done.job, "what": what, "environment": environment, "good": done.result.is_ok(), "message": told })
             };
             all["backups"] = saved.iter().map(backup).collect();
         }
@@ -296,7 +297,8 @@ fn print(global: &Global, snapshot: &Snapshot, done: &[Done], saved: &[Saved]) {
             Ok(told) => told.clone(),
             Err(error) => format!("failed: {error}"),
         };
-        out::text(&format!("{environment}: backup {}: {told}\n", done.job));
+        let what = if done.is_test { "restore test" } else { "backup" };
+        out::text(&format!("{environment}: {what} {}: {told}\n", done.job));
     }
 }
 

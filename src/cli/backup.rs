@@ -16,7 +16,8 @@ use super::global::{Global, Output};
 use super::{CliError, Result, apply, out, screen};
 use crate::host::wire::backup::{Answer, Ask};
 use crate::host::wire::{Op, Reply};
-use crate::model::backup::name::Kind;
+use crate::model::backup::name::{BackupName, Kind};
+use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup as Declared, Environment, Target};
 use crate::model::observed::HostObserved;
 use crate::plan::backup::{State as Standing, View, views};
@@ -152,7 +153,7 @@ impl Shell<'_> {
             for env in self.snapshot.desired.environments.values().filter(|env| env.backups.iter().any(is_meant)) {
                 let due = due::these(&self.controller, &self.snapshot, env, &is_meant, PATIENCE, &say);
                 let (done, _) = due.await;
-                for due::Done { job, result } in done {
+                for due::Done { job, result, .. } in done {
                     exits.push(self.made(&job, env, result, &mut rows));
                 }
             }
@@ -194,7 +195,25 @@ impl Shell<'_> {
 
     async fn list(&self, names: &[String]) -> Result {
         let (mut rows, mut unread) = (Vec::new(), false);
-        for Job { env, backup, target } in self.jobs(names)? {
+        let jobs = self.jobs(names)?;
+        let mut wanted: Vec<_> = jobs.iter().map(|job| job.env.name.clone()).collect();
+        wanted.dedup();
+        let look = Look { health: false, drift: Scan::Last };
+        let observed = observe(&self.controller, &self.snapshot, &wanted, look).await;
+        for Job { env, backup, target } in jobs {
+            // What was restored and is what it should be, its host remembers.
+            let seen = observed.environments.get(&env.name).and_then(|seen| seen.hosts.get(&target.name));
+            let tested = match seen {
+                Some(HostObserved::Reached(state)) => {
+                    state.record.backups.get(&backup.name).and_then(|backed| backed.tested.clone())
+                }
+                _ => None,
+            };
+            let tested = tested.unwrap_or_default();
+            let is_proven = |name: BackupName| {
+                let mut trials = tested.past.iter().chain(&tested.proven);
+                trials.any(|trial| trial.backup == Some(name) && trial.outcome == Outcome::Pass)
+            };
             for row in shelf::all(&self.controller, &self.snapshot, env, backup, target).await {
                 let place = &row.target.name;
                 let backups = match row.backups {
@@ -213,7 +232,8 @@ impl Shell<'_> {
                     if !self.is_json() {
                         let rows = manifest.and_then(|manifest| manifest.rows());
                         let rows = rows.map_or_else(String::new, |rows| format!("  {rows} rows"));
-                        let state = told(&one.state);
+                        let proven = if is_proven(one.name) { ", proven" } else { "" };
+                        let state = format!("{}{proven}", told(&one.state));
                         let size = crate::run::size::bytes(bytes);
                         out::text(&format!(
                             "{:<16} {:<28} {place:<10} {size:>10}{rows}  {state}\n",
@@ -229,7 +249,7 @@ impl Shell<'_> {
                         "target": place,
                         "bytes": bytes,
                         "verified": verified,
-                        "proven": false,
+                        "proven": is_proven(one.name),
                         "release": release,
                         "rows": manifest.and_then(|manifest| manifest.rows()),
                         "state": told(&one.state),
@@ -279,6 +299,7 @@ impl Shell<'_> {
                     json!({
                         "name": view.name, "environment": env.name, "state": view.state, "at": view.at,
                         "last_good": view.last_good, "last_good_at": view.last_good_at, "failed": view.failed,
+                        "test": view.test,
                     })
                 })
                 .collect();
@@ -288,7 +309,9 @@ impl Shell<'_> {
                 out::text(&format!("{} ({}): {}\n", view.name, env.name, view.told()));
             }
         }
-        exits.extend(rows.iter().filter(|(view, _)| view.state == Standing::Overdue).map(|_| 1));
+        let is_overdue =
+            |view: &View| view.state == Standing::Overdue || view.test.as_ref().is_some_and(|test| test.overdue);
+        exits.extend(rows.iter().filter(|(view, _)| is_overdue(view)).map(|_| 1));
         Ok(apply::worst(exits))
     }
 

@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::apply::Apply;
 use super::global::{Global, Output, blocking};
-use super::{CliError, Result, out};
+use super::restore::{Restore, confirmed};
+use super::{CliError, Result, out, screen};
+use crate::model::backup::name::{BackupName, Content};
+use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, ReleaseName, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
 use crate::plan::pick::{before, named, promoted};
@@ -14,6 +18,7 @@ use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::{Change, commit, known};
 use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
+use crate::run::operate::restore::{At, Wish, plan};
 
 /// Commit a release.
 #[derive(Args)]
@@ -43,6 +48,12 @@ pub struct Rollback {
     /// A SHA, or the name of a release on the host [default: the one that was confirmed before]
     #[arg(long, value_name = "SHA|RELEASE")]
     to: Option<String>,
+    /// Then deploy it, and put its databases back as they were before the release that is left was deployed
+    #[arg(long)]
+    with_database: bool,
+    /// With --with-database: do it without asking
+    #[arg(long, requires = "with_database")]
+    yes: bool,
 }
 
 /// Commit a freeze.
@@ -100,7 +111,50 @@ impl Rollback {
         };
         let pick = pick.map_err(|unclear| CliError::plain(unclear.message).hint(unclear.fix))?;
         let message = format!("Roll {} back to {}", self.environment, pick.short());
-        write(global, self.environment, Change::Release(pick.text()), message).await
+        if !self.with_database {
+            return write(global, self.environment, Change::Release(pick.text()), message).await;
+        }
+        let env = known(&snapshot, &self.environment)?;
+        let Some((backup, job)) = self.saved(&controller, &snapshot, env, &states).await? else {
+            out::text("nothing was changed\n");
+            return Ok(1);
+        };
+        write(global, self.environment.clone(), Change::Release(pick.text()), message.clone()).await?;
+        let apply = Apply { environments: vec![self.environment.clone()], plan: None, observation: Vec::new() };
+        let exit = Box::pin(apply.run(global)).await?;
+        if exit != 0 {
+            let (name, hint) = (&self.environment, format!("--at {backup} --backup {job} --database-only"));
+            screen::line(&format!("soll: the databases of {name} are as they were; then: soll restore {name} {hint}"));
+            return Ok(exit);
+        }
+        Box::pin(Restore::of_databases(self.environment, backup, job, message).run(global)).await
+    }
+
+    /// The backup from before the release that is left, by name and job, and a person's word; `None`: the word is no.
+    async fn saved(
+        &self,
+        controller: &Arc<Controller>,
+        snapshot: &Arc<AcceptedSnapshot>,
+        env: &Environment,
+        states: &[HostState],
+    ) -> Result<Option<(BackupName, String)>> {
+        let name = &env.name;
+        let Some(left) = states.iter().find_map(|state| state.current.release().cloned()) else {
+            return Err(CliError::plain(format!("{name} runs no release that could be left")));
+        };
+        let mut why = format!("no backup of {name} is made before deployments (`pre_deploy`)");
+        for backup in env.backups.iter().filter(|backup| backup.pre_deploy && !backup.databases.is_empty()) {
+            let (only, reason) = (Some(Content::Database), String::new());
+            let wish = Wish { at: At::Before(left.clone()), only, unproven: false, without_safety: false, reason };
+            match plan(controller, snapshot, (env, backup), wish).await {
+                Ok(plan) if self.yes || confirmed(env, &plan)? => {
+                    return Ok(Some((plan.backup(), plan.job().to_owned())));
+                }
+                Ok(_) => return Ok(None),
+                Err(error) => why = format!("the backup from before {left} cannot be had: {error}"),
+            }
+        }
+        Err(CliError::plain(format!("nothing was changed: {why}")).hint(format!("without it: soll rollback {name}")))
     }
 }
 

@@ -40,6 +40,10 @@ enum Wanted {
     Operate,
     /// Backups, by the schedule or by hand
     Backup,
+    /// Restores that were tried elsewhere, by the schedule or by hand
+    RestoreTest,
+    /// Restores
+    Restore,
     /// All of them
     All,
 }
@@ -74,6 +78,8 @@ impl History {
             Wanted::Deploy => Some(Subject::Deploy),
             Wanted::Operate => Some(Subject::Operate),
             Wanted::Backup => Some(Subject::Backup),
+            Wanted::RestoreTest => Some(Subject::RestoreTest),
+            Wanted::Restore => Some(Subject::Restore),
             Wanted::All => None,
         };
         let rows = store.runs(self.environment.as_ref(), subject, self.limit)?;

@@ -29,6 +29,8 @@ mod preflight;
 mod process;
 mod progress;
 mod provision;
+mod restore;
+mod restore_test;
 mod screen;
 mod status;
 mod text;
@@ -112,6 +114,10 @@ enum Command {
     Adopt(adopt::Adopt),
     /// Save data now, list and verify what was saved, say what is due, prune, try a target
     Backup(backup::Backup),
+    /// Put the data of an environment back as a backup has them: tried first, saved first, everything stopped meanwhile
+    Restore(restore::Restore),
+    /// Restore a backup elsewhere, look whether it is what it should be, and throw it away
+    RestoreTest(restore_test::RestoreTest),
     /// Make a bundle with its checksum from a built directory
     Bundle(bundle::Bundle),
     /// Print what a recipe sets
@@ -245,6 +251,8 @@ async fn run(cli: Cli) -> Result {
         Command::Provision(command) => command.run(global).await,
         Command::Adopt(command) => command.run(global).await,
         Command::Backup(command) => command.run(global).await,
+        Command::Restore(command) => command.run(global).await,
+        Command::RestoreTest(command) => command.run(global).await,
         Command::Bundle(command) => command.run(global),
         Command::Recipe(command) => command.run(),
         Command::Schema => text::schema(),

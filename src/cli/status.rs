@@ -17,10 +17,10 @@ use crate::run::standing::Standing;
 #[derive(Args)]
 pub struct Status {
     /// The environments [default: all]
-    environments: Vec<EnvName>,
+    pub(super) environments: Vec<EnvName>,
     /// Compare the files of every live release now, instead of showing what the last scan found
     #[arg(long)]
-    drift: bool,
+    pub(super) drift: bool,
 }
 
 /// Say why.

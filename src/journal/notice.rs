@@ -199,6 +199,36 @@ pub enum Notice {
         environment: EnvName,
         job: String,
     },
+    /// A backup was restored elsewhere, and is what it should be (F4).
+    RestoreTestPassed {
+        environment: EnvName,
+        job: String,
+        told: String,
+    },
+    /// A backup was restored elsewhere, and is not what it should be.
+    RestoreTestFailed {
+        environment: EnvName,
+        job: String,
+        why: String,
+    },
+    /// It could not be found out, again and again.
+    RestoreTestInconclusive {
+        environment: EnvName,
+        job: String,
+        why: String,
+    },
+    /// There should be a proven restore, and is none, for long (F6).
+    RestoreTestOverdue {
+        environment: EnvName,
+        job: String,
+        /// What was proven last.
+        last: Option<String>,
+    },
+    /// The end of [`Notice::RestoreTestOverdue`].
+    RestoreTestInTime {
+        environment: EnvName,
+        job: String,
+    },
 }
 
 /// A notice in the journal.
@@ -244,6 +274,12 @@ impl Notice {
             Notice::BackupOverdue { environment, job, .. } | Notice::BackupInTime { environment, job } => {
                 format!("overdue:{environment}/{job}")
             }
+            Notice::RestoreTestPassed { environment, job, .. }
+            | Notice::RestoreTestFailed { environment, job, .. }
+            | Notice::RestoreTestInconclusive { environment, job, .. } => format!("restore-test:{environment}/{job}"),
+            Notice::RestoreTestOverdue { environment, job, .. } | Notice::RestoreTestInTime { environment, job } => {
+                format!("restore-test-overdue:{environment}/{job}")
+            }
             Notice::HealDidNotLast { environment, host, .. } | Notice::HealLasts { environment, host } => {
                 format!("heal:{environment}/{host}")
             }
@@ -263,6 +299,7 @@ impl Notice {
                 | Notice::HealLasts { .. }
                 | Notice::OnTime { .. }
                 | Notice::BackupInTime { .. }
+                | Notice::RestoreTestInTime { .. }
         )
     }
 
@@ -275,6 +312,7 @@ impl Notice {
                 | Notice::Retried { .. }
                 | Notice::LeftAlone { .. }
                 | Notice::BackupSucceeded { .. }
+                | Notice::RestoreTestPassed { .. }
         )
     }
 
@@ -382,6 +420,27 @@ impl Notice {
                 format!("{environment}: a good backup of {job} is overdue; {last}; see why: soll backup next {job}")
             }
             Notice::BackupInTime { environment, job } => format!("{environment}: backup {job} is in time again"),
+            Notice::RestoreTestPassed { environment, job, told } => {
+                format!("{environment}: restore test {job}: {told}")
+            }
+            Notice::RestoreTestFailed { environment, job, why } => format!(
+                "{environment}: the restore test of {job} failed: {why}; the backups of {job} may be worth nothing: see it again \
+                 with soll restore-test {job}"
+            ),
+            Notice::RestoreTestInconclusive { environment, job, why } => format!(
+                "{environment}: the restore test of {job} cannot be done: {why}; try it: soll restore-test {job}"
+            ),
+            Notice::RestoreTestOverdue { environment, job, last } => {
+                let last = last
+                    .as_ref()
+                    .map_or("nothing was ever proven".to_owned(), |last| format!("the last one proven is {last}"));
+                format!(
+                    "{environment}: a restore test of {job} that passes is overdue; {last}; try it: soll restore-test {job}"
+                )
+            }
+            Notice::RestoreTestInTime { environment, job } => {
+                format!("{environment}: restore test {job} is in time again")
+            }
         }
     }
 }

@@ -17,6 +17,10 @@ pub enum Subject {
     Operate,
     /// Data were saved, by the schedule or because a person asked for it.
     Backup,
+    /// A backup was restored elsewhere, to see whether it can be.
+    RestoreTest,
+    /// Data were put back.
+    Restore,
 }
 
 impl Subject {
@@ -26,6 +30,8 @@ impl Subject {
             Subject::Deploy => "deploy",
             Subject::Operate => "operate",
             Subject::Backup => "backup",
+            Subject::RestoreTest => "restore-test",
+            Subject::Restore => "restore",
         }
     }
 }
@@ -43,6 +49,8 @@ pub enum Action {
     Approve,
     Reject,
     Backup,
+    RestoreTest,
+    Restore,
 }
 
 impl Action {
@@ -57,6 +65,8 @@ impl Action {
             Action::Approve => "approve",
             Action::Reject => "reject",
             Action::Backup => "backup",
+            Action::RestoreTest => "restore-test",
+            Action::Restore => "restore",
         }
     }
 
@@ -64,6 +74,8 @@ impl Action {
     pub fn subject(self) -> Subject {
         match self {
             Action::Backup => Subject::Backup,
+            Action::RestoreTest => Subject::RestoreTest,
+            Action::Restore => Subject::Restore,
             _ => Subject::Operate,
         }
     }

@@ -27,6 +27,7 @@ pub mod pick;
 pub mod planner;
 pub mod policy;
 mod promotion;
+pub mod proof;
 pub mod render;
 pub mod retention;
 pub mod reviewable;

@@ -14,7 +14,7 @@ fn open(secrets: &Store, env: &Environment, mut target: BackupTarget) -> BackupT
     if let Place::S3(place) = &mut target.place {
         let url = place.url();
         let get = |name: &str| {
-            let found = secrets.get(name, &Purpose::backup(&env.name, &url));
+            let found = secrets.get(name, &Purpose::backup(&env.name, Some(&url)));
             found.map_err(|refused| format!("it is opened with the secret {name}, {}: {}", refused.why, refused.fix))
         };
         if let Key::Named { access, secret } = &place.key {

@@ -101,9 +101,9 @@ impl<'a> Purpose<'a> {
         Purpose { wanted: Use::Database, environment: Some(environment), url: None }
     }
 
-    /// What opens a place for backups, or hears of them.
-    pub fn backup(environment: &'a EnvName, url: &'a str) -> Self {
-        Purpose { wanted: Use::Backup, environment: Some(environment), url: Some(url) }
+    /// What opens a place for backups, hears of them, or opens encrypted ones.
+    pub fn backup(environment: &'a EnvName, url: Option<&'a str>) -> Self {
+        Purpose { wanted: Use::Backup, environment: Some(environment), url }
     }
 
     /// The login to a registry of images.

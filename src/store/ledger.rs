@@ -249,7 +249,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         environment: maybe(row, 1)?,
         details: match subject {
             Subject::Deploy => Details::Deployment(deployment_of(row)?),
-            Subject::Operate | Subject::Backup => {
+            Subject::Operate | Subject::Backup | Subject::RestoreTest | Subject::Restore => {
                 let hosts: String = row.get(18)?;
                 let hosts = serde_json::from_str(&hosts).map_err(|e| unreadable(18, e))?;
                 Details::Operation { action: word(row, 17)?, hosts }

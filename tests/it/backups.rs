@@ -7,7 +7,10 @@ mod manners;
 mod mariadb;
 mod nas;
 mod postgres;
+mod proving;
+mod proving_mariadb;
 mod pruning;
+mod restoring;
 mod s3;
 mod saving;
 mod service;
@@ -82,4 +85,33 @@ pub fn by_hand(w: &World, dir: &str, script: &str) -> String {
     let done = command.output().unwrap();
     assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&[done.stdout, done.stderr].concat()));
     String::from_utf8_lossy(&done.stdout).trim_end().to_owned()
+}
+
+/// Changes the dump of the only backup of a kind, and its manifest with it: what comes of it is a backup that vouches for itself,
+/// as whoever can write to the target could make one.
+pub fn forge(w: &World, dir: &str, change: impl FnOnce(String) -> String) {
+    use std::io::{Read, Write};
+
+    use soll::model::backup::manifest::Manifest;
+    use soll::model::ids::Digest;
+
+    let path = file(w, dir, "backup-db-", ".sql.gz");
+    let mut dump = String::new();
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(&path).unwrap()).read_to_string(&mut dump).unwrap();
+    let before = dump.clone();
+    let dump = change(dump);
+    assert_ne!(before, dump, "nothing was changed");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(dump.as_bytes()).unwrap();
+    let packed = packed.finish().unwrap();
+    std::fs::write(&path, &packed).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    std::fs::write(path.with_file_name(format!("{name}.sha256")), format!("{}  {name}\n", Digest::of(&packed)))
+        .unwrap();
+    let at = file(w, dir, "backup-manifest-", ".txt");
+    let mut manifest = Manifest::parse(&std::fs::read_to_string(&at).unwrap()).unwrap();
+    let part = manifest.parts.iter_mut().find(|part| part.file == name).unwrap();
+    (part.bytes, part.sha256) = (packed.len() as u64, Digest::of(&packed));
+    (part.plain_bytes, part.plain_sha256) = (Some(dump.len() as u64), Some(Digest::of(dump.as_bytes())));
+    std::fs::write(&at, manifest.to_text().unwrap()).unwrap();
 }

@@ -91,7 +91,7 @@ fn the_page_of_commits_does_what_it_says() {
 
 #[test]
 fn the_page_of_backups_does_what_it_says() {
-    plays("docs/backups.md", 4);
+    plays("docs/backups.md", 6);
 }
 
 #[test]

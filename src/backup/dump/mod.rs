@@ -3,7 +3,7 @@
 
 pub mod mysql;
 pub mod postgres;
-mod process;
+pub(in crate::backup) mod process;
 pub mod sqlite;
 pub mod tool;
 

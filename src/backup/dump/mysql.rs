@@ -14,7 +14,7 @@ use crate::backup::{BackupError, Wanted};
 use crate::model::ids::Digest;
 
 /// The columns of every table, and what its rows are kept by: another answer is another schema.
-const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
+pub(in crate::backup) const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
                       FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY 1, 3";
 const LOOSE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
                      AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1";
@@ -106,7 +106,7 @@ impl Login {
     }
 
     /// As an options file, which is handed over and never has a name.
-    fn file(&self) -> Result<File, BackupError> {
+    pub(in crate::backup) fn file(&self) -> Result<File, BackupError> {
         let mut text = Zeroizing::new("[client]\n".to_owned());
         let mut line = |key: &str, value: &str| {
             let escaped = Zeroizing::new(value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
@@ -128,19 +128,22 @@ impl Login {
     }
 }
 
+/// The names that the client program has.
+pub(in crate::backup) const CLIENTS: [&str; 2] = ["mariadb", "mysql"];
+
 /// The client program, for small questions.
-struct Client<'a> {
+pub(in crate::backup) struct Client<'a> {
     tool: Tool,
     login: &'a Login,
 }
 
 impl<'a> Client<'a> {
-    fn find(login: &'a Login, wanted: &dyn Wanted) -> Result<Option<Client<'a>>, BackupError> {
-        let tool = Tool::find(login.inside.as_ref(), &["mariadb", "mysql"], wanted)?;
+    pub fn find(login: &'a Login, wanted: &dyn Wanted) -> Result<Option<Client<'a>>, BackupError> {
+        let tool = Tool::find(login.inside.as_ref(), &CLIENTS, wanted)?;
         Ok(tool.map(|tool| Client { tool, login }))
     }
 
-    fn ask(&self, question: &str, wanted: &dyn Wanted) -> Result<String, BackupError> {
+    pub fn ask(&self, question: &str, wanted: &dyn Wanted) -> Result<String, BackupError> {
         let (database, question) = (format!("--database={}", self.login.database), format!("--execute={question}"));
         self.tool.output(self.login.call(vec!["--batch", "--skip-column-names", &database, &question])?, wanted)
     }

@@ -4,10 +4,11 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -51,6 +52,11 @@ pub fn unnamed(text: &str) -> Result<File, BackupError> {
     made().map_err(|error| BackupError(format!("a login cannot be handed over: {error}")))
 }
 
+/// The path by which a program that [`Program::fed`] starts reads a file that has no name.
+pub fn inherited(hidden: &File) -> String {
+    format!("/dev/fd/{}", hidden.as_raw_fd())
+}
+
 /// A program that runs.
 pub struct Program {
     name: String,
@@ -75,6 +81,55 @@ impl Program {
         let stderr = child.stderr.take();
         let complaints = std::thread::spawn(move || stderr.map(first).unwrap_or_default());
         Ok(Program { name, child, complaints })
+    }
+
+    /// Starts one that reads `hidden` by the path that [`inherited`] gives, and takes its input from whoever has what comes
+    /// with it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn fed(mut command: Command, hidden: File) -> Result<(Program, ChildStdin), BackupError> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let failed = |error: io::Error| BackupError(format!("cannot run {name}: {error}"));
+        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let keep = move || rustix::io::fcntl_setfd(&hidden, rustix::io::FdFlags::empty()).map_err(io::Error::from);
+        // SAFETY: it runs in the child between fork and exec, and makes one system call that is allowed there. Only there the
+        // file is inherited: a program that is started at the same time does not get it.
+        unsafe { command.pre_exec(keep) };
+        let mut child = command.spawn().map_err(failed)?;
+        let stderr = child.stderr.take();
+        let complaints = std::thread::spawn(move || stderr.map(first).unwrap_or_default());
+        let input = child.stdin.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        Ok((Program { name, child, complaints }, input))
+    }
+
+    /// Ends it: its input is over, or broke off. Waits for as long as somebody wants it, however long its last work takes.
+    ///
+    /// # Errors
+    /// It ended otherwise than well: its own words are in the error.
+    pub fn finish(mut self, wanted: &dyn Wanted) -> Result<(), BackupError> {
+        let output = self.child.stdout.take();
+        // Little comes of it, and it must not wait for room.
+        let said = std::thread::spawn(move || output.map(first).unwrap_or_default());
+        let status = loop {
+            let status = self.child.try_wait();
+            let status = status.map_err(|error| BackupError(format!("cannot wait for {}: {error}", self.name)))?;
+            if let Some(status) = status {
+                break status;
+            }
+            if !wanted.is_wanted() {
+                self.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        drop(said);
+        let complaints = self.complaints.join().unwrap_or_default();
+        let said = String::from_utf8_lossy(&complaints).trim().to_owned();
+        match status.success() {
+            true => Ok(()),
+            false => Err(BackupError(format!("{} did not come to its end ({status}): {said}", self.name))),
+        }
     }
 
     /// Passes its output on until it ends, while somebody wants it.

@@ -79,10 +79,10 @@ impl From<io::Error> for Broken {
 }
 
 /// A thing of the schema.
-struct Made {
-    kind: String,
-    name: String,
-    sql: String,
+pub(in crate::backup) struct Made {
+    pub kind: String,
+    pub name: String,
+    pub sql: String,
 }
 
 /// Copies a database, page after page, while somebody wants it.
@@ -197,8 +197,7 @@ fn text(connection: &mut Connection, sink: &mut Sink<'_>) -> Result<Dumped, Brok
     out.flush()?;
     drop(out);
     connection.execute_batch("ROLLBACK")?;
-    let all: Vec<_> = made.iter().map(|made| (&made.kind, &made.name, &made.sql)).collect();
-    dumped.schema = Some(Digest::of_json(&all));
+    dumped.schema = Some(digest(&made));
     dumped.client = format!("soll {} (SQLite {})", env!("CARGO_PKG_VERSION"), rusqlite::version());
     if virtual_tables > 0 {
         let warning = "virtual tables are restored by `sqlite3` in its default mode only, and with their modules";
@@ -207,8 +206,14 @@ fn text(connection: &mut Connection, sink: &mut Sink<'_>) -> Result<Dumped, Brok
     Ok(dumped)
 }
 
+/// Of all that was made: another one is another schema.
+pub(in crate::backup) fn digest(made: &[Made]) -> Digest {
+    let all: Vec<_> = made.iter().map(|made| (&made.kind, &made.name, &made.sql)).collect();
+    Digest::of_json(&all)
+}
+
 /// Tables first, in the order in which they were made; indexes, views and triggers after all rows.
-fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
+pub(in crate::backup) fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
     let sql = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type <> 'table', \
                tbl_name = 'sqlite_sequence', rowid";
     let mut statement = connection.prepare(sql)?;
@@ -216,7 +221,7 @@ fn schema(connection: &Connection) -> rusqlite::Result<Vec<Made>> {
     made.collect()
 }
 
-fn is_virtual(sql: &str) -> bool {
+pub(in crate::backup) fn is_virtual(sql: &str) -> bool {
     sql.get(..20).is_some_and(|begin| begin.eq_ignore_ascii_case("CREATE VIRTUAL TABLE"))
 }
 

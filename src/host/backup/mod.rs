@@ -4,14 +4,16 @@
 mod login;
 mod look;
 mod part;
+mod put_back;
 mod quiet;
+mod restore;
 
 use std::io;
 
 use crate::backup::target::{Directory, S3, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
 use crate::host::disk::root::Root;
-use crate::host::wire::backup::{Answer, Ask, Refused, Work};
+use crate::host::wire::backup::{Answer, Ask, Refused, TestNote, Work};
 use crate::host::wire::{HostError, Reply};
 use crate::model::backup::checksum;
 use crate::model::backup::manifest::LARGEST;
@@ -24,6 +26,7 @@ use crate::model::ids::Digest;
 /// # Errors
 /// [`HostError::Io`]: it cannot be done, and why; [`HostError::Connection`]: nobody waits for it any more.
 pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, HostError> {
+    let wanted = Asker(gone);
     let answer = match work {
         Work::Begin { job, name, targets } => {
             let name = root.update(|record| Ok(record.begin_backup(&job, name)))?;
@@ -54,6 +57,12 @@ pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, H
             }
             Answer::Done
         }
+        Work::PutBack(asked) => Answer::Restored { told: put_back::put_back(root, &asked, &wanted)? },
+        Work::Restoring { restoring } => root.update(|record| {
+            record.restoring = restoring;
+            Ok(Answer::Done)
+        })?,
+        Work::Prove(asked) => Answer::Proved(Box::new(restore::prove(root, &asked, &wanted)?)),
     };
     Ok(Reply::Backup(Box::new(answer)))
 }
@@ -79,6 +88,15 @@ pub fn ask(root: &Root, ask: Ask, gone: &dyn Fn() -> bool) -> Result<Reply, Host
             });
             Answer::Examined { parts: parts.map_err(failed)? }
         }
+        Ask::Note { job, note } if root.is_managed() => root.update(|record| {
+            match note {
+                TestNote::Begun(at) => record.begin_test(&job, at),
+                TestNote::Ended(trial) => record.end_test(&job, trial),
+            }
+            Ok(Answer::Done)
+        })?,
+        // Where nothing was ever deployed there is nothing to remember.
+        Ask::Note { .. } => Answer::Done,
         Ask::Try { target } => Answer::Tried { steps: look::try_out(|| open(root, &target), &wanted) },
     };
     Ok(Reply::Backup(Box::new(answer)))

@@ -85,7 +85,7 @@ fn once(root: &Root, asked: &wire::Part, wanted: &dyn Wanted) -> Result<Made, Ho
 
 /// What is said of the source, whatever is in it.
 #[derive(Default)]
-struct Facts {
+pub(super) struct Facts {
     engine: Option<Engine>,
     /// The database's name, or the path.
     database: String,
@@ -93,7 +93,7 @@ struct Facts {
     exclude: Vec<String>,
 }
 
-fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError> {
+pub(super) fn source(root: &Root, asked: &wire::Part) -> Result<(Source, Facts), HostError> {
     let place = |path: &str| root.path().join(path);
     match &asked.source {
         wire::Source::EnvFile { engine, files, service } => {

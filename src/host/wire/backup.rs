@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+pub use super::restore::{Prove, Proved, PutBack, ScratchPlace, TestNote};
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{BackupName, Compression, Content, PartName};
 use crate::model::desired::backup::BackupTarget;
 use crate::model::ids::Digest;
 use crate::model::rate::Rate;
 pub use crate::model::record::backup::End;
+use crate::model::record::backup::Restoring;
 
 /// What is done under an epoch: a dump and a migration exclude each other (I17).
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub enum Work {
     },
     /// Files of one backup that is not kept any more, in the order in which they go.
     Remove { target: BackupTarget, paths: Vec<String> },
+    /// One part is restored into a place of its own, and looked at.
+    Prove(Box<Prove>),
+    /// How far a restore in place has come; `None`: it came to its end.
+    Restoring { restoring: Option<Restoring> },
+    /// One part is put back where it came from.
+    PutBack(Box<PutBack>),
 }
 
 /// One part.
@@ -92,7 +100,7 @@ pub struct Login {
     pub password: Option<Secret>,
 }
 
-/// What is asked of a target. Reads only, `Try` aside, which leaves nothing.
+/// What is asked of a target. Reads only, `Try` aside, which leaves nothing, and `Note`, which is about no target.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
@@ -104,6 +112,8 @@ pub enum Ask {
     Examine { target: BackupTarget, name: BackupName, files: Vec<Question> },
     /// Every step that a backup needs, with a small file (I20).
     Try { target: BackupTarget },
+    /// Of a restore test that ran elsewhere: remembered where the data are.
+    Note { job: String, note: TestNote },
 }
 
 /// What comes of it.
@@ -133,6 +143,10 @@ pub enum Answer {
     },
     Examined {
         parts: Vec<Examined>,
+    },
+    Proved(Box<Proved>),
+    Restored {
+        told: String,
     },
 }
 

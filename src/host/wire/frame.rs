@@ -28,7 +28,7 @@ const PACKED: u8 = 6;
 /// The same as [`DATA`] with compressed bytes: the call stands before them, so that they are the same for every host.
 pub const PACKED_DATA: u8 = 11;
 /// The version of frames and operations. An agent of another version is another binary: it is put beside, not talked to.
-pub const PROTOCOL: u32 = 10;
+pub const PROTOCOL: u32 = 11;
 
 /// The first frame of an agent.
 #[derive(Debug, Clone, Serialize, Deserialize)]

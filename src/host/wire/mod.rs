@@ -13,6 +13,7 @@ mod patience;
 pub mod provision;
 pub mod render;
 mod reply;
+pub mod restore;
 pub mod tame;
 pub mod trial;
 

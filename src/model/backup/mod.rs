@@ -2,14 +2,15 @@
 //!
 //! [`name`]: the names of its files and of the directories they lie in; [`checksum`]: the lines beside them; [`set`]: from
 //! the names that a target lists to the backups that are there; [`manifest`]: what one consists of; [`by_hand`]: how a
-//! person restores it without this program; [`shrink`]: whether one is plausible beside another; [`address`]: where a target
-//! is.
+//! person restores it without this program; [`proof`]: what restoring one showed; [`shrink`]: whether one is plausible beside
+//! another; [`address`]: where a target is.
 
 pub mod address;
 pub mod by_hand;
 pub mod checksum;
 pub mod manifest;
 pub mod name;
+pub mod proof;
 pub mod set;
 pub mod shrink;
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::backup::address::Address;
 use crate::model::backup::manifest::Engine;
 use crate::model::backup::name::{Compression, PartName};
+use crate::model::ids::EnvName;
 use crate::model::rate::Rate;
 use crate::model::schedule::{BadSchedule, Schedule};
 use crate::model::secret::Secret;
@@ -33,6 +34,37 @@ pub struct Backup {
     pub databases: Vec<Database>,
     pub files: Vec<FileSet>,
     pub targets: Vec<BackupTarget>,
+    /// The name of a secret of the controller: the identity of age that opens encrypted files where they are restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// A restore that is tried, elsewhere (F4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_test: Option<RestoreTest>,
+}
+
+/// A restore that is tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreTest {
+    /// When it is tried by itself; `None`: by hand alone.
+    pub schedule: Option<Cron>,
+    /// On whose first host.
+    pub on: EnvName,
+    /// Who makes scratch databases there, where the job has databases behind a server.
+    pub scratch: Option<ScratchUser>,
+    /// Questions that a good restore answers with anything but 0.
+    pub queries: Vec<String>,
+}
+
+/// A user of a database server that may touch scratch databases, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScratchUser {
+    pub user: String,
+    /// The name of a secret of the controller.
+    pub password: String,
+    /// Where the server is; nothing of it: where the environment's own is.
+    pub host: Option<String>,
+    pub port: Option<u16>,
+    pub socket: Option<String>,
 }
 
 /// A line of cron on the clocks of a zone, checked when the state file was read.

@@ -171,6 +171,8 @@ impl Veil {
             tenant: _,
             // When data were saved is nobody's business who only reads plans.
             backups: _,
+            scratch: _,
+            restoring: _,
         } = record;
         let place = [env.name.as_str(), host.as_str()];
         let file = |path: &str, digest: &Digest| self.token(&[place[0], place[1], "file", path], digest);

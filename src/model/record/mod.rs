@@ -81,6 +81,12 @@ pub struct Record {
     /// The backups of its data, by the names of their jobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub backups: backup::Backups,
+    /// Databases and directories that are there only for a restore.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scratch: Vec<backup::Scratch>,
+    /// A restore in place that did not come to its end yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<backup::Restoring>,
 }
 
 impl Default for Record {
@@ -106,6 +112,8 @@ impl Default for Record {
             machine: None,
             tenant: None,
             backups: BTreeMap::new(),
+            scratch: Vec::new(),
+            restoring: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod acknowledge;
 pub mod adopt;
 pub mod preflight;
+pub mod restore;
 pub mod retry;
 pub mod rewritten;
 pub mod stop;

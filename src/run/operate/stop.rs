@@ -23,7 +23,7 @@ pub async fn stop(
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
     reason: String,
-    say: &dyn Fn(&str),
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<(), OperateError> {
     let asked = Asked::of(Action::Stop, controller, snapshot, env, Some(reason.clone()));
     journaled(controller, asked, async |journal| {
@@ -48,11 +48,12 @@ pub async fn start(
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
     reason: Option<String>,
-    say: &dyn Fn(&str),
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<(), OperateError> {
     let asked = Asked::of(Action::Start, controller, snapshot, env, reason);
     journaled(controller, asked, async |journal| {
         holding(controller, snapshot, env, async |roots| {
+            not_restoring(roots)?;
             units(roots, journal, Deed::Start, say).await?;
             hooks(roots, journal, &[Phase::Start, Phase::MaintenanceOff], say).await?;
             mark(roots, journal, None).await
@@ -60,6 +61,20 @@ pub async fn start(
         .await
     })
     .await
+}
+
+/// Data that are neither the old nor the new ones are not started on.
+fn not_restoring(roots: &Roots<'_>) -> Result<(), OperateError> {
+    let env = &roots.env.name;
+    let states = roots.env.targets.iter().filter_map(|target| roots.taken(&target.name));
+    match states.filter_map(|state| state.record.restoring.as_ref()).next() {
+        None => Ok(()),
+        Some(restoring) => Err(OperateError::Refused(format!(
+            "the restore of {} did not come to its end, and its data are neither the old nor the new ones: go on with \
+             soll restore {env} --at {0}",
+            restoring.backup
+        ))),
+    }
 }
 
 async fn holding(
@@ -74,7 +89,7 @@ async fn holding(
     done
 }
 
-async fn mark(roots: &Roots<'_>, journal: &Journal, stopped: Option<Stopped>) -> Result<(), OperateError> {
+pub(super) async fn mark(roots: &Roots<'_>, journal: &Journal, stopped: Option<Stopped>) -> Result<(), OperateError> {
     let word = if stopped.is_some() { "stopped" } else { "started" };
     for target in &roots.env.targets {
         let op = Op::SetStopped { epoch: roots.epoch, stopped: stopped.clone() };
@@ -85,7 +100,12 @@ async fn mark(roots: &Roots<'_>, journal: &Journal, stopped: Option<Stopped>) ->
 }
 
 /// Runs the hooks of these phases; one that says no is told at the end, the others have run.
-async fn hooks(roots: &Roots<'_>, journal: &Journal, phases: &[Phase], say: &dyn Fn(&str)) -> Result<(), OperateError> {
+pub(super) async fn hooks(
+    roots: &Roots<'_>,
+    journal: &Journal,
+    phases: &[Phase],
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<(), OperateError> {
     let mut refused = Vec::new();
     for target in &roots.env.targets {
         let state = roots.state(&target.name);
@@ -110,7 +130,12 @@ async fn hooks(roots: &Roots<'_>, journal: &Journal, phases: &[Phase], say: &dyn
 }
 
 /// Stops or starts the units of every host; one that says no is told at the end, the others were told to.
-async fn units(roots: &Roots<'_>, journal: &Journal, deed: Deed, say: &dyn Fn(&str)) -> Result<(), OperateError> {
+pub(super) async fn units(
+    roots: &Roots<'_>,
+    journal: &Journal,
+    deed: Deed,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<(), OperateError> {
     let mut refused = Vec::new();
     for target in &roots.env.targets {
         let activation = Activation::of(roots.env, target);

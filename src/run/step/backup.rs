@@ -107,7 +107,9 @@ impl<'a, W: World> Saving<'a, W> {
             },
         };
         let (content, name, source) = match of {
-            Of::Database(database) => (Content::Database, database.part.clone(), self.source(database)?),
+            Of::Database(database) => {
+                (Content::Database, database.part.clone(), source_of(self.world, self.job.env, database)?)
+            }
             Of::Files(FileSet { part, path, exclude, .. }) => {
                 let source = wire::Source::Files { path: path.clone(), exclude: exclude.clone() };
                 (Content::Files, part.clone(), source)
@@ -196,36 +198,6 @@ impl<'a, W: World> Saving<'a, W> {
         }
     }
 
-    /// How a database is reached from its host.
-    fn source(&self, database: &Database) -> Result<wire::Source, StepTrouble> {
-        let env = self.job.env;
-        let engine = database.engine;
-        Ok(match &database.access {
-            Access::Path(path) => wire::Source::Database { path: path.clone() },
-            Access::EnvFile(from) => {
-                let shared = env.shared.iter().find(|shared| shared.path == *from || shared.from == *from);
-                // What is rendered belongs to a release: the live one reads it by its own link.
-                let files = match shared {
-                    Some(shared) => vec![format!("current/{}", shared.path), format!("shared/{}", shared.from)],
-                    None => vec![format!("shared/{from}")],
-                };
-                wire::Source::EnvFile { engine, files, service: database.service.clone() }
-            }
-            Access::Login(login) => {
-                let password = login.password.as_ref().map(|name| self.world.password(env, name)).transpose()?;
-                let login = wire::Login {
-                    host: login.host.clone(),
-                    port: login.port,
-                    socket: login.socket.clone(),
-                    user: login.user.clone(),
-                    database: login.database.clone(),
-                    password,
-                };
-                wire::Source::Login { engine, login, service: database.service.clone() }
-            }
-        })
-    }
-
     fn live(&self) -> Vec<BackupTarget> {
         self.targets.iter().filter(|target| !self.refused.contains_key(&target.name)).cloned().collect()
     }
@@ -252,6 +224,42 @@ impl<'a, W: World> Saving<'a, W> {
             Ok(other) => Err(unexpected(&other)),
             Err(error) => Err(StepTrouble::from(named(self.job.target, error))),
         }
+    }
+}
+
+/// How a database of an environment is reached from its host.
+///
+/// # Errors
+/// The secret that it needs is not given for this.
+pub fn source_of<W: World>(world: &W, env: &Environment, database: &Database) -> Result<wire::Source, StepTrouble> {
+    let engine = database.engine;
+    Ok(match &database.access {
+        Access::Path(path) => wire::Source::Database { path: path.clone() },
+        Access::EnvFile(from) => {
+            wire::Source::EnvFile { engine, files: env_files(env, from), service: database.service.clone() }
+        }
+        Access::Login(login) => {
+            let password = login.password.as_ref().map(|name| world.password(env, name)).transpose()?;
+            let login = wire::Login {
+                host: login.host.clone(),
+                port: login.port,
+                socket: login.socket.clone(),
+                user: login.user.clone(),
+                database: login.database.clone(),
+                password,
+            };
+            wire::Source::Login { engine, login, service: database.service.clone() }
+        }
+    })
+}
+
+/// Where the file may lie that says how an environment reaches its database, relative to ROOT.
+pub fn env_files(env: &Environment, from: &str) -> Vec<String> {
+    let shared = env.shared.iter().find(|shared| shared.path == *from || shared.from == *from);
+    // What is rendered belongs to a release: the live one reads it by its own link.
+    match shared {
+        Some(shared) => vec![format!("current/{}", shared.path), format!("shared/{}", shared.from)],
+        None => vec![format!("shared/{from}")],
     }
 }
 

@@ -138,7 +138,9 @@ pub fn decide(rows: &[Row], place: &str, grounds: &Grounds<'_>) -> Result<Vec<De
     let backups = row.backups.as_ref().map_err(Clone::clone)?;
     let backed = state.and_then(|state| state.record.backups.get(&backup.name));
     let left: &[BackupName] = backed.map_or(&[], |backed| &backed.left);
-    let entries: Vec<Entry> = backups.iter().map(|backup| entry(backup, left)).collect();
+    let proven = backed.and_then(|backed| backed.tested.as_ref()?.proven.as_ref()?.backup);
+    let entry = |one: &OnShelf| Entry { proven: proven == Some(one.name), ..entry(one, left) };
+    let entries: Vec<Entry> = backups.iter().map(entry).collect();
     let verified = |row: &Row| {
         let whole = row.backups.iter().flatten().filter(|backup| backup.state == State::Verified);
         whole.map(|backup| backup.name).collect::<Vec<_>>()

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{by_hand, files};
 use crate::support::world::{World, env, until};
 
-const PASSWORD: &str = "pl4nted-pass word' #1";
+pub(super) const PASSWORD: &str = "pl4nted-pass word' #1";
 
 const JOB: &str = r#"
 [backups.nightly]
@@ -25,7 +25,7 @@ url = "file://$DIR/nas"
 "#;
 
 /// A server of this test's own, on a socket.
-struct Server {
+pub(super) struct Server {
     child: Child,
 }
 
@@ -60,12 +60,12 @@ impl Drop for Server {
     }
 }
 
-fn sql(w: &World, database: &str, text: &str) -> String {
+pub(super) fn sql(w: &World, database: &str, text: &str) -> String {
     w.write("query.sql", text);
     by_hand(w, "", &format!("mariadb --no-defaults -N --socket=$DIR/db.sock {database} < query.sql"))
 }
 
-fn shop() -> (World, Server) {
+pub(super) fn shop() -> (World, Server) {
     let w = World::with(&env("staging", 'a', "shared_files = [\".env\"]"));
     fs::create_dir(w.path("nas")).unwrap();
     let server = Server::start(&w);

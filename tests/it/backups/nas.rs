@@ -44,6 +44,7 @@ fn a_backup_to_a_nas_is_written_verified_and_pruned() {
     assert_eq!(there(&nas, "manual").len(), 5, "{:?}", there(&nas, "manual"));
     assert!(there(&nas, "").contains(&"RESTORE.txt".to_owned()));
     w.soll("backup verify").exits(0).says("whole");
+    w.soll("restore-test").exits(0).says("nightly: pass: manual/").says("from nas");
     let list = w.soll("backup list --output json").exits(0).json();
     assert_eq!((&list[0]["target"], &list[0]["verified"]), (&"nas".into(), &true.into()));
     // What is superfluous goes there, too.

@@ -27,6 +27,9 @@ pub struct Backup {
     /// Recipients of age (`age1…`): files are encrypted for each of them. Default: none.
     #[serde(default)]
     pub encrypt: Vec<AgeRecipient>,
+    /// The name of a secret of the controller, with the use `backup`: the identity of age that opens these files where they
+    /// are restored by soll. Default: none, and they are restored by hand alone.
+    pub identity: Option<SecretName>,
     /// So fast each target is written to and read back from at most. Default: as fast as it goes.
     pub limit: Option<ByteRate>,
     /// The name of a secret of the controller, with the use `backup`: a URL that hears `/start`, success and `/fail` of what is made
@@ -173,11 +176,11 @@ pub enum Via {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreTest {
-    /// A line of cron, on the clocks of the job's `zone`.
-    pub schedule: Cron,
-    /// The environment on whose first host it is tried.
+    /// A line of cron, on the clocks of the job's `zone`. Default: by hand alone.
+    pub schedule: Option<Cron>,
+    /// The environment on whose first host it is tried. Default: the backup's own.
     #[schemars(example = &"staging")]
-    pub on: Name,
+    pub on: Option<Name>,
     /// The login of a user that may touch scratch databases, and nothing else.
     pub database: Option<Scratch>,
     /// Questions that a good restore answers with anything but 0.
@@ -194,4 +197,11 @@ pub struct Scratch {
     pub user: Line,
     /// The name of a secret of the controller, with the use `database`.
     pub password: SecretName,
+    /// Where the server is. Default: where the file `from` of the tested environment says.
+    pub host: Option<Line>,
+    /// The server's port.
+    #[schemars(range(min = 1, max = 65535), example = 3306)]
+    pub port: Option<u16>,
+    /// The server's socket.
+    pub socket: Option<DataPath>,
 }

@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 
 use super::super::backup::{
-    Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, Key, LOCAL, Login, Place, S3Place, SftpPlace,
+    Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, Key, LOCAL, Login, Place, RestoreTest, S3Place,
+    ScratchUser, SftpPlace,
 };
 use super::super::diagnose::{Diagnostic, Diagnostics};
 use super::super::load::Tables;
@@ -30,6 +31,7 @@ pub(super) fn all(tables: &Tables, resolved: &mut [Resolved], out: &mut Diagnost
         };
         let mut job = Job { name, key: *key, node, raw: &raw, out };
         let Some(backup) = job.resolve() else { continue };
+        job.tried_somewhere(tables, &backup);
         let wanted = &raw.environment.0;
         match resolved.iter_mut().find(|one| one.environment.name.as_str() == wanted) {
             Some(of) => {
@@ -84,15 +86,11 @@ impl Job<'_> {
                 "for example \"0 2 * * *\": every night at two",
             );
         }
-        if self.node.get("restore_test").is_some() {
-            let message = "this version does not know restore tests by a schedule (`restore_test`) yet".to_owned();
-            let help = "remove it: what is only declared protects nobody";
-            self.refuse(self.at("restore_test"), message, "not known yet", help);
-        }
         if raw.ping.is_some() && schedule.is_none() {
             let message = format!("`ping` hears of what is made by the schedule, and `{}` has none", self.name);
             self.refuse(self.at("ping"), message, "hears nothing", "add `schedule`, or remove it");
         }
+        let restore_test = self.restore_test(&zone);
         let own = raw.keep.as_ref();
         let default = Keep::default();
         let kept = |of: fn(&raw::Keep) -> Option<u32>, default: u32| own.and_then(of).unwrap_or(default);
@@ -141,7 +139,59 @@ impl Job<'_> {
             databases,
             files,
             targets,
+            identity: raw.identity.as_ref().map(|name| name.0.clone()),
+            restore_test,
         })
+    }
+
+    /// The restore that is tried. Whether its environment is there is settled when all are.
+    fn restore_test(&mut self, zone: &str) -> Option<RestoreTest> {
+        let raw = self.raw;
+        let test = raw.restore_test.as_ref()?;
+        let at = |job: &Self, key: &str| {
+            let node = job.node.get("restore_test");
+            node.map_or(job.key, |node| node.get(key).map_or(node.span, |node| node.span))
+        };
+        let schedule = test.schedule.as_ref().map(|cron| Cron { line: cron.0.clone(), zone: zone.to_owned() });
+        if let Some(cron) = &schedule
+            && let Err(why) = Schedule::parse(&cron.line, &cron.zone)
+        {
+            let help = "for example \"0 3 * * SUN#1\": the first Sunday of each month at three";
+            self.refuse(at(self, "schedule"), why.to_string(), "never due", help);
+        }
+        let has_server = raw.databases.iter().any(|database| database.engine != raw::BackupEngine::Sqlite);
+        if has_server && test.database.is_none() {
+            let message = format!("nothing says who restores the databases of `{}` when that is tried", self.name);
+            let help = "database = { user = \"soll_scratch\", password = \"SCRATCH\" }: a user that may touch \
+                        `soll\\_scratch\\_%` and nothing else";
+            self.refuse(at(self, "database"), message, "needs `database`", help);
+        }
+        let on = test.on.as_ref().map_or(&raw.environment.0, |on| &on.0);
+        Some(RestoreTest {
+            schedule,
+            // The format was checked by the walk.
+            on: on.parse().ok()?,
+            scratch: test.database.as_ref().map(|scratch| ScratchUser {
+                user: scratch.user.0.clone(),
+                password: scratch.password.0.clone(),
+                host: scratch.host.as_ref().map(|host| host.0.clone()),
+                port: scratch.port,
+                socket: scratch.socket.as_ref().map(|socket| socket.0.clone()),
+            }),
+            queries: test.queries.iter().map(|query| query.0.clone()).collect(),
+        })
+    }
+
+    /// It is tried on an environment that is there.
+    fn tried_somewhere(&mut self, tables: &Tables, backup: &Backup) {
+        let Some(on) = backup.restore_test.as_ref().map(|test| test.on.as_str()) else { return };
+        if tables.environments.contains_key(on) {
+            return;
+        }
+        let span = self.node.get("restore_test").and_then(|node| node.get("on")).map_or(self.key, |node| node.span);
+        let error = Diagnostic::error(span, format!("there is no environment `{on}`"));
+        let known = tables.environments.keys().map(String::as_str);
+        self.out.push(error.label("not defined").help(suggest::help(on, "environments", known)));
     }
 
     fn part(name: &super::super::fields::BackupPart, index: usize) -> Option<PartName> {

@@ -5,21 +5,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::make::{Wish, make};
+use super::prove::{Trying, prove};
 use super::saver;
 use crate::host::wire::HostError;
 use crate::journal::notice::Notice;
 use crate::model::backup::name::Kind;
+use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup, Environment};
 use crate::model::observed::{Current, HostObserved, HostState};
 use crate::plan::backup;
+use crate::plan::proof::Report;
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::{Controller, now};
+use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::journaled::OperateError;
 
 /// What became of one that was due.
 pub struct Done {
     pub job: String,
+    /// It was not made, but restored elsewhere.
+    pub is_test: bool,
     /// What it came to, or why it came to nothing.
     pub result: Result<String, OperateError>,
 }
@@ -61,10 +66,44 @@ pub async fn these(
             let wish = Wish { kind: Kind::Daily, reason: format!("due since {since}"), patience };
             let result = Box::pin(make(controller, snapshot, env, job, wish, say)).await;
             notices.extend(told(env, job, &result));
-            done.push(Done { job: job.name.clone(), result: result.map(|saved| saved.told()) });
+            done.push(Done { job: job.name.clone(), is_test: false, result: result.map(|saved| saved.told()) });
         }
     }
+    for job in env.backups.iter().filter(|job| job.restore_test.is_some() && wanted(job)) {
+        let Some(state) = state(controller, snapshot, env).await else { break };
+        let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
+        let Some(since) = backup::test_due(job, &backed, now()) else { continue };
+        let trying = Trying {
+            backup: None,
+            reason: format!("due since {since}"),
+            patience,
+            keep: false,
+            here: false,
+            only: None,
+        };
+        let result = Box::pin(prove(controller, snapshot, (env, job), trying, say)).await;
+        let earlier = backed.tested.unwrap_or_default().inconclusive();
+        notices.extend(tested(env, job, &result, earlier));
+        let result = result.and_then(|report| match report.outcome {
+            Outcome::Pass => Ok(report.told()),
+            Outcome::Fail => Err(OperateError::Refused(report.told())),
+            Outcome::Inconclusive => Err(ControllerError::Other(report.told()).into()),
+        });
+        done.push(Done { job: job.name.clone(), is_test: true, result });
+    }
     if let Some(state) = state(controller, snapshot, env).await {
+        for job in env.backups.iter().filter(|job| job.restore_test.is_some()) {
+            let (environment, name) = (env.name.clone(), job.name.clone());
+            let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
+            let proven = backed.tested.as_ref().and_then(|tested| tested.proven.as_ref()?.backup);
+            notices.push(match backup::is_test_overdue(job, &backed, now()) {
+                true => {
+                    let last = proven.map(|name| name.to_string());
+                    Notice::RestoreTestOverdue { environment, job: name, last }
+                }
+                false => Notice::RestoreTestInTime { environment, job: name },
+            });
+        }
         notices.extend(env.backups.iter().map(|job| {
             let (environment, name) = (env.name.clone(), job.name.clone());
             let nothing = Default::default();
@@ -82,7 +121,7 @@ pub async fn these(
 }
 
 /// What its host remembers; `None`: it cannot be seen, or another one saves.
-async fn state(
+pub(super) async fn state(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
@@ -94,6 +133,21 @@ async fn state(
         HostObserved::Reached(state) => Some(state),
         HostObserved::Unreachable(_) => None,
     }
+}
+
+/// What people are told of a restore test. That it could not be done is told when it could not be done twice.
+fn tested(env: &Environment, job: &Backup, result: &Result<Report, OperateError>, earlier: usize) -> Option<Notice> {
+    let (environment, job) = (env.name.clone(), job.name.clone());
+    let why = match result {
+        Ok(report) => match report.outcome {
+            Outcome::Pass => return Some(Notice::RestoreTestPassed { environment, job, told: report.told() }),
+            Outcome::Fail => return Some(Notice::RestoreTestFailed { environment, job, why: report.why() }),
+            Outcome::Inconclusive => report.why(),
+        },
+        Err(error) if is_busy(error) => return None,
+        Err(error) => error.to_string(),
+    };
+    (earlier > 0).then_some(Notice::RestoreTestInconclusive { environment, job, why })
 }
 
 /// A root that somebody holds is no failure, and neither is a release on probation: it is asked for again.

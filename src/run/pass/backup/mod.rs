@@ -1,10 +1,11 @@
-//! Backups beside deployments: [`make`] makes one, [`due`] those whose time has come, [`shelf`] says what lies on a target and
+//! Backups beside deployments: [`make`] makes one, [`due`] those whose time has come, [`prove`] tries whether one can be restored, [`shelf`] says what lies on a target and
 //! what may go from there.
 
 pub mod due;
 pub mod import;
 pub mod make;
 mod ping;
+pub mod prove;
 pub mod shelf;
 
 use crate::model::desired::{Desired, Environment, Target};

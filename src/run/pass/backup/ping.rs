@@ -31,7 +31,7 @@ impl Switch {
     pub fn of(secrets: &Store, env: &Environment, backup: &Backup) -> Option<Switch> {
         let name = backup.ping.clone()?;
         let get = |url: Option<&str>| {
-            let purpose = Purpose { url, ..Purpose::backup(&env.name, "") };
+            let purpose = Purpose::backup(&env.name, url);
             secrets
                 .get(&name, &purpose)
                 .map_err(|refused| format!("the secret {name}, {}: {}", refused.why, refused.fix))

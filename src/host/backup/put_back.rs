@@ -1,0 +1,154 @@
+//! One part of a backup, put back where it came from. Whoever asks has stopped what writes there, has tried the same part in a
+//! place of its own, and has a backup of what is there now: nothing of that is decided here.
+
+mod merge;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::restore::identities;
+use super::{failed, open, part};
+use crate::backup::Wanted;
+use crate::backup::dump::Login;
+use crate::backup::load::mysql::{ask, identifier, load, scan};
+use crate::backup::load::{self, Nowhere, Spoilt, Stored};
+use crate::backup::part::{Source, archived_name};
+use crate::fault::fault;
+use crate::host::disk::root::Root;
+use crate::host::wire::HostError;
+use crate::host::wire::backup::PutBack;
+
+/// Puts it back. Gives what was done.
+///
+/// # Errors
+/// It is not what was written: then nothing was changed. It cannot be loaded: then what is there is neither the old nor the new.
+pub fn put_back(root: &Root, asked: &PutBack, wanted: &dyn Wanted) -> Result<String, HostError> {
+    let target =
+        asked.part.targets.first().ok_or_else(|| HostError::Io("nothing says where it is read from".into()))?;
+    let target = open(root, target).map_err(failed)?;
+    let identities = identities(asked.identities.as_ref()).map_err(said)?;
+    let dir = asked.part.name.kind.as_str();
+    let stored = Stored { target: &target, dir, part: &asked.entry, identities: &identities };
+    match part::source(root, &asked.part)?.0 {
+        Source::Mysql(login) => database(&stored, &login, wanted).map_err(said),
+        // Refused before anything was stopped; an older controller may ask.
+        Source::Postgres(login) => {
+            Err(HostError::Io(format!("{}: this version restores no database of PostgreSQL", login.database)))
+        }
+        Source::Sqlite { path, .. } => sqlite(&stored, &path, wanted).map_err(said),
+        Source::Files { path, .. } => files(root, asked, &stored, &path, wanted),
+    }
+}
+
+fn said(spoilt: Spoilt) -> HostError {
+    HostError::Io(spoilt.why)
+}
+
+/// Everything in the database goes first: what a later migration made would stand in the way of that migration.
+fn database(stored: &Stored<'_>, login: &Login, wanted: &dyn Wanted) -> Result<String, Spoilt> {
+    let (counted, seen) = scan(stored, wanted)?;
+    clear(login, wanted)?;
+    fault!("host.put-back.after-clear");
+    load(stored, login, wanted)?;
+    let rows: u64 = counted.tables.values().sum();
+    let definers = match seen.definers {
+        0 => String::new(),
+        count => format!("; {count} DEFINER clauses were left out: they run as {} now", login.user),
+    };
+    Ok(format!("{}: {} tables, {rows} rows{definers}", login.database, counted.tables.len()))
+}
+
+fn clear(login: &Login, wanted: &dyn Wanted) -> Result<(), Spoilt> {
+    let of = |what: &str, column: &str, table: &str, schema: &str, more: &str| -> Result<Vec<String>, Spoilt> {
+        let question = format!("SELECT {column} FROM information_schema.{table} WHERE {schema} = DATABASE(){more}");
+        let names = ask(login, &question, wanted)?;
+        Ok(names.lines().map(|name| format!("DROP {what} IF EXISTS {}", identifier(name))).collect())
+    };
+    let mut drops = of("VIEW", "table_name", "views", "table_schema", "")?;
+    drops.extend(of("TABLE", "table_name", "tables", "table_schema", " AND table_type = 'BASE TABLE'")?);
+    for kind in ["PROCEDURE", "FUNCTION"] {
+        drops.extend(of(kind, "routine_name", "routines", "routine_schema", &format!(" AND routine_type = '{kind}'"))?);
+    }
+    drops.extend(of("EVENT", "event_name", "events", "event_schema", "")?);
+    for some in drops.chunks(100) {
+        ask(login, &format!("SET FOREIGN_KEY_CHECKS=0; {}", some.join("; ")), wanted)?;
+    }
+    Ok(())
+}
+
+/// Beside the old one, which is replaced when the new one is whole.
+fn sqlite(stored: &Stored<'_>, path: &Path, wanted: &dyn Wanted) -> Result<String, Spoilt> {
+    stored.pour(&mut Nowhere, wanted)?;
+    // Where a link leads to it, the link stays.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = real.as_path();
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    let fresh = beside(".soll-restore");
+    for ending in ["", "-journal", "-wal", "-shm"] {
+        remove(&beside(&format!(".soll-restore{ending}")))?;
+    }
+    load::sqlite::load(stored, &fresh, wanted)?;
+    let at = |error: std::io::Error| Spoilt::open(format!("cannot replace {}: {error}", path.display()));
+    if let Ok(old) = fs::metadata(path) {
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(old.mode() & 0o7777)).map_err(at)?;
+        // Where this user may not give files away they stay its own.
+        let _ = std::os::unix::fs::chown(&fresh, Some(old.uid()), Some(old.gid()));
+    }
+    fault!("host.put-back.before-rename");
+    // What lies beside belongs to the old one, and would be read into the new one.
+    for ending in ["-journal", "-wal", "-shm"] {
+        remove(&beside(ending))?;
+    }
+    fs::rename(&fresh, path).map_err(at)?;
+    if let Some(dir) = path.parent() {
+        fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(at)?;
+    }
+    Ok(format!("{} is as it was saved", path.display()))
+}
+
+fn remove(path: &Path) -> Result<(), Spoilt> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Spoilt::open(format!("cannot remove {}: {error}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Only below ROOT: what lies elsewhere belongs to others as well.
+fn files(
+    root: &Root,
+    asked: &PutBack,
+    stored: &Stored<'_>,
+    path: &Path,
+    wanted: &dyn Wanted,
+) -> Result<String, HostError> {
+    if !path.starts_with(root.path()) || path == root.path() {
+        return Err(HostError::Io(format!(
+            "{} does not lie below {}: take what is needed from `soll restore --to-scratch`",
+            path.display(),
+            root.path().display()
+        )));
+    }
+    const PLACE: &str = "scratch/put-back";
+    root.prepare()?;
+    root.own_dir("")?.make_missing("scratch", 0o700)?;
+    root.remove_own(PLACE)?;
+    root.own_dir("scratch")?.make_as("put-back", 0o700)?;
+    let scratch = root.own(PLACE);
+    let done = load::files::unpack(stored, &scratch, wanted).map_err(said).and_then(|_| {
+        let from = scratch.join(archived_name(path, root.path()));
+        merge::merge(&from, path, &asked.spare)
+    });
+    root.remove_own(PLACE)?;
+    let merge::Merged { changed, same, spared } = done?;
+    Ok(format!(
+        "{}: {changed} files put back, {same} were the same, {spared} left as they are (`.env`, `storage/`, databases)",
+        path.display()
+    ))
+}

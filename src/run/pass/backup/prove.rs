@@ -1,0 +1,332 @@
+//! One restore test (F4): the newest backup is read by another host from its target, restored into a place of its own, looked
+//! at and thrown away. Under the lock of that host's root, with a row in the ledger, and remembered where the data are.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::saver;
+use super::shelf::{self, OnShelf};
+use crate::host::wire::backup::{Answer, Ask, Login, Prove, Proved, ScratchPlace, TestNote, Work};
+use crate::host::wire::{Op, Reply, Secret};
+use crate::journal::operation::Action;
+use crate::model::backup::manifest::{Engine, Manifest, PartEntry};
+use crate::model::backup::name::{BackupName, Content};
+use crate::model::backup::proof::{Check, Outcome};
+use crate::model::desired::backup::{Access, BackupTarget, Database, LOCAL, ScratchUser};
+use crate::model::desired::{Backup, Environment, Target};
+use crate::model::ids::EnvName;
+use crate::model::record::backup::Tested;
+use crate::plan::proof::{Part, Report};
+use crate::plan::retention::State;
+use crate::run::accepted::AcceptedSnapshot;
+use crate::run::controller::{Controller, ControllerError, now};
+use crate::run::look::reach::ask;
+use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
+use crate::run::pass::roots::Roots;
+use crate::run::secrets::Purpose;
+
+/// What is tried, why and how.
+pub struct Trying {
+    /// This one; `None`: the newest that is whole.
+    pub backup: Option<BackupName>,
+    pub reason: String,
+    /// How long to wait for whoever holds the root.
+    pub patience: Duration,
+    /// What is restored stays.
+    pub keep: bool,
+    /// On the host of the data, wherever tests are made.
+    pub here: bool,
+    /// Only databases, or only files; `None`: both.
+    pub only: Option<Content>,
+}
+
+/// Who tries, on whose word, what and where.
+pub struct Bench<'a> {
+    pub controller: &'a Arc<Controller>,
+    pub snapshot: &'a Arc<AcceptedSnapshot>,
+    pub env: &'a Environment,
+    pub backup: &'a Backup,
+    /// Where it is tried.
+    pub on: &'a Environment,
+    pub target: &'a Target,
+}
+
+/// Tries it. `say`: told of each part that is over.
+///
+/// # Errors
+/// The root cannot be had: then nothing was begun. That a backup is not what it should be is no error: the report says so.
+pub async fn prove(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    (env, backup): (&Environment, &Backup),
+    trying: Trying,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Report, OperateError> {
+    let wanted: &EnvName = backup.restore_test.as_ref().filter(|_| !trying.here).map_or(&env.name, |test| &test.on);
+    let on = snapshot.desired.environments.get(wanted);
+    let on = on.and_then(|on| Some((on, on.targets.first()?)));
+    let Some((on, target)) = on else {
+        let why = format!("{} is to be restored on {wanted}, which this controller does not act for", backup.name);
+        return Err(OperateError::Refused(why));
+    };
+    let bench = Bench { controller, snapshot, env, backup, on, target };
+    let doing = format!("restore test {}", backup.name);
+    let roots = Box::pin(Roots::take_one(controller, snapshot, on, target, (&doing, trying.patience))).await?;
+    let done = Box::pin(bench.held(&roots, trying, say)).await;
+    roots.release().await;
+    done
+}
+
+impl Bench<'_> {
+    async fn held(
+        &self,
+        roots: &Roots<'_>,
+        trying: Trying,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Report, OperateError> {
+        let asked = Asked {
+            action: Action::RestoreTest,
+            environment: Some(self.env.name.clone()),
+            hosts: vec![self.target.name.clone()],
+            commit: self.snapshot.commit.to_string(),
+            actor: self.controller.who.clone(),
+            reason: format!("{}: {}", self.backup.name, trying.reason),
+        };
+        let mut report = None;
+        let started = now();
+        let done = journaled(self.controller, asked, async |journal| {
+            self.note(TestNote::Begun(started)).await;
+            let made = Box::pin(self.tried(roots, journal, &trying, started, say)).await;
+            self.note(TestNote::Ended(made.trial())).await;
+            let told = made.told();
+            let outcome = made.outcome;
+            report = Some(made);
+            // The row says it as the report does: a pass is a success, and what nobody could find out is neither.
+            let step = format!("verdict:{}", self.target.name);
+            let verdict = async {
+                match outcome {
+                    Outcome::Pass => Ok(told),
+                    Outcome::Fail => Err(OperateError::Refused(told)),
+                    Outcome::Inconclusive => Err(ControllerError::Other(told).into()),
+                }
+            };
+            journal.step(&step, Some(&self.target.name), String::clone, verdict).await
+        });
+        let done = Box::pin(done).await;
+        report.map_or_else(|| Err(done.err().unwrap_or_else(|| OperateError::Refused(String::new()))), Ok)
+    }
+
+    /// Remembered where the data are. A host that cannot be told only remembers less.
+    async fn note(&self, note: TestNote) {
+        let Some(saver) = saver(&self.snapshot.desired, self.env) else { return };
+        let op = Op::Backups(Box::new(Ask::Note { job: self.backup.name.clone(), note }));
+        if let Err(error) = ask(self.controller, self.snapshot, saver, op).await {
+            tracing::warn!(job = self.backup.name, %error, "a restore test could not be noted on the host of the data");
+        }
+    }
+
+    async fn tried(
+        &self,
+        roots: &Roots<'_>,
+        journal: &Journal,
+        trying: &Trying,
+        started: Timestamp,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Report {
+        let mut report = Report {
+            name: self.backup.name.clone(),
+            environment: self.env.name.clone(),
+            on: self.on.name.clone(),
+            host: self.target.name.clone(),
+            backup: None,
+            target: None,
+            outcome: Outcome::Inconclusive,
+            started,
+            ended: started,
+            rto_ms: 0,
+            rpo_s: 0,
+            parts: Vec::new(),
+            earlier: self.tested().await.past,
+        };
+        let is_meant = |one: &OnShelf| trying.backup.is_none_or(|wanted| one.name == wanted);
+        match Box::pin(self.chosen(&is_meant)).await {
+            Ok((place, name, manifest)) => {
+                (report.backup, report.target) = (Some(name), Some(place.name.clone()));
+                let age = started.duration_since(manifest.started).as_secs();
+                report.rpo_s = u64::try_from(age).unwrap_or(0);
+                let parts = manifest.parts.iter().filter(|part| trying.only.is_none_or(|only| part.content == only));
+                for entry in parts {
+                    let part = Box::pin(self.part(roots, journal, (&place, &manifest, entry), trying)).await;
+                    say(&part.told());
+                    report.rto_ms = report.rto_ms.saturating_add(part.millis);
+                    report.parts.push(part);
+                }
+            }
+            Err(why) => report.parts.push(unanswered("backup", why)),
+        }
+        report.outcome = report.parts.iter().map(Part::outcome).max().unwrap_or(Outcome::Inconclusive);
+        report.ended = now();
+        report
+    }
+
+    /// What the host of the data remembers of earlier ones.
+    async fn tested(&self) -> Tested {
+        let state = super::due::state(self.controller, self.snapshot, self.env).await;
+        let backed = state.and_then(|mut state| state.record.backups.remove(&self.backup.name));
+        backed.and_then(|backed| backed.tested).unwrap_or_default()
+    }
+
+    /// The newest of those that are meant, that the host can read, and that is whole as far as a list shows.
+    ///
+    /// # Errors
+    /// There is none, target by target.
+    pub async fn chosen(
+        &self,
+        is_meant: &(dyn Fn(&OnShelf) -> bool + Sync),
+    ) -> Result<(BackupTarget, BackupName, Manifest), String> {
+        let rows = shelf::all(self.controller, self.snapshot, self.env, self.backup, self.target).await;
+        // Copies on the server itself are seen from there alone.
+        let is_home = saver(&self.snapshot.desired, self.env).is_some_and(|saver| saver == self.target);
+        let (mut why, mut best) = (Vec::new(), None::<(BackupTarget, OnShelf)>);
+        for row in rows.into_iter().filter(|row| is_home || row.target.name != LOCAL) {
+            let backups = match row.backups {
+                Ok(backups) => backups,
+                Err(error) => {
+                    why.push(format!("{}: {error}", row.target.name));
+                    continue;
+                }
+            };
+            let whole = backups.into_iter().filter(|one| one.state == State::Verified);
+            let newest = whole.filter(|one| is_meant(one)).max_by_key(|one| one.name.at);
+            match newest {
+                Some(newest) if best.as_ref().is_none_or(|(_, best)| newest.name.at > best.name.at) => {
+                    best = Some((row.target, newest));
+                }
+                Some(_) => {}
+                None => why.push(format!("{}: there is no backup that is whole", row.target.name)),
+            }
+        }
+        match best {
+            Some((place, OnShelf { name, manifest: Some(manifest), .. })) => Ok((place, name, manifest)),
+            _ if why.is_empty() => Err(format!("{} can read none of its targets", self.target.name)),
+            _ => Err(format!("{} can read no backup: {}", self.target.name, why.join("; "))),
+        }
+    }
+
+    /// One part, tried.
+    pub async fn part(
+        &self,
+        roots: &Roots<'_>,
+        journal: &Journal,
+        (place, manifest, entry): (&BackupTarget, &Manifest, &PartEntry),
+        trying: &Trying,
+    ) -> Part {
+        let name = self.named(entry);
+        let asked = match self.asked(place, manifest, entry, trying) {
+            Ok(asked) => asked,
+            Err(why) => return unanswered(&name, why),
+        };
+        let op = Op::Backup { epoch: roots.epoch, work: Box::new(Work::Prove(Box::new(asked))) };
+        let (step, host) = (format!("prove:{}:{name}", self.target.name), &self.target.name);
+        let work = async {
+            match roots.call(self.target, op).await? {
+                Reply::Backup(answer) => match *answer {
+                    Answer::Proved(proved) => {
+                        let Proved { checks, instance, millis, kept } = *proved;
+                        Ok(Part { name: name.clone(), instance, millis, checks, kept })
+                    }
+                    other => {
+                        Err(OperateError::Refused(format!("the host gave an answer that does not fit: {other:?}")))
+                    }
+                },
+                other => Err(OperateError::Refused(format!("the host gave an answer that does not fit: {other:?}"))),
+            }
+        };
+        let done = journal.step(&step, Some(host), Part::told, work).await;
+        done.unwrap_or_else(|error| unanswered(&name, error.to_string()))
+    }
+
+    /// As the state file calls it: `db-main`, `app`.
+    pub fn named(&self, entry: &PartEntry) -> String {
+        let database = self.backup.databases.iter().find(|database| database.part == entry.name);
+        let files = self.backup.files.iter().find(|files| files.part == entry.name);
+        match (entry.content, database, files) {
+            (Content::Database, Some(database), _) => format!("db-{}", database.name),
+            (Content::Files, _, Some(files)) => files.name.clone(),
+            _ => entry.file.clone(),
+        }
+    }
+
+    fn asked(
+        &self,
+        place: &BackupTarget,
+        manifest: &Manifest,
+        entry: &PartEntry,
+        trying: &Trying,
+    ) -> Result<Prove, String> {
+        let secrets = self.snapshot.secrets();
+        let get = |name: &str, purpose: &Purpose<'_>, what: &str| {
+            let got = secrets.get(name, purpose);
+            got.map_err(|refused| format!("{what} with the secret {name}, {}: {}", refused.why, refused.fix))
+        };
+        let identity = self.backup.identity.as_ref().filter(|_| entry.file.ends_with(".age"));
+        let identities = identity
+            .map(|name| get(name, &Purpose::backup(&self.env.name, None), "encrypted files are opened"))
+            .transpose()?;
+        let engine = entry.database.as_ref().map(|facts| facts.engine);
+        let test = self.backup.restore_test.as_ref();
+        let scratch = test.and_then(|test| test.scratch.as_ref());
+        let scratch_place = match (engine, scratch) {
+            (Some(Engine::Mysql | Engine::Postgres), Some(user)) => {
+                let password = get(&user.password, &Purpose::database(&self.on.name), "a database is restored")?;
+                self.server(user, password, entry)
+            }
+            _ => ScratchPlace::Own,
+        };
+        Ok(Prove {
+            job: self.backup.name.clone(),
+            target: place.clone(),
+            name: manifest.name,
+            part: entry.clone(),
+            window: (manifest.started, manifest.ended),
+            identities,
+            place: scratch_place,
+            // They are about the first database.
+            queries: match entry.content {
+                Content::Database if entry.name.is_none() => test.map(|test| test.queries.clone()).unwrap_or_default(),
+                _ => Vec::new(),
+            },
+            keep: trying.keep,
+        })
+    }
+
+    /// Where the server is: as the state file says, or as the application's own file says on that host.
+    fn server(&self, user: &ScratchUser, password: Secret, entry: &PartEntry) -> ScratchPlace {
+        let login = |host: Option<String>, port: Option<u16>, socket: Option<String>, password| {
+            let (user, database) = (user.user.clone(), String::new());
+            ScratchPlace::Server(Login { host, port, socket, user, database, password: Some(password) })
+        };
+        if user.host.is_some() || user.port.is_some() || user.socket.is_some() {
+            return login(user.host.clone(), user.port, user.socket.clone(), password);
+        }
+        let database: Option<&Database> = self.backup.databases.iter().find(|database| database.part == entry.name);
+        match database.map(|database| &database.access) {
+            Some(Access::EnvFile(from)) => {
+                let files = crate::run::step::backup::env_files(self.on, from);
+                ScratchPlace::Beside { files, user: user.user.clone(), password }
+            }
+            Some(Access::Login(of)) if self.on.name == self.env.name => {
+                login(of.host.clone(), of.port, of.socket.clone(), password)
+            }
+            _ => login(None, None, None, password),
+        }
+    }
+}
+
+/// A part of which nothing could be found out.
+fn unanswered(name: &str, why: String) -> Part {
+    let checks = vec![Check::inconclusive("restore", why)];
+    Part { name: name.to_owned(), instance: String::new(), millis: 0, checks, kept: None }
+}
