@@ -179,6 +179,7 @@ impl LazyClient {
         let mut client = reqwest::Client::builder()
             .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
             .referer(false)
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.read_timeout);

@@ -49,6 +49,8 @@ pub(super) async fn open(url: &str, deadline: &Deadline) -> Result<(Session, Url
         .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .no_proxy()
+        // As every proxy and every server has it; what else is built in is for others.
+        .http1_only()
         .referer(false)
         // The next attempt is a new connection: an old one would prove only that an old worker still lives.
         .pool_max_idle_per_host(0)

@@ -144,7 +144,8 @@ fn file(source: &Source, path: &Path) -> Result<(Vec<u8>, Option<String>), Strin
 async fn fetch(source: &Source, url: Url, secrets: &secrets::Store) -> Result<(Vec<u8>, Option<String>), String> {
     let failed = |error: reqwest::Error| format!("cannot fetch the observation {source}: {}", error.without_url());
     // Another place than the one that was named is another publisher.
-    let client = reqwest::Client::builder().timeout(PATIENCE).redirect(redirect::Policy::none()).referer(false);
+    let client = reqwest::Client::builder().http1_only().timeout(PATIENCE);
+    let client = client.redirect(redirect::Policy::none()).referer(false);
     // A proxy is no part of the way to this machine.
     let client = if url.scheme() == "http" { client.no_proxy() } else { client };
     let mut request = client.build().map_err(failed)?.get(url.clone());

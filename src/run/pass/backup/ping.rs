@@ -72,6 +72,7 @@ async fn send(url: &str, beat: Beat<'_>) -> Result<(), String> {
     let client = reqwest::Client::builder()
         .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
         .timeout(PATIENCE)
+        .http1_only()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false);
     let answer = client.build().map_err(shown)?.post(url).body(body).send().await.map_err(shown)?;
