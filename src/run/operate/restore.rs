@@ -21,6 +21,7 @@ use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::HostObserved;
 use crate::model::record::Stopped;
 use crate::model::record::backup::Restoring;
+use crate::plan::retention::State;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, now};
 use crate::run::look::observe::{Look, Scan, observe};
@@ -101,9 +102,12 @@ pub async fn plan<'a>(
     };
     let bench = Bench { controller, snapshot, env, backup, on: env, target };
     let is_meant = |one: &OnShelf| match &wish.at {
-        At::Newest => broken.as_ref().is_none_or(|broken| one.name == broken.backup),
+        At::Newest => match &broken {
+            Some(broken) => one.name == broken.backup,
+            None => one.state == State::Verified,
+        },
         At::Name(wanted) => one.name == *wanted,
-        At::Time(until) => one.name.at.at() <= *until,
+        At::Time(until) => one.name.at.at() <= *until && one.state == State::Verified,
         At::Before(release) => one.manifest.as_ref().is_some_and(|manifest| manifest.before.as_ref() == Some(release)),
     };
     let (place, _, manifest) = Box::pin(bench.chosen(&is_meant)).await.map_err(OperateError::Refused)?;

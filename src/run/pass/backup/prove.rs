@@ -150,7 +150,10 @@ impl Bench<'_> {
             parts: Vec::new(),
             earlier: self.tested().await.past,
         };
-        let is_meant = |one: &OnShelf| trying.backup.is_none_or(|wanted| one.name == wanted);
+        let is_meant = |one: &OnShelf| match trying.backup {
+            Some(wanted) => one.name == wanted,
+            None => one.state == State::Verified,
+        };
         match Box::pin(self.chosen(&is_meant)).await {
             Ok((place, name, manifest)) => {
                 (report.backup, report.target) = (Some(name), Some(place.name.clone()));
@@ -198,7 +201,8 @@ impl Bench<'_> {
                     continue;
                 }
             };
-            let whole = backups.into_iter().filter(|one| one.state == State::Verified);
+            // One that is much smaller than the one before it is whole all the same.
+            let whole = backups.into_iter().filter(|one| matches!(one.state, State::Verified | State::Shrunk(_)));
             let newest = whole.filter(|one| is_meant(one)).max_by_key(|one| one.name.at);
             match newest {
                 Some(newest) if best.as_ref().is_none_or(|(_, best)| newest.name.at > best.name.at) => {
