@@ -219,8 +219,6 @@ fn in_pull_mode_the_first_host_saves_and_the_others_do_not() {
         databases: Vec::new(),
         files: Vec::new(),
         targets: Vec::new(),
-        identity: None,
-        restore_test: None,
     }];
     let whole = Case::new(&env, &[]).desired;
     for (name, told, saves) in [
