@@ -34,7 +34,7 @@ pub fn welcome(world: &World, once: bool) -> String {
 pub fn farewell(world: &World, once: bool, took: Duration) -> String {
     let done = match once {
         true => format!(
-            "\nDeployed, promoted, rolled back, refused, reverted: each of them seen, in {:.1} s.\n",
+            "\nDeployed, promoted, rolled back, refused, reverted, backed up and restored: each of them seen, in {:.1} s.\n",
             took.as_secs_f64()
         ),
         false => "\nThe demo has ended.\n".to_owned(),

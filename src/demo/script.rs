@@ -1,4 +1,4 @@
-//! `--once`: deploy, promote, a bad release and its rollback, the refusal of production, a revert. Each act does what a
+//! `--once`: deploy, promote, a bad release and its rollback, the refusal of production, a revert, a backup that is proven. Each act does what a
 //! person would do, waits for the loop, and then looks at the world: an act that only claims to have happened fails.
 
 use std::future::Future;
@@ -12,10 +12,14 @@ use super::git;
 use super::timeline::{Standing, Timeline};
 use super::world::{ENVIRONMENTS, World};
 use crate::journal::RunResult;
+use crate::model::backup::name::Kind;
+use crate::model::backup::proof::Outcome;
 use crate::model::ids::{EnvName, Sha};
 use crate::plan::{Code, Verdict};
 use crate::run::commit::{Change, commit};
 use crate::run::controller::Controller;
+use crate::run::pass::backup::make::{Wish, make};
+use crate::run::pass::backup::prove::{Trying, prove};
 
 /// An act that has not happened after so long will not: on a slow machine each takes about three seconds.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -44,7 +48,8 @@ pub async fn play(world: &World, controller: &Arc<Controller>, timeline: &Timeli
     play.promote(&v2.name, &v2.sha).await?;
     play.break_staging((&v2.name, &v2.sha), &v3.sha).await?;
     play.refuse((&v2.name, &v2.sha), &v3.sha).await?;
-    play.revert((&v2.name, &v2.sha)).await
+    play.revert((&v2.name, &v2.sha)).await?;
+    play.back_up().await
 }
 
 impl Play<'_> {
@@ -140,6 +145,35 @@ impl Play<'_> {
             .await?;
         }
         self.seen(&format!("both are in sync with {old} again, and nothing had to be moved for it"));
+        Ok(())
+    }
+
+    /// The data of production are saved, and what was saved is restored beside them and looked at.
+    async fn back_up(&self) -> Result<(), String> {
+        self.act("Back up: the database of production is saved, and the backup is restored on trial");
+        let (controller, snapshot) = (self.facts.controller, self.facts.snapshot()?);
+        let env = snapshot.desired.environments.get(&self.production);
+        let job = env.and_then(|env| Some((env, env.backups.first()?)));
+        let (env, job) = job.ok_or("the state file declares no backup of production any more")?;
+        let reason = "the demo".to_owned();
+        let wish = Wish { kind: Kind::Manual, reason: reason.clone(), patience: PATIENCE };
+        let saved = Box::pin(make(controller, &snapshot, env, job, wish, &|_| ())).await;
+        let saved = saved.map_err(|error| format!("the backup was not made: {error}"))?;
+        self.seen(&format!("backup {}", saved.told()));
+        let trying =
+            Trying { backup: Some(saved.name), reason, patience: PATIENCE, only: None, keep: false, here: true };
+        let report = Box::pin(prove(controller, &snapshot, (env, job), trying, &|_| ())).await;
+        let report = report.map_err(|error| format!("the backup was not tried: {error}"))?;
+        let checks = || report.parts.iter().flat_map(|part| &part.checks);
+        if report.outcome != Outcome::Pass {
+            let failed = checks().filter(|check| check.outcome != Outcome::Pass).map(|check| check.why.clone());
+            return Err(format!("the backup is not proven: {}", failed.collect::<Vec<_>>().join("; ")));
+        }
+        let looked = checks().map(|check| check.what.clone()).collect::<Vec<_>>().join(", ");
+        self.seen(&format!(
+            "restored beside the real database, and looked at: {looked}: pass, in {} ms",
+            report.rto_ms
+        ));
         Ok(())
     }
 

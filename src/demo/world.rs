@@ -12,6 +12,8 @@ use super::{DemoError, Options, git, server};
 
 /// The two environments, in the order in which a release goes through them.
 pub const ENVIRONMENTS: [&str; 2] = ["staging", "production"];
+/// Below `shared/` of production.
+const DATABASE: &str = "shop.sqlite";
 /// Written last: a folder with it is a whole demo.
 const MARKER: &str = "demo.json";
 
@@ -72,6 +74,7 @@ impl World {
         let versions = app::build(&dir.join("app"), &bundles)?;
         let facts = Facts { format: 1, ports, versions };
         let first = facts.versions.first().ok_or("a shop without versions")?;
+        sell(&dir)?;
         write(&state.join("desired-state.toml"), &state_file(&dir, ports, first))?;
         // A real one has its bundles on a server of its own; nobody commits them.
         write(&state.join(".gitignore"), "/bundles/\n")?;
@@ -179,6 +182,20 @@ async fn listen(ports: [u16; 2]) -> Result<Vec<(&'static str, TcpListener)>, Str
     Ok(listeners)
 }
 
+/// What the shop has sold so far, in the database of production; and the place where backups of it go.
+fn sell(dir: &Path) -> Result<(), String> {
+    let shared = dir.join("production").join("shared");
+    for dir in [&shared, &dir.join("nas")] {
+        std::fs::create_dir_all(dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+    }
+    let path = shared.join(DATABASE);
+    let sales = "CREATE TABLE sales(id INTEGER PRIMARY KEY, article TEXT NOT NULL);
+                 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+                 INSERT INTO sales SELECT i, 'article ' || (i % 7) FROM n;";
+    let made = rusqlite::Connection::open(&path).and_then(|database| database.execute_batch(sales));
+    made.map_err(|error| format!("cannot make {}: {error}", path.display()))
+}
+
 fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
@@ -188,6 +205,7 @@ fn state_file(dir: &Path, ports: [u16; 2], first: &Version) -> String {
     let root = |environment: &str| toml_edit::Value::from(dir.join(environment).display().to_string()).to_string();
     let (staging, production, [at, and]) = (root("staging"), root("production"), ports);
     let sha = &first.sha;
+    let nas = toml_edit::Value::from(format!("file://{}", dir.join("nas").display())).to_string();
     format!(
         r#"# The desired state of the demo. Change a `release`, commit, and the loop follows.
 schema = 1
@@ -220,6 +238,16 @@ root = {production}
 variables = {{ port = "{and}" }}
 immutable = true                      # a full commit id, never a tag
 promote = {{ from = "staging", soak = "1s" }}     # only what staging has run well for a second
+
+[backups.shop]                        # with `schedule = "0 2 * * *"` it would be made every night
+environment = "production"
+[[backups.shop.databases]]
+name = "main"
+engine = "sqlite"
+path = "shared/{DATABASE}"
+[[backups.shop.targets]]
+name = "nas"
+url = {nas}
 "#
     )
 }

@@ -46,7 +46,11 @@ fn once_plays_every_act_and_sees_each() {
         "✓ the plan says NO-GO, nothing ran",
         "Revert \"Release v3 to staging\"",
         "✓ both are in sync with v2 again",
-        "Deployed, promoted, rolled back, refused, reverted: each of them seen",
+        "Back up: the database of production is saved",
+        "✓ backup ",
+        "250 rows",
+        "✓ restored beside the real database, and looked at: ",
+        "Deployed, promoted, rolled back, refused, reverted, backed up and restored: each of them seen",
     ];
     let mut rest = said.as_str();
     for milestone in milestones {
