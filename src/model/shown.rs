@@ -31,6 +31,11 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// `1 table`, `2 tables`.
+pub fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// One word of a shell: bare where nothing in it means something there.
 pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,=%".contains(c);

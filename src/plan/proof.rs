@@ -230,7 +230,7 @@ mod tests {
                 name: "db-main".to_owned(),
                 instance: "127.0.0.1:3306".to_owned(),
                 millis: 19_000,
-                checks: vec![Check::pass("rows", "3 | in 1 tables"), Check::pass("tables", "all 1 are there")],
+                checks: vec![Check::pass("rows", "3 | in 1 table"), Check::pass("tables", "all 1 are there")],
                 kept: None,
             }],
             earlier: vec![trial(9_000), trial(30_000), trial(10_000)],
@@ -245,7 +245,7 @@ mod tests {
         let markdown = report().markdown();
         for line in [
             "# Restore test of nightly: pass",
-            "| db-main | rows | pass | 3 \\| in 1 tables |",
+            "| db-main | rows | pass | 3 \\| in 1 table |",
             "(RTO): 20 s",
             "(RPO): 2 h",
         ] {

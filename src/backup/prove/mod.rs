@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::model::backup::manifest::DatabaseFacts;
 use crate::model::backup::proof::Check;
+use crate::model::shown::counted;
 
 /// So many names of a kind are told.
 const NAMED: usize = 10;
@@ -60,7 +61,7 @@ fn rows(there: &BTreeMap<String, u64>, wanted: &BTreeMap<String, u64>) -> Check 
     let wrong: Vec<_> = wanted.iter().filter_map(other).collect();
     let all = wanted.values().fold(0, |sum: u64, rows| sum.saturating_add(*rows));
     match wrong.is_empty() {
-        true => Check::pass("rows", format!("{all} in {} tables, as saved", wanted.len())),
+        true => Check::pass("rows", format!("{all} in {}, as saved", counted(wanted.len() as u64, "table", "tables"))),
         false => Check::fail("rows", named(&wrong)),
     }
 }

@@ -18,6 +18,7 @@ use crate::fault::fault;
 use crate::host::disk::root::Root;
 use crate::host::wire::HostError;
 use crate::host::wire::backup::PutBack;
+use crate::model::shown;
 
 /// Puts it back. Gives what was done.
 ///
@@ -56,7 +57,9 @@ fn database(stored: &Stored<'_>, login: &Login, wanted: &dyn Wanted) -> Result<S
         0 => String::new(),
         count => format!("; {count} DEFINER clauses were left out: they run as {} now", login.user),
     };
-    Ok(format!("{}: {} tables, {rows} rows{definers}", login.database, counted.tables.len()))
+    let (tables, rows) =
+        (shown::counted(counted.tables.len() as u64, "table", "tables"), shown::counted(rows, "row", "rows"));
+    Ok(format!("{}: {tables}, {rows}{definers}", login.database))
 }
 
 fn clear(login: &Login, wanted: &dyn Wanted) -> Result<(), Spoilt> {

@@ -14,6 +14,7 @@ use crate::model::desired::{Backup, Environment, Target};
 use crate::model::ids::{Epoch, ReleaseName};
 use crate::model::observed::HostState;
 use crate::model::record::backup::Good;
+use crate::model::shown::counted;
 use crate::plan::Step;
 use crate::run::size::bytes;
 use crate::run::step::executor::{Executor, StepResult, StepTrouble, unexpected};
@@ -325,11 +326,6 @@ fn told(made: &Made) -> String {
     let plain = entry.plain_bytes.map_or_else(String::new, |plain| format!(" of {}", bytes(plain)));
     let refused: String = made.refused.iter().map(|not| format!("; not on {}: {}", not.target, not.why)).collect();
     format!("{}: {of}, {}{plain}{refused}", entry.file, bytes(entry.bytes))
-}
-
-/// `1 table`, `2 tables`.
-pub fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A target that has less room than the last backup took, and a fifth: nothing is begun there that would fill it, and leave no

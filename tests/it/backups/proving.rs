@@ -25,12 +25,12 @@ fn a_backup_is_restored_elsewhere_and_proven() {
     w.soll("backup next").exits(0).says("no restore was ever proven");
     let ran = w.soll("restore-test nightly --report $DIR/report.md").exits(0).says("nightly: pass: manual/");
     for line in
-        ["all 1 are there", "250 in 1 tables, as saved", "foreign keys", "is answered with 1", "restored on local: RTO"]
+        ["all 1 are there", "250 in 1 table, as saved", "foreign keys", "is answered with 1", "restored on local: RTO"]
     {
         assert!(ran.stdout.contains(line), "{line}\n{}", ran.stdout);
     }
     assert!(
-        w.read("report.md").contains("| db-main | rows | pass | 250 in 1 tables, as saved |"),
+        w.read("report.md").contains("| db-main | rows | pass | 250 in 1 table, as saved |"),
         "{}",
         w.read("report.md")
     );

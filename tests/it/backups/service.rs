@@ -111,7 +111,7 @@ fn a_mariadb_in_a_service_is_dumped_there() {
     p.w.soll("backup now").exits(1).says("Access denied").says("in the service db").hides("wr0ng-planted");
     assert!(files(&p.w, "nas/manual").iter().all(|name| !name.contains("manifest")));
     p.w.set("SOLL_SECRET_SHOP", PASSWORD);
-    p.w.soll("backup now").exits(0).says("1 tables, 777 rows").hides("pl4nted");
+    p.w.soll("backup now").exits(0).says("1 table, 777 rows").hides("pl4nted");
     let lines = by_hand(&p.w, "nas/manual", "gunzip -c backup-db-*.sql.gz | grep -c \"it.'s\"");
     assert!(lines.parse::<u32>().unwrap() >= 1);
     let manifest = by_hand(&p.w, "nas/manual", "cat $(ls -t backup-manifest-*.txt | head -n 1)");
@@ -138,7 +138,7 @@ fn a_postgresql_in_a_service_is_dumped_there() {
     p.exec(&["psql", "-h", "/var/run/postgresql", "-U", "postgres", "-d", "shop", "-c", made]).unwrap();
     p.declare("postgres");
     p.w.set("SOLL_SECRET_SHOP", PASSWORD);
-    p.w.soll("backup now").exits(0).says("1 tables, 555 rows").hides("pl4nted");
+    p.w.soll("backup now").exits(0).says("1 table, 555 rows").hides("pl4nted");
     let lines = by_hand(&p.w, "nas/manual", "gunzip -c backup-db-*.sql.gz | grep -c \"^[0-9]*$\"");
     assert!(lines.parse::<u32>().unwrap() >= 555);
     // A service is nothing for an application that is no project, and has no host.
