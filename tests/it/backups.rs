@@ -60,6 +60,9 @@ pub fn world(job: &str) -> World {
     w
 }
 
+/// What it is, what it makes of a dump, and what is said of that.
+pub type Lie = (&'static str, fn(String) -> String, &'static str);
+
 /// The files in a directory of the target, by name.
 pub fn files(w: &World, dir: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(w.path(dir)) else { return Vec::new() };

@@ -75,7 +75,6 @@ fn walk(stored: &Stored<'_>, wanted: &dyn Wanted, deed: &mut Deed<'_>) -> Result
         unpacked.entries += 1;
         unpacked.bytes = unpacked.bytes.saturating_add(entry.size());
     }
-    drop(archive);
     if let Some(error) = broke {
         return Err(reading.broken(&error, wanted));
     }

@@ -189,12 +189,13 @@ impl<'a> Statements<'a> {
 
     fn end_of_statement(&mut self) -> Result<(), Spoilt> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        let passes = match words[..] {
-            ["BEGIN" | "COMMIT" | "CREATE" | "INSERT", ..] | ["ANALYZE", "SQLITE_SCHEMA" | "SQLITE_MASTER", ..] => true,
-            ["PRAGMA", "FOREIGN_KEYS" | "USER_VERSION" | "APPLICATION_ID" | "WRITABLE_SCHEMA", ..] => true,
-            ["DELETE", "FROM", "SQLITE_SEQUENCE"] => true,
-            _ => false,
-        };
+        let passes = matches!(
+            words[..],
+            ["BEGIN" | "COMMIT" | "CREATE" | "INSERT", ..]
+                | ["ANALYZE", "SQLITE_SCHEMA" | "SQLITE_MASTER", ..]
+                | ["PRAGMA", "FOREIGN_KEYS" | "USER_VERSION" | "APPLICATION_ID" | "WRITABLE_SCHEMA", ..]
+                | ["DELETE", "FROM", "SQLITE_SEQUENCE"]
+        );
         if !passes {
             let what = words.join(" ");
             return Err(Spoilt::fail(format!(

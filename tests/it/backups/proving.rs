@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{JOB, by_hand, file, files, forge, world};
+use super::{JOB, Lie, by_hand, file, files, forge, world};
 use crate::support::world::{World, env, until};
 
 /// The job, tried by hand, with a question of its own.
@@ -90,7 +90,7 @@ fn what_cannot_be_found_out_is_neither_a_pass_nor_a_failure() {
 /// Each with a manifest that vouches for it.
 #[test]
 fn no_lie_in_a_dump_is_proven() {
-    let lies: [(&str, fn(String) -> String, &str); 6] = [
+    let lies: [Lie; 6] = [
         (
             "a dump that ends between two statements",
             |dump| dump.split_once("COMMIT;").unwrap().0.to_owned(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::mariadb::{Server, holds, shop, sql};
-use super::{file, forge};
+use super::{Lie, file, forge};
 use crate::support::world::World;
 
 const TEST: &str = "
@@ -98,7 +98,7 @@ fn no_dump_reaches_another_database_or_hides_what_it_lacks() {
     let path = file(&w, "nas/manual", "backup-db-", ".sql.gz");
     let at = file(&w, "nas/manual", "backup-manifest-", ".txt");
     let (dump, manifest) = (fs::read(&path).unwrap(), fs::read_to_string(&at).unwrap());
-    let lies: [(&str, fn(String) -> String, &str); 8] = [
+    let lies: [Lie; 8] = [
         (
             "made with --databases",
             |dump| format!("CREATE DATABASE IF NOT EXISTS `shop`;\nUSE `shop`;\n{dump}"),
