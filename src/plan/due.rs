@@ -89,6 +89,17 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// The same where what came to nothing is made up for at `again`, before the next time of the schedule.
+    pub fn or_again(self, again: Option<Timestamp>, now: Timestamp) -> Standing {
+        match (self, again) {
+            (Standing::Waiting { next }, Some(again)) if again < next => match now < again {
+                true => Standing::Waiting { next: again },
+                false => Standing::Due { since: again },
+            },
+            (by_schedule, _) => by_schedule,
+        }
+    }
+
     /// Since when it is to be done.
     pub fn since(self) -> Option<Timestamp> {
         match self {

@@ -113,11 +113,11 @@ field! {
     /// A line of cron.
     Cron(String), "soll-cron", None, "0 2 * * *", take;
     /// Bytes in a second.
-    ByteRate(Rate), "soll-rate", Some(r"^[0-9]+(\.[0-9]+)? *([kKMG]B|[KMG]iB|B)/s$"), "20MB/s", |t: String| formats::rate(&t);
+    ByteRate(Rate), "soll-rate", Some(r"^[0-9]+(\.[0-9]+)? *([kKMG]B|[KMG]iB|B)/s$"), "20MB/s", |t: String| formats::backup::rate(&t);
     /// The name of a part of a backup.
     BackupPart(String), "soll-backup-part", Some("^[a-z][a-z0-9_-]{0,39}$"), "main", take;
     /// A path below ROOT, or an absolute one.
-    DataPath(String), "soll-data-path", None, "shared", |t: String| formats::data_path(&t);
+    DataPath(String), "soll-data-path", None, "shared", |t: String| formats::backup::data_path(&t);
     /// Where backups go.
     BackupUrl(String), "soll-backup-url", None, "file:///mnt/backups/shop", take;
     /// The key of an SSH server.

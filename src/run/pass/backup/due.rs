@@ -72,7 +72,7 @@ pub async fn these(
     for job in env.backups.iter().filter(|job| job.restore_test.is_some() && wanted(job)) {
         let Some(state) = state(controller, snapshot, env).await else { break };
         let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
-        let Some(since) = backup::test_due(job, &backed, now()) else { continue };
+        let Some(since) = backup::trial::due(job, &backed, now()) else { continue };
         let trying = Trying {
             backup: None,
             reason: format!("due since {since}"),
@@ -96,7 +96,7 @@ pub async fn these(
             let (environment, name) = (env.name.clone(), job.name.clone());
             let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
             let proven = backed.tested.as_ref().and_then(|tested| tested.proven.as_ref()?.backup);
-            notices.push(match backup::is_test_overdue(job, &backed, now()) {
+            notices.push(match backup::trial::is_overdue(job, &backed, now()) {
                 true => {
                     let last = proven.map(|name| name.to_string());
                     Notice::RestoreTestOverdue { environment, job: name, last }

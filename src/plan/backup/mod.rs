@@ -1,29 +1,24 @@
 //! How it stands with the backups of an environment: which job is to be begun now, which is late, and what people read of it
 //! (F2, F6). What the hosts remember decides, so that a daemon, cron and a person come to the same answer. Pure.
 
+pub mod trial;
+
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::due::{Standing, standing};
-use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup, Environment};
 use crate::model::observed::{EnvObserved, HostObserved};
 use crate::model::record::Holder;
-use crate::model::record::backup::{Backed, Tested};
+use crate::model::record::backup::Backed;
 
 /// A backup that is not good so long after its time is overdue: people want to know.
 pub const GRACE: Duration = Duration::from_secs(2 * 3600);
 /// After a failure it is tried again, later and later.
 const AGAIN: Duration = Duration::from_secs(15 * 60);
 const AT_LATEST: Duration = Duration::from_secs(4 * 3600);
-/// A restore test that did not pass so long after its time is overdue.
-const TEST_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// One that could not be done is tried again, later and later.
-const TEST_AGAIN: Duration = Duration::from_secs(3600);
-const TEST_AT_LATEST: Duration = Duration::from_secs(24 * 3600);
-
 /// One job, as plan and status show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct View {
@@ -42,23 +37,7 @@ pub struct View {
     pub failed: Option<String>,
     /// How it stands with its restore test; `None`: none is declared, and none was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<TestView>,
-}
-
-/// The restore tests of a job, as plan and status show them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestView {
-    /// When the next one is due; `None`: by hand, or now.
-    pub next: Option<Timestamp>,
-    /// It is to be done now.
-    pub due: bool,
-    /// One that passes should have been made long ago.
-    pub overdue: bool,
-    /// The last backup that was restored and is what it should be.
-    pub proven: Option<String>,
-    pub proven_at: Option<Timestamp>,
-    /// What the last one came to, where it did not pass.
-    pub failed: Option<String>,
+    pub test: Option<trial::View>,
 }
 
 /// How it stands with a job.
@@ -132,7 +111,7 @@ pub fn view(backup: &Backup, backed: &Backed, now: Timestamp) -> View {
         last_good_at: backed.good.as_ref().map(|good| good.at),
         shrunk: backed.shrunk.as_ref().map(|shrunk| shrunk.name.to_string()),
         failed: backed.failed.as_ref().map(|failed| failed.why.clone()),
-        test: test(backup, backed, now),
+        test: trial::view(backup, backed, now),
     }
 }
 
@@ -174,92 +153,7 @@ fn overdue_since(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Tim
 fn stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> {
     let schedule = backup.schedule.as_ref()?.schedule().ok()?;
     let by_schedule = standing(&schedule, backed.started, now, GRACE);
-    Some(match (by_schedule, again(backed)) {
-        (Standing::Waiting { next }, Some(again)) if again < next => match now < again {
-            true => Standing::Waiting { next: again },
-            false => Standing::Due { since: again },
-        },
-        (by_schedule, _) => by_schedule,
-    })
-}
-
-fn test(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<TestView> {
-    let nothing = Tested::default();
-    if backup.restore_test.is_none() && backed.tested.is_none() {
-        return None;
-    }
-    let tested = backed.tested.as_ref().unwrap_or(&nothing);
-    let last = tested.past.last().filter(|last| last.outcome != Outcome::Pass);
-    Some(TestView {
-        next: match test_stands(backup, backed, now) {
-            Some(Standing::Waiting { next }) => Some(next),
-            _ => None,
-        },
-        due: test_due(backup, backed, now).is_some(),
-        overdue: is_test_overdue(backup, backed, now),
-        proven: tested.proven.as_ref().and_then(|proven| Some(proven.backup?.to_string())),
-        proven_at: tested.proven.as_ref().map(|proven| proven.at),
-        failed: last.map(|last| format!("{}: {}", last.outcome, last.why)),
-    })
-}
-
-/// Since when a restore test is to be made; `None`: not now. Where there is no good backup there is nothing to try.
-pub fn test_due(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Timestamp> {
-    backed.good.as_ref()?;
-    test_stands(backup, backed, now)?.since()
-}
-
-/// By its schedule; and once more where nothing could be found out, before its next time.
-fn test_stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> {
-    let schedule = backup.restore_test.as_ref()?.schedule.as_ref()?.schedule().ok()?;
-    let tested = backed.tested.as_ref();
-    let by_schedule = standing(&schedule, tested.and_then(|tested| tested.started), now, TEST_GRACE);
-    let open = tested.map_or(0, Tested::inconclusive);
-    let Some(last) = tested.and_then(|tested| tested.past.last()).filter(|_| open > 0) else {
-        return Some(by_schedule);
-    };
-    let doubled = u32::try_from(open - 1).unwrap_or(u32::MAX).min(8);
-    let wait = TEST_AGAIN.saturating_mul(1 << doubled).min(TEST_AT_LATEST);
-    let again = SignedDuration::try_from(wait).ok().and_then(|wait| last.at.checked_add(wait).ok());
-    Some(match (by_schedule, again) {
-        (Standing::Waiting { next }, Some(again)) if again < next => match now < again {
-            true => Standing::Waiting { next: again },
-            false => Standing::Due { since: again },
-        },
-        (by_schedule, _) => by_schedule,
-    })
-}
-
-/// Whether a restore test that passes should have been made long ago (F6).
-pub fn is_test_overdue(backup: &Backup, backed: &Backed, now: Timestamp) -> bool {
-    let test = backup.restore_test.as_ref().and_then(|test| test.schedule.as_ref());
-    let (Some(schedule), Some(tested)) = (test.and_then(|cron| cron.schedule().ok()), &backed.tested) else {
-        return false;
-    };
-    let since = match &tested.proven {
-        Some(proven) => Some(proven.at),
-        // Never one that passed: since the first that is remembered.
-        None => tested.past.first().map(|first| first.at),
-    };
-    since.is_some_and(|since| matches!(standing(&schedule, Some(since), now, TEST_GRACE), Standing::Late { .. }))
-}
-
-impl TestView {
-    /// What people read after what is said of the backups.
-    pub fn told(&self) -> String {
-        let proven = match (&self.proven, self.proven_at) {
-            (Some(proven), Some(at)) => format!("; {proven} was restored and proven at {at:.0}"),
-            _ => "; no restore was ever proven".to_owned(),
-        };
-        let when = match (self.next, self.due, self.overdue) {
-            (_, _, true) => "; a restore test that passes is overdue".to_owned(),
-            (_, true, _) => "; a restore test is due now".to_owned(),
-            (Some(next), ..) => format!("; the next restore test is due at {next}"),
-            _ => String::new(),
-        };
-        let failed = self.failed.as_ref().map_or_else(String::new, |why| format!("; the last restore test: {why}"));
-        format!("{proven}{when}{failed}")
-    }
+    Some(by_schedule.or_again(again(backed), now))
 }
 
 /// When the last attempt is made up for; `None`: it came to a good end. One that has not ended may be under way still: then its
@@ -298,7 +192,7 @@ impl View {
         let shrunk = self.shrunk.as_ref();
         let shrunk = shrunk.map_or_else(String::new, |name| format!("; {name} after it has shrunk, and is held"));
         let failed = self.failed.as_ref().map_or_else(String::new, |why| format!("; failed since: {why}"));
-        let test = self.test.as_ref().map_or_else(String::new, TestView::told);
+        let test = self.test.as_ref().map_or_else(String::new, trial::View::told);
         format!("{when}{good}{shrunk}{failed}{test}")
     }
 }
@@ -311,11 +205,11 @@ mod tests {
     use crate::model::record::Record;
     use crate::model::record::backup::{End, Failed, Good};
 
-    fn at(text: &str) -> Timestamp {
+    pub(super) fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
     }
 
-    fn nightly() -> Backup {
+    pub(super) fn nightly() -> Backup {
         let zone = "Europe/Berlin".to_owned();
         Backup {
             name: "production".to_owned(),
@@ -336,7 +230,7 @@ mod tests {
         }
     }
 
-    fn good(at_: &str) -> Option<Good> {
+    pub(super) fn good(at_: &str) -> Option<Good> {
         Some(Good { name: "daily/20261129_010000".parse().unwrap(), at: at(at_), bytes: 1, rows: None })
     }
 
@@ -435,51 +329,5 @@ mod tests {
         assert!(!is_overdue(&nightly(), &nothing, now));
         let by_hand = Backup { schedule: None, ..nightly() };
         assert_eq!(view(&by_hand, &nothing, now).state, State::Unscheduled);
-    }
-
-    #[test]
-    fn a_restore_test_is_due_by_its_schedule_and_again_where_nobody_could_say() {
-        use crate::model::desired::backup::RestoreTest;
-        use crate::model::record::backup::Trial;
-
-        let schedule = Some(Cron { line: "0 3 * * SUN#1".to_owned(), zone: "Europe/Berlin".to_owned() });
-        let on = "staging".parse().unwrap();
-        let job = Backup {
-            restore_test: Some(RestoreTest { schedule, on, scratch: None, queries: Vec::new() }),
-            ..nightly()
-        };
-        let mut backed = Backed::default();
-        let now = at("2026-11-30T12:00:00Z");
-        assert_eq!(test_due(&job, &backed, now), None, "there is nothing to restore");
-        backed.good = good("2026-11-30T01:00:09Z");
-        assert_eq!(test_due(&job, &backed, now), Some(now));
-        let trial = |outcome, ended: &str| Trial {
-            backup: Some("daily/20261129_010000".parse().unwrap()),
-            at: at(ended),
-            outcome,
-            millis: 1,
-            age: 1,
-            why: String::new(),
-        };
-        let mut tested = Tested { started: Some(now), ..Tested::default() };
-        tested.past.push(trial(Outcome::Inconclusive, "2026-11-30T12:00:00Z"));
-        backed.tested = Some(tested.clone());
-        assert_eq!(test_due(&job, &backed, at("2026-11-30T12:59:00Z")), None);
-        assert_eq!(test_due(&job, &backed, at("2026-11-30T13:30:00Z")), Some(at("2026-11-30T13:00:00Z")));
-        tested.past.push(trial(Outcome::Inconclusive, "2026-11-30T13:30:00Z"));
-        backed.tested = Some(tested.clone());
-        assert_eq!(test_due(&job, &backed, at("2026-11-30T15:00:00Z")), None, "later and later");
-        // A verdict is one: the next one comes by the schedule, the first Sunday at three.
-        tested.past.push(trial(Outcome::Fail, "2026-11-30T16:00:00Z"));
-        backed.tested = Some(tested.clone());
-        assert_eq!(test_due(&job, &backed, at("2026-12-06T01:59:00Z")), None);
-        assert_eq!(test_due(&job, &backed, at("2026-12-06T02:00:00Z")), Some(at("2026-12-06T02:00:00Z")));
-        assert!(!is_test_overdue(&job, &backed, at("2026-12-07T01:00:00Z")));
-        assert!(is_test_overdue(&job, &backed, at("2026-12-07T03:00:00Z")), "none that passes");
-        tested.proven = Some(trial(Outcome::Pass, "2026-12-06T02:10:00Z"));
-        backed.tested = Some(tested);
-        assert!(!is_test_overdue(&job, &backed, at("2026-12-07T03:00:00Z")));
-        let told = view(&job, &backed, at("2026-12-07T03:00:00Z")).told();
-        assert!(told.contains("; daily/20261129_010000 was restored and proven at 2026-12-06T02:10:00Z"), "{told}");
     }
 }
