@@ -2,7 +2,7 @@
 
 use super::forward::push_hooks;
 use super::graph::Builder;
-use super::step::{Action, Judged, Place, Step};
+use super::step::{Action, Judged, ReleaseDir, Step};
 use crate::model::activation::Activation;
 use crate::model::desired::{EnvFailure, Environment, OnFailure, Phase, Probe};
 use crate::model::ids::{HostName, ReleaseName, Sha};
@@ -51,7 +51,7 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
         let returns = host.switched && env.on_failure == EnvFailure::Rollback;
         let last = match &host.confirmed {
             Some((release, sha)) if returns => {
-                let place = Place::Existing { release: release.clone(), sha: sha.clone() };
+                let place = ReleaseDir::Existing { release: release.clone(), sha: sha.clone() };
                 let action = Action::Rollback { verdict: cause.verdict.clone() };
                 let why = format!("back to {release}: {}", cause.reason);
                 let last = steps.push(Some(&host.name), None, action, &[], OnFailure::Abort, why);
@@ -75,7 +75,7 @@ pub fn back(env: &Environment, hosts: &[Host], cause: &Cause) -> Vec<Step> {
                 let last = match cause.on_failure {
                     // Once somebody was switched, only those who were go back: the others have nothing to take back.
                     OnFailure::Rollback if !switched => {
-                        push_hooks(&mut steps, env, &host.name, Phase::Rollback, &Place::Live { sha }, Vec::new())
+                        push_hooks(&mut steps, env, &host.name, Phase::Rollback, &ReleaseDir::Live { sha }, Vec::new())
                     }
                     _ => Vec::new(),
                 };
@@ -120,11 +120,17 @@ fn reopen(steps: &mut Builder, env: &Environment, host: &Host, last: Vec<String>
         return last;
     }
     let sha = host.confirmed.as_ref().and_then(|(_, sha)| sha.clone());
-    push_hooks(steps, env, &host.name, Phase::MaintenanceOff, &Place::Live { sha }, last)
+    push_hooks(steps, env, &host.name, Phase::MaintenanceOff, &ReleaseDir::Live { sha }, last)
 }
 
 /// The release that is returned to must be healthy before anybody calls it a rollback.
-fn judge(steps: &mut Builder, env: &Environment, host: &HostName, place: &Place, mut last: Vec<String>) -> Vec<String> {
+fn judge(
+    steps: &mut Builder,
+    env: &Environment,
+    host: &HostName,
+    place: &ReleaseDir,
+    mut last: Vec<String>,
+) -> Vec<String> {
     let checks: Vec<_> = env.health.checks.iter().filter(|c| !matches!(c.probe, Probe::Assets { .. })).collect();
     if !env.health.grace.is_zero() && !checks.is_empty() {
         let action = Action::Grace { seconds: env.health.grace.as_secs_f64() };

@@ -37,7 +37,7 @@ pub mod tend;
 pub mod window;
 
 pub use planner::{Context, plan, plan_environment};
-pub use step::{Action, Judged, Place, Step};
+pub use step::{Action, Judged, ReleaseDir, Step};
 
 /// The version of the plan's JSON form.
 pub const SCHEMA: u32 = 1;

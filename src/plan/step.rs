@@ -55,7 +55,7 @@ pub enum Action {
     },
     /// The bundle against its SHA-256, or, on a host, a release that is there against its manifest (law 1).
     Verify {
-        place: Place,
+        place: ReleaseDir,
     },
     Upload,
     Extract,
@@ -68,30 +68,30 @@ pub enum Action {
     },
     Gate {
         gate: Gate,
-        place: Place,
+        place: ReleaseDir,
     },
     Hook {
         hook: Hook,
-        place: Place,
+        place: ReleaseDir,
     },
     Migrate {
         hook: Hook,
-        place: Place,
+        place: ReleaseDir,
     },
     Maintenance {
         hook: Hook,
-        place: Place,
+        place: ReleaseDir,
     },
     Reload {
         hook: Hook,
-        place: Place,
+        place: ReleaseDir,
     },
     /// From here on the contents are final.
     Seal {
-        place: Place,
+        place: ReleaseDir,
     },
     Switch {
-        to: Place,
+        to: ReleaseDir,
     },
     /// What a deployment may damage is saved first (A4): all parts of a job, read back, with its manifest.
     Backup {
@@ -110,21 +110,21 @@ pub enum Action {
     },
     Health {
         check: Check,
-        place: Place,
+        place: ReleaseDir,
     },
     Assets {
         check: Check,
-        place: Place,
+        place: ReleaseDir,
     },
     Watch {
         watch: Watch,
-        place: Place,
+        place: ReleaseDir,
         /// What an earlier run has seen of it already.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         watched: Option<Watched>,
     },
     Confirm {
-        release: Place,
+        release: ReleaseDir,
         inputs: Digest,
         /// It was confirmed before and only restarted: what it was made with stays what it was.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -162,7 +162,7 @@ pub struct Judged {
 /// A directory of a host, as far as it is known before the run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "in", rename_all = "kebab-case")]
-pub enum Place {
+pub enum ReleaseDir {
     /// The release that this run makes; it gets its name when the run starts.
     New { sha: Sha },
     /// A release that is on the host already.
@@ -171,12 +171,12 @@ pub enum Place {
     Live { sha: Option<Sha> },
 }
 
-impl Place {
+impl ReleaseDir {
     /// The commit that `SOLL_SHA` names there.
     pub fn sha(&self) -> Option<&Sha> {
         match self {
-            Place::New { sha } => Some(sha),
-            Place::Existing { sha, .. } | Place::Live { sha } => sha.as_ref(),
+            ReleaseDir::New { sha } => Some(sha),
+            ReleaseDir::Existing { sha, .. } | ReleaseDir::Live { sha } => sha.as_ref(),
         }
     }
 }

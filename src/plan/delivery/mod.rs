@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::graph::Builder;
 use super::policy::{Case, blocker};
-use super::step::{Action, Place};
+use super::step::{Action, ReleaseDir};
 use super::{Blocker, Code};
 use crate::model::desired::{Delivery, Environment, FetchFrom, Grade, OnFailure};
 use crate::model::ids::{Digest, HostName, Sha};
@@ -39,7 +39,7 @@ pub(super) fn bring_once(env: &Environment, sha: &Sha, steps: &mut Builder, befo
     let last = match env.delivery.fetch_from() {
         FetchFrom::Controller => {
             let fetched = steps.push(None, None, Action::Fetch { sha: sha.clone() }, before, abort, words.needed);
-            steps.push(None, None, Action::Verify { place: Place::New { sha } }, &[fetched], abort, words.sent)
+            steps.push(None, None, Action::Verify { place: ReleaseDir::New { sha } }, &[fetched], abort, words.sent)
         }
         FetchFrom::Host => steps.push(None, None, Action::Checksum { sha }, before, abort, words.taken),
     };

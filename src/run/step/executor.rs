@@ -16,7 +16,7 @@ use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::{Attempt, Leftover};
 use crate::model::record::{Probation, Quarantine, QuarantineKey, Refusal};
 use crate::plan::intent::quarantine_key;
-use crate::plan::{Action, Judged, Place, Step};
+use crate::plan::{Action, Judged, ReleaseDir, Step};
 use crate::run::size::bytes;
 use crate::run::step::backup;
 use crate::run::step::judge;
@@ -174,7 +174,7 @@ impl<W: World> Executor<W> {
                 let case = (hook.on_failure != OnFailure::Warn).then(|| self.key(host));
                 self.hook(target, host, hook, place, CommandRole::Migration { key, case }).await
             }
-            Action::Seal { place: Place::Existing { release, sha } } => {
+            Action::Seal { place: ReleaseDir::Existing { release, sha } } => {
                 self.adopt(target, release, sha.clone()).await.map(|_| format!("{release} taken over"))
             }
             Action::Seal { .. } => {
@@ -287,7 +287,7 @@ impl<W: World> Executor<W> {
     }
 
     fn live(&self, host: &HostName) -> Located {
-        self.task.locate(host, &Place::Live { sha: self.task.started.from_sha.clone() })
+        self.task.locate(host, &ReleaseDir::Live { sha: self.task.started.from_sha.clone() })
     }
 
     async fn done(&self, target: &Target, op: Op) -> StepResult {
@@ -295,7 +295,7 @@ impl<W: World> Executor<W> {
         Ok(String::new())
     }
 
-    async fn gate(&self, target: &Target, host: &HostName, gate: &Gate, place: &Place) -> StepResult {
+    async fn gate(&self, target: &Target, host: &HostName, gate: &Gate, place: &ReleaseDir) -> StepResult {
         let located = self.task.locate(host, place);
         let command = match &gate.test {
             GateTest::Run(run) => Some(self.task.command(target, &located, &gate.name, run, gate.timeout)),
@@ -320,7 +320,7 @@ impl<W: World> Executor<W> {
         target: &Target,
         host: &HostName,
         hook: &Hook,
-        place: &Place,
+        place: &ReleaseDir,
         means: CommandRole,
     ) -> StepResult {
         let mut located = self.task.locate(host, place);
@@ -373,7 +373,7 @@ impl<W: World> Executor<W> {
         }
     }
 
-    async fn switch(&self, target: &Target, host: &HostName, to: &Place) -> StepResult {
+    async fn switch(&self, target: &Target, host: &HostName, to: &ReleaseDir) -> StepResult {
         let task = &self.task;
         let located = task.locate(host, to);
         let (Some(release), Some(state)) = (located.release, task.states.get(host)) else {

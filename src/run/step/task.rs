@@ -11,7 +11,7 @@ use crate::model::ids::{Digest, Epoch, HostName, ReleaseName, Sha};
 use crate::model::observed::HostState;
 use crate::model::record::Command;
 use crate::model::template::Values;
-use crate::plan::{Action, Place, Step};
+use crate::plan::{Action, ReleaseDir, Step};
 use crate::run::fill::command;
 use crate::run::step::world::{Artifact, Trouble};
 
@@ -52,16 +52,18 @@ impl Task {
     }
 
     /// A plan's place, now that the new release has a name.
-    pub fn locate(&self, host: &HostName, place: &Place) -> Located {
+    pub fn locate(&self, host: &HostName, place: &ReleaseDir) -> Located {
         match place {
-            Place::New { sha } => {
+            ReleaseDir::New { sha } => {
                 let release = self.started.release.clone();
                 Located { cwd: Cwd::Release(release.clone()), release: Some(release), sha: Some(sha.clone()) }
             }
-            Place::Existing { release, sha } => {
+            ReleaseDir::Existing { release, sha } => {
                 Located { cwd: Cwd::Release(release.clone()), release: Some(release.clone()), sha: sha.clone() }
             }
-            Place::Live { sha } => Located { cwd: Cwd::Current, release: self.live(host).cloned(), sha: sha.clone() },
+            ReleaseDir::Live { sha } => {
+                Located { cwd: Cwd::Current, release: self.live(host).cloned(), sha: sha.clone() }
+            }
         }
     }
 
