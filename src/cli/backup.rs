@@ -20,6 +20,7 @@ use crate::model::backup::name::{BackupName, Kind};
 use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup as Declared, Environment, Target};
 use crate::model::observed::HostObserved;
+use crate::model::shown::counted;
 use crate::plan::backup::{State as Standing, View, views};
 use crate::plan::retention::State;
 use crate::run::accepted::AcceptedSnapshot;
@@ -126,8 +127,10 @@ impl Shell<'_> {
             return Err(CliError::usage(format!("there is no backup `{unknown}`")).hint(hint));
         }
         if all.is_empty() && self.snapshot.desired.environments.values().any(|env| !env.backups.is_empty()) {
-            let why =
-                "the backups of this host's environments are made on their first hosts, which look after themselves";
+            let whole = self.snapshot.desired.whole.values().filter(|env| !env.backups.is_empty());
+            let first = whole.filter_map(|env| Some(format!("{} on {}", env.name, env.targets.first()?.name)));
+            let first = first.collect::<Vec<_>>().join(", ");
+            let why = format!("backups are made on the first host of each environment, which is not this one: {first}");
             return Err(CliError::plain(why).hint("ask there"));
         }
         if all.is_empty() {
@@ -152,9 +155,17 @@ impl Shell<'_> {
             let is_meant = |job: &Declared| wanted.names.is_empty() || wanted.names.contains(&job.name);
             for env in self.snapshot.desired.environments.values().filter(|env| env.backups.iter().any(is_meant)) {
                 let due = due::these(&self.controller, &self.snapshot, env, &is_meant, PATIENCE, &say);
-                let (done, _) = due.await;
-                for due::Done { job, result, .. } in done {
-                    exits.push(self.made(&job, env, result, &mut rows));
+                match due.await {
+                    Ok((done, _)) => {
+                        for due::Done { job, is_test, result } in done {
+                            let what = if is_test { "restore-test" } else { "backup" };
+                            exits.push(self.made((what, &job), env, result, &mut rows));
+                        }
+                    }
+                    Err(error) => {
+                        screen::line(&format!("soll: nobody can say what is due of {}: {error}", env.name));
+                        exits.push(CliError::from(error).exit);
+                    }
                 }
             }
         } else {
@@ -162,12 +173,12 @@ impl Shell<'_> {
                 let wish = Wish { kind: Kind::Manual, reason: wanted.reason.clone(), patience: PATIENCE };
                 let made = make::make(&self.controller, &self.snapshot, env, backup, wish, &say).await;
                 let made = made.map(|saved| saved.told());
-                exits.push(self.made(&backup.name, env, made, &mut rows));
+                exits.push(self.made(("backup", &backup.name), env, made, &mut rows));
             }
         }
         if self.is_json() {
             out::json(&rows);
-        } else if rows.is_empty() {
+        } else if rows.is_empty() && exits.is_empty() {
             out::text("nothing is due\n");
         }
         Ok(apply::worst(exits))
@@ -175,7 +186,7 @@ impl Shell<'_> {
 
     fn made(
         &self,
-        job: &str,
+        (what, job): (&str, &str),
         env: &Environment,
         made: std::result::Result<String, OperateError>,
         rows: &mut Vec<serde_json::Value>,
@@ -187,9 +198,10 @@ impl Shell<'_> {
         };
         if !self.is_json() {
             let word = if good { "good" } else { "failed" };
-            out::text(&format!("{job}: {word}: {told}\n"));
+            let of = if what == "backup" { "" } else { "restore test of " };
+            out::text(&format!("{of}{job}: {word}: {told}\n"));
         }
-        rows.push(json!({ "name": job, "environment": env.name, "good": good, "message": told }));
+        rows.push(json!({ "name": job, "what": what, "environment": env.name, "good": good, "message": told }));
         exit
     }
 
@@ -231,7 +243,7 @@ impl Shell<'_> {
                     let release = manifest.and_then(|manifest| manifest.release.as_ref());
                     if !self.is_json() {
                         let rows = manifest.and_then(|manifest| manifest.rows());
-                        let rows = rows.map_or_else(String::new, |rows| format!("  {rows} rows"));
+                        let rows = rows.map_or_else(String::new, |rows| format!("  {}", counted(rows, "row", "rows")));
                         let proven = if is_proven(one.name) { ", proven" } else { "" };
                         let state = format!("{}{proven}", told(&one.state));
                         let size = crate::run::size::bytes(bytes);
@@ -319,8 +331,17 @@ impl Shell<'_> {
         let (mut rows, mut bad) = (Vec::new(), false);
         for Job { env, backup, target } in self.jobs(names)? {
             for place in doors::opened(self.snapshot.secrets(), env, backup.places(&target.root)) {
-                let Answer::Tried { steps } = self.asked(target, Ask::Try { target: place.clone() }).await? else {
-                    return Err(CliError::plain("the host gave an answer that does not fit a trial"));
+                let steps = match self.asked(target, Ask::Try { target: place.clone() }).await {
+                    Ok(Answer::Tried { steps }) => steps,
+                    Ok(other) => {
+                        return Err(CliError::plain(format!("the host gave an answer that does not fit: {other:?}")));
+                    }
+                    // The other targets are tried all the same.
+                    Err(error) => {
+                        bad = true;
+                        screen::line(&format!("soll: {} on {}: {}", backup.name, place.name, error.text()));
+                        continue;
+                    }
                 };
                 let failed = steps.iter().find_map(|step| Some((step.step.as_str(), step.why.as_deref()?)));
                 bad |= failed.is_some();

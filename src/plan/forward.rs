@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::delivery;
 use super::graph::Builder;
 use super::intent::{Intent, is_failed};
-use super::step::{Action, Place, Step};
+use super::step::{Action, ReleaseDir, Step};
 use crate::model::activation::Activation;
 use crate::model::desired::{Before, Check, Environment, Gate, Hook, OnFailure, Phase, Probe, Strategy, Target};
 use crate::model::ids::{HostName, ReleaseName, Sha};
@@ -28,20 +28,20 @@ impl Host<'_> {
         &self.target.name
     }
 
-    fn live(&self) -> Place {
-        Place::Live { sha: self.state.current.release().and_then(|r| self.state.sha_of(r)).cloned() }
+    fn live(&self) -> ReleaseDir {
+        ReleaseDir::Live { sha: self.state.current.release().and_then(|r| self.state.sha_of(r)).cloned() }
     }
 
     /// Where the host will be afterwards.
-    fn goal(&self, sha: &Sha) -> Place {
+    fn goal(&self, sha: &Sha) -> ReleaseDir {
         // What stands for a commit is none: no hook is told of it, and no record.
         let sha_of = |release: &ReleaseName| match sha.is_unknown() {
             true => self.state.sha_of(release).cloned(),
             false => Some(sha.clone()),
         };
-        let existing = |release: &ReleaseName| Place::Existing { release: release.clone(), sha: sha_of(release) };
+        let existing = |release: &ReleaseName| ReleaseDir::Existing { release: release.clone(), sha: sha_of(release) };
         match &self.intent {
-            Intent::Deploy { .. } | Intent::Nothing => Place::New { sha: sha.clone() },
+            Intent::Deploy { .. } | Intent::Nothing => ReleaseDir::New { sha: sha.clone() },
             Intent::SwitchTo { release, .. }
             | Intent::Reconfigure { release, .. }
             | Intent::Resume { release, .. }
@@ -189,7 +189,7 @@ impl<'a> Forward<'a> {
                 }
                 Intent::SwitchTo { why, .. } => {
                     let place = host.goal(self.sha);
-                    let sealed = matches!(&place, Place::Existing { release, .. }
+                    let sealed = matches!(&place, ReleaseDir::Existing { release, .. }
                         if host.state.record.releases.get(release).is_some_and(|r| r.sealed));
                     let action = if sealed { Action::Verify { place } } else { Action::Seal { place } };
                     vec![self.steps.push(Some(host.name()), None, action, before, abort, why.as_str())]
@@ -405,7 +405,7 @@ impl<'a> Forward<'a> {
             let name = Some(host.name());
             let release = host.goal(self.sha);
             if matches!(host.intent, Intent::Adopt { .. }) {
-                let Place::Existing { release, sha } = release else { continue };
+                let ReleaseDir::Existing { release, sha } = release else { continue };
                 let action = Action::Adopt { release, sha, checks: Vec::new() };
                 let why = "it is healthy: the release becomes the confirmed one";
                 self.steps.push(name, None, action, &all, OnFailure::Abort, why);
@@ -452,7 +452,7 @@ fn push_activation(
     let action = Action::Activate { activation: activation.clone() };
     let id = steps.push(Some(host), None, action, &last, OnFailure::Rollback, why);
     if leaves.is_some() {
-        steps.cannot_be_taken_back(&id);
+        steps.last_is_irreversible();
     }
     vec![id]
 }
@@ -463,7 +463,7 @@ pub fn push_hooks(
     env: &Environment,
     host: &HostName,
     phase: Phase,
-    place: &Place,
+    place: &ReleaseDir,
     mut last: Vec<String>,
 ) -> Vec<String> {
     for hook in env.hooks_of(phase) {

@@ -42,23 +42,24 @@ impl Builder {
         let mut after = after.to_vec();
         after.sort();
         after.dedup();
-        let irreversible = matches!(action, Action::Migrate { .. });
         self.steps.push(Step {
             id: id.clone(),
-            action,
             host: host.cloned(),
             after,
             on_failure,
-            irreversible,
+            irreversible: matches!(action, Action::Migrate { .. }),
+            action,
             reason: reason.into(),
             estimate_ms: None,
         });
         id
     }
 
-    /// Says of a step that a rollback does not take it back.
-    pub fn cannot_be_taken_back(&mut self, id: &str) {
-        self.steps.iter_mut().filter(|step| step.id == id).for_each(|step| step.irreversible = true);
+    /// Says of the step that was pushed last that a rollback does not take it back.
+    pub fn last_is_irreversible(&mut self) {
+        if let Some(last) = self.steps.last_mut() {
+            last.irreversible = true;
+        }
     }
 
     /// The steps in the order in which they were pushed, which is a topological one.

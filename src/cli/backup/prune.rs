@@ -47,6 +47,7 @@ impl Shell<'_> {
                         continue;
                     }
                 };
+                let mut gone = Vec::new();
                 for Decision { name, verdict, reason } in &decisions {
                     if !self.is_json() {
                         let word = match verdict {
@@ -56,14 +57,14 @@ impl Shell<'_> {
                         };
                         out::text(&format!("{word:<6} {} {name} on {place}: {reason}\n", backup.name));
                     }
-                    rows.push(json!({
-                        "name": backup.name, "backup": name, "target": place, "verdict": verdict, "reason": reason,
-                    }));
                 }
                 if !wanted.dry_run {
-                    let gone = prune::prune(roots.site(), (target, roots.epoch), &rows_of, &row.target, &grounds).await;
-                    let refused = match gone {
-                        Ok(pruned) => pruned.refused,
+                    let done = prune::prune(roots.site(), (target, roots.epoch), &rows_of, &row.target, &grounds).await;
+                    let refused = match done {
+                        Ok(pruned) => {
+                            gone = pruned.gone;
+                            pruned.refused.or(pruned.failed)
+                        }
                         Err(trouble) => Some(trouble.message),
                     };
                     if let Some(why) = refused {
@@ -71,6 +72,12 @@ impl Shell<'_> {
                         screen::line(&format!("soll: {} on {place}: {why}", backup.name));
                     }
                 }
+                rows.extend(decisions.iter().map(|Decision { name, verdict, reason }| {
+                    json!({
+                        "name": backup.name, "backup": name, "target": place, "verdict": verdict, "reason": reason,
+                        "removed": gone.contains(name),
+                    })
+                }));
             }
             roots.release().await;
         }

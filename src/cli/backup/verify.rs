@@ -53,7 +53,18 @@ impl Shell<'_> {
                 }
                 for one in chosen {
                     let wrong = match (&one.manifest, &one.state) {
-                        (Some(manifest), _) => self.read_back(target, place, one.name, manifest.parts.clone()).await?,
+                        (Some(manifest), _) => {
+                            match self.read_back(target, place, one.name, manifest.parts.clone()).await {
+                                Ok(wrong) => wrong,
+                                // Nobody could say: that is no word about the backup, and the others are read all the same.
+                                Err(error) => {
+                                    bad = true;
+                                    let (name, place) = (one.name, &place.name);
+                                    screen::line(&format!("soll: {} {name} on {place}: {}", backup.name, error.text()));
+                                    continue;
+                                }
+                            }
+                        }
                         (None, State::Broken(why)) => vec![why.clone()],
                         (None, _) => vec!["it has no manifest: it was not finished".to_owned()],
                     };

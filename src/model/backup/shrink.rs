@@ -2,6 +2,7 @@
 
 use super::name::BackupName;
 use crate::model::shown::bytes;
+use crate::model::shown::counted;
 
 /// How much a backup is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub fn shrunk(now: Size, (name, before): (BackupName, Size), most: u32) -> Optio
     let left = u128::from(100 - most.min(100));
     let fell = |now: u64, before: u64| u128::from(now) * 100 < u128::from(before) * left;
     let (has, had) = match (now.rows, before.rows) {
-        (Some(now), Some(before)) if fell(now, before) => (format!("{now} rows"), before.to_string()),
+        (Some(now), Some(before)) if fell(now, before) => (counted(now, "row", "rows"), before.to_string()),
         _ if fell(now.bytes, before.bytes) => (bytes(now.bytes), bytes(before.bytes)),
         _ => return None,
     };

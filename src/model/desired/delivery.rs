@@ -38,11 +38,11 @@ impl FetchFrom {
 impl Delivery {
     /// Who fetches it.
     pub fn fetch_from(&self) -> FetchFrom {
-        match (self, self.checkout()) {
-            (Delivery::Bundle(bundle), _) => bundle.fetch_from,
-            (_, Some(checkout)) => checkout.fetch_from,
+        match self {
+            Delivery::Bundle(bundle) => bundle.fetch_from,
+            Delivery::Git(checkout) => checkout.fetch_from,
             // The state repository is the controller's.
-            (_, None) => FetchFrom::Controller,
+            Delivery::Compose(_) => self.checkout().map_or(FetchFrom::Controller, |checkout| checkout.fetch_from),
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::model::backup::name::BackupName;
 use crate::model::backup::proof::Outcome;
+use crate::model::ids::Epoch;
 
 /// What was begun longer ago is not remembered as a leftover any more.
 const LEFT_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -28,7 +29,7 @@ pub struct Backed {
     pub first: Option<Timestamp>,
     /// The attempt that was begun and has not ended: it is under way, or its controller is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub open: Option<BackupName>,
+    pub open: Option<Open>,
     /// The last one that came to a good end: written, read back, its manifest after it, and not much smaller than the good one
     /// before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +54,12 @@ pub struct Backed {
 pub struct Tested {
     /// When one was begun last, whatever came of it.
     pub started: Option<Timestamp>,
+    /// When the first one since the last that passed was begun: since then one should have passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// When the one was begun that has not ended: it is being made, or its controller is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<Timestamp>,
     /// The last one that passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Trial>,
@@ -115,6 +122,14 @@ impl Tested {
     }
 }
 
+/// An attempt that was begun and has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    pub name: BackupName,
+    /// Whoever makes it holds the root under this epoch: under another one it is not under way any more.
+    pub epoch: Epoch,
+}
+
 /// A good backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Good {
@@ -173,14 +188,16 @@ impl Record {
             by.is_positive() && by < MOVED
         };
         let name = next.filter(moved).map_or(name, |next| BackupName::new(name.kind, next));
+        let epoch = self.epoch;
         let backed = self.backups.entry(job.to_owned()).or_default();
         let at = name.at.at();
         if let Some(open) = backed.open.take() {
-            let why = format!("{open} did not come to its end: the controller that made it was not heard any more");
-            backed.fail(open.at.at(), why, Vec::new());
+            let name = open.name;
+            let why = format!("{name} did not come to its end: the controller that made it was not heard any more");
+            backed.fail(name.at.at(), why, Vec::new());
         }
         backed.first.get_or_insert(at);
-        (backed.started, backed.open) = (Some(at), Some(name));
+        (backed.started, backed.open) = (Some(at), Some(Open { name, epoch }));
         backed.left.retain(|left| at.duration_since(left.at.at()) < LEFT_FOR);
         backed.left.push(name);
         let over = backed.left.len().saturating_sub(LEFT);
@@ -190,14 +207,17 @@ impl Record {
 
     /// A restore test is begun.
     pub fn begin_test(&mut self, job: &str, at: Timestamp) {
-        self.backups.entry(job.to_owned()).or_default().tested.get_or_insert_default().started = Some(at);
+        let tested = self.backups.entry(job.to_owned()).or_default().tested.get_or_insert_default();
+        (tested.started, tested.open) = (Some(at), Some(at));
+        tested.first.get_or_insert(at);
     }
 
     /// It ended.
     pub fn end_test(&mut self, job: &str, trial: Trial) {
         let tested = self.backups.entry(job.to_owned()).or_default().tested.get_or_insert_default();
+        tested.open = None;
         if trial.outcome == Outcome::Pass {
-            tested.proven = Some(trial.clone());
+            (tested.proven, tested.first) = (Some(trial.clone()), None);
         }
         tested.past.push(trial);
         let more = tested.past.len().saturating_sub(PAST);
@@ -287,7 +307,7 @@ mod tests {
             record.begin_backup("nightly", name(&format!("2026-11-30T01:0{minute}:00Z")));
         }
         let backed = job(&record);
-        assert_eq!(backed.open, Some(name("2026-11-30T01:02:00Z")));
+        assert_eq!(backed.open.map(|open| open.name), Some(name("2026-11-30T01:02:00Z")));
         assert_eq!(backed.first, Some("2026-11-30T01:00:00Z".parse().unwrap()));
         let failed = backed.failed.clone().unwrap();
         assert_eq!(failed.times, 2);
@@ -319,7 +339,7 @@ mod tests {
         record.begin_backup("nightly", name("2026-11-29T01:00:00Z"));
         record.end_backup("nightly", made("2026-11-29T01:00:00Z", &[]));
         record.begin_backup("nightly", name("2026-11-30T01:00:00Z"));
-        let End::Made { good, refused, why, .. } = made("2026-11-30T01:00:00Z", &[]) else { return };
+        let End::Made { good, refused, why, .. } = made("2026-11-30T01:00:00Z", &[]) else { panic!("it is made") };
         record.end_backup("nightly", End::Made { good, shrunk: true, refused, why });
         let backed = job(&record);
         assert_eq!(backed.good.as_ref().map(|good| good.name), Some(name("2026-11-29T01:00:00Z")));

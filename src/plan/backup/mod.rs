@@ -122,10 +122,8 @@ pub fn due(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Timestamp
 
 /// Since when it is being made: whoever holds the root has begun it. One that was begun by somebody who is gone is not.
 pub fn under_way(backed: &Backed, holder: Option<&Holder>) -> Option<Timestamp> {
-    let begun = backed.open?.at.at();
-    // A name has no fractions of a second.
-    let latest = begun.checked_add(SignedDuration::from_secs(2)).unwrap_or(begun);
-    holder.filter(|holder| holder.since <= latest).map(|_| begun)
+    let open = backed.open?;
+    holder.filter(|holder| holder.epoch == open.epoch).map(|_| open.name.at.at())
 }
 
 /// Whether there should be a good one, and is none, for longer than anybody would call a delay.
@@ -161,7 +159,7 @@ fn stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> 
 fn again(backed: &Backed) -> Option<Timestamp> {
     let failed = backed.failed.as_ref();
     let (at, times) = match (backed.open, failed) {
-        (Some(open), _) => (open.at.at(), failed.map_or(0, |failed| failed.times).saturating_add(1)),
+        (Some(open), _) => (open.name.at.at(), failed.map_or(0, |failed| failed.times).saturating_add(1)),
         (None, Some(failed)) => (failed.at, failed.times),
         (None, None) => return None,
     };
@@ -202,6 +200,7 @@ mod tests {
     use super::*;
     use crate::model::backup::name::{BackupName, Compression, Kind};
     use crate::model::desired::backup::{Cron, Keep};
+    use crate::model::ids::Epoch;
     use crate::model::record::Record;
     use crate::model::record::backup::{End, Failed, Good};
 
@@ -296,13 +295,14 @@ mod tests {
     /// A dump may take longer than anybody waits before the next attempt.
     #[test]
     fn what_is_under_way_is_not_begun_once_more() {
-        let mut record = Record::default();
+        let mut record = Record { epoch: Epoch(7), ..Record::default() };
         record.begin_backup("production", BackupName::new(Kind::Daily, at("2026-11-30T01:00:00.9Z")));
         let backed = &record.backups["production"];
-        let holder = |since: &str| Holder { who: "ann".to_owned(), since: at(since), epoch: record.epoch, pid: 1 };
+        // Whose clock is right makes no difference.
+        let holder = |epoch| Holder { who: "ann".to_owned(), since: at("2026-11-30T09:00:00Z"), epoch, pid: 1 };
         let begun = Some(at("2026-11-30T01:00:00Z"));
-        assert_eq!(under_way(backed, Some(&holder("2026-11-30T01:00:00.8Z"))), begun);
-        assert_eq!(under_way(backed, Some(&holder("2026-11-30T01:10:00Z"))), None, "another one has the root now");
+        assert_eq!(under_way(backed, Some(&holder(Epoch(7)))), begun);
+        assert_eq!(under_way(backed, Some(&holder(Epoch(8)))), None, "another one has the root now");
         assert_eq!(under_way(backed, None), None, "whoever began it is gone");
     }
 

@@ -65,13 +65,17 @@ fn stands(backup: &Backup, backed: &Backed, now: Timestamp) -> Option<Standing> 
     let schedule = backup.restore_test.as_ref()?.schedule.as_ref()?.schedule().ok()?;
     let tested = backed.tested.as_ref();
     let by_schedule = standing(&schedule, tested.and_then(|tested| tested.started), now, GRACE);
-    let open = tested.map_or(0, Tested::inconclusive);
-    let Some(last) = tested.and_then(|tested| tested.past.last()).filter(|_| open > 0) else {
-        return Some(by_schedule);
-    };
-    let doubled = u32::try_from(open - 1).unwrap_or(u32::MAX).min(8);
-    let wait = AGAIN.saturating_mul(1 << doubled).min(AT_LATEST);
-    let again = SignedDuration::try_from(wait).ok().and_then(|wait| last.at.checked_add(wait).ok());
+    let again = tested.and_then(|tested| {
+        let (at, times) = match (tested.open, tested.inconclusive(), tested.past.last()) {
+            // Its controller is gone, or it is under way: then its root is held, and whoever comes for it waits.
+            (Some(open), times, _) => (open, times + 1),
+            (None, times @ 1.., Some(last)) => (last.at, times),
+            _ => return None,
+        };
+        let doubled = u32::try_from(times - 1).unwrap_or(u32::MAX).min(8);
+        let wait = AGAIN.saturating_mul(1 << doubled).min(AT_LATEST);
+        at.checked_add(SignedDuration::try_from(wait).ok()?).ok()
+    });
     Some(by_schedule.or_again(again, now))
 }
 
@@ -81,11 +85,8 @@ pub fn is_overdue(backup: &Backup, backed: &Backed, now: Timestamp) -> bool {
     let (Some(schedule), Some(tested)) = (test.and_then(|cron| cron.schedule().ok()), &backed.tested) else {
         return false;
     };
-    let since = match &tested.proven {
-        Some(proven) => Some(proven.at),
-        // Never one that passed: since the first that is remembered.
-        None => tested.past.first().map(|first| first.at),
-    };
+    // Never one that passed: since the first that was begun, however many are remembered.
+    let since = tested.proven.as_ref().map(|proven| proven.at).or(tested.first);
     since.is_some_and(|since| matches!(standing(&schedule, Some(since), now, GRACE), Standing::Late { .. }))
 }
 
@@ -135,7 +136,7 @@ mod tests {
             age: 1,
             why: String::new(),
         };
-        let mut tested = Tested { started: Some(now), ..Tested::default() };
+        let mut tested = Tested { started: Some(now), first: Some(now), ..Tested::default() };
         tested.past.push(trial(Outcome::Inconclusive, "2026-11-30T12:00:00Z"));
         backed.tested = Some(tested.clone());
         assert_eq!(due(&job, &backed, at("2026-11-30T12:59:00Z")), None);

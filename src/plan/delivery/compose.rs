@@ -80,7 +80,8 @@ pub fn resolve(
 /// The services that a commit lets leave what they keep their data in (I5).
 pub fn leaves_data(files: &ComposeFiles) -> Option<String> {
     let services = files.replace_volumes.join(", ");
+    let whose = if files.replace_volumes.len() == 1 { "its" } else { "their" };
     (!services.is_empty()).then(|| {
-        format!("{services} may leave its data behind, as `replace_volumes` says: a rollback loses what is written from here on")
+        format!("{services} may leave {whose} data behind, as `replace_volumes` says: a rollback loses what is written from here on")
     })
 }

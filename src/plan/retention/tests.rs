@@ -215,17 +215,13 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         1 => Just(State::Shrunk("x".to_owned())),
         1 => Just(State::NoManifest),
     ];
-    let release = prop::option::of(prop::sample::select(vec!["one", "two", "three", "four"]));
-    (kind, at, state, release, any::<bool>()).prop_map(|(kind, at, state, of, proven)| Entry {
+    let of = prop::option::of(prop::sample::select(vec!["one", "two", "three", "four"]));
+    (kind, at, state, of, any::<bool>()).prop_map(|(kind, at, state, of, proven)| Entry {
         name: BackupName::new(kind, at),
         state,
-        release: of.map(release_of),
+        release: of.map(release),
         proven,
     })
-}
-
-fn release_of(name: &str) -> ReleaseName {
-    release(name)
 }
 
 fn any_terms() -> impl Strategy<Value = Terms> {
@@ -237,7 +233,7 @@ fn any_terms() -> impl Strategy<Value = Terms> {
         |(keep, pinned, still, at_most, local)| {
             let elsewhere = BTreeSet::new();
             let shelf = if local { Shelf::Local { elsewhere } } else { Shelf::Remote };
-            let pinned = pinned.into_iter().map(release_of).collect();
+            let pinned = pinned.into_iter().map(release).collect();
             Terms { pinned, still, at_most, shelf, ..terms(keep) }
         },
     )

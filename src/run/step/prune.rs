@@ -22,6 +22,8 @@ pub struct Pruned {
     pub gone: Vec<BackupName>,
     /// The account there may not delete, perhaps on purpose (I20): what the target says.
     pub refused: Option<String>,
+    /// Why the next one that was to go stays.
+    pub failed: Option<String>,
 }
 
 impl Pruned {
@@ -30,7 +32,8 @@ impl Pruned {
         let gone: Vec<_> = self.gone.iter().map(ToString::to_string).collect();
         let gone = (!gone.is_empty()).then(|| format!("pruned on {place}: {}", gone.join(", ")));
         let refused = self.refused.as_ref().map(|why| format!("on {place} {why}"));
-        gone.into_iter().chain(refused).collect::<Vec<_>>().join("; ")
+        let failed = self.failed.as_ref().map(|why| format!("no more was pruned on {place}: {why}"));
+        gone.into_iter().chain(refused).chain(failed).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -47,7 +50,7 @@ pub async fn shelves<W: World>(world: &W, env: &Environment, target: &Target, gr
 /// Removes what may go from one of them.
 ///
 /// # Errors
-/// The target cannot be read, or does not let go of a file.
+/// The target cannot be read. What is in the way of a removal is in what is given.
 pub async fn prune<W: World>(
     world: &W,
     (target, epoch): (&Target, Epoch),
@@ -61,12 +64,18 @@ pub async fn prune<W: World>(
         let work = Work::Remove { target: place.clone(), paths: paths(rows, &place.name, name) };
         match world.call(target, Op::Backup { epoch, work: Box::new(work) }).await {
             Ok(Reply::Backup(answer)) if matches!(*answer, Answer::Done) => pruned.gone.push(name),
-            Ok(other) => return Err(unexpected(&other)),
+            Ok(other) => {
+                pruned.failed = Some(unexpected(&other).message);
+                break;
+            }
             Err(HostError::Io(why)) if why.contains(NO_RIGHT) => {
                 pruned.refused = Some(why);
                 break;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                pruned.failed = Some(error.to_string());
+                break;
+            }
         }
     }
     Ok(pruned)

@@ -154,7 +154,8 @@ pub fn decide(rows: &[Row], place: &str, grounds: &Grounds<'_>) -> Result<Vec<De
         zone: TimeZoneDatabase::bundled().get(&backup.zone).unwrap_or(TimeZone::UTC),
         pinned: state.map(pinned).unwrap_or_default(),
         shelf: if is_local { Shelf::Local { elsewhere } } else { Shelf::Remote },
-        still: grounds.still,
+        // Nobody may forget it: what a restore that broke off needs must not go.
+        still: state.filter(|state| state.record.restoring.is_some()).map(|_| Still::Restoring).or(grounds.still),
         at_most: grounds.at_most,
     };
     Ok(retention::decide(&entries, &terms))

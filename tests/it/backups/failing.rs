@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{JOB, file, files, world};
-use crate::support::world::until;
+use crate::support::world::{World, env, until};
 
 /// One bit, somewhere in the middle.
 #[test]
@@ -197,4 +197,41 @@ fn a_release_on_probation_is_waited_for() {
     w.soll("status").exits(0).hides("failed since");
     assert!(w.soll("history --subject backup --output json").exits(0).json().as_array().unwrap().is_empty());
     w.soll("backup now --due").exits(0).says("nightly: good: daily/");
+}
+
+/// After a restore that broke off nothing is saved and nothing goes: what it goes on from must stay, and what is there is neither
+/// the old nor the new.
+#[test]
+fn while_something_is_being_restored_nothing_is_saved_and_nothing_goes() {
+    let w = world(JOB);
+    w.soll("backup now --due").exits(0);
+    let made = super::pruning::stamp(&w.path("nas/daily"));
+    super::pruning::copied(&w.path("nas/daily"), &made, "20250101_010000");
+    let mut record = w.record("staging");
+    let name = format!("daily/{made}");
+    record["restoring"] = serde_json::json!({ "job": "nightly", "backup": name, "since": jiff::Timestamp::now() });
+    let path = w.path("staging/.soll/record.json");
+    fs::write(&path, record.to_string()).unwrap();
+    let says = format!("staging is being restored from {name}");
+    w.soll("backup now").exits(5).says(&says).says("soll restore staging");
+    w.soll("backup prune --yes")
+        .exits(0)
+        .says("hold   nightly daily/20250101_010000")
+        .says("something is being restored");
+    assert_eq!(super::files(&w, "nas/daily").iter().filter(|name| name.contains("manifest")).count(), 2);
+    record["restoring"].take();
+    fs::write(&path, record.to_string()).unwrap();
+    w.soll("backup prune --yes").exits(0).says("prune  nightly daily/20250101_010000");
+}
+
+/// A host that cannot be seen is no reason to say that nothing is due.
+#[test]
+fn a_host_that_is_away_is_told_by_who_asks_for_what_is_due() {
+    let w = World::new();
+    let job = JOB.replace("\"staging\"", "\"away\"");
+    let state = env("away", 'a', "hosts = [\"gone\"]\nshared_dirs = [\"uploads\"]");
+    w.commit(&format!("schema = 1\n[hosts.gone]\naddress = \"127.0.0.1\"\nport = 1\n{state}{job}"));
+    let told = w.soll("backup now --due").exits(6);
+    assert!(!told.stdout.contains("nothing is due"), "{}", told.stdout);
+    told.says("nobody can say what is due of away").says("gone of away cannot be seen");
 }

@@ -238,10 +238,25 @@ async fn images_of_a_release_that_was_given_up_go_with_the_next_one(on: &'static
     site.deploy(1, "r3", 'b', &[("compose.yml", &file(&[("api", &two, "")]))]).await;
     assert_eq!((site.docker.has(&one), site.docker.has(&two)), (false, true));
     site.assert_well().await;
+    // What an older version of this program has resolved is held from the next release on; what nobody finished is let go.
+    let names = || {
+        let all = site.docker.run(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "soll.local/*"]);
+        all.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let own = names();
+    let id = site.docker.run(&["image", "inspect", "--format", "{{.Id}}", &two]);
+    let own = own.iter().find(|name| id.starts_with(&format!("sha256:{}", name.rsplit_once(':').unwrap().1)));
+    let own = own.expect("it is held").clone();
+    let repository = own.rsplit_once(':').unwrap().0.to_owned();
+    site.docker.run(&["rmi", &own]);
+    let left = registry.publish("acme/givenup:3", "three");
+    site.docker.run(&["pull", "-q", &left]);
+    site.docker.run(&["tag", &left, &format!("{repository}:left")]);
     // What a release holds stays, whoever asked for it first.
     site.stage(1, "r4", 'c', &[("compose.yml", &file(&[("api", &one, ""), ("worker", &absent, "")]))]).await;
     site.pull(1, "r4").await.unwrap_err();
     site.deploy(1, "r5", 'd', &[("compose.yml", &file(&[("api", &one, "")]))]).await;
     assert!(site.docker.has(&one));
+    assert!(names().contains(&own) && !names().contains(&format!("{repository}:left")), "{:?}", names());
     site.assert_well().await;
 }

@@ -30,16 +30,18 @@ pub fn note(root: &Root, name: &str) -> Result<(), HostError> {
 
 /// A release is resolved: those that none here holds go. One that a container has stays.
 pub fn settle(root: &Root, engine: &Engine) -> Result<(), HostError> {
+    let mut pinned = Vec::new();
+    for release in root.present()? {
+        // One that cannot be read may hold any of them.
+        let held = Held::of(root, &release)?;
+        pinned.extend(held.into_iter().flat_map(|held| held.resolved.images.into_values()));
+    }
+    holds::renew(root, engine, &pinned)?;
     let all = noted(root);
     if all.is_empty() {
         return Ok(());
     }
-    let mut ids = BTreeSet::new();
-    for release in root.present()? {
-        // One that cannot be read may hold any of them.
-        let held = Held::of(root, &release)?;
-        ids.extend(held.into_iter().flat_map(|held| held.resolved.images.into_values()).map(|pinned| pinned.id));
-    }
+    let ids: BTreeSet<String> = pinned.into_iter().map(|pinned| pinned.id).collect();
     for name in &all {
         let is_free = |image: Image| !ids.contains(&image.id) && !holds::is_held_elsewhere(root, &image);
         if engine.image(name)?.is_some_and(is_free) {

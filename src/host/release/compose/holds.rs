@@ -21,6 +21,22 @@ pub fn hold(root: &Root, engine: &Engine, pinned: &Pinned) -> Result<(), HostErr
     }
 }
 
+/// What releases of this root have is held, also where an older version of this program resolved them; what none of them has, because
+/// the one that wanted it was never finished, is let go.
+pub fn renew(root: &Root, engine: &Engine, pinned: &[Pinned]) -> Result<(), HostError> {
+    let named = engine.names(&repository(root))?;
+    for one in pinned.iter().filter(|one| named.iter().all(|(_, id)| *id != one.id)) {
+        // One that somebody removed meanwhile is missed when it is wanted.
+        if engine.image(&one.id)?.is_some() {
+            hold(root, engine, one)?;
+        }
+    }
+    for (name, _) in named.iter().filter(|(_, id)| pinned.iter().all(|one| one.id != *id)) {
+        engine.remove_image(name)?;
+    }
+    Ok(())
+}
+
 /// No release here has this image any more.
 pub fn let_go(root: &Root, engine: &Engine, pinned: &Pinned) -> Result<(), HostError> {
     if let Some(tag) = tag(pinned) {

@@ -163,17 +163,15 @@ impl Draft {
         &mut self,
         mut change: impl FnMut(&str, &str, bool) -> Result<Option<String>, E>,
     ) -> Result<(), E> {
+        // What one service may write, others may mount to read.
+        let volumes = self.services.values().filter_map(|service| service.get("volumes")?.as_array()).flatten();
+        let written = volumes.filter(|volume| is_writable(volume)).filter_map(bound);
+        let written: BTreeSet<String> = written.map(str::to_owned).collect();
         for (name, service) in &mut self.services {
             let who = format!("the service {name}");
             for volume in service.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
-                let source = match &*volume {
-                    Value::String(text) => text.split(':').next().unwrap_or_default().to_owned(),
-                    Value::Object(long) if long.get("type").and_then(Value::as_str) == Some("bind") => {
-                        long.get("source").and_then(Value::as_str).unwrap_or_default().to_owned()
-                    }
-                    _ => continue,
-                };
-                let writable = is_writable(volume);
+                let Some(source) = bound(volume).map(str::to_owned) else { continue };
+                let writable = written.contains(&source);
                 let changed = source.starts_with('/').then(|| change(&who, &source, writable)).transpose()?.flatten();
                 let Some(other) = changed else { continue };
                 match volume {
@@ -186,7 +184,7 @@ impl Draft {
             let all = self.document.get_mut(kind).and_then(Value::as_object_mut);
             for (name, table) in all.into_iter().flatten() {
                 let Some(file) = table.get("file").and_then(Value::as_str).map(str::to_owned) else { continue };
-                if let Some(other) = change(&format!("the {one} {name}"), &file, false)? {
+                if let Some(other) = change(&format!("the {one} {name}"), &file, written.contains(&file))? {
                     table["file"] = json!(other);
                 }
             }
@@ -280,6 +278,17 @@ fn replicas(service: &Map<String, Value>) -> u32 {
     let deploy = service.get("deploy").and_then(|deploy| deploy.get("replicas"));
     let number = deploy.or_else(|| service.get("scale")).and_then(Value::as_u64);
     number.and_then(|number| u32::try_from(number).ok()).unwrap_or(1)
+}
+
+/// The path that a mount has on the host; `None`: it is of another kind.
+fn bound(volume: &Value) -> Option<&str> {
+    match volume {
+        Value::String(text) => text.split(':').next(),
+        Value::Object(long) if long.get("type").and_then(Value::as_str) == Some("bind") => {
+            long.get("source").and_then(Value::as_str)
+        }
+        _ => None,
+    }
 }
 
 /// Whether a container may write into what it mounts.
@@ -432,5 +441,24 @@ mod tests {
         let why = draft(built, &without).unwrap_err();
         assert!(why.contains("nothing is built on a host"), "{why}");
         assert!(read("- a\n- b\n").is_err() && read("a: [").is_err() && read("").is_err());
+    }
+
+    /// Data that one service writes are not laid out anew because another one reads them.
+    #[test]
+    fn what_one_service_may_write_is_written_for_all() {
+        for (one, other) in [("/data", "/data:ro"), ("/data:ro", "/data")] {
+            let service =
+                |mode: &str| format!("{{image: a, volumes: ['/srv/app/data:{mode}', '/srv/app/read:/read:ro']}}");
+            let text = format!("services: {{a: {}, b: {}}}", service(one), service(other));
+            let mut draft = draft(&text, &Project::default()).unwrap();
+            let mut seen = BTreeSet::new();
+            let see = |_: &str, path: &str, writable: bool| -> Result<Option<String>, String> {
+                seen.insert((path.to_owned(), writable));
+                Ok(None)
+            };
+            draft.mounts(see).unwrap();
+            let seen: Vec<_> = seen.into_iter().collect();
+            assert_eq!(seen, [("/srv/app/data".to_owned(), true), ("/srv/app/read".to_owned(), false)]);
+        }
     }
 }

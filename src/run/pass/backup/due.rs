@@ -37,10 +37,14 @@ pub async fn due(
     patience: Duration,
     say: &(dyn Fn(&str) + Sync),
 ) -> (Vec<Done>, Vec<Notice>) {
-    these(controller, snapshot, env, &|_| true, patience, say).await
+    // That a host is away is told by whoever looks at its environment.
+    these(controller, snapshot, env, &|_| true, patience, say).await.unwrap_or_default()
 }
 
 /// The same of those jobs that are `wanted`.
+///
+/// # Errors
+/// [`OperateError::Unreachable`]: nobody can say what is due, because the host of the data cannot be seen.
 pub async fn these(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
@@ -48,10 +52,10 @@ pub async fn these(
     wanted: &(dyn Fn(&Backup) -> bool + Sync),
     patience: Duration,
     say: &(dyn Fn(&str) + Sync),
-) -> (Vec<Done>, Vec<Notice>) {
+) -> Result<(Vec<Done>, Vec<Notice>), OperateError> {
     let (mut done, mut notices) = (Vec::new(), Vec::new());
     for job in env.backups.iter().filter(|job| job.schedule.is_some() && wanted(job)) {
-        let Some(state) = state(controller, snapshot, env).await else { break };
+        let Some(state) = state(controller, snapshot, env).await? else { break };
         // Nothing was deployed yet: there is nothing to save, and nothing that would be missed.
         if state.current == Current::Missing {
             break;
@@ -70,7 +74,7 @@ pub async fn these(
         }
     }
     for job in env.backups.iter().filter(|job| job.restore_test.is_some() && wanted(job)) {
-        let Some(state) = state(controller, snapshot, env).await else { break };
+        let Some(state) = state(controller, snapshot, env).await? else { break };
         let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
         let Some(since) = backup::trial::due(job, &backed, now()) else { continue };
         let trying = Trying {
@@ -91,7 +95,7 @@ pub async fn these(
         });
         done.push(Done { job: job.name.clone(), is_test: true, result });
     }
-    if let Some(state) = state(controller, snapshot, env).await {
+    if let Some(state) = state(controller, snapshot, env).await? {
         for job in env.backups.iter().filter(|job| job.restore_test.is_some()) {
             let (environment, name) = (env.name.clone(), job.name.clone());
             let backed = state.record.backups.get(&job.name).cloned().unwrap_or_default();
@@ -117,21 +121,28 @@ pub async fn these(
             }
         }));
     }
-    (done, notices)
+    Ok((done, notices))
 }
 
-/// What its host remembers; `None`: it cannot be seen, or another one saves.
+/// What its host remembers; `None`: another one saves.
+///
+/// # Errors
+/// [`OperateError::Unreachable`]: it cannot be seen.
 pub(super) async fn state(
     controller: &Arc<Controller>,
     snapshot: &Arc<AcceptedSnapshot>,
     env: &Environment,
-) -> Option<Box<HostState>> {
-    let target = saver(&snapshot.desired, env)?;
+) -> Result<Option<Box<HostState>>, OperateError> {
+    let Some(target) = saver(&snapshot.desired, env) else { return Ok(None) };
     let look = Look { health: false, drift: Scan::Last };
     let mut observed = Box::pin(observe(controller, snapshot, std::slice::from_ref(&env.name), look)).await;
-    match observed.environments.get_mut(&env.name)?.hosts.remove(&target.name)? {
-        HostObserved::Reached(state) => Some(state),
-        HostObserved::Unreachable(_) => None,
+    let seen = observed.environments.get_mut(&env.name).and_then(|seen| seen.hosts.remove(&target.name));
+    let unseen =
+        |why: &str| OperateError::Unreachable(format!("{} of {} cannot be seen: {why}", target.name, env.name));
+    match seen {
+        Some(HostObserved::Reached(state)) => Ok(Some(state)),
+        Some(HostObserved::Unreachable(why)) => Err(unseen(&why)),
+        None => Err(unseen("it was not looked at")),
     }
 }
 

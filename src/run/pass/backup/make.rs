@@ -64,6 +64,14 @@ async fn held(
         let why = format!("a release of {} is on probation: its data are saved when that is over", env.name);
         return Err(OperateError::Waits(why));
     }
+    if let Some(restoring) = state.and_then(|state| state.record.restoring.as_ref()) {
+        let why = format!(
+            "{} is being restored from {}: what is there now is neither the old nor the new, and nothing is saved of it before that is \
+             ended: soll restore {}",
+            env.name, restoring.backup, env.name
+        );
+        return Err(OperateError::Waits(why));
+    }
     let asked = Asked {
         action: Action::Backup,
         environment: Some(env.name.clone()),
@@ -124,6 +132,8 @@ async fn held(
     let mut done = Box::pin(journaled).await;
     if let Some(mut switch) = switch {
         match &done {
+            // It lies there, and is held until a person has looked: for whoever watches it is not good.
+            Ok(Saved { shrunk: Some(why), .. }) => switch.tell(Beat::Fail(why)).await,
             Ok(saved) => switch.tell(Beat::Success(&saved.told())).await,
             Err(error) => switch.tell(Beat::Fail(&error.to_string())).await,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::due::is_busy;
 use super::saver;
 use super::shelf::{self, OnShelf};
 use crate::host::wire::backup::{Answer, Ask, Login, Prove, Proved, ScratchPlace, TestNote, Work};
@@ -17,7 +18,7 @@ use crate::model::backup::proof::{Check, Outcome};
 use crate::model::desired::backup::{Access, BackupTarget, Database, LOCAL, ScratchUser};
 use crate::model::desired::{Backup, Environment, Target};
 use crate::model::ids::EnvName;
-use crate::model::record::backup::Tested;
+use crate::model::record::backup::{Tested, Trial};
 use crate::plan::proof::{Part, Report};
 use crate::plan::retention::State;
 use crate::run::accepted::AcceptedSnapshot;
@@ -69,14 +70,51 @@ pub async fn prove(
     let on = on.and_then(|on| Some((on, on.targets.first()?)));
     let Some((on, target)) = on else {
         let why = format!("{} is to be restored on {wanted}, which this controller does not act for", backup.name);
+        undone(controller, snapshot, (env, backup), &why).await;
         return Err(OperateError::Refused(why));
     };
     let bench = Bench { controller, snapshot, env, backup, on, target };
     let doing = format!("restore test {}", backup.name);
-    let roots = Box::pin(Roots::take_one(controller, snapshot, on, target, (&doing, trying.patience))).await?;
+    let roots = match Box::pin(Roots::take_one(controller, snapshot, on, target, (&doing, trying.patience))).await {
+        Ok(roots) => roots,
+        Err(error) => {
+            if !is_busy(&error) {
+                undone(controller, snapshot, (env, backup), &error.to_string()).await;
+            }
+            return Err(error);
+        }
+    };
     let done = Box::pin(bench.held(&roots, trying, say)).await;
     roots.release().await;
     done
+}
+
+/// One that could not even be begun is remembered as one that said nothing: it is told, and tried again later and later.
+async fn undone(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    (env, backup): (&Environment, &Backup),
+    why: &str,
+) {
+    let at = now();
+    let trial = Trial { backup: None, at, outcome: Outcome::Inconclusive, millis: 0, age: 0, why: why.to_owned() };
+    for one in [TestNote::Begun(at), TestNote::Ended(trial)] {
+        note(controller, snapshot, (env, backup), one).await;
+    }
+}
+
+/// Remembered where the data are. A host that cannot be told only remembers less.
+async fn note(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    (env, backup): (&Environment, &Backup),
+    note: TestNote,
+) {
+    let Some(saver) = saver(&snapshot.desired, env) else { return };
+    let op = Op::Backups(Box::new(Ask::Note { job: backup.name.clone(), note }));
+    if let Err(error) = ask(controller, snapshot, saver, op).await {
+        tracing::warn!(job = backup.name, %error, "a restore test could not be noted on the host of the data");
+    }
 }
 
 impl Bench<'_> {
@@ -118,13 +156,8 @@ impl Bench<'_> {
         report.map_or_else(|| Err(done.err().unwrap_or_else(|| OperateError::Refused(String::new()))), Ok)
     }
 
-    /// Remembered where the data are. A host that cannot be told only remembers less.
-    async fn note(&self, note: TestNote) {
-        let Some(saver) = saver(&self.snapshot.desired, self.env) else { return };
-        let op = Op::Backups(Box::new(Ask::Note { job: self.backup.name.clone(), note }));
-        if let Err(error) = ask(self.controller, self.snapshot, saver, op).await {
-            tracing::warn!(job = self.backup.name, %error, "a restore test could not be noted on the host of the data");
-        }
+    async fn note(&self, one: TestNote) {
+        note(self.controller, self.snapshot, (self.env, self.backup), one).await;
     }
 
     async fn tried(
@@ -176,7 +209,7 @@ impl Bench<'_> {
 
     /// What the host of the data remembers of earlier ones.
     async fn tested(&self) -> Tested {
-        let state = super::due::state(self.controller, self.snapshot, self.env).await;
+        let state = super::due::state(self.controller, self.snapshot, self.env).await.ok().flatten();
         let backed = state.and_then(|mut state| state.record.backups.remove(&self.backup.name));
         backed.and_then(|backed| backed.tested).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! The images that an engine has, and how it gets more: out of a registry, or out of an archive.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
@@ -105,6 +105,18 @@ impl Engine {
             chains.extend(self.image(&one.id)?.iter().flat_map(|image| image::chains(&image.layers)));
         }
         Ok(chains)
+    }
+
+    /// The names of a repository: each with the id of the image that has it.
+    pub fn names(&self, repository: &str) -> Result<Vec<(String, String)>, HostError> {
+        let filters = HashMap::from([("reference", vec![repository])]);
+        let options = query::ListImagesOptionsBuilder::new().filters(&filters).build();
+        let mut names = Vec::new();
+        for one in self.wait("the list of images", ANSWER, self.docker.list_images(Some(options)))? {
+            let own = one.repo_tags.iter().filter(|name| name.rsplit_once(':').is_some_and(|(of, _)| of == repository));
+            names.extend(own.map(|name| (name.clone(), one.id.clone())));
+        }
+        Ok(names)
     }
 
     /// What its containers run on.
