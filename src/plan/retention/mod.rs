@@ -183,7 +183,6 @@ fn judge(entry: &Entry, terms: &Terms, kept: &BTreeMap<BackupName, String>) -> D
         return said(Verdict::Hold, "it is dated ahead of now: a clock was wrong");
     }
     match (&terms.shelf, entry.name.kind) {
-        (_, Kind::Manual) => said(Verdict::Hold, "a person asked for it: who needs it no more removes its files"),
         (Shelf::Local { elsewhere }, _) if !elsewhere.contains(&entry.name) => {
             said(Verdict::Hold, "no other target has a verified copy of it")
         }
@@ -192,6 +191,9 @@ fn judge(entry: &Entry, terms: &Terms, kept: &BTreeMap<BackupName, String>) -> D
         }
         (Shelf::Remote, Kind::Daily) => said(Verdict::Prune, "newer ones fill the slots of its day, week and month"),
         (Shelf::Remote, Kind::PreDeploy) => said(Verdict::Prune, "newer ones fill the slots of releases"),
+        (Shelf::Remote, Kind::Manual) => {
+            said(Verdict::Hold, "a person asked for it: who needs it no more removes its files")
+        }
     }
 }
 

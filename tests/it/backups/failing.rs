@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{JOB, file, files, world};
-use crate::support::world::{World, env, until};
+use crate::support::world::{APP, World, env, until};
 
 /// One bit, somewhere in the middle.
 #[test]
@@ -203,7 +203,7 @@ fn a_release_on_probation_is_waited_for() {
 /// the old nor the new.
 #[test]
 fn while_something_is_being_restored_nothing_is_saved_and_nothing_goes() {
-    let w = world(JOB);
+    let w = world(&JOB.replace("zone =", "keep = { daily = 1 }\nzone ="));
     w.soll("backup now --due").exits(0);
     let made = super::pruning::stamp(&w.path("nas/daily"));
     super::pruning::copied(&w.path("nas/daily"), &made, "20250101_010000");
@@ -230,7 +230,7 @@ fn a_host_that_is_away_is_told_by_who_asks_for_what_is_due() {
     let w = World::new();
     let job = JOB.replace("\"staging\"", "\"away\"");
     let state = env("away", 'a', "hosts = [\"gone\"]\nshared_dirs = [\"uploads\"]");
-    w.commit(&format!("schema = 1\n[hosts.gone]\naddress = \"127.0.0.1\"\nport = 1\n{state}{job}"));
+    w.commit(&format!("{APP}[hosts.gone]\naddress = \"127.0.0.1\"\nport = 1\n{state}{job}"));
     let told = w.soll("backup now --due").exits(6);
     assert!(!told.stdout.contains("nothing is due"), "{}", told.stdout);
     told.says("nobody can say what is due of away").says("gone of away cannot be seen");
