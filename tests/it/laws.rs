@@ -5,7 +5,9 @@
 //! `SOLL_SEED=n` replays one schedule with its trace; `SOLL_LONG=1` plays a million, `SOLL_LONG=n` plays `n`.
 
 mod agent;
+mod change;
 mod check;
+mod commands;
 mod controller;
 mod dice;
 mod host;

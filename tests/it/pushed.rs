@@ -117,7 +117,7 @@ fn came(said: &str, image: &str) -> f64 {
     number.parse::<f64>().unwrap() * scale
 }
 
-on_each!(a_host_without_a_registry_gets_each_layer_once: old, next, strict);
+on_each!(a_host_without_a_registry_gets_each_layer_once: next, strict; old);
 
 fn a_host_without_a_registry_gets_each_layer_once(on: &'static Pair) {
     let mut p = Pushed::new(on, "soll-pushed", "keep_releases = 2");

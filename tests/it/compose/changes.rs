@@ -14,7 +14,7 @@ use crate::support::registry::Registry;
 
 const VOLUMES: &str = "\nvolumes:\n  data: {}\n";
 
-on_each!(async a_project_comes_up_and_what_does_not_change_keeps_its_containers: old, plugin, next, strict, mixed);
+on_each!(async a_project_comes_up_and_what_does_not_change_keeps_its_containers: old, strict; plugin, next, mixed);
 
 async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers(on: &'static Pair) {
     let (registry, mut site) = (Registry::start(), Site::new(on, "changes").await);
@@ -72,7 +72,7 @@ async fn a_project_comes_up_and_what_does_not_change_keeps_its_containers(on: &'
     assert_eq!(site.containers(), more, "they are started, not made anew");
 }
 
-on_each!(async a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it: old, strict);
+on_each!(async a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it: strict; old);
 
 async fn a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it(on: &'static Pair) {
     let (registry, site) = (Registry::start(), Site::new(on, "mounted").await);
@@ -107,7 +107,7 @@ async fn a_mounted_file_that_changed_makes_anew_exactly_who_mounts_it(on: &'stat
     assert_eq!(site.exec("pages", &["cat", "/site/index.html"]), "other");
 }
 
-on_each!(async start_first_lets_old_ones_serve_until_new_ones_are_well: old, strict);
+on_each!(async start_first_lets_old_ones_serve_until_new_ones_are_well: strict; old);
 
 async fn start_first_lets_old_ones_serve_until_new_ones_are_well(on: &'static Pair) {
     let (registry, mut site) = (Registry::start(), Site::new(on, "first").await);
@@ -145,7 +145,7 @@ async fn start_first_lets_old_ones_serve_until_new_ones_are_well(on: &'static Pa
     assert_eq!(site.containers(), now);
 }
 
-on_each!(async commands_reach_the_project_of_their_release_and_once_is_not_kept_up: old, strict);
+on_each!(async commands_reach_the_project_of_their_release_and_once_is_not_kept_up: strict; old);
 
 async fn commands_reach_the_project_of_their_release_and_once_is_not_kept_up(on: &'static Pair) {
     let (registry, mut site) = (Registry::start(), Site::new(on, "words").await);
@@ -176,7 +176,7 @@ async fn commands_reach_the_project_of_their_release_and_once_is_not_kept_up(on:
     assert!(done.ok() && done.output.trim() == "one", "{done:?}");
 }
 
-on_each!(async an_index_of_platforms_and_a_pinned_reference_stay_what_they_are: old, next, strict);
+on_each!(async an_index_of_platforms_and_a_pinned_reference_stay_what_they_are: strict; old, next);
 
 /// One image has two digests where a registry has an index of it, and engines differ in which of them is its id (I4).
 async fn an_index_of_platforms_and_a_pinned_reference_stay_what_they_are(on: &'static Pair) {
@@ -203,7 +203,7 @@ async fn an_index_of_platforms_and_a_pinned_reference_stay_what_they_are(on: &'s
     site.assert_well().await;
 }
 
-on_each!(async a_service_leaves_its_data_behind_only_where_somebody_says_so: old, strict);
+on_each!(async a_service_leaves_its_data_behind_only_where_somebody_says_so: strict; old);
 
 async fn a_service_leaves_its_data_behind_only_where_somebody_says_so(on: &'static Pair) {
     let (registry, mut site) = (Registry::start(), Site::new(on, "kept-data").await);

@@ -27,7 +27,7 @@ async fn facts(site: &Site, other: &Registry) -> EngineFacts {
     }
 }
 
-on_each!(async an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict: old, strict);
+on_each!(async an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict: strict; old);
 
 async fn an_engine_says_what_it_is_and_one_that_is_gone_is_no_verdict(on: &'static Pair) {
     let (registry, mut site) = (Registry::start(), Site::new(on, "doctor").await);

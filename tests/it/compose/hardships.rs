@@ -11,7 +11,7 @@ use crate::host::world::{LEASE, until};
 use crate::support::engines::{Pair, on_each};
 use crate::support::registry::Registry;
 
-on_each!(async what_is_done_by_hand_is_seen_and_healed: old, strict);
+on_each!(async what_is_done_by_hand_is_seen_and_healed: strict; old);
 
 async fn what_is_done_by_hand_is_seen_and_healed(on: &'static Pair) {
     let (registry, site) = (Registry::start(), Site::new(on, "byhand").await);
@@ -100,7 +100,7 @@ async fn the_names_that_an_end_in_the_middle_left_are_given_back(on: &'static Pa
     assert_eq!(now["names_api_1"], ids["names_api_1"]);
 }
 
-on_each!(async an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend: old, strict);
+on_each!(async an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend: strict; old);
 
 async fn an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_does_not_mend(on: &'static Pair) {
     for place in [
@@ -138,7 +138,7 @@ async fn an_agent_that_is_killed_in_the_middle_leaves_nothing_that_the_next_one_
     }
 }
 
-on_each!(async a_program_that_outlives_its_agent_ends_before_the_next_one_begins: old, strict);
+on_each!(async a_program_that_outlives_its_agent_ends_before_the_next_one_begins: old; strict);
 
 async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins(on: &'static Pair) {
     let (registry, mut site) = (Registry::start(), Site::new(on, "midway").await);
@@ -169,7 +169,7 @@ async fn a_program_that_outlives_its_agent_ends_before_the_next_one_begins(on: &
     assert_eq!(site.exec("api", &["cat", "/version"]), "one");
 }
 
-on_each!(async images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never: old, strict);
+on_each!(async images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never: strict; old);
 
 async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_never(on: &'static Pair) {
     let (registry, site) = (Registry::start(), Site::new(on, "pruned").await);
@@ -198,7 +198,7 @@ async fn images_and_mounts_go_with_the_last_release_that_has_them_and_volumes_ne
     site.assert_well().await;
 }
 
-on_each!(async what_another_root_goes_back_to_stays: old, strict);
+on_each!(async what_another_root_goes_back_to_stays: strict; old);
 
 /// Two environments on one host, with the same images: one prunes what the other one may still need.
 async fn what_another_root_goes_back_to_stays(on: &'static Pair) {

@@ -86,7 +86,7 @@ async fn what_does_not_stay_up_is_condemned_and_the_way_back_needs_no_registry(o
     alone.wait().await.unwrap();
 }
 
-on_each!(async what_cannot_be_brought_is_an_error_and_what_is_written_wrongly_is_not: old, strict);
+on_each!(async what_cannot_be_brought_is_an_error_and_what_is_written_wrongly_is_not: old; strict);
 
 async fn what_cannot_be_brought_is_an_error_and_what_is_written_wrongly_is_not(on: &'static Pair) {
     let (mut registry, mut site) = (Registry::start(), Site::new(on, "refused").await);

@@ -57,7 +57,7 @@ root = "$DIR/staging"
     }
 }
 
-on_each!(a_commit_of_the_application_brings_the_files_of_its_project: old, strict);
+on_each!(a_commit_of_the_application_brings_the_files_of_its_project: strict; old);
 
 fn a_commit_of_the_application_brings_the_files_of_its_project(on: &'static Pair) {
     let mut project = Project::new(on, "soll-commits", "controller");

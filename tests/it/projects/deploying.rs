@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::platform::Platform;
 use crate::support::engines::{self, NEXT, OLD, Pair, on_each};
 
-on_each!(a_commit_is_deployed_and_a_bad_one_goes_back_without_a_registry: old, plugin, next, strict, mixed);
+on_each!(a_commit_is_deployed_and_a_bad_one_goes_back_without_a_registry: old, strict; plugin, next, mixed);
 
 fn a_commit_is_deployed_and_a_bad_one_goes_back_without_a_registry(on: &'static Pair) {
     let mut p = Platform::new(on, "soll-deploys", "");

@@ -49,7 +49,7 @@ fn an_engine_that_is_killed_while_it_recreates_is_healed_by_the_next_pass(on: &'
     }
 }
 
-on_each!(an_engine_that_is_killed_while_it_is_waited_for_condemns_nobody: old, strict);
+on_each!(an_engine_that_is_killed_while_it_is_waited_for_condemns_nobody: strict; old);
 
 fn an_engine_that_is_killed_while_it_is_waited_for_condemns_nobody(on: &'static Pair) {
     for live_restore in [false, true] {
@@ -88,7 +88,7 @@ fn recovers(p: &Platform<'_>, what: &str) {
     assert_eq!(names, ["api", "db", "web"].map(|service| p.name(service)), "{what}");
 }
 
-on_each!(a_full_disk_is_an_error_that_names_the_place_and_takes_nothing: old, strict);
+on_each!(a_full_disk_is_an_error_that_names_the_place_and_takes_nothing: old; strict);
 
 fn a_full_disk_is_an_error_that_names_the_place_and_takes_nothing(on: &'static Pair) {
     let disk = Disk::new("96m");

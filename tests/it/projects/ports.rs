@@ -7,7 +7,7 @@ use crate::support::engines::{Pair, on_each};
 use crate::support::registry::Registry;
 use crate::support::world::until;
 
-on_each!(who_holds_a_port_is_named_before_anything_is_stopped: old, strict);
+on_each!(who_holds_a_port_is_named_before_anything_is_stopped: strict; old);
 
 fn who_holds_a_port_is_named_before_anything_is_stopped(on: &'static Pair) {
     let space = Namespace::new("");

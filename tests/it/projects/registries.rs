@@ -11,7 +11,7 @@ use crate::support::engines::{Pair, on_each};
 use crate::support::registry::{Gate, PASSWORD, Registry, USER};
 use crate::support::world::until;
 
-on_each!(too_many_requests_are_an_error_that_is_tried_again_later: old, strict);
+on_each!(too_many_requests_are_an_error_that_is_tried_again_later: strict; old);
 
 fn too_many_requests_are_an_error_that_is_tried_again_later(on: &'static Pair) {
     let registry = Registry::start();
@@ -43,7 +43,7 @@ fn too_many_requests_are_an_error_that_is_tried_again_later(on: &'static Pair) {
     assert!((2..=5).contains(&errors), "{runs:#}");
 }
 
-on_each!(a_login_is_tried_named_and_kept_nowhere: old, strict);
+on_each!(a_login_is_tried_named_and_kept_nowhere: strict; old);
 
 fn a_login_is_tried_named_and_kept_nowhere(on: &'static Pair) {
     let registry = Registry::closed();

@@ -10,22 +10,33 @@ use rustix::fs::FlockOperation;
 
 use super::docker::{Docker, Options};
 
-/// A test for each of these pairs: `on_each!(test: old, strict)` makes `test::old` and `test::strict` of a function that takes one.
+/// A test for each of these pairs: `on_each!(test: strict; old, next)` makes `test::strict` of a function that takes one, and
+/// `test::old` and `test::next`, which are ignored unless `tests/run --long` asks for them: every engine costs seconds.
 macro_rules! on_each {
-    (async $test:ident: $($pair:ident),+) => {
+    (async $test:ident: $($pair:ident),+ $(; $($long:ident),+)?) => {
         mod $test {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $pair() {
                 super::$test($crate::support::engines::on_each!(@ $pair)).await;
             })+
+            $($(#[tokio::test(flavor = "multi_thread")]
+            #[ignore = "one more engine: tests/run --long"]
+            async fn $long() {
+                super::$test($crate::support::engines::on_each!(@ $long)).await;
+            })+)?
         }
     };
-    ($test:ident: $($pair:ident),+) => {
+    ($test:ident: $($pair:ident),+ $(; $($long:ident),+)?) => {
         mod $test {
             $(#[test]
             fn $pair() {
                 super::$test($crate::support::engines::on_each!(@ $pair));
             })+
+            $($(#[test]
+            #[ignore = "one more engine: tests/run --long"]
+            fn $long() {
+                super::$test($crate::support::engines::on_each!(@ $long));
+            })+)?
         }
     };
     (@ old) => { &$crate::support::engines::OLD };
