@@ -9,7 +9,7 @@ use reqwest::Url;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use ssh_key::PublicKey;
+use russh::keys::ssh_key::PublicKey;
 
 use crate::model::address::redacted;
 use crate::model::ids::HostName;

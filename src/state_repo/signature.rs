@@ -3,7 +3,7 @@
 
 use git2::{ObjectType, Oid, Repository};
 use jiff::Timestamp;
-use ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
+use russh::keys::ssh_key::{HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 
 use super::error::{RepoError, Result};
 use super::repo::StateRepo;

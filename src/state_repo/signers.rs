@@ -6,8 +6,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use ssh_key::PublicKey;
-use ssh_key::public::KeyData;
+use russh::keys::ssh_key::PublicKey;
+use russh::keys::ssh_key::public::KeyData;
 
 use super::error::{RepoError, Result};
 use crate::model::ids::Digest;

@@ -245,14 +245,14 @@ fn a_daemon_follows_no_branch_onto_an_unsigned_commit() {
 fn long_line(w: &World, commits: usize) {
     let tree = w.git(&["rev-parse", "HEAD^{tree}"]);
     let mut parent = w.head();
-    let key = ssh_key::PrivateKey::from_openssh(w.read("ann")).unwrap();
+    let key = russh::keys::ssh_key::PrivateKey::from_openssh(w.read("ann")).unwrap();
     let repo = git2::Repository::open(w.path("state")).unwrap();
     let who = "Ann <ann@example.com> 1700000000 +0000";
     for n in 0..commits {
         let (headers, message) =
             (format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n"), format!("\ncommit {n}\n"));
-        let signature = key.sign("git", ssh_key::HashAlg::Sha512, (headers.clone() + &message).as_bytes()).unwrap();
-        let armor = signature.to_pem(ssh_key::LineEnding::LF).unwrap();
+        let signature = key.sign("git", russh::keys::ssh_key::HashAlg::Sha512, (headers.clone() + &message).as_bytes()).unwrap();
+        let armor = signature.to_pem(russh::keys::ssh_key::LineEnding::LF).unwrap();
         let raw = format!("{headers}gpgsig {}\n{message}", armor.trim_end().replace('\n', "\n "));
         parent = repo.odb().unwrap().write(git2::ObjectType::Commit, raw.as_bytes()).unwrap().to_string();
     }

@@ -64,7 +64,7 @@ pub fn backup_url(text: &str) -> Checked {
 
 /// As a line of `known_hosts` has it after the names.
 pub fn host_key(text: &str) -> Checked {
-    match text.trim().parse::<ssh_key::PublicKey>() {
+    match text.trim().parse::<russh::keys::ssh_key::PublicKey>() {
         Ok(_) => Ok(()),
         Err(why) => Err(Fault::new(format!("this is not the key of an SSH server: {why}")).help(
             "kind and key, as `ssh-keyscan -t ed25519 HOST` prints them after the name; compare them on the server",
