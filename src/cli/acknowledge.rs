@@ -7,12 +7,17 @@ use clap::Args;
 use super::global::Global;
 use super::{CliError, Result, out, screen};
 use crate::model::ids::HostName;
+use crate::model::shown::counted;
 use crate::run::operate::acknowledge::Acknowledged;
 use crate::run::operate::rewritten;
 
 /// Accept a rewritten history; with --host NAME: take that host as it is, another machine under its name included, and set
 /// back an epoch that cannot be true.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll acknowledge                            a rewritten history
+  soll acknowledge --host web1                another machine under this name")]
 pub struct Acknowledge {
     /// With --host: take another machine without asking
     #[arg(long)]
@@ -31,8 +36,8 @@ impl Acknowledge {
         let controller = global.controller()?;
         let say = |line: &str| out::text(&format!("{line}\n"));
         let accepted = rewritten::accept(&controller, self.reason, &say).await?;
-        let (commit, hosts) = (accepted.commit.short(), accepted.hosts);
-        out::text(&format!("commit {commit} is accepted here and on {hosts} host(s)\n"));
+        let (commit, hosts) = (accepted.commit.short(), counted(accepted.hosts as u64, "host", "hosts"));
+        out::text(&format!("commit {commit} is accepted here and on {hosts}\n"));
         Ok(0)
     }
 }

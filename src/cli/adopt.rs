@@ -15,6 +15,11 @@ use crate::run::operate::adopt::{self, Wishes};
 
 /// Take over a server.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll adopt production --dry-run             what is there, and every step
+  soll adopt production --shared exports/ --leave old.log
+  soll adopt production --undo")]
 pub struct Adopt {
     environment: EnvName,
     /// Say what would be done, and do nothing

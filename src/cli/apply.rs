@@ -38,6 +38,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Work until converged.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll apply                                  all environments
+  soll apply production
+  soll apply --plan plan.json                 what that plan says, or nothing")]
 pub struct Apply {
     /// The environments [default: all]
     pub(super) environments: Vec<EnvName>,

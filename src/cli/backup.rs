@@ -37,6 +37,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Backups.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll backup test                            can every target be used?
+  soll backup now production
+  soll backup list
+  soll backup verify --all
+  soll backup prune --dry-run")]
 pub struct Backup {
     #[command(subcommand)]
     command: Command,

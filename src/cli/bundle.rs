@@ -15,6 +15,9 @@ use crate::state_repo::sources::Sources;
 
 /// Make a bundle.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll bundle dist --sha f0959bafdeadbeeff0959bafdeadbeeff0959baf --out bundles")]
 pub struct Bundle {
     /// The built directory
     dir: PathBuf,

@@ -16,6 +16,10 @@ use crate::run::pass::outcome::Outcome;
 
 /// Follow the repository.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll run                                    as a service: docs/tour.md has a unit
+  soll run --listen 127.0.0.1:9188")]
 pub struct Run {
     /// Serve health, observation and webhook on this address, for example 127.0.0.1:8484
     #[arg(long, env = "SOLL_LISTEN", value_name = "ADDR")]

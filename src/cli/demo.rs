@@ -14,7 +14,8 @@ pub struct Demo {
     /// Make it in this folder and keep it, or go on with the one there [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Play deploy, promote, bad release, automatic rollback and revert, check each of them, and end
+    /// Play the whole story, check each act of it, and end: deploy, promote, a bad release and its rollback, a refusal, revert,
+    /// and a backup that is restored on trial
     #[arg(long)]
     once: bool,
     /// Serve staging on this port of 127.0.0.1 and production on the next one [default: free ports]

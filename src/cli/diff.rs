@@ -13,6 +13,10 @@ use crate::run::planned::planned;
 
 /// Show the differences.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll diff production
+  soll diff production --bytes                every byte, also of files that look untouched")]
 pub struct Diff {
     environment: EnvName,
     /// Read every byte, also of files that look as they did when they were read last
@@ -37,9 +41,9 @@ impl Diff {
             }));
             return Ok(exit);
         }
-        out::text(&format!("{}: soll {}\n", plan.name, plan.release));
+        out::text(&format!("{}: desired {}\n", plan.name, plan.release));
         for host in &plan.hosts {
-            out::text(&format!("  {}: ist {}: {}\n", host.name, parts::current(host), clean(&host.reason)));
+            out::text(&format!("  {}: runs {}: {}\n", host.name, parts::current(host), clean(&host.reason)));
             for drift in &host.drift {
                 let sign = match drift.kind {
                     DriftKind::Added => '+',

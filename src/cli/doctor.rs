@@ -13,6 +13,10 @@ use crate::run::finding::Findings;
 
 /// Look for what is wrong.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll doctor                                 every environment
+  soll doctor production --accept-new-host-keys")]
 pub struct Doctor {
     /// The environments [default: all]
     environments: Vec<EnvName>,

@@ -22,6 +22,10 @@ use crate::run::operate::restore::{At, Wish, plan};
 
 /// Commit a release.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll release staging v1.4.0                 a tag, or a full commit id
+  soll release staging v1.4.0 -m Hotfix")]
 pub struct Release {
     environment: EnvName,
     /// A full SHA, or a tag
@@ -33,6 +37,9 @@ pub struct Release {
 
 /// Commit what one environment was released to, and has confirmed, as the release of another.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll promote staging production")]
 pub struct Promote {
     from: EnvName,
     to: EnvName,
@@ -43,6 +50,11 @@ pub struct Promote {
 
 /// Commit an earlier release.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll rollback production                    to the one confirmed before
+  soll rollback production --to f0959baf
+  soll rollback production --with-database    and its data, as they were then")]
 pub struct Rollback {
     environment: EnvName,
     /// A SHA, or the name of a release on the host [default: the one that was confirmed before]
@@ -58,6 +70,10 @@ pub struct Rollback {
 
 /// Commit a freeze.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll freeze production --reason Holidays
+  soll unfreeze production")]
 pub struct Freeze {
     environment: EnvName,
     #[arg(long)]

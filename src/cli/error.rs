@@ -48,6 +48,11 @@ impl CliError {
         &self.message
     }
 
+    /// What is wrong with the state file, where that is what happened.
+    pub fn wrong(&self) -> Option<&Diagnostics> {
+        self.diagnostics.as_deref()
+    }
+
     /// To standard error.
     pub fn print(&self) {
         if let Some(found) = &self.diagnostics {

@@ -22,6 +22,7 @@ use crate::state_repo::{Author, CommitId, GitKey, GitSettings, KeyUse};
 
 /// Options of every command.
 #[derive(Args, Clone)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The state repository: a path or an address [default: the one around this directory]
     #[arg(long, global = true, env = "SOLL_REPO", value_name = "URL|PATH")]
@@ -127,13 +128,7 @@ impl Global {
                 CliError::plain(format!("`approval_ttl = \"{}\"` is not a duration like 7d", shown(&text)))
             })?,
         };
-        let author = match (text("SOLL_AUTHOR_NAME", file.author_name), text("SOLL_AUTHOR_EMAIL", file.author_email)) {
-            (Some(name), email) => {
-                let email = email.unwrap_or_else(|| "soll@localhost".to_owned());
-                Some(Author { name, email })
-            }
-            _ => None,
-        };
+        let author = author(text("SOLL_AUTHOR_NAME", file.author_name), text("SOLL_AUTHOR_EMAIL", file.author_email))?;
         let ssh_key = key("SOLL_SSH_KEY", "ssh_key", file.ssh_key);
         let passphrase = process::taken(process::PASSPHRASE).filter(|given| !given.expose().is_empty());
         let git = GitSettings {
@@ -293,6 +288,20 @@ pub fn tell_verified(verified: Option<Verified>) {
             "soll: {commits} commits are signed by allowed keys (verified in {took:.2} s, and remembered)"
         ));
     }
+}
+
+/// Who commits: one half of a person would be made whole with a guess, and every commit would bear it.
+fn author(name: Option<String>, email: Option<String>) -> Result<Option<Author>> {
+    let (said, missing) = match (name, email) {
+        (Some(name), Some(email)) => return Ok(Some(Author { name, email })),
+        (None, None) => return Ok(None),
+        (Some(_), None) => ("SOLL_AUTHOR_NAME (`author_name`)", "SOLL_AUTHOR_EMAIL (`author_email`)"),
+        (None, Some(_)) => ("SOLL_AUTHOR_EMAIL (`author_email`)", "SOLL_AUTHOR_NAME (`author_name`)"),
+    };
+    Err(CliError::plain(format!(
+        "{said} is set and {missing} is not: the author of a commit has a name and an address"
+    ))
+    .hint("set both, or neither: then git's own user.name and user.email count"))
 }
 
 fn trust_since(text: Option<String>) -> Result<Option<CommitId>> {

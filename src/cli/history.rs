@@ -14,6 +14,12 @@ use crate::store::{Details, RunRow, Store};
 
 /// List the runs.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll history                                of all environments
+  soll history production --limit 5
+  soll history --subject backup
+  soll history --notices                      what the daemon found between runs")]
 pub struct History {
     /// Only of this environment
     environment: Option<EnvName>,
@@ -50,9 +56,14 @@ enum Wanted {
 
 /// Show one run.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll show                                   the last run
+  soll show production                        the last run of an environment
+  soll show 20261130-0212 --follow            a live one, to its end")]
 pub struct Show {
-    /// The run, or the beginning of its name
-    run: String,
+    /// The run, or the beginning of its name; or an environment: its last run [default: the last run of all]
+    run: Option<String>,
     /// Follow a live run to its end
     #[arg(long)]
     follow: bool,
@@ -147,11 +158,26 @@ fn line(row: &RunRow) -> String {
 }
 
 impl Show {
+    /// The run that is meant; nothing where there is none at all.
+    fn wanted(&self, store: &Store) -> Result<Option<RunRow>> {
+        let last = |of: Option<&EnvName>| store.runs(of, None, 1).map(|rows| rows.into_iter().next());
+        let Some(wanted) = &self.run else { return Ok(last(None)?) };
+        if let Ok(env) = wanted.parse::<EnvName>()
+            && let Some(row) = last(Some(&env))?
+        {
+            return Ok(Some(row));
+        }
+        Ok(Some(store.run(wanted)?))
+    }
+
     /// Prints one run.
     pub async fn run(self, global: &Global) -> Result {
         let store = Store::open(&global.settings()?.state_dir)?;
         apply::interrupt_dead(&store);
-        let row = store.run(&self.run)?;
+        let Some(row) = self.wanted(&store)? else {
+            out::text("no runs yet\n");
+            return Ok(0);
+        };
         let mut events = store.events(&row.run)?;
         if global.output == Output::Json {
             let events: Vec<_> = events.into_iter().map(|(_, event)| event).collect();
@@ -182,7 +208,7 @@ fn print(event: &Event, evidence: &mut BTreeMap<String, Vec<String>>) {
         let verdict = verdict.as_ref().and_then(|v| v.as_str()).unwrap_or_default().to_owned();
         evidence.entry(step.clone()).or_default().push(format!("{verdict}: {}", attempt.evidence));
     }
-    for line in timeline::lines(event) {
+    for line in timeline::whole(event) {
         out::text(&format!("{line}\n"));
     }
     if let Event::Ended { step, end, .. } = event {

@@ -29,4 +29,18 @@ impl Kind {
             Some(Word::Compose) => raw::Kind::Compose,
         }
     }
+
+    /// Whether one was said.
+    pub fn is_said(&self) -> bool {
+        self.word.is_some()
+    }
+
+    /// A kind as the state file has it.
+    pub fn word(kind: raw::Kind) -> &'static str {
+        match kind {
+            raw::Kind::Bundle => "bundle",
+            raw::Kind::Git => "git",
+            raw::Kind::Compose => "compose",
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod adopt;
 mod apply;
 mod backup;
 mod bundle;
+mod complete;
 mod daemon;
 mod demo;
 mod diff;
@@ -46,7 +47,7 @@ type Result<T = u8> = std::result::Result<T, CliError>;
 
 /// GitOps for plain Linux servers: a Git repository states the desired release per environment, soll makes the hosts run it.
 #[derive(Parser)]
-#[command(name = "soll", version = version(), disable_help_subcommand = true, propagate_version = true)]
+#[command(name = "soll", version = version(), propagate_version = true)]
 #[command(
     after_help = "Exit codes: 0 done or nothing to do, 1 error, 2 changes pending, 3 rolled back, 4 blocked, 5 locked,\n\
     6 unreachable or unknown, 7 quarantined, 8 the saved plan is stale, 64 usage."
@@ -132,6 +133,8 @@ enum Command {
     Completions(text::Completions),
     /// Print the manual page
     Man,
+    /// Print the version
+    Version,
     /// Serve host operations over standard input and output
     #[command(hide = true)]
     HostAgent(HostAgent),
@@ -171,6 +174,9 @@ fn keep_small() {}
 /// Runs the program.
 pub fn main() -> ExitCode {
     keep_small();
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     process::close();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -256,10 +262,59 @@ async fn run(cli: Cli) -> Result {
         Command::Bundle(command) => command.run(global),
         Command::Recipe(command) => command.run(),
         Command::Schema => text::schema(),
-        Command::Init(command) => command.run(),
+        Command::Init(command) => command.run(global),
         Command::Demo(command) => command.run(global).await,
-        Command::Completions(command) => command.run(Cli::command()),
+        Command::Completions(command) => command.run(),
         Command::Man => text::man(Cli::command()),
+        Command::Version => text::version(global, env!("CARGO_PKG_VERSION"), env!("SOLL_COMMIT")),
         Command::HostAgent(_) => Ok(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of a command and of those below it, each with the command that has it.
+    fn examples(command: &clap::Command, into: &mut Vec<(String, String)>) {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        if let Some((_, lines)) = text.split_once("Examples:\n") {
+            into.extend(lines.lines().map(|line| (command.get_name().to_owned(), line.to_owned())));
+        }
+        command.get_subcommands().for_each(|sub| examples(sub, into));
+    }
+
+    #[test]
+    fn every_example_is_a_line_that_is_taken_and_fits_a_terminal() {
+        let mut all = Vec::new();
+        examples(&Cli::command(), &mut all);
+        assert!(all.len() > 40, "{}", all.len());
+        for (command, line) in all {
+            // What is said of it stands after two blanks, or in a line of its own.
+            let said = line.strip_prefix("  ").unwrap_or_else(|| panic!("{command}: {line}"));
+            assert!(line.chars().count() <= 100, "{command}: {line}");
+            if said.starts_with(' ') {
+                continue;
+            }
+            let words = said.split("  ").next().and_then(|said| said.split(" > ").next()).unwrap_or_default();
+            if let Err(error) = Cli::try_parse_from(words.split_whitespace()) {
+                panic!("{command}: {line}: {error}");
+            }
+        }
+    }
+
+    /// Own options come first, and those that every command has stand in a part of their own.
+    #[test]
+    fn help_has_its_parts_in_order() {
+        let mut command = Cli::command();
+        command.build();
+        for name in ["plan", "rollback", "restore", "init"] {
+            let sub = command.find_subcommand_mut(name).expect("a command");
+            let help = sub.render_help().to_string();
+            let parts = ["Usage:", "\nOptions:\n", "\nOptions of every command:\n", "\nExamples:\n"];
+            let places: Vec<_> = parts.iter().map(|part| help.find(part)).collect();
+            assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{name}: {places:?}\n{help}");
+            assert!(help.find("--repo") > places[2], "{help}");
+        }
     }
 }

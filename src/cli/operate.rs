@@ -11,6 +11,7 @@ use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
 use crate::model::observed::HostObserved;
 use crate::model::record::Migration;
+use crate::model::shown::counted;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::commit::known;
 use crate::run::controller::Controller;
@@ -31,6 +32,10 @@ pub struct Cancel {
 
 /// Try again.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll retry production
+  soll retry production --migration done      its work is done, by hand")]
 pub struct Retry {
     environment: EnvName,
     /// What became of a migration that failed, or was not seen to finish
@@ -132,8 +137,12 @@ impl Retry {
             Settled::Again => Migration::Failed,
         });
         let lifted = retry(&controller, &snapshot, env, migration, self.reason).await?;
-        let (name, sha, verdicts) = (&self.environment, env.release.short(&lifted.sha), lifted.verdicts);
-        out::text(&format!("{name}: {sha} may be tried again ({verdicts} verdict(s) lifted)\n"));
+        let (name, sha, verdicts) = (
+            &self.environment,
+            env.release.short(&lifted.sha),
+            counted(u64::from(lifted.verdicts), "verdict", "verdicts"),
+        );
+        out::text(&format!("{name}: {sha} may be tried again ({verdicts} lifted)\n"));
         for migration in &lifted.migrations {
             let becomes = if migration.runs { "runs with the next attempt" } else { "is done, and does not run again" };
             out::text(&format!("{name}: the migration `{}` of {sha} {becomes}\n", migration.hook));

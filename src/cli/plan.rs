@@ -1,5 +1,6 @@
 //! `soll plan`: what would be done. Changes nothing and runs no configured command.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,7 +10,7 @@ use super::{CliError, Result, out, screen};
 use crate::model::ids::EnvName;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, PlanVerdict};
-use crate::run::controller::now;
+use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::look::observe::{Look, Scan};
 use crate::run::look::planned_commit::{Found, NothingAccepted, PlannedCommit, Proposed};
 use crate::run::look::published::Heard;
@@ -18,6 +19,11 @@ use crate::run::sizes;
 
 /// Show what would be done.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll plan                                   of all environments
+  soll plan production --out plan.json        then: soll apply --plan plan.json
+  soll plan --ref HEAD --output markdown      the comment on a proposal")]
 pub struct Plan {
     /// The environments [default: all]
     environments: Vec<EnvName>,
@@ -41,9 +47,15 @@ impl Plan {
         let pulls = global.settings()?.host.is_some();
         let controller = global.controller_with(if pulls { &self.observation } else { &[] })?;
         let (reader, rev) = (controller.clone(), self.rev.clone());
-        let found = blocking(move || PlannedCommit::find(&reader, rev.as_deref())).await?;
+        let found = match blocking(move || PlannedCommit::find(&reader, rev.as_deref())).await {
+            Ok(found) => found,
+            Err(error) => return Err(self.comment(global, error)),
+        };
         tell(&found);
         let commit = found.commit;
+        if self.rev.is_none() {
+            tell_edits(&controller, commit.snapshot());
+        }
         let snapshot = commit.snapshot();
         let wanted = names(snapshot, &self.environments)?;
         let published = !pulls && !self.observation.is_empty();
@@ -90,6 +102,16 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Where the state file is wrong, whoever reads the comment on a proposal is told so there.
+    fn comment(&self, global: &Global, error: CliError) -> CliError {
+        if let (Output::Markdown, Some(wrong)) = (global.output, error.wrong()) {
+            out::text(&markdown::invalid(self.rev.as_deref().unwrap_or("of the branch"), wrong));
+        }
+        error
+    }
+}
+
 /// 6: something could not be seen, so that the plan says nothing of it; 2: changes, where that is asked for.
 fn exit(plan: &plan::Plan, detailed: bool) -> u8 {
     let unseen = plan.environments.iter().any(|env| {
@@ -101,6 +123,30 @@ fn exit(plan: &plan::Plan, detailed: bool) -> u8 {
         PlanVerdict::None => 0,
         PlanVerdict::Changes | PlanVerdict::Blocked if detailed => 2,
         PlanVerdict::Changes | PlanVerdict::Blocked => 0,
+    }
+}
+
+/// On standard error: edits of the work tree that are in no commit, and in no plan.
+fn tell_edits(controller: &Controller, snapshot: &Snapshot) {
+    let Some(tree) = controller.repo.work_tree() else { return };
+    let files: BTreeSet<&str> = snapshot.defined_in.values().map(String::as_str).collect();
+    let main = controller.settings.file.as_str();
+    let is_edited = |file: &&str| {
+        let Ok(there) = std::fs::read(tree.join(file)) else { return false };
+        let committed = controller.repo.read(&snapshot.commit, file);
+        // Git may write line ends of its own into a work tree.
+        let plain = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte != b'\r').collect::<Vec<u8>>();
+        committed.is_ok_and(|committed| committed.is_none_or(|committed| plain(&committed) != plain(&there)))
+    };
+    let edited: Vec<&str> =
+        std::iter::once(main).chain(files.into_iter().filter(|file| *file != main)).filter(is_edited).collect();
+    if !edited.is_empty() {
+        let (files, commit) = (edited.join(", "), snapshot.commit.short());
+        screen::line(&format!(
+            "soll: {files} in {} is not as in commit {commit}: what is not committed is not looked at\n  commit it, or \
+             check it first: soll validate",
+            tree.display().to_string().trim_end_matches('/')
+        ));
     }
 }
 

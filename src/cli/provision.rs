@@ -19,6 +19,10 @@ use crate::run::look::reach::ask;
 
 /// Make the directories of an environment on its hosts.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll provision production --dry-run
+  soll provision production --owner www-data --env-file production.env")]
 pub struct ProvisionArgs {
     environment: EnvName,
     /// Say what would be done, and do nothing

@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A restore.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll restore production --dry-run           every step
+  soll restore production --at daily/20261130_010000
+  soll restore production --at 2026-11-30T12:00:00Z --database-only
+  soll restore production --to-scratch        beside what is live")]
 pub struct Restore {
     environment: EnvName,
     /// This backup, as `soll backup list` calls it, or the newest one from then or earlier [default: the newest one; of a

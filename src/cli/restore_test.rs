@@ -17,6 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Restore tests.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll restore-test                           the newest of every job
+  soll restore-test production --report report.md")]
 pub struct RestoreTest {
     /// The backups, as `[backups.NAME]` calls them [default: all]
     names: Vec<String>,

@@ -1,20 +1,28 @@
 //! `soll status` and `soll why`: where every environment stands.
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::global::{Global, Output, names};
 use super::{Result, apply, out};
 use crate::journal::RunResult;
 use crate::model::ids::EnvName;
+use crate::model::shown::clean;
 use crate::plan::render::{parts, services, why};
+use crate::plan::{Health, Sync};
 use crate::run::accepted::tell_of_hosts;
+use crate::run::controller::now;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::planned::planned;
 use crate::run::standing::Standing;
 
 /// Show every environment.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll status
+  soll status production --drift")]
 pub struct Status {
     /// The environments [default: all]
     pub(super) environments: Vec<EnvName>,
@@ -49,17 +57,16 @@ impl Status {
             out::json(&all);
             return Ok(0);
         }
-        for row in &rows {
-            let current: Vec<_> = row.hosts.iter().map(parts::current).collect();
-            let desired = row.desired.as_deref().map_or("unknown", |sha| if sha.len() == 40 { &sha[..8] } else { sha });
-            out::text(&format!(
-                "{:<20} {:<12} {:<12} {:<12} soll {desired}  ist {}\n",
-                row.name.as_str(),
-                word(&row.sync),
-                word(&row.health),
-                row.operation,
-                current.join(", "),
-            ));
+        let now = now();
+        let cells: Vec<[String; COLUMNS.len()]> = rows.iter().map(|row| cells(row, now)).collect();
+        let widths: Vec<usize> = (0..COLUMNS.len())
+            .map(|at| cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0).max(COLUMNS[at].len()))
+            .collect();
+        if !rows.is_empty() {
+            out::text(&line(&COLUMNS.map(str::to_owned), &widths, [""; COLUMNS.len()]));
+        }
+        for (row, cells) in rows.iter().zip(&cells) {
+            out::text(&line(cells, &widths, colours(row)));
             if !row.reason.is_empty() {
                 out::text(&format!("    {}\n", row.reason));
             }
@@ -108,6 +115,59 @@ impl Why {
         }
         Ok(0)
     }
+}
+
+const COLUMNS: [&str; 7] = ["environment", "sync", "health", "operation", "desired", "runs", "since"];
+
+/// One environment, column by column.
+fn cells(row: &Standing, now: Timestamp) -> [String; COLUMNS.len()] {
+    let short = |sha: &str| if sha.len() == 40 { sha[..8].to_owned() } else { clean(sha).into_owned() };
+    // A tag is what people know, and its commit what is compared.
+    let desired = match row.desired.as_deref() {
+        None => format!("{} (unknown)", short(&row.release)),
+        Some(sha) if sha == row.release => short(sha),
+        Some(sha) => format!("{} ({})", clean(&row.release), short(sha)),
+    };
+    let mut runs: Vec<String> = row.hosts.iter().map(parts::current).collect();
+    runs.dedup();
+    let since = row.last_run.as_ref().map(|run| run.finished.unwrap_or(run.started));
+    let since = since.map(|at| parts::age(u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0)));
+    let (sync, health) = (word(&row.sync), word(&row.health));
+    let (name, operation) = (row.name.to_string(), row.operation.to_owned());
+    [name, sync, health, operation, desired, runs.join(", "), since.unwrap_or_default()]
+}
+
+/// Green is as it should be, red is not, and yellow is on its way.
+fn colours(row: &Standing) -> [&'static str; COLUMNS.len()] {
+    let sync = match row.sync {
+        Sync::InSync => "\x1b[32m",
+        Sync::OutOfSync => "\x1b[33m",
+        Sync::Unknown => "\x1b[36m",
+    };
+    let health = match row.health {
+        Health::Healthy => "\x1b[32m",
+        Health::Progressing | Health::Missing => "\x1b[33m",
+        Health::Degraded => "\x1b[31m",
+        Health::Unknown => "\x1b[36m",
+    };
+    let operation = match row.operation {
+        "failed" | "error" | "rolled-back" => "\x1b[31m",
+        "blocked" | "running" => "\x1b[33m",
+        _ => "",
+    };
+    ["\x1b[1m", sync, health, operation, "", "", ""]
+}
+
+fn line(cells: &[String; COLUMNS.len()], widths: &[usize], colours: [&str; COLUMNS.len()]) -> String {
+    let colour = out::colour();
+    let padded = cells.iter().zip(widths).zip(colours).map(|((cell, width), with)| {
+        let blanks = " ".repeat(width.saturating_sub(cell.chars().count()));
+        match colour && !with.is_empty() {
+            true => format!("{with}{cell}\x1b[0m{blanks}"),
+            false => format!("{cell}{blanks}"),
+        }
+    });
+    format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
 }
 
 fn word<T: Serialize>(value: &T) -> String {

@@ -3,12 +3,18 @@
 use clap::Args;
 use clap_complete::Shell;
 
+use super::global::{Global, Output};
 use super::kind::Kind;
-use super::{CliError, Result, out};
+use super::{CliError, Result, complete, out};
 use crate::model::desired::{recipe, schema};
 
 /// Print a recipe.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll recipe                                 their names
+  soll recipe laravel
+  soll recipe node --kind git")]
 pub struct Recipe {
     /// Its name; without one the names are printed
     name: Option<String>,
@@ -34,18 +40,29 @@ impl Recipe {
 
 /// Print completions.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll completions bash > /etc/bash_completion.d/soll
+  soll completions zsh > /usr/local/share/zsh/site-functions/_soll
+  soll completions fish > ~/.config/fish/completions/soll.fish")]
 pub struct Completions {
     shell: Shell,
 }
 
 impl Completions {
     /// Prints them.
-    pub fn run(self, mut command: clap::Command) -> Result {
-        let mut bytes = Vec::new();
-        clap_complete::generate(self.shell, &mut command, "soll", &mut bytes);
-        out::text(&String::from_utf8_lossy(&bytes));
-        Ok(0)
+    pub fn run(self) -> Result {
+        complete::script(&self.shell.to_string())
     }
+}
+
+/// Prints the version: of the program, and the commit that it was built from.
+pub fn version(global: &Global, version: &str, commit: &str) -> Result {
+    match global.output {
+        Output::Json => out::json(&serde_json::json!({ "version": version, "commit": commit })),
+        _ => out::text(&format!("soll {version} ({commit})\n")),
+    }
+    Ok(0)
 }
 
 /// Prints the JSON Schema of the state file.

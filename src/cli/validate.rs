@@ -10,6 +10,10 @@ use crate::run::files;
 
 /// Check the state file.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll validate                               the work tree, before a commit
+  soll validate --ref HEAD")]
 pub struct Validate {
     /// A file to check instead of the repository's
     path: Option<std::path::PathBuf>,

@@ -5,12 +5,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::global::{self, Global, names, tell};
-use super::{CliError, Result, out};
+use super::{CliError, Result, out, screen};
 use crate::model::desired::{Address, Target};
 use crate::model::ids::EnvName;
+use crate::model::observed::{HostObserved, Observed};
 use crate::plan::render::parts;
 use crate::plan::{Code, Health, Sync};
-use crate::run::controller::ControllerError;
+use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::pass::outcome::decisive;
 use crate::run::planned::planned;
@@ -19,8 +20,42 @@ use crate::run::planned::planned;
 const NEAR: Duration = Duration::from_millis(250);
 const FAR: Duration = Duration::from_secs(2);
 
+/// A daemon begins within this time after a commit, where one follows the repository as often as is usual.
+const QUIET: Duration = Duration::from_secs(30);
+const NOBODY: &str = "nobody was seen at work on it";
+
+/// What to do where nobody works.
+fn nobody(environment: &EnvName) -> String {
+    format!("soll apply {environment}, here; or let the daemon follow the repository: soll run")
+}
+
+/// Whether somebody works on the environment, as far as it can be seen from here.
+struct Watch {
+    since: tokio::time::Instant,
+    seen: bool,
+    told: bool,
+}
+
+impl Watch {
+    /// A run of this controller that is not over, a root that somebody holds, a release on probation.
+    fn look(&mut self, controller: &Controller, observed: &Observed, environment: &EnvName) {
+        let at_work = |host: &HostObserved| match host {
+            HostObserved::Reached(state) => state.holder.is_some() || state.record.probation.is_some(),
+            // Who cannot be seen may be worked on.
+            _ => true,
+        };
+        let hosts = observed.environments.get(environment).map(|seen| seen.hosts.values());
+        let here = controller.store.last_run(environment).ok().flatten().is_some_and(|run| run.result.is_none());
+        self.seen |= here || hosts.into_iter().flatten().any(at_work);
+    }
+}
+
 /// Wait for an environment.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll release production v1.4.0
+  soll wait production --timeout 5m")]
 pub struct Wait {
     environment: EnvName,
     /// How long at most
@@ -36,6 +71,7 @@ impl Wait {
         // A repository of this machine costs nothing to ask; a remote one is asked as often as the loop asks it.
         let asks = if controller.repo.is_remote() { controller.settings.poll } else { Duration::ZERO };
         let mut told = None;
+        let mut watch = Watch { since: tokio::time::Instant::now(), seen: false, told: false };
         let mut asked = tokio::time::Instant::now();
         let mut standing = global::standing(&controller).await?;
         loop {
@@ -53,6 +89,7 @@ impl Wait {
             let observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift: Scan::Last }).await;
             let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
             let Some(env) = plan.environments.first() else { return Ok(1) };
+            watch.look(&controller, &observed, &self.environment);
             // What was asked for is in a commit that nobody acts on: until it is accepted, nothing gets there.
             let is_wrong = standing
                 .refused
@@ -76,8 +113,14 @@ impl Wait {
                 // The exit code of an `apply` that stops for it.
                 (_, Some((blocker, exit))) => (exit, blocker.message.clone(), format!("{}; {more}", blocker.fix)),
                 _ if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned(), more),
+                _ if !watch.seen => (1, NOBODY.to_owned(), nobody(&self.environment)),
                 _ => (1, "it is not there yet".to_owned(), more),
             };
+            // Whoever waits for what nobody does is told so before his patience is over.
+            if exit == 1 && !watch.seen && !watch.told && watch.since.elapsed() >= QUIET {
+                watch.told = true;
+                screen::line(&format!("soll: {NOBODY}\n  next: {}", nobody(&self.environment)));
+            }
             if tokio::time::Instant::now() >= deadline {
                 let message = format!("{} did not get there within {:?}: {why}", self.environment, self.timeout);
                 return Err(CliError::plain(message).hint(next).exit(exit));

@@ -13,6 +13,10 @@ use crate::run::operate::word::{Opinion, Spoken, at_hand, say};
 
 /// Approve a plan.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  soll plan production                        what would be approved
+  soll approve production --note Reviewed")]
 pub struct Approve {
     environment: EnvName,
     /// Speak about this saved plan, which may have been made elsewhere (`soll plan --out FILE`)

@@ -61,7 +61,9 @@ fn to_try(world: &World) -> String {
          \x20 soll release staging {bad}       # v3: watch it go back\n\
          \x20 git revert --no-edit HEAD && soll history\n\
          \x20 soll rollback staging\n\
-         \x20 $EDITOR desired-state.toml && git commit -am \"by hand\"\n\n"
+         \x20 $EDITOR desired-state.toml && git commit -am \"by hand\"\n\
+         \x20 soll backup now && soll backup list   # the database of production\n\
+         \x20 soll restore-test                      # is it worth anything?\n\n"
     )
 }
 

@@ -3,8 +3,8 @@
 //! what it shows is what the program does.
 //!
 //! Reading order: [`world`] (the folder), [`app`] (three versions and their bundles), [`server`] (who serves them),
-//! [`timeline`] (the loop, told to a person), [`script`] (`--once`: five things that must happen, each of them looked for
-//! on the disk and on the wire through [`facts`]), [`guide`] (what a person may try by hand).
+//! [`timeline`] (the loop, told to a person), [`script`] (`--once`: what must happen, from the first deployment to a backup
+//! that restores, each act looked for on the disk and on the wire through [`facts`]), [`guide`] (what a person may try by hand).
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ const POLL: Duration = Duration::from_millis(250);
 pub struct Options {
     /// Where; `None`: a fresh folder that goes away at the end.
     pub dir: Option<PathBuf>,
-    /// Play the five acts, then end.
+    /// Play every act of the script, then end.
     pub once: bool,
     /// Of staging; production gets the next one. `None`: free ones.
     pub port: Option<u16>,

@@ -1,5 +1,6 @@
-//! `--once`: deploy, promote, a bad release and its rollback, the refusal of production, a revert, a backup that is proven. Each act does what a
-//! person would do, waits for the loop, and then looks at the world: an act that only claims to have happened fails.
+//! `--once`: deploy, promote, a bad release and its rollback, the refusal of production, a revert, a backup that is proven. Each
+//! act does what a person would do, waits for the loop, and then looks at the world: an act that only claims to have happened
+//! fails.
 
 use std::future::Future;
 use std::sync::Arc;

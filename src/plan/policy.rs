@@ -416,9 +416,9 @@ fn secrets(case: &Case<'_>) -> Vec<Blocker> {
     found
 }
 
-/// Approvals bind to what was reviewed; the last word of each person counts (B3).
-fn approvals(case: &Case<'_>) -> Vec<Blocker> {
-    let plan = if case.observed.veiled { Cow::Owned(case.reviewed.veiled()) } else { Cow::Borrowed(case.reviewed) };
+/// The last word of each person about what was reviewed, by their names (B3).
+fn words<'a>(observed: &'a EnvObserved, reviewed: &Reviewed) -> BTreeMap<&'a str, &'a Approval> {
+    let plan = if observed.veiled { Cow::Owned(reviewed.veiled()) } else { Cow::Borrowed(reviewed) };
     let about = |word: &&Approval| {
         let held = |reviewed: &Reviewed| match word.approve {
             true => reviewed.allows(&plan),
@@ -427,8 +427,17 @@ fn approvals(case: &Case<'_>) -> Vec<Blocker> {
         word.trusted && word.reviewed.as_ref().is_some_and(held)
     };
     // They stand in the order in which they were said; the times are what people claim.
-    let last: BTreeMap<&str, &Approval> =
-        case.observed.approvals.iter().filter(about).map(|word| (word.by.as_str(), word)).collect();
+    observed.approvals.iter().filter(about).map(|word| (word.by.as_str(), word)).collect()
+}
+
+/// Who has approved what was reviewed, and takes it back no more: the record of a run names them.
+pub fn approvers<'a>(observed: &'a EnvObserved, reviewed: &Reviewed) -> Vec<&'a str> {
+    words(observed, reviewed).into_iter().filter(|(_, word)| word.approve).map(|(by, _)| by).collect()
+}
+
+/// Approvals bind to what was reviewed.
+fn approvals(case: &Case<'_>) -> Vec<Blocker> {
+    let last = words(case.observed, case.reviewed);
     let mut found = Vec::new();
     for word in last.values().filter(|w| !w.approve) {
         let note = word.note.as_deref().unwrap_or("no reason given");

@@ -16,6 +16,8 @@ use crate::store::RunRow;
 pub struct Standing {
     pub name: EnvName,
     pub desired: Option<String>,
+    /// What the state file says: a commit, a tag, a directory.
+    pub release: String,
     pub sync: Sync,
     pub health: Health,
     pub operation: &'static str,
@@ -46,9 +48,11 @@ impl Standing {
             }
         }
         let (operation, reason) = operation(&env, last_run.as_ref());
+        let desired = env.desired.map(|sha| if sha.is_unknown() { env.release.clone() } else { sha.to_string() });
         Standing {
             name: env.name,
-            desired: env.desired.map(|sha| if sha.is_unknown() { env.release } else { sha.to_string() }),
+            desired,
+            release: env.release,
             sync: env.sync,
             health: env.health,
             operation,

@@ -1,6 +1,7 @@
 //! Servers that something else has deployed to: releases are taken over as they are, checkouts are converted and back,
 //! and no byte of their data is lost, wherever the host dies.
 
+mod capistrano;
 mod converting;
 mod crashes;
 mod refusing;

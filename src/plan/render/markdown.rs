@@ -3,7 +3,8 @@
 
 use super::parts::{self, count};
 use super::services;
-use crate::model::shown::clean;
+use crate::model::desired::diagnose::Diagnostics;
+use crate::model::shown::{clean, counted};
 use crate::plan::{Blocker, Code, EnvPlan, Plan, Step, Verdict};
 
 /// By this line the comment is found again.
@@ -51,6 +52,18 @@ pub fn markdown(plan: &Plan) -> String {
     comment.finish()
 }
 
+/// The comment on a commit of which no plan can be made, because its state file is wrong: each mistake at its place.
+pub fn invalid(commit: &str, wrong: &Diagnostics) -> String {
+    let mut comment = Comment { out: format!("{MARKER}\n"), full: false };
+    let errors = counted(wrong.iter().count() as u64, "mistake", "mistakes");
+    comment.push(&format!("**soll**: no plan: the state file has {errors} (commit {}).\n\n", code(commit)));
+    for line in wrong.to_string().lines() {
+        comment.push(&format!("- {}\n", words(line)));
+    }
+    comment.push("\nNothing changes until the commit is mended: `soll validate` shows each line.\n");
+    comment.finish()
+}
+
 /// A comment that takes whole blocks until it is full, so that nothing is cut inside a tag or an escape.
 struct Comment {
     out: String,
@@ -89,7 +102,7 @@ impl Comment {
 
 fn headline(env: &EnvPlan) -> String {
     format!(
-        "### {}: {}\n\n{}, {}; soll {}, ist {}\n\n",
+        "### {}: {}\n\n{}, {}; desired {}, runs {}\n\n",
         words(env.name.as_str()),
         env.verdict.as_str(),
         parts::sync(env.sync),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::compose::{Project, ServiceSeen};
-use crate::model::shown::clean;
+use crate::model::shown::{clean, counted};
 use crate::plan::{Action, EnvPlan, HostView, services};
 
 /// SOLL against IST of one host, a line for each service: `api  2 of 2  running, healthy  r/api:1 -> r/api:2`.
@@ -47,7 +47,7 @@ fn standing(service: &ServiceSeen) -> String {
         said.push_str(&format!(", {health}"));
     }
     if *restarts > 0 {
-        said.push_str(&format!(", restarted {restarts} time(s)"));
+        said.push_str(&format!(", restarted {}", counted(u64::from(*restarts), "time", "times")));
     }
     if !service.digest_ok && *wanted > 0 {
         said.push_str(", not as released");

@@ -88,7 +88,7 @@ impl Page {
         self.line("");
     }
 
-    /// `production  NO-GO  out of sync  healthy  soll f0959baf  ist 20251102_154900-abc12345`
+    /// `production  NO-GO  out of sync  healthy  desired f0959baf  runs 20251102_154900-abc12345`
     fn headline(&self, env: &EnvPlan) -> String {
         let verdict = match env.verdict {
             Verdict::Go => Ink::Good,
@@ -100,8 +100,8 @@ impl Page {
             self.ink(verdict, env.verdict.as_str()),
             self.sync(env.sync),
             self.health(env.health),
-            format!("soll {}", parts::soll(env)),
-            format!("ist {}", parts::ist(env)),
+            format!("desired {}", parts::soll(env)),
+            format!("runs {}", parts::ist(env)),
         ]
         .join("  ")
     }

@@ -14,7 +14,8 @@ use crate::journal::RunResult;
 use crate::journal::event::Started;
 use crate::model::desired::{Environment, ReleaseRef};
 use crate::model::ids::{EnvName, Epoch, HostName, ReleaseName, RunId};
-use crate::model::observed::{Fact, HostObserved, HostState, Observed};
+use crate::model::observed::{EnvObserved, Fact, HostObserved, HostState, Observed};
+use crate::plan::policy::approvers;
 use crate::plan::tend::tend;
 use crate::plan::{Code, Context, EnvPlan, plan_environment};
 use crate::run::accepted::{AcceptedSnapshot, must_follow_hosts};
@@ -191,7 +192,7 @@ impl Pass {
         if !plan.has_changes() {
             return Ok(Outcome::Converged { healthy: None });
         }
-        let started = self.started(env, &mut plan, &states, &run)?;
+        let started = self.started(env, &mut plan, observed.environments.get(&env.name), &states, &run)?;
         let artifact = observed.environments.get(&env.name).and_then(|seen| seen.artifact.as_ref());
         let planned = artifact.and_then(|artifact| match artifact.sha256 {
             Fact::Known(digest) => Some(digest),
@@ -219,6 +220,7 @@ impl Pass {
         &self,
         env: &Environment,
         plan: &mut EnvPlan,
+        seen: Option<&EnvObserved>,
         states: &BTreeMap<HostName, HostState>,
         run: &RunId,
     ) -> Result<Started, PassError> {
@@ -236,7 +238,9 @@ impl Pass {
         // An exception is recorded with its reason, and announced with the run (B6); so is a host that it goes without.
         let told = |code| matches!(code, Code::Emergency | Code::OtherMachine | Code::Unreachable | Code::Quarantined);
         let exceptions = plan.blockers.iter().filter(|b| told(b.code)).map(|b| b.message.as_str());
-        let reason: Vec<&str> = why.into_iter().chain(exceptions).collect();
+        let approvers = seen.zip(plan.reviewed.as_ref()).map(|(seen, reviewed)| approvers(seen, reviewed));
+        let approved = approvers.filter(|all| !all.is_empty()).map(|all| format!("approved by {}", all.join(", ")));
+        let reason: Vec<&str> = why.into_iter().chain(exceptions).chain(approved.as_deref()).collect();
         let reason = reason.join("; ");
         let steps = std::mem::take(&mut plan.steps);
         // What nobody knows the commit of is there already, and makes no directory.

@@ -25,6 +25,9 @@ fn an_approved_plan_goes() {
     w.soll("plan").exits(0).says("GO");
     w.soll("apply").exits(0);
     assert_eq!(w.runs("staging"), "b");
+    for line in ["show", "show staging", "history --subject deploy --limit 1"] {
+        w.soll(line).exits(0).says("approved by Ann <ann@example.com>");
+    }
     w.soll("approve staging").exits(1).says("no change to speak about");
 }
 
@@ -242,7 +245,7 @@ fn no_commit_takes_a_rejection_back() {
     as_person(&mut w, "ann");
     w.soll("approve staging").exits(0);
     let no = || {
-        w.soll("plan").exits(0).says("NO-GO").says("rejected by bob").says("are no words and count for nothing");
+        w.soll("plan").exits(0).says("NO-GO").says("rejected by bob").says("under refs/soll/approvals");
         w.soll("apply").exits(4);
     };
     let moves = |commit: &str| drop(w.git(&["update-ref", "refs/soll/approvals", commit]));
@@ -260,7 +263,7 @@ fn no_commit_takes_a_rejection_back() {
     w.set("GIT_AUTHOR_DATE", "2001-01-01T00:00:00Z");
     w.set("GIT_COMMITTER_DATE", "2001-01-01T00:00:00Z");
     w.soll("approve staging").exits(0);
-    w.soll("plan").exits(0).says("GO").hides("are no words");
+    w.soll("plan").exits(0).says("GO").hides("under refs/soll/approvals");
 }
 
 /// A signed commit of the branch, or of anything else, passed for a signed word.
@@ -344,7 +347,7 @@ fn a_word_counts_where_it_was_said_once_and_for_a_time() {
     };
     for (path, why) in &others {
         place(path, &file, &tip);
-        w.soll("plan").exits(0).says("GO").says("are no words").says(why);
+        w.soll("plan").exits(0).says("GO").says("under refs/soll/approvals").says(why);
     }
     // Alone, it counts nowhere; and a word of the first version says what to do.
     let empty = w.git(&["commit-tree", "-m", "none", &w.git(&["hash-object", "-t", "tree", "-w", "/dev/null"])]);

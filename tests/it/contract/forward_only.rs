@@ -24,7 +24,7 @@ fn a_force_push_is_refused_until_it_is_acknowledged() {
         w.soll("apply").exits(4).says("the branch was rewritten").says("lost:").says(LOST).says("soll acknowledge");
     }
     assert_eq!(w.tree("staging"), before);
-    w.soll("acknowledge").exits(0).says(LOST).says("is accepted here and on 1 host(s)");
+    w.soll("acknowledge").exits(0).says(LOST).says("is accepted here and on 1 host");
     w.soll("apply").exits(0);
     assert_eq!(w.runs("staging"), "d");
     w.soll("acknowledge").exits(0).hides("lost");
@@ -39,7 +39,7 @@ fn a_controller_that_lost_its_disk_is_stopped_by_the_hosts() {
         w.soll("apply").exits(4).says("the branch was rewritten").says(LOST);
     }
     assert_eq!(w.tree("staging"), before);
-    w.soll("acknowledge").exits(0).says(LOST).says("on 1 host(s)");
+    w.soll("acknowledge").exits(0).says(LOST).says("on 1 host");
     w.soll("apply").exits(0);
     assert_eq!(w.runs("staging"), "d");
 }

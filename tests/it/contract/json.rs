@@ -80,7 +80,7 @@ fn status_and_why() {
     let status = w.soll("status --output json").exits(0).json();
     keys(&status, "commit environments");
     for env in status["environments"].as_array().unwrap() {
-        keys(env, "name desired sync health operation reason quarantined hosts last_run");
+        keys(env, "name desired release sync health operation reason quarantined hosts last_run");
         one_of(&env["operation"], "idle|running|succeeded|failed|error|rolled-back|blocked|superseded");
         env["hosts"].as_array().unwrap().iter().for_each(|host| keys(host, HOST));
     }

@@ -115,7 +115,7 @@ fn an_adoption_and_an_acknowledgement_are_rows_too() {
         ["acknowledge".into(), Value::Null, json!([]), "a secret was committed".into(), "succeeded".into()];
     assert_eq!(last(&w), wanted);
     let run = operations(&w)[0]["run"].as_str().unwrap().to_owned();
-    w.soll(&format!("show {run}")).exits(0).says("is accepted here and on 1 host(s); ").says("lost:");
+    w.soll(&format!("show {run}")).exits(0).says("is accepted here and on 1 host; ").says("lost:");
     w.run(&["acknowledge", "--host", "local", "--reason", "cloned"]).exits(0);
     assert_eq!(last(&w), ["acknowledge".into(), Value::Null, json!(["local"]), "cloned".into(), "succeeded".into()]);
 }

@@ -46,7 +46,7 @@ fn the_text_shows_soll_against_ist_with_reasons() {
     w.soll("release staging <b>").exits(0);
     let plan = w.soll("plan").exits(0);
     let first = plan.stdout.lines().next().unwrap().to_owned();
-    assert!(first.starts_with("staging  GO  out of sync  healthy  soll bbbbbbbb  ist "), "{first}");
+    assert!(first.starts_with("staging  GO  out of sync  healthy  desired bbbbbbbb  runs "), "{first}");
     let plan = plan.says("bbbbbbbb is desired").says("irreversible").says("once per environment");
     let plan = plan.says("only what its SHA-256 vouches for is unpacked").says("about ");
     // Twice the same bytes (law 7), the estimates aside, which are the same here too.

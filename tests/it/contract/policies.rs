@@ -67,7 +67,7 @@ fn a_quarantine_is_lifted_by_a_person_or_by_another_case() {
     };
     // A person says: again.
     let w = desired_c();
-    w.soll("retry staging").exits(0).says("1 verdict(s) lifted");
+    w.soll("retry staging").exits(0).says("1 verdict lifted");
     w.soll("apply").exits(3);
     w.soll("apply").exits(7);
     // The checks are others.

@@ -35,10 +35,41 @@ fn anchors(page: &str) -> BTreeSet<String> {
     names
 }
 
-/// Where the links of a page lead to, each as it is written. Code in backticks has none.
+/// The text without what stands in backticks, of which a forge makes no link. A span ends with as many backticks as it began
+/// with, and a lone one is a character like any other.
+fn without_code(text: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find('`') {
+        let ticks = rest[at..].len() - rest[at..].trim_start_matches('`').len();
+        let (before, behind) = (&rest[..at], &rest[at + ticks..]);
+        kept.push_str(before);
+        // Spans do not reach over the end of a paragraph.
+        let paragraph = behind.find("\n\n").unwrap_or(behind.len());
+        let mut from = 0;
+        let end = loop {
+            let Some(next) = behind[from..paragraph].find('`').map(|next| from + next) else { break None };
+            let run = behind[next..].len() - behind[next..].trim_start_matches('`').len();
+            if run == ticks {
+                break Some(next + run);
+            }
+            from = next + run;
+        };
+        rest = match end {
+            Some(end) => &behind[end..],
+            None => {
+                kept.push_str(&rest[at..at + ticks]);
+                behind
+            }
+        };
+    }
+    kept + rest
+}
+
+/// Where the links of a page lead to, each as it is written. What stands in backticks has none, and may be what leads
+/// (`` [`x`](y.md) ``).
 fn links(page: &str) -> Vec<String> {
     let text: Vec<&str> = prose(page).collect();
-    let text = text.join("\n");
+    let text = without_code(&text.join("\n"));
     let mut found = Vec::new();
     for (n, rest) in text.split("](").enumerate() {
         if n > 0 {
@@ -101,6 +132,14 @@ fn a_link_that_leads_nowhere_is_found() {
     assert_eq!(broken(&page), Vec::<String>::new());
     fs::write(&page, "# This page\n[a](nowhere.md) [b](other.md#no-heading) [c](#that-page)").unwrap();
     assert_eq!(broken(&page).len(), 3);
+}
+
+#[test]
+fn code_is_no_link_and_may_be_what_leads() {
+    let page = "[`a`](a.md) `[b](b.md)` ``[c](c.md) ` `` lone ` [d](d.md)\n\n`[e](e.md)\n[f](f.md)`";
+    assert_eq!(links(page), ["a.md", "d.md"]);
+    // A list is a paragraph, too: what begins in one item and ends in the next is no code.
+    assert_eq!(links("- `x` [a](a.md)\n- [b](b.md) `y`"), ["a.md", "b.md"]);
 }
 
 /// Who has read the first page knows of all the others.

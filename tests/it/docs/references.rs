@@ -40,13 +40,118 @@ fn keys(of: &serde_json::Value) -> BTreeMap<String, BTreeSet<String>> {
     keys
 }
 
+/// The text below each heading of a page, without what is below the next one, whatever its depth.
+fn sections(page: &str) -> BTreeMap<&str, &str> {
+    let parts = page.split("\n#").skip(1).filter_map(|part| part.split_once('\n'));
+    parts.map(|(title, text)| (title.trim_start_matches('#').trim(), text)).collect()
+}
+
+/// Where the keys of each table of the schema are told: in one part of the page. Whoever adds a table says here where.
+const TOLD: &[(&str, &[&str])] = &[
+    ("The tables", &["the file", "BoundSecrets"]),
+    ("What a release is", &["Bundle", "Checkout", "ChecksFrom"]),
+    ("A project of Docker Compose", &["Compose", "Registry"]),
+    ("What it runs with", &["File", "OtherUnit", "RenamedFile"]),
+    ("How it is checked", &["Assets", "Check", "Gate", "Health", "Hook"]),
+    ("An environment alone", &["Emergency", "Metric", "Promote", "Strategy", "Track", "Watch", "Window"]),
+    ("A host", &["Host"]),
+    ("A backup", &["Backup", "BackupTarget", "Database", "FileSet", "Keep", "RestoreTest", "Scratch"]),
+];
+
+/// What an application or an environment may say is told in several parts.
+const WIDE: [&str; 2] = ["App", "Environment"];
+const PARTS: [&str; 6] = [
+    "An application, or an environment",
+    "What a release is",
+    "A project of Docker Compose",
+    "What it runs with",
+    "How it is checked",
+    "An environment alone",
+];
+
 #[test]
-fn every_key_of_the_state_file_is_on_its_page() {
+fn every_key_of_the_state_file_is_in_its_part_of_the_page() {
     let (schema, page) = (schema(), page("state-file.md"));
-    let (keys, words) = (keys(&schema), words(&page));
+    let (keys, sections) = (keys(&schema), sections(&page));
     assert!(keys.len() > 120, "{}", keys.len());
-    let missing: Vec<_> = keys.iter().filter(|(key, _)| !words.contains(key.as_str())).collect();
+    let told = |titles: &[&str]| -> BTreeSet<&str> {
+        titles
+            .iter()
+            .flat_map(|title| words(sections.get(title).unwrap_or_else(|| panic!("no part `{title}`"))))
+            .collect()
+    };
+    let mut missing = Vec::new();
+    for (key, tables) in &keys {
+        for table in tables {
+            let part = TOLD.iter().find(|(_, tables)| tables.contains(&table.as_str())).map(|(title, _)| *title);
+            let words = match part {
+                Some(title) => told(&[title]),
+                None if WIDE.contains(&table.as_str()) => told(&PARTS),
+                None => panic!("where on the page are the keys of `{table}` told?"),
+            };
+            if !words.contains(key.as_str()) {
+                missing.push(format!("`{key}` of {table}: {}", part.unwrap_or("any part")));
+            }
+        }
+    }
     assert!(missing.is_empty(), "docs/state-file.md does not name {missing:#?}");
+}
+
+/// The commands of a help text.
+fn listed(help: &str) -> Vec<String> {
+    let Some((_, rest)) = help.split_once("\nCommands:\n") else { return Vec::new() };
+    let lines = rest.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// The flags that a command has for itself.
+fn own_flags(help: &str) -> Vec<String> {
+    let Some((_, rest)) = help.split_once("\nOptions:\n") else { return Vec::new() };
+    let lines =
+        rest.lines().take_while(|line| !line.is_empty()).map(str::trim_start).filter(|line| line.starts_with('-'));
+    let flags = lines.filter_map(|line| line.split([' ', ',', '=']).find(|word| word.starts_with("--")));
+    flags.filter(|flag| !["--help", "--version"].contains(flag)).map(str::to_owned).collect()
+}
+
+/// From the program to the page: what `--help` of a command has, the row of that command has.
+#[test]
+fn every_flag_of_a_command_is_in_its_row() {
+    let page = page("commands.md");
+    let rows: Vec<(&str, &str)> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).collect();
+    let (mut seen, mut missing) = (0, Vec::new());
+    let mut commands: Vec<Vec<String>> = listed(&soll(&["-h"])).into_iter().map(|name| vec![name]).collect();
+    while let Some(command) = commands.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).chain(["-h"]).collect();
+        let help = soll(&words);
+        let below = listed(&help);
+        if !below.is_empty() {
+            commands.extend(below.into_iter().map(|sub| [command.clone(), vec![sub]].concat()));
+            continue;
+        }
+        let name = command.join(" ");
+        let is_of = |cell: &str| {
+            cell.split('`').skip(1).step_by(2).any(|span| span == name || span.starts_with(&format!("{name} ")))
+        };
+        let row: String = rows.iter().filter(|(cell, _)| is_of(cell)).map(|(_, text)| *text).collect();
+        if row.is_empty() {
+            missing.push(format!("no row for {name}"));
+        }
+        let words = words_with_dashes(&row);
+        for flag in own_flags(&help) {
+            seen += 1;
+            if !words.contains(flag.as_str()) {
+                missing.push(format!("{name} {flag}"));
+            }
+        }
+    }
+    assert!(seen > 80, "{seen}");
+    assert!(missing.is_empty(), "docs/commands.md lacks {missing:#?}");
+}
+
+/// The words of a row that stand in backticks, each as it is written.
+fn words_with_dashes(row: &str) -> BTreeSet<&str> {
+    row.split('`').skip(1).step_by(2).flat_map(|span| span.split([' ', ',', '='])).collect()
 }
 
 #[test]

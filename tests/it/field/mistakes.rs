@@ -28,7 +28,7 @@ fn a_mistake_in_one_customers_file_keeps_nobody_from_looking() {
     let w = world();
     mistake(&w);
     let said = w.soll("status").exits(0).says("customers/north.toml is wrong in commit").says("keep_relaeses");
-    let said = said.says("north as commit").says("south                in-sync");
+    let said = said.says("north as commit").says("south        in-sync");
     assert!(said.stdout.contains("north                in-sync"), "{}", said.stdout);
     assert_eq!(w.soll("status --output json").exits(0).json()["wrong"][0]["file"], "customers/north.toml");
     w.soll("why south").exits(0);
@@ -177,7 +177,7 @@ fn a_mistake_about_one_customer_in_the_state_file_itself_stops_no_other_one() {
     assert_eq!((w.runs("south"), w.runs("north")), ("b".into(), "a".into()));
     // Of two mistakes each is told, and each customer stays as the last commit that was good about it.
     w.edit("[environments.south]", "[environments.south]\ncheks = []");
-    w.soll("status").exits(0).says("keep_relaeses").says("cheks").says("south                in-sync");
+    w.soll("status").exits(0).says("keep_relaeses").says("cheks").says("south        in-sync");
     w.edit("keep_relaeses", "keep_releases");
     w.soll("release north <b>").exits(0);
     w.soll("apply north").exits(0);
@@ -232,7 +232,7 @@ fn a_state_file_that_is_gone_leaves_everything_as_the_commit_before_has_it() {
     let w = world();
     w.git(&["rm", "-q", "desired-state.toml"]);
     w.commit_all("gone");
-    w.soll("status").exits(0).says("has no desired-state.toml in commit").says("south                in-sync");
+    w.soll("status").exits(0).says("has no desired-state.toml in commit").says("south        in-sync");
     w.soll("why south").exits(0);
     w.soll("apply").exits(1).says("has no desired-state.toml in commit");
     w.soll("freeze south --reason x").exits(1).says("has no desired-state.toml in commit");

@@ -40,8 +40,8 @@ fn a_host_that_is_down_is_one_whatever_is_asked() {
     }
     assert_eq!(w.head(), head);
     // What only looks says that nothing is known of it, not that nothing runs there.
-    w.soll("diff staging").exits(6).says("ist unknown").says("127.0.0.1:1: connect: ").hides("ist nothing");
-    w.soll("status staging").exits(0).says("ist unknown").hides("ist nothing");
+    w.soll("diff staging").exits(6).says("runs unknown").says("127.0.0.1:1: connect: ").hides("runs nothing");
+    w.soll("status staging").exits(0).says("aaaaaaaa  unknown").hides("aaaaaaaa  nothing");
     // To go on without it is the cure of a host that is away.
     w.soll("plan staging").exits(6).says("unreachable = \"skip\"");
 }
