@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::global::{Global, Output, blocking, names, tell_held, tell_verified};
+use super::chosen::Chosen;
+use super::global::{Global, Output, blocking, tell_held, tell_verified};
 use super::{CliError, Result, out, screen};
-use crate::model::ids::EnvName;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, PlanVerdict};
+use crate::run::changes;
 use crate::run::controller::now;
 use crate::run::look::observe::{Look, Scan};
 use crate::run::look::planned_commit::{Found, NothingAccepted, PlannedCommit, Proposed};
@@ -19,8 +20,8 @@ use crate::run::sizes;
 /// Show what would be done.
 #[derive(Args)]
 pub struct Plan {
-    /// The environments [default: all]
-    environments: Vec<EnvName>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Plan another commit than the newest of the branch
     #[arg(long = "ref", value_name = "REV")]
     rev: Option<String>,
@@ -45,7 +46,7 @@ impl Plan {
         tell(&found);
         let commit = found.commit;
         let snapshot = commit.snapshot();
-        let wanted = names(snapshot, &self.environments)?;
+        let wanted = self.chosen.names(snapshot)?;
         let published = !pulls && !self.observation.is_empty();
         let mut oldest = None;
         let observed = if published {
@@ -73,6 +74,7 @@ impl Plan {
         // A commit that is not accepted makes nobody ask a registry (law 11).
         if let (PlannedCommit::Accepted(accepted), false) = (&commit, published) {
             sizes::tell(&controller, accepted, &mut plan).await;
+            changes::tell(&controller, accepted, &observed, &mut plan).await;
         }
         match global.output {
             Output::Json => out::json(&plan),
@@ -82,12 +84,16 @@ impl Plan {
                 plan.environments.iter().for_each(|env| out::text(&graph::dot(env.name.as_str(), &env.steps)));
             }
             Output::Text => {
-                let style = if out::colour() { text::Style::Colour } else { text::Style::Plain };
-                out::text(&text::text(&plan, style));
+                out::text(&text::text(&plan, style()));
             }
         }
         Ok(exit(&plan, self.detailed_exitcode))
     }
+}
+
+/// Colours where somebody sees them.
+pub(super) fn style() -> text::Style {
+    if out::colour() { text::Style::Colour } else { text::Style::Plain }
 }
 
 /// 6: something could not be seen, so that the plan says nothing of it; 2: changes, where that is asked for.

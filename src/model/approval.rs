@@ -69,6 +69,22 @@ pub enum Decision {
     Reject,
 }
 
+/// One plan that a word is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    pub environment: EnvName,
+    /// The digest of `reviewed`.
+    pub binding: Digest,
+    pub reviewed: Reviewed,
+}
+
+impl Subject {
+    /// Of an environment's plan.
+    pub fn new(environment: EnvName, reviewed: Reviewed) -> Subject {
+        Subject { environment, binding: reviewed.binding(), reviewed }
+    }
+}
+
 /// What a person says: the bytes that are signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
@@ -77,9 +93,12 @@ pub struct Word {
     pub id: String,
     /// The first commit of the state repository: the same for everybody who has it, however it is reached.
     pub repository: String,
-    pub environment: EnvName,
-    pub binding: Digest,
-    pub reviewed: Reviewed,
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The other plans that the same word is about: one signature stands under all of them. A program that does not know of them
+    /// hears the word about the first one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Subject>,
     pub decision: Decision,
     pub note: Option<String>,
     /// Who says it, for the allowed signers.
@@ -93,15 +112,14 @@ pub struct Word {
 impl Word {
     /// A new one about a plan.
     pub fn new(about: About<'_>, decision: Decision, note: Option<String>, now: Timestamp) -> Word {
-        let About { id, repository, environment, reviewed, name, email, ttl } = about;
+        let About { id, repository, subject, also, name, email, ttl } = about;
         let until = || SignedDuration::try_from(ttl).ok().and_then(|ttl| now.checked_add(ttl).ok());
         Word {
             format: FORMAT,
             id,
             repository: repository.to_owned(),
-            environment: environment.clone(),
-            binding: reviewed.binding(),
-            reviewed: reviewed.clone(),
+            subject,
+            also,
             decision,
             note,
             name: name.to_owned(),
@@ -109,6 +127,16 @@ impl Word {
             at: now,
             expires: (decision == Decision::Approve).then(|| until().unwrap_or(Timestamp::MAX)),
         }
+    }
+
+    /// The plans that it is about: one, or those of a set.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        std::iter::once(&self.subject).chain(&self.also)
+    }
+
+    /// What of this environment it is about; `None`: nothing.
+    fn about(&self, environment: &EnvName) -> Option<&Reviewed> {
+        self.subjects().find(|subject| subject.environment == *environment).map(|subject| &subject.reviewed)
     }
 
     /// Whether it says yes.
@@ -121,8 +149,8 @@ impl Word {
 pub struct About<'a> {
     pub id: String,
     pub repository: &'a str,
-    pub environment: &'a EnvName,
-    pub reviewed: &'a Reviewed,
+    pub subject: Subject,
+    pub also: Vec<Subject>,
     pub name: &'a str,
     pub email: &'a str,
     pub ttl: Duration,
@@ -266,11 +294,9 @@ pub fn judge(
             odd.push((change, format!("says again what was said before ({})", said.path)));
             continue;
         }
-        if word.environment != *by.environment {
-            continue;
-        }
+        let Some(reviewed) = word.about(by.environment) else { continue };
         let approve = word.is_approval();
-        let about = if approve { word.reviewed.allows(by.plan) } else { word.reviewed.forbids(by.plan) };
+        let about = if approve { reviewed.allows(by.plan) } else { reviewed.forbids(by.plan) };
         if !about {
             continue;
         }
@@ -295,8 +321,8 @@ pub fn judge(
                 continue;
             }
         };
-        let reviewed = Some(word.reviewed.clone());
-        heard.push(Approval { by: who, at: word.at, approve, note: word.note.clone(), reviewed, trusted: true });
+        let (reviewed, note) = (Some(reviewed.clone()), word.note.clone());
+        heard.push(Approval { by: who, at: word.at, approve, note, reviewed, trusted: true });
     }
     if old > 0 && heard.is_empty() {
         let message = format!(
@@ -337,10 +363,11 @@ fn misplaced(said: &WordFile, word: &Word, repository: &str) -> Option<String> {
     if word.repository != repository {
         return Some(format!("adds {path}, which was said in another state repository"));
     }
-    if word.environment.as_str() != said.environment {
-        return Some(format!("adds {path}, which was said about {}", word.environment));
+    let Subject { environment, binding, .. } = &word.subject;
+    if environment.as_str() != said.environment {
+        return Some(format!("adds {path}, which was said about {environment}"));
     }
-    let bound = word.binding.to_string() == said.binding && word.reviewed.binding() == word.binding;
+    let bound = binding.to_string() == said.binding && word.subjects().all(|one| one.reviewed.binding() == one.binding);
     (!bound).then(|| format!("adds {path}, which was said about another plan"))
 }
 
@@ -393,4 +420,100 @@ pub fn over_for_a_day(history: &[Change], now: Timestamp) -> Vec<String> {
         }
     }
     there.into_iter().filter(|(_, over)| *over).map(|(path, _)| path.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPOSITORY: &str = "first";
+
+    fn reviewed(n: u8) -> Reviewed {
+        let hosts = BTreeMap::from([("web".parse().unwrap(), Digest::of(&[n]))]);
+        Reviewed { scope: Digest::of(&[n]), hosts, irreversible: Vec::new(), unnamed: false }
+    }
+
+    fn of(n: u8) -> EnvName {
+        format!("customer-{n}").parse().unwrap()
+    }
+
+    /// A word about the plans of these, as a commit of the history of words.
+    fn said(about: &[u8], decision: Decision, now: Timestamp) -> (Word, Change) {
+        let mut subjects: Vec<_> = about.iter().map(|n| Subject::new(of(*n), reviewed(*n))).collect();
+        let also = subjects.split_off(1);
+        let (name, email, ttl) = ("Ann", "ann@example.com", Duration::from_secs(3600));
+        let id = format!("{about:?}{decision:?}");
+        let about = About { id, repository: REPOSITORY, subject: subjects.remove(0), also, name, email, ttl };
+        let word = Word::new(about, decision, None, now);
+        let bytes = serde_json::to_vec(&Envelope::new(serde_json::to_string(&word).unwrap(), None)).unwrap();
+        let Subject { environment, binding, .. } = &word.subject;
+        let file = WordFile {
+            path: format!("{environment}/{binding}/{}.json", word.id),
+            environment: environment.to_string(),
+            binding: binding.to_string(),
+            read: Read::of(&bytes),
+        };
+        let (name, email) = (name.to_owned(), email.to_owned());
+        let change = Change { commit: word.id.clone(), name, email, said: Some(file), removed: Vec::new(), odd: None };
+        (word, change)
+    }
+
+    fn heard(history: &[Change], n: u8, plan: &Reviewed, now: Timestamp) -> Vec<bool> {
+        let environment = of(n);
+        let ttl = Duration::from_secs(3600);
+        let by = Judge { repository: REPOSITORY, environment: &environment, plan, now, ttl, strict: false };
+        let (words, told) = judge(history, &by, |_, _, _| Err(String::new()));
+        assert!(told.is_empty(), "{told:?}");
+        words.iter().map(|word| word.approve).collect()
+    }
+
+    #[test]
+    fn one_word_about_a_set_counts_for_each_plan_that_it_names_and_no_other() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (_, set) = said(&[1, 2, 3], Decision::Approve, now);
+        let (_, no) = said(&[2], Decision::Reject, now);
+        let history = [set, no];
+        assert_eq!(heard(&history, 1, &reviewed(1), now), [true]);
+        assert_eq!(heard(&history, 3, &reviewed(3), now), [true]);
+        // A later word about one of them stands beside it.
+        assert_eq!(heard(&history, 2, &reviewed(2), now), [true, false]);
+        // Another plan of the same environment, and an environment that it does not name.
+        assert!(heard(&history, 3, &reviewed(9), now).is_empty());
+        assert!(heard(&history, 4, &reviewed(4), now).is_empty());
+    }
+
+    #[test]
+    fn a_word_about_one_plan_has_the_form_that_it_always_had() {
+        let (word, _) = said(&[1], Decision::Approve, Timestamp::UNIX_EPOCH);
+        let keys: Vec<_> = serde_json::to_value(&word).unwrap().as_object().unwrap().keys().cloned().collect();
+        let known = [
+            "at",
+            "binding",
+            "decision",
+            "email",
+            "environment",
+            "expires",
+            "format",
+            "id",
+            "name",
+            "note",
+            "repository",
+            "reviewed",
+        ];
+        assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn a_set_in_which_one_plan_is_not_what_it_is_bound_to_is_no_word() {
+        let now = Timestamp::UNIX_EPOCH;
+        let (mut word, mut change) = said(&[1, 2], Decision::Approve, now);
+        word.also[0].reviewed = reviewed(7);
+        let bytes = serde_json::to_vec(&Envelope::new(serde_json::to_string(&word).unwrap(), None)).unwrap();
+        change.said.as_mut().unwrap().read = Read::of(&bytes);
+        let (environment, plan) = (of(2), reviewed(7));
+        let ttl = Duration::from_secs(3600);
+        let by = Judge { repository: REPOSITORY, environment: &environment, plan: &plan, now, ttl, strict: false };
+        let (words, told) = judge(&[change], &by, |_, _, _| Err(String::new()));
+        assert!(words.is_empty() && told[0].message.contains("said about another plan"), "{told:?}");
+    }
 }

@@ -35,6 +35,7 @@ pub mod tree;
 pub mod walk;
 mod window;
 mod words;
+pub mod written;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

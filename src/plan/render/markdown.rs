@@ -120,6 +120,12 @@ fn details(comment: &mut Comment, env: &EnvPlan) {
     });
     let summary = format!("{}: {}", html(env.name.as_str()), count(env.hosts.len(), "host"));
     comment.fold(&summary, noted.into_iter().chain(hosts));
+    if let Some(changes) = &env.changes {
+        let lines = changes.lines().map(|line| format!("- {}\n", words(&line)));
+        // The page is the forge's own, made of two commits and the name of a project.
+        let page = changes.compare.iter().map(|page| format!("\n<{}>\n", clean(page)));
+        comment.fold(&format!("{}: {}", html(env.name.as_str()), html(&changes.summary())), lines.chain(page));
+    }
     if env.steps.is_empty() {
         return;
     }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::fold::{self, Fold};
 use super::parts::{self, count};
 use super::services;
 use crate::model::shown::clean;
@@ -31,9 +32,7 @@ pub fn text(plan: &Plan, style: Style) -> String {
     let mut page = Page { out: String::new(), style };
     let (changing, quiet): (Vec<_>, Vec<_>) =
         plan.environments.iter().partition(|e| e.has_changes() || e.blocking().next().is_some());
-    for env in changing {
-        page.environment(env);
-    }
+    page.environments(&changing);
     for env in &quiet {
         page.quiet(env);
     }
@@ -61,15 +60,48 @@ pub fn text(plan: &Plan, style: Style) -> String {
     page.out
 }
 
+/// The plans of these environments alone, those that are equal folded into one.
+pub fn environments(environments: &[&EnvPlan], style: Style) -> String {
+    let mut page = Page { out: String::new(), style };
+    page.environments(environments);
+    page.out
+}
+
 struct Page {
     out: String,
     style: Style,
 }
 
 impl Page {
-    fn environment(&mut self, env: &EnvPlan) {
-        let headline = self.headline(env);
+    fn environments(&mut self, environments: &[&EnvPlan]) {
+        for fold in fold::folded(environments) {
+            match fold {
+                Fold::One(env) => self.environment(env),
+                Fold::Many { like, of } => self.fold(&like, &of),
+            }
+        }
+    }
+
+    /// Several environments in which the same would be done: what each runs, and once what it is.
+    fn fold(&mut self, like: &EnvPlan, of: &[&EnvPlan]) {
+        let headline = self.headline(like);
         self.line(&headline);
+        let width = of.iter().map(|env| env.name.as_str().len()).max().unwrap_or(0);
+        for env in of {
+            let hosts: Vec<_> = env.hosts.iter().map(|host| host.name.as_str()).collect();
+            self.line(&format!("  {:width$}  {}  {}", env.name.as_str(), parts::ist(env), hosts.join(", ")));
+        }
+        self.blockers(like);
+        self.changes(like);
+        if like.has_changes() {
+            let (steps, many) = (count(like.steps.len(), "step"), of.len());
+            self.line(&format!("  the same {steps} in {many} environments"));
+        }
+        self.steps(like);
+        self.line("");
+    }
+
+    fn blockers(&mut self, env: &EnvPlan) {
         for blocker in &env.blockers {
             let ink = if blocker.blocks() { Ink::Bad } else { Ink::Faint };
             let grade = self.ink(ink, parts::grade(blocker.grade));
@@ -77,6 +109,12 @@ impl Page {
             self.line(&format!("  {grade} {code}: {}", parts::message(blocker)));
             self.line(&format!("     fix: {}", clean(&blocker.fix)));
         }
+    }
+
+    fn environment(&mut self, env: &EnvPlan) {
+        let headline = self.headline(env);
+        self.line(&headline);
+        self.blockers(env);
         let width = env.hosts.iter().map(|h| h.name.as_str().len()).max().unwrap_or(0);
         for host in &env.hosts {
             let line = host_line(host, width);
@@ -84,8 +122,17 @@ impl Page {
             services::of(env, host).iter().for_each(|line| self.line(&format!("    {line}")));
         }
         self.backups(env);
+        self.changes(env);
         self.steps(env);
         self.line("");
+    }
+
+    /// What a release brings, before what is done for it.
+    fn changes(&mut self, env: &EnvPlan) {
+        let Some(changes) = &env.changes else { return };
+        self.line(&format!("  {}", changes.summary()));
+        changes.lines().for_each(|line| self.line(&format!("    {line}")));
+        changes.compare.iter().for_each(|page| self.line(&format!("    {}", clean(page))));
     }
 
     /// `production  NO-GO  out of sync  healthy  soll f0959baf  ist 20251102_154900-abc12345`
