@@ -82,9 +82,8 @@ impl Release {
         }
         let target = Target::releases(global, &choice).await?;
         let subject = format!("Release {} to {}", short(&release), target.told());
-        Commit { lines: target.lines(&Change::Release(release)), subject, body: target.body(message), target }
-            .run(global)
-            .await
+        let lines = target.lines(&Change::Release(release));
+        Commit::of(target, lines, subject).with(message).run(global).await
     }
 }
 
@@ -109,9 +108,8 @@ impl Promote {
             None => Target::Environments(names),
         };
         let subject = format!("Promote {} from {from} to {}", sha.short(), target.told());
-        Commit { lines: target.lines(&Change::Release(sha.to_string())), subject, body: target.body(None), target }
-            .run(global)
-            .await
+        let lines = target.lines(&Change::Release(sha.to_string()));
+        Commit::of(target, lines, subject).run(global).await
     }
 }
 
@@ -125,7 +123,7 @@ impl Freeze {
         let target = Target::environments(global, &must_be_said(chosen.choice()?)?).await?;
         let subject = format!("Freeze {}: {reason}", target.told());
         let lines = target.lines(&Change::Set { key: "frozen", value: reason });
-        Commit { lines, subject, body: target.body(None), target }.run(global).await
+        Commit::of(target, lines, subject).run(global).await
     }
 }
 
@@ -152,9 +150,8 @@ impl Unfreeze {
             lines.push(Line::of(name.clone(), thaw.clone()));
         }
         let target = Target::Environments(names);
-        Commit { lines, subject: format!("Unfreeze {}", target.told()), body: target.body(None), target }
-            .run(global)
-            .await
+        let subject = format!("Unfreeze {}", target.told());
+        Commit::of(target, lines, subject).run(global).await
     }
 }
 
@@ -176,9 +173,10 @@ impl Unpin {
         let lines = pins.iter().map(|(name, _)| Line::of(name.clone(), Change::Remove { key: "release" })).collect();
         let follows =
             pins.iter().map(|(name, pin)| format!("{name} follows {} to {}", pin.template, short(&pin.release)));
-        let body = Some(follows.collect::<Vec<_>>().join("\n"));
+        let body = follows.collect::<Vec<_>>().join("\n");
         let target = Target::Environments(pins.into_iter().map(|(name, _)| name).collect());
-        Commit { lines, subject: format!("Unpin {}", target.told()), body, target }.run(global).await
+        let subject = format!("Unpin {}", target.told());
+        Commit { body: Some(body), ..Commit::of(target, lines, subject) }.run(global).await
     }
 }
 
@@ -241,16 +239,14 @@ impl Target {
         }
     }
 
-    /// What a commit says below its subject: `more`, and, of several environments, which.
-    pub(super) fn body(&self, more: Option<String>) -> Option<String> {
-        let names = match self {
+    /// What a commit says below its subject of several environments: which.
+    fn names(&self) -> Option<String> {
+        match self {
             Target::Environments(names) if names.len() > 1 => {
                 Some(names.iter().map(EnvName::as_str).collect::<Vec<_>>().join("\n"))
             }
             _ => None,
-        };
-        let parts: Vec<_> = more.into_iter().chain(names).collect();
-        (!parts.is_empty()).then(|| parts.join("\n\n"))
+        }
     }
 
     /// For people: whom it is about, where the subject does not say so.
@@ -284,12 +280,25 @@ pub(super) struct Commit {
     pub lines: Vec<Line>,
     pub subject: String,
     pub body: Option<String>,
+    /// The environments that stay behind their template from now on.
+    pub pins: Vec<EnvName>,
 }
 
 impl Commit {
+    /// These lines; where they are those of several environments, the message names all of them.
+    pub(super) fn of(target: Target, lines: Vec<Line>, subject: String) -> Commit {
+        Commit { body: target.names(), target, lines, subject, pins: Vec::new() }
+    }
+
+    /// With more in its message.
+    fn with(self, more: Option<String>) -> Commit {
+        let parts: Vec<_> = more.into_iter().chain(self.body).collect();
+        Commit { body: (!parts.is_empty()).then(|| parts.join("\n\n")), ..self }
+    }
+
     /// Commits, and says so.
     pub(super) async fn run(self, global: &Global) -> Result {
-        let Commit { target, lines, subject, body } = self;
+        let Commit { target, lines, subject, body, pins } = self;
         let controller = global.controller()?;
         let message = body.map_or(subject.clone(), |body| format!("{subject}\n\n{body}\n"));
         let (before, after) = blocking(move || {
@@ -314,6 +323,11 @@ impl Commit {
             out::json(&json);
         } else if changed {
             out::text(&format!("{subject} (commit {})\n{}", after.short(), target.whom()));
+            if !pins.is_empty() {
+                let names = pins.iter().map(EnvName::as_str).collect::<Vec<_>>();
+                let (listed, named) = (names.join(", "), names.join(" "));
+                out::text(&format!("  pinned: {listed}; to follow the template again: soll unpin {named}\n"));
+            }
         } else {
             out::text("nothing to commit: it says so already\n");
         }

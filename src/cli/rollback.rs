@@ -86,7 +86,7 @@ impl Rollback {
         if picks.is_empty() {
             return Ok(worst(exits));
         }
-        exits.push(of_each(picks).run(global).await?);
+        exits.push(of_each(&snapshot, picks).run(global).await?);
         Ok(worst(exits))
     }
 
@@ -154,23 +154,30 @@ impl Rollback {
 
 /// One environment; where it followed a template it is pinned by that.
 fn one(snapshot: &Snapshot, name: &EnvName, pick: &Pick) -> Commit {
-    let follows = snapshot.written.template_of(name).filter(|(_, own)| own.release.is_some());
-    Commit {
-        target: Target::Environments(vec![name.clone()]),
-        lines: vec![Line::of(name.clone(), Change::Release(pick.text()))],
-        subject: format!("Roll {name} back to {}", pick.short()),
-        body: follows.map(|(template, _)| {
-            format!("It is pinned there until `soll unpin {name}`, whatever its template {template} says.")
-        }),
-    }
+    let target = Target::Environments(vec![name.clone()]);
+    let lines = vec![Line::of(name.clone(), Change::Release(pick.text()))];
+    let subject = format!("Roll {name} back to {}", pick.short());
+    Commit { pins: pinned(snapshot, [name]), ..Commit::of(target, lines, subject) }
 }
 
 /// Each to its own.
-fn of_each(picks: Vec<(EnvName, Pick)>) -> Commit {
+fn of_each(snapshot: &Snapshot, picks: Vec<(EnvName, Pick)>) -> Commit {
     let body = picks.iter().map(|(name, pick)| format!("{name} to {}", pick.short())).collect::<Vec<_>>().join("\n");
     let lines = picks.iter().map(|(name, pick)| Line::of(name.clone(), Change::Release(pick.text()))).collect();
+    let pins = pinned(snapshot, picks.iter().map(|(name, _)| name));
     let target = Target::Environments(picks.into_iter().map(|(name, _)| name).collect());
-    Commit { lines, subject: format!("Roll {} back", target.told()), body: Some(body), target }
+    let subject = format!("Roll {} back", target.told());
+    Commit { body: Some(body), pins, ..Commit::of(target, lines, subject) }
+}
+
+/// Those of them that have followed their template so far, and do not any more with a line of their own.
+fn pinned<'a>(snapshot: &Snapshot, names: impl IntoIterator<Item = &'a EnvName>) -> Vec<EnvName> {
+    let written = &snapshot.written;
+    let follows = |name: &&EnvName| {
+        let has_own = written.environments.get(*name).is_some_and(|own| own.release.is_some());
+        !has_own && written.template_of(name).is_some_and(|(_, own)| own.release.is_some())
+    };
+    names.into_iter().filter(follows).cloned().collect()
 }
 
 /// The line that all of them follow, where all of them go back to the same.
@@ -186,12 +193,9 @@ fn of_template(snapshot: &Snapshot, template: &str, picks: &[(Pick, EnvName)]) -
             .hint(format!("say where to: --to SHA; or each to its own: soll rollback {first} {name} …")));
     }
     let place = Place::Template(template.to_owned());
-    Ok(Commit {
-        target: Target::template(snapshot, template),
-        lines: vec![Line { place, change: Change::Release(pick.text()) }],
-        subject: format!("Roll the template {template} back to {}", pick.short()),
-        body: None,
-    })
+    let lines = vec![Line { place, change: Change::Release(pick.text()) }];
+    let subject = format!("Roll the template {template} back to {}", pick.short());
+    Ok(Commit::of(Target::template(snapshot, template), lines, subject))
 }
 
 /// The hosts of an environment, and the commit that is desired there, where that is known.

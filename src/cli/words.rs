@@ -132,9 +132,15 @@ impl<'a> Set<'a> {
         let refusals = worst(refused.iter().map(|(_, error)| error.exit));
         if global.output == Output::Json {
             let mut all = spoken.map_or_else(|| serde_json::json!({}), as_json);
-            let one = |Subject { environment, binding, .. }: &Subject| serde_json::json!({ "environment": environment, "binding": binding });
+            let one = |subject: &Subject| {
+                let Subject { environment, binding, .. } = subject;
+                serde_json::json!({ "environment": environment, "binding": binding })
+            };
             all["environments"] = spoken.iter().flat_map(|spoken| spoken.word.subjects()).map(one).collect();
-            let not = |(env, error): &(&EnvPlan, CliError)| serde_json::json!({ "environment": env.name, "why": error.text() });
+            let not = |(env, error): &(&EnvPlan, CliError)| {
+                let (environment, why) = (&env.name, error.text());
+                serde_json::json!({ "environment": environment, "why": why })
+            };
             all["refused"] = refused.iter().map(not).collect();
             out::json(&all);
         } else {

@@ -84,7 +84,7 @@ impl Page {
 
     /// Several environments in which the same would be done: what each runs, and once what it is.
     fn fold(&mut self, like: &EnvPlan, of: &[&EnvPlan]) {
-        let headline = self.headline(like);
+        let headline = self.headline(&count(of.len(), "environment"), like);
         self.line(&headline);
         let width = of.iter().map(|env| env.name.as_str().len()).max().unwrap_or(0);
         for env in of {
@@ -93,11 +93,8 @@ impl Page {
         }
         self.blockers(like);
         self.changes(like);
-        if like.has_changes() {
-            let (steps, many) = (count(like.steps.len(), "step"), of.len());
-            self.line(&format!("  the same {steps} in {many} environments"));
-        }
-        self.steps(like);
+        let same = format!("the same {} in {} environments", count(like.steps.len(), "step"), of.len());
+        self.steps(like, &same, None);
         self.line("");
     }
 
@@ -112,7 +109,7 @@ impl Page {
     }
 
     fn environment(&mut self, env: &EnvPlan) {
-        let headline = self.headline(env);
+        let headline = self.headline(env.name.as_str(), env);
         self.line(&headline);
         self.blockers(env);
         let width = env.hosts.iter().map(|h| h.name.as_str().len()).max().unwrap_or(0);
@@ -123,7 +120,8 @@ impl Page {
         }
         self.backups(env);
         self.changes(env);
-        self.steps(env);
+        let about = env.expected_ms().map(|ms| format!(", about {}", parts::time(ms))).unwrap_or_default();
+        self.steps(env, "steps", Some(format!("({}{about})", env.steps.len())));
         self.line("");
     }
 
@@ -136,14 +134,14 @@ impl Page {
     }
 
     /// `production  NO-GO  out of sync  healthy  soll f0959baf  ist 20251102_154900-abc12345`
-    fn headline(&self, env: &EnvPlan) -> String {
+    fn headline(&self, name: &str, env: &EnvPlan) -> String {
         let verdict = match env.verdict {
             Verdict::Go => Ink::Good,
             Verdict::NoGo => Ink::Bad,
             Verdict::Pending => Ink::Open,
         };
         [
-            self.ink(Ink::Strong, env.name.as_str()),
+            self.ink(Ink::Strong, name),
             self.ink(verdict, env.verdict.as_str()),
             self.sync(env.sync),
             self.health(env.health),
@@ -172,13 +170,13 @@ impl Page {
         }
     }
 
-    fn steps(&mut self, env: &EnvPlan) {
+    fn steps(&mut self, env: &EnvPlan, title: &str, about: Option<String>) {
         if env.steps.is_empty() {
             return;
         }
-        let about = env.expected_ms().map(|ms| format!(", about {}", parts::time(ms))).unwrap_or_default();
-        let title = if env.verdict == Verdict::Go { "steps" } else { "steps, once nothing blocks" };
-        self.line(&format!("  {title} ({}{about})", env.steps.len()));
+        let once = if env.verdict == Verdict::Go { "" } else { ", once nothing blocks" };
+        let about = about.map(|about| format!(" {about}")).unwrap_or_default();
+        self.line(&format!("  {title}{once}{about}"));
         let host = |step: &Step| step.host.as_ref().map_or("controller", |h| h.as_str()).to_owned();
         let hosts = env.steps.iter().map(|s| host(s).len()).max().unwrap_or(0);
         let whats = env.steps.iter().map(|s| parts::what(s).chars().count()).max().unwrap_or(0).min(40);

@@ -42,7 +42,7 @@ fn a_coffee_for_thirty_customers() {
         .says(" in 30 environments")
         .says("approved: 30 environments (one word ");
     w.soll("apply").exits(3);
-    w.soll("rollback c07").exits(0).says("Roll c07 back to aaaaaaaa (commit ");
+    w.soll("rollback c07").exits(0).says("Roll c07 back to aaaaaaaa (commit ").says("pinned: c07");
     w.soll("status c0*")
         .exits(0)
         .says("pinned: its template customer is at bbbbbbbb; to let it follow: soll unpin c07");
@@ -92,6 +92,8 @@ fn one_commit_for_all_that_are_named() {
         .says("soll unfreeze --template customer");
     one(&["unfreeze", "--template", "customer"], "Unfreeze 4 environments");
     assert_eq!(state(&w), text);
+    // Each to where it was: none of these has run anything, so none has anywhere to go.
+    w.soll("rollback c0*").exits(1).says("c01 has no earlier release").says("c04 has no earlier release");
     // Several in JSON say which; one says what it always said.
     let json = w.soll("release c01 c02 <b> --output json").exits(0).json();
     assert_eq!(json["environments"], serde_json::json!(["c01", "c02"]));
