@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
+use super::chosen::Chosen;
 use super::daemon::StopSignals;
-use super::global::{Global, Output, blocking, names};
+use super::global::{Global, Output, blocking};
 use super::{CliError, Result, out, progress, screen};
 use crate::journal::RunResult;
 use crate::journal::notice::Notice;
@@ -44,10 +45,10 @@ Examples:
   soll apply production
   soll apply --plan plan.json                 what that plan says, or nothing")]
 pub struct Apply {
-    /// The environments [default: all]
-    pub(super) environments: Vec<EnvName>,
+    #[command(flatten)]
+    pub(super) chosen: Chosen,
     /// Do exactly what this saved plan says, or nothing
-    #[arg(long, value_name = "FILE", conflicts_with = "environments")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "app", "template", "all"])]
     pub(super) plan: Option<PathBuf>,
     /// Pull mode: where others publish what they see (may be repeated)
     #[arg(long, value_name = "FILE|URL")]
@@ -78,10 +79,10 @@ impl Apply {
         };
         let wanted = match &only {
             Some(saved) => saved.environments.iter().map(|env| env.name.clone()).collect(),
-            None => names(&snapshot, &self.environments)?,
+            None => self.chosen.names(&snapshot)?,
         };
         // Whoever asks for everything gets what is good, and hears of the rest by the exit code.
-        let all = only.is_none() && self.environments.is_empty();
+        let all = only.is_none() && self.chosen.clone().choice()?.is_everything();
         if !all {
             must_be_of_this_commit(&snapshot, &wanted)?;
         }

@@ -8,6 +8,7 @@ use crate::model::ids::EnvName;
 use crate::model::observed::DriftKind;
 use crate::model::shown::clean;
 use crate::plan::render::{parts, services};
+use crate::run::changes;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::planned::planned;
 
@@ -31,17 +32,26 @@ impl Diff {
         let wanted = names(&snapshot, std::slice::from_ref(&self.environment))?;
         let drift = if self.bytes { Scan::Bytes } else { Scan::Now };
         let observed = observe(&controller, &snapshot, &wanted, Look { health: false, drift }).await;
-        let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
+        let mut plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
+        changes::tell(&controller, &snapshot, &observed, &mut plan).await;
         let Some(plan) = plan.environments.first() else { return Ok(1) };
         // Of a host that is not seen nobody can say what differs.
         let exit = if plan.hosts.iter().all(|host| host.reachable) { 0 } else { 6 };
         if global.output == Output::Json {
-            out::json(&serde_json::json!({
+            let mut all = serde_json::json!({
                 "name": plan.name, "desired": plan.desired, "release": plan.release, "sync": plan.sync, "hosts": plan.hosts,
-            }));
+            });
+            if let Some(changes) = &plan.changes {
+                all["changes"] = serde_json::json!(changes);
+            }
+            out::json(&all);
             return Ok(exit);
         }
         out::text(&format!("{}: desired {}\n", plan.name, plan.release));
+        for changes in &plan.changes {
+            out::text(&format!("  {}\n", changes.summary()));
+            changes.lines().for_each(|line| out::text(&format!("    {line}\n")));
+        }
         for host in &plan.hosts {
             out::text(&format!("  {}: runs {}: {}\n", host.name, parts::current(host), clean(&host.reason)));
             for drift in &host.drift {

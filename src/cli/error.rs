@@ -74,7 +74,9 @@ impl From<ControllerError> for CliError {
                 plain.exit(4).hint("look at what was lost; if it is meant: soll acknowledge")
             }
             ControllerError::NotAccepted(NotAccepted::Unsigned { .. }) => plain.exit(4),
-            ControllerError::NoEnvironment { .. } | ControllerError::NoHost { .. } => plain.exit(64),
+            ControllerError::NotThere { .. } | ControllerError::Nobody { .. } | ControllerError::NoHost { .. } => {
+                plain.exit(64)
+            }
             _ => plain,
         }
     }

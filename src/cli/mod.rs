@@ -11,6 +11,7 @@ mod adopt;
 mod apply;
 mod backup;
 mod bundle;
+mod chosen;
 mod complete;
 mod daemon;
 mod demo;
@@ -32,6 +33,7 @@ mod progress;
 mod provision;
 mod restore;
 mod restore_test;
+mod rollback;
 mod screen;
 mod status;
 mod text;
@@ -81,17 +83,19 @@ enum Command {
     Wait(wait::Wait),
     /// Show desired against observed, file by file
     Diff(diff::Diff),
-    /// Commit a release for an environment
+    /// Commit a release for one or more environments, or for a template
     Release(edits::Release),
-    /// Commit what one environment runs as the release of another
+    /// Commit what one environment runs as the release of others
     Promote(edits::Promote),
     /// Commit an earlier release
-    Rollback(edits::Rollback),
+    Rollback(rollback::Rollback),
     /// Commit that nothing is changed, with a reason
     Freeze(edits::Freeze),
     /// Commit that changes are allowed again
     Unfreeze(edits::Unfreeze),
-    /// Approve what the plan of an environment would do
+    /// Commit that environments follow their template again
+    Unpin(edits::Unpin),
+    /// Approve what the plan of one or more environments would do
     Approve(words::Approve),
     /// Reject it
     Reject(words::Reject),
@@ -245,6 +249,7 @@ async fn run(cli: Cli) -> Result {
         Command::Rollback(command) => command.run(global).await,
         Command::Freeze(command) => command.run(global).await,
         Command::Unfreeze(command) => command.run(global).await,
+        Command::Unpin(command) => command.run(global).await,
         Command::Approve(command) => command.run(global).await,
         Command::Reject(command) => command.run(global).await,
         Command::Cancel(command) => command.run(global).await,

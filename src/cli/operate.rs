@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::apply::worst;
+use super::chosen::{Chosen, must_be_said};
 use super::global::Global;
-use super::{Result, out};
+use super::{CliError, Result, out};
 use crate::host::wire::Op;
 use crate::model::desired::Environment;
 use crate::model::ids::EnvName;
@@ -17,7 +19,7 @@ use crate::run::commit::known;
 use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::look::reach::ask;
-use crate::run::operate::retry::retry;
+use crate::run::operate::retry::{Lifted, retry};
 use crate::run::operate::stop;
 use crate::run::pass::journaled::OperateError;
 
@@ -37,7 +39,8 @@ Examples:
   soll retry production
   soll retry production --migration done      its work is done, by hand")]
 pub struct Retry {
-    environment: EnvName,
+    #[command(flatten)]
+    chosen: Chosen,
     /// What became of a migration that failed, or was not seen to finish
     #[arg(long, value_enum)]
     migration: Option<Settled>,
@@ -128,26 +131,54 @@ async fn observed_holders(
 }
 
 impl Retry {
-    /// Lifts what stands against the desired release.
+    /// Lifts what stands against the desired releases. An environment whose hosts cannot be had keeps no other one waiting.
     pub async fn run(self, global: &Global) -> Result {
+        let choice = must_be_said(self.chosen.choice()?)?;
         let (controller, snapshot) = global.accepted().await?;
-        let env = known(&snapshot, &self.environment)?;
         let migration = self.migration.map(|settled| match settled {
             Settled::Done => Migration::Done,
             Settled::Again => Migration::Failed,
         });
-        let lifted = retry(&controller, &snapshot, env, migration, self.reason).await?;
-        let (name, sha, verdicts) = (
-            &self.environment,
-            env.release.short(&lifted.sha),
-            counted(u64::from(lifted.verdicts), "verdict", "verdicts"),
-        );
-        out::text(&format!("{name}: {sha} may be tried again ({verdicts} lifted)\n"));
-        for migration in &lifted.migrations {
-            let becomes = if migration.runs { "runs with the next attempt" } else { "is done, and does not run again" };
-            out::text(&format!("{name}: the migration `{}` of {sha} {becomes}\n", migration.hook));
+        let names = choice.of(&snapshot)?;
+        let lift = async |name: &EnvName| {
+            let env = known(&snapshot, name)?;
+            Ok::<_, CliError>((env, retry(&controller, &snapshot, env, migration, self.reason.clone()).await?))
+        };
+        if let Some(name) = choice.only() {
+            let (env, lifted) = lift(name).await?;
+            lifted_is_told(env, &lifted);
+            return Ok(0);
         }
-        Ok(0)
+        let mut exits = Vec::new();
+        for name in &names {
+            match lift(name).await {
+                // Of many only those are told for which something changed.
+                Ok((env, lifted)) if lifted.verdicts > 0 || !lifted.migrations.is_empty() => {
+                    lifted_is_told(env, &lifted)
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    exits.push(error.exit);
+                    error.print();
+                }
+            }
+        }
+        let (all, failed) = (counted(names.len() as u64, "environment", "environments"), exits.len());
+        out::text(&match failed {
+            0 => format!("{all} may be tried again\n"),
+            failed => format!("{failed} of {all} could not be had\n"),
+        });
+        Ok(worst(exits))
+    }
+}
+
+fn lifted_is_told(env: &Environment, lifted: &Lifted) {
+    let (name, sha) = (&env.name, env.release.short(&lifted.sha));
+    let verdicts = counted(u64::from(lifted.verdicts), "verdict", "verdicts");
+    out::text(&format!("{name}: {sha} may be tried again ({verdicts} lifted)\n"));
+    for migration in &lifted.migrations {
+        let becomes = if migration.runs { "runs with the next attempt" } else { "is done, and does not run again" };
+        out::text(&format!("{name}: the migration `{}` of {sha} {becomes}\n", migration.hook));
     }
 }
 

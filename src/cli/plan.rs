@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::global::{Global, Output, blocking, names, tell_held, tell_verified};
+use super::chosen::Chosen;
+use super::global::{Global, Output, blocking, tell_held, tell_verified};
 use super::{CliError, Result, out, screen};
-use crate::model::ids::EnvName;
 use crate::plan::render::{graph, markdown, text};
 use crate::plan::{self, PlanVerdict};
+use crate::run::changes;
 use crate::run::controller::{Controller, Snapshot, now};
 use crate::run::look::observe::{Look, Scan};
 use crate::run::look::planned_commit::{Found, NothingAccepted, PlannedCommit, Proposed};
@@ -25,8 +26,8 @@ Examples:
   soll plan production --out plan.json        then: soll apply --plan plan.json
   soll plan --ref HEAD --output markdown      the comment on a proposal")]
 pub struct Plan {
-    /// The environments [default: all]
-    environments: Vec<EnvName>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Plan another commit than the newest of the branch
     #[arg(long = "ref", value_name = "REV")]
     rev: Option<String>,
@@ -57,7 +58,7 @@ impl Plan {
             tell_edits(&controller, commit.snapshot());
         }
         let snapshot = commit.snapshot();
-        let wanted = names(snapshot, &self.environments)?;
+        let wanted = self.chosen.names(snapshot)?;
         let published = !pulls && !self.observation.is_empty();
         let mut oldest = None;
         let observed = if published {
@@ -85,6 +86,7 @@ impl Plan {
         // A commit that is not accepted makes nobody ask a registry (law 11).
         if let (PlannedCommit::Accepted(accepted), false) = (&commit, published) {
             sizes::tell(&controller, accepted, &mut plan).await;
+            changes::tell(&controller, accepted, &observed, &mut plan).await;
         }
         match global.output {
             Output::Json => out::json(&plan),
@@ -94,12 +96,16 @@ impl Plan {
                 plan.environments.iter().for_each(|env| out::text(&graph::dot(env.name.as_str(), &env.steps)));
             }
             Output::Text => {
-                let style = if out::colour() { text::Style::Colour } else { text::Style::Plain };
-                out::text(&text::text(&plan, style));
+                out::text(&text::text(&plan, style()));
             }
         }
         Ok(exit(&plan, self.detailed_exitcode))
     }
+}
+
+/// Colours where somebody sees them.
+pub(super) fn style() -> text::Style {
+    if out::colour() { text::Style::Colour } else { text::Style::Plain }
 }
 
 impl Plan {
@@ -129,7 +135,9 @@ fn exit(plan: &plan::Plan, detailed: bool) -> u8 {
 /// On standard error: edits of the work tree that are in no commit, and in no plan.
 fn tell_edits(controller: &Controller, snapshot: &Snapshot) {
     let Some(tree) = controller.repo.work_tree() else { return };
-    let files: BTreeSet<&str> = snapshot.defined_in.values().map(String::as_str).collect();
+    let written = &snapshot.written;
+    let own = written.environments.values().chain(written.templates.values());
+    let files: BTreeSet<&str> = own.map(|own| own.file.as_str()).collect();
     let main = controller.settings.file.as_str();
     let is_edited = |file: &&str| {
         let Ok(there) = std::fs::read(tree.join(file)) else { return false };

@@ -144,7 +144,7 @@ impl Restore {
         });
         out::text(&format!("{} is restored from {name}, and started{before}\n", env.name));
         // Whether it is well with these data, its checks say.
-        super::status::Status { environments: vec![env.name.clone()], drift: false }.run(global).await
+        super::status::Status { chosen: super::chosen::Chosen::one(env.name.clone()), drift: false }.run(global).await
     }
 
     fn job<'a>(&self, env: &'a Environment) -> Result<&'a Backup> {

@@ -4,6 +4,8 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::chosen::Chosen;
+use super::edits::short;
 use super::global::{Global, Output, names};
 use super::{Result, apply, out};
 use crate::journal::RunResult;
@@ -24,8 +26,8 @@ Examples:
   soll status
   soll status production --drift")]
 pub struct Status {
-    /// The environments [default: all]
-    pub(super) environments: Vec<EnvName>,
+    #[command(flatten)]
+    pub(super) chosen: Chosen,
     /// Compare the files of every live release now, instead of showing what the last scan found
     #[arg(long)]
     pub(super) drift: bool,
@@ -42,13 +44,13 @@ impl Status {
     pub async fn run(self, global: &Global) -> Result {
         let (controller, snapshot) = global.accepted().await?;
         apply::interrupt_dead(&controller.store);
-        let wanted = names(&snapshot, &self.environments)?;
+        let wanted = self.chosen.names(&snapshot)?;
         let drift = if self.drift { Scan::Now } else { Scan::WhenDue };
         let mut observed = observe(&controller, &snapshot, &wanted, Look { health: true, drift }).await;
         tell_of_hosts(&controller, &snapshot, &mut observed, &wanted);
         let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
         let rows: Vec<Standing> =
-            plan.environments.into_iter().map(|env| Standing::of(&controller, &observed, env)).collect();
+            plan.environments.into_iter().map(|env| Standing::of(&controller, &snapshot, &observed, env)).collect();
         if global.output == Output::Json {
             let mut all = serde_json::json!({ "commit": snapshot.commit.to_string(), "environments": rows });
             if let Some(held) = &snapshot.held {
@@ -69,6 +71,13 @@ impl Status {
             out::text(&line(cells, &widths, colours(row)));
             if !row.reason.is_empty() {
                 out::text(&format!("    {}\n", row.reason));
+            }
+            if let Some(pin) = &row.pinned {
+                let (name, template) = (&row.name, &pin.template);
+                let release = short(&pin.release);
+                out::text(&format!(
+                    "    pinned: its template {template} is at {release}; to let it follow: soll unpin {name}\n"
+                ));
             }
             for backup in &row.backups {
                 out::text(&format!("    backup {}: {}\n", backup.name, backup.told()));
@@ -99,7 +108,7 @@ impl Why {
         let plan = planned(&controller, &snapshot, &wanted, &observed, Some(snapshot.secrets()));
         for env in plan.environments {
             let text = why::why(&env);
-            let row = Standing::of(&controller, &observed, env);
+            let row = Standing::of(&controller, &snapshot, &observed, env);
             if global.output == Output::Json {
                 out::json(&serde_json::json!({ "name": row.name, "why": text, "status": row }));
                 continue;

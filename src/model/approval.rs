@@ -70,6 +70,22 @@ pub enum Decision {
     Reject,
 }
 
+/// One plan that a word is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    pub environment: EnvName,
+    /// The digest of `reviewed`.
+    pub binding: Digest,
+    pub reviewed: Reviewed,
+}
+
+impl Subject {
+    /// Of an environment's plan.
+    pub fn new(environment: EnvName, reviewed: Reviewed) -> Subject {
+        Subject { environment, binding: reviewed.binding(), reviewed }
+    }
+}
+
 /// What a person says: the bytes that are signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
@@ -78,9 +94,12 @@ pub struct Word {
     pub id: String,
     /// The first commit of the state repository: the same for everybody who has it, however it is reached.
     pub repository: String,
-    pub environment: EnvName,
-    pub binding: Digest,
-    pub reviewed: Reviewed,
+    #[serde(flatten)]
+    pub subject: Subject,
+    /// The other plans that the same word is about: one signature stands under all of them. A program that does not know of them
+    /// hears the word about the first one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Subject>,
     pub decision: Decision,
     pub note: Option<String>,
     /// Who says it, for the allowed signers.
@@ -94,15 +113,14 @@ pub struct Word {
 impl Word {
     /// A new one about a plan.
     pub fn new(about: About<'_>, decision: Decision, note: Option<String>, now: Timestamp) -> Word {
-        let About { id, repository, environment, reviewed, name, email, ttl } = about;
+        let About { id, repository, subject, also, name, email, ttl } = about;
         let until = || SignedDuration::try_from(ttl).ok().and_then(|ttl| now.checked_add(ttl).ok());
         Word {
             format: FORMAT,
             id,
             repository: repository.to_owned(),
-            environment: environment.clone(),
-            binding: reviewed.binding(),
-            reviewed: reviewed.clone(),
+            subject,
+            also,
             decision,
             note,
             name: name.to_owned(),
@@ -110,6 +128,16 @@ impl Word {
             at: now,
             expires: (decision == Decision::Approve).then(|| until().unwrap_or(Timestamp::MAX)),
         }
+    }
+
+    /// The plans that it is about: one, or those of a set.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        std::iter::once(&self.subject).chain(&self.also)
+    }
+
+    /// What of this environment it is about; `None`: nothing.
+    fn about(&self, environment: &EnvName) -> Option<&Reviewed> {
+        self.subjects().find(|subject| subject.environment == *environment).map(|subject| &subject.reviewed)
     }
 
     /// Whether it says yes.
@@ -122,8 +150,8 @@ impl Word {
 pub struct About<'a> {
     pub id: String,
     pub repository: &'a str,
-    pub environment: &'a EnvName,
-    pub reviewed: &'a Reviewed,
+    pub subject: Subject,
+    pub also: Vec<Subject>,
     pub name: &'a str,
     pub email: &'a str,
     pub ttl: Duration,
@@ -267,11 +295,9 @@ pub fn judge(
             odd.push((change, format!("says again what was said before ({})", said.path)));
             continue;
         }
-        if word.environment != *by.environment {
-            continue;
-        }
+        let Some(reviewed) = word.about(by.environment) else { continue };
         let approve = word.is_approval();
-        let about = if approve { word.reviewed.allows(by.plan) } else { word.reviewed.forbids(by.plan) };
+        let about = if approve { reviewed.allows(by.plan) } else { reviewed.forbids(by.plan) };
         if !about {
             continue;
         }
@@ -296,8 +322,8 @@ pub fn judge(
                 continue;
             }
         };
-        let reviewed = Some(word.reviewed.clone());
-        heard.push(Approval { by: who, at: word.at, approve, note: word.note.clone(), reviewed, trusted: true });
+        let (reviewed, note) = (Some(reviewed.clone()), word.note.clone());
+        heard.push(Approval { by: who, at: word.at, approve, note, reviewed, trusted: true });
     }
     if old > 0 && heard.is_empty() {
         let message = format!(
@@ -339,10 +365,11 @@ fn misplaced(said: &WordFile, word: &Word, repository: &str) -> Option<String> {
     if word.repository != repository {
         return Some(format!("adds {path}, which was said in another state repository"));
     }
-    if word.environment.as_str() != said.environment {
-        return Some(format!("adds {path}, which was said about {}", word.environment));
+    let Subject { environment, binding, .. } = &word.subject;
+    if environment.as_str() != said.environment {
+        return Some(format!("adds {path}, which was said about {environment}"));
     }
-    let bound = word.binding.to_string() == said.binding && word.reviewed.binding() == word.binding;
+    let bound = binding.to_string() == said.binding && word.subjects().all(|one| one.reviewed.binding() == one.binding);
     (!bound).then(|| format!("adds {path}, which was said about another plan"))
 }
 
@@ -400,3 +427,6 @@ pub fn over_for_a_day(history: &[Change], now: Timestamp) -> Vec<String> {
     }
     there.into_iter().filter(|(_, over)| *over).map(|(path, _)| path.to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests;

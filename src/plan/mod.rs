@@ -16,6 +16,7 @@ use crate::model::record::Healed;
 pub mod back;
 pub mod backup;
 mod binding;
+pub mod changes;
 mod delivery;
 pub mod due;
 mod fingerprint;
@@ -106,6 +107,10 @@ pub struct EnvPlan {
     /// How it stands with its backups. No part of what is compared or approved: they are made beside deployments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<backup::View>,
+    /// The commits that come and go with the change, where the repository of the application tells them. No part of what is
+    /// compared or approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<changes::Changes>,
 }
 
 /// Desired against observed.
@@ -295,6 +300,7 @@ impl Plan {
         plan.observed = None;
         for env in &mut plan.environments {
             env.estimate(&BTreeMap::new());
+            env.changes = None;
             for host in &mut env.hosts {
                 host.drift_age_s = 0;
                 // These come and go by themselves, and decide nothing.

@@ -17,11 +17,11 @@ pub struct Unclear {
 }
 
 /// What is promoted from `from` to `to`: what is desired there, once all of its hosts have confirmed it. `running`: what
-/// they have confirmed and run, where something else is desired by now.
+/// they have confirmed and run, where something else is desired by now. `to`: as it was said, for the next move.
 ///
 /// # Errors
 /// Nothing of the kind, or not on every host.
-pub fn promoted(from: &Environment, seen: &EnvObserved, to: &EnvName, running: bool) -> Result<Sha, Unclear> {
+pub fn promoted(from: &Environment, seen: &EnvObserved, to: &str, running: bool) -> Result<Sha, Unclear> {
     let (targets, from) = (&from.targets, &from.name);
     let unclear = |message: String, fix: String| Unclear { message, fix, unseen: false };
     let mut runs: Option<&Sha> = None;

@@ -187,6 +187,7 @@ pub fn plan_environment(desired: &Desired, observed: &Observed, env: &Environmen
         hosts: views,
         steps,
         backups: backup::views(env, observed.environments.get(&env.name), context.now),
+        changes: None,
     }
 }
 

@@ -449,6 +449,11 @@ fn approvals(case: &Case<'_>) -> Vec<Blocker> {
     // An emergency skips what the state file asks for, not what the settings do.
     let needed = match case.env.skips(case.sha, "approval") {
         Some(_) => case.env.bounds.approvals,
+        None if case.hosts.iter().all(|host| host.intent.is_return(&host.state.record)) => {
+            // Nor does the state file lower what the settings ask for.
+            let asked = case.env.approvals_for_rollback.unwrap_or(case.env.approvals);
+            asked.max(case.env.bounds.approvals)
+        }
         None => case.env.approvals,
     } as usize;
     if have < needed {

@@ -12,11 +12,13 @@ pub struct NotReviewable {
     pub fix: String,
     /// Hosts are not seen: the same question may have an answer later.
     pub unseen: bool,
+    /// There is nothing that would be done.
+    pub idle: bool,
 }
 
 impl NotReviewable {
     fn new(message: String, fix: impl Into<String>) -> NotReviewable {
-        NotReviewable { message, fix: fix.into(), unseen: false }
+        NotReviewable { message, fix: fix.into(), unseen: false, idle: false }
     }
 }
 
@@ -79,5 +81,5 @@ fn no_change(env: &EnvPlan) -> NotReviewable {
         return NotReviewable::new(message, blocker.fix.clone());
     }
     let message = format!("{name} has no change to speak about");
-    NotReviewable::new(message, "a word is about a change; release something first")
+    NotReviewable { idle: true, ..NotReviewable::new(message, "a word is about a change; release something first") }
 }

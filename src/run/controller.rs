@@ -14,7 +14,8 @@ use crate::model::desired::diagnose::{Diagnostics, SourceFile};
 use crate::model::desired::load::{Loaded, Sources, load_without};
 use crate::model::desired::part::Part;
 use crate::model::desired::sealed;
-use crate::model::ids::{EnvName, HostName};
+use crate::model::desired::written::Written;
+use crate::model::ids::HostName;
 use crate::model::shown::{clean, counted, is_odd};
 use crate::run::ahead::Ahead;
 use crate::run::board::Board;
@@ -63,8 +64,8 @@ pub struct Snapshot {
     pub info: CommitInfo,
     pub desired: Desired,
     pub warnings: Diagnostics,
-    /// Which file each environment is defined in.
-    pub defined_in: BTreeMap<EnvName, String>,
+    /// How its environments and templates are written.
+    pub written: Written,
     /// Where relative bundle paths start: the state file's directory, where the repository has a work tree.
     pub base: Option<PathBuf>,
     /// What of this commit is wrong, and what stays as an earlier one has it for that.
@@ -99,9 +100,12 @@ pub enum ControllerError {
     /// A commit without a state file, or with one that is no text.
     #[error("{0}")]
     Unread(String),
-    /// Somebody named an environment that this commit does not have.
-    #[error("there is no environment `{name}`; there are: {known}")]
-    NoEnvironment { name: EnvName, known: String },
+    /// Somebody named an environment, a template or an application that this commit does not have.
+    #[error("there is no {what} `{name}`; {known}")]
+    NotThere { what: &'static str, name: String, known: String },
+    /// A choice that was said in several ways, which have nothing in common.
+    #[error("no environment is all of that: {choice}")]
+    Nobody { choice: String },
     /// Pull mode for a host that no environment names.
     #[error("no environment runs on a host `{host}`; there are: {known}")]
     NoHost { host: HostName, known: String },
@@ -162,7 +166,7 @@ impl Controller {
 
     /// The desired state of one commit.
     pub fn snapshot(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
-        self.prepared(commit, self.load(&commit, None)?, None)
+        self.prepared(commit, self.load(&commit)?, None)
     }
 
     /// What was read, under the guards of the settings.
@@ -172,7 +176,7 @@ impl Controller {
         loaded: Loaded,
         held: Option<Held>,
     ) -> Result<Snapshot, ControllerError> {
-        let Loaded { mut desired, warnings, defined_in, .. } = loaded;
+        let Loaded { mut desired, warnings, written, .. } = loaded;
         self.settings.policies.raise(&mut desired, self.signers.is_some());
         self.local_roots.bar(&mut desired);
         let desired = match &self.settings.host {
@@ -188,25 +192,25 @@ impl Controller {
             let file = tree.join(file);
             file.parent().map_or(tree, |dir| dir.to_owned())
         });
-        Ok(Snapshot { info: self.repo.commit_info(&commit)?, commit, desired, warnings, defined_in, base, held })
+        Ok(Snapshot { info: self.repo.commit_info(&commit)?, commit, desired, warnings, written, base, held })
     }
 
-    /// Reads and checks the state at a commit, with one file replaced by a text that is not committed yet.
-    pub fn load(&self, commit: &CommitId, instead: Option<(&str, &str)>) -> Result<Loaded, ControllerError> {
-        self.load_without(commit, instead, &BTreeSet::new())
+    /// Reads and checks the state at a commit.
+    pub fn load(&self, commit: &CommitId) -> Result<Loaded, ControllerError> {
+        self.load_without(commit, &BTreeMap::new(), &BTreeSet::new())
     }
 
-    /// The same as if these parts defined nothing.
+    /// The same as if these parts defined nothing, with some files replaced by texts that are not committed yet.
     pub(in crate::run) fn load_without(
         &self,
         commit: &CommitId,
-        instead: Option<(&str, &str)>,
+        instead: &BTreeMap<String, String>,
         without: &BTreeSet<Part>,
     ) -> Result<Loaded, ControllerError> {
         let file = &self.settings.file;
         let read = |path: &str| -> Result<Option<String>, String> {
-            if let Some((_, text)) = instead.filter(|(edited, _)| *edited == path) {
-                return Ok(Some(text.to_owned()));
+            if let Some(text) = instead.get(path) {
+                return Ok(Some(text.clone()));
             }
             let Some(bytes) = self.repo.read(commit, path).map_err(|e| e.to_string())? else { return Ok(None) };
             let text = sealed::text_of(bytes);

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::model::desired::diagnose::Diagnostics;
 use crate::model::desired::load::{Loaded, mentioned};
 use crate::model::desired::part::Part;
+use crate::model::desired::written::Own;
 use crate::model::desired::{Desired, Environment};
 use crate::model::ids::EnvName;
 use crate::run::controller::{Controller, ControllerError, Snapshot};
@@ -62,7 +63,7 @@ impl Controller {
     /// # Errors
     /// [`ControllerError::Invalid`]: the state file itself is wrong, or nobody can say without the others.
     pub fn snapshot_in_part(&self, commit: CommitId) -> Result<Snapshot, ControllerError> {
-        let Readable { mut loaded, wrong } = self.readable(&commit, None)?;
+        let Readable { mut loaded, wrong } = self.readable(&commit, &BTreeMap::new())?;
         let Some((found, parts)) = wrong else { return self.prepared(commit, loaded, None) };
         let mut held = Held { found, parts, environments: BTreeMap::new() };
         let mut kept = Vec::new();
@@ -82,13 +83,14 @@ impl Controller {
         // After all of them: what one part keeps another one may mention.
         for (file, doubtful, is_whole, good, before) in kept {
             for (name, env) in &before.desired.environments {
-                let is_of = doubtful.contains(name) || (is_whole && before.defined_in.get(name) == Some(&file));
+                let is_of = doubtful.contains(name) || (is_whole && before.written.file_of(name) == Some(&*file));
                 if !is_of || !may_stay(env, &loaded.desired) {
                     continue;
                 }
                 held.environments.insert(name.clone(), good);
-                let defined_in = before.defined_in.get(name).unwrap_or(&file).clone();
-                loaded.defined_in.insert(name.clone(), defined_in);
+                let own = before.written.environments.get(name).cloned();
+                let own = own.unwrap_or_else(|| Own { file: file.clone(), ..Own::default() });
+                loaded.written.environments.insert(name.clone(), own);
                 loaded.desired.environments.insert(name.clone(), env.clone());
             }
         }
@@ -109,7 +111,7 @@ impl Controller {
         Ok(None)
     }
 
-    /// What can be read of a commit, with one file replaced by a text that is not committed yet: a part in which something is
+    /// What can be read of a commit, with some files replaced by texts that are not committed yet: a part in which something is
     /// wrong is left out, and so is one that uses what that one defines.
     ///
     /// # Errors
@@ -117,7 +119,7 @@ impl Controller {
     pub(in crate::run) fn readable(
         &self,
         commit: &CommitId,
-        instead: Option<(&str, &str)>,
+        instead: &BTreeMap<String, String>,
     ) -> Result<Readable, ControllerError> {
         let mut wrong: Option<(Box<Diagnostics>, BTreeSet<Part>)> = None;
         loop {
@@ -148,7 +150,7 @@ impl Controller {
         while found.len() < parts.len()
             && let Some(before) = way.next()?
         {
-            let Ok(Readable { loaded, wrong }) = self.readable(&before, None) else { continue };
+            let Ok(Readable { loaded, wrong }) = self.readable(&before, &BTreeMap::new()) else { continue };
             // One commit may be what a thousand parts go back to.
             let loaded = Rc::new(loaded);
             let is_good = |part: &&Part| wrong.as_ref().is_none_or(|(_, wrong)| !wrong.contains(*part));

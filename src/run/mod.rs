@@ -4,6 +4,8 @@
 pub mod accepted;
 pub mod ahead;
 pub mod board;
+pub mod changes;
+pub mod choice;
 pub mod commit;
 pub mod controller;
 pub mod doctor;

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
+use russh::keys::ssh_key::PublicKey;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use russh::keys::ssh_key::PublicKey;
 
 use crate::model::address::redacted;
 use crate::model::ids::HostName;

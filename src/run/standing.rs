@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use crate::journal::RunResult;
+use crate::model::desired::written::Pin;
 use crate::model::ids::EnvName;
 use crate::model::observed::{HostObserved, Observed};
 use crate::model::record::Quarantine;
 use crate::plan::backup::View;
 use crate::plan::{Code, EnvPlan, Health, HostView, Sync};
-use crate::run::controller::Controller;
+use crate::run::controller::{Controller, Snapshot};
 use crate::store::RunRow;
 
 /// One environment (contract 1.3).
@@ -25,6 +26,9 @@ pub struct Standing {
     pub quarantined: Vec<Quarantine>,
     pub hosts: Vec<HostView>,
     pub last_run: Option<RunRow>,
+    /// It has a release of its own where its template has one, and stays when the template moves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pin>,
     /// How it stands with its backups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backups: Vec<View>,
@@ -32,7 +36,7 @@ pub struct Standing {
 
 impl Standing {
     /// Of an environment, from its plan, its hosts and its last run.
-    pub fn of(controller: &Controller, observed: &Observed, env: EnvPlan) -> Standing {
+    pub fn of(controller: &Controller, snapshot: &Snapshot, observed: &Observed, env: EnvPlan) -> Standing {
         let last_run = controller.store.last_run(&env.name).unwrap_or_default();
         let hosts = observed.environments.get(&env.name).map(|seen| seen.hosts.values()).into_iter().flatten();
         let mut quarantined: Vec<Quarantine> = Vec::new();
@@ -50,6 +54,7 @@ impl Standing {
         let (operation, reason) = operation(&env, last_run.as_ref());
         let desired = env.desired.map(|sha| if sha.is_unknown() { env.release.clone() } else { sha.to_string() });
         Standing {
+            pinned: snapshot.written.pin(&env.name),
             name: env.name,
             desired,
             release: env.release,

@@ -141,6 +141,11 @@ impl AppRepo {
         })
     }
 
+    /// Runs `work` inside the copy that knows commits and no files.
+    pub(super) fn in_names<T>(&self, cache_dir: &Path, work: impl Fn(&Git<'_>) -> Result<T>) -> Result<T> {
+        self.in_mirror(NAMES, cache_dir, work)
+    }
+
     /// Runs `work` inside the bare copy under `cache_dir/KIND/`, alone.
     pub(super) fn in_mirror<T>(&self, kind: &str, cache_dir: &Path, work: impl Fn(&Git<'_>) -> Result<T>) -> Result<T> {
         let mirror = Mirror::at(cache_dir, kind, &self.location)?;

@@ -14,6 +14,7 @@ mod full_disk;
 mod hooks;
 mod inputs;
 mod json;
+mod many;
 mod offline;
 mod operating;
 mod operations;

@@ -265,7 +265,7 @@ fn the_place_of_a_release_is_the_value_that_people_commit() {
         assert!(text[place.span.clone()].starts_with(value), "{env}");
         assert!(text.lines().nth(place.line - 1).unwrap().starts_with("release = "), "{env}");
     }
-    assert_eq!(loaded.defined_in[&"beta".parse().unwrap()], "environments/beta.toml");
+    assert_eq!(loaded.written.file_of(&"beta".parse().unwrap()), Some("environments/beta.toml"));
     assert_eq!(loaded.files, ["layers.toml", "environments/beta.toml"]);
 }
 

@@ -1,6 +1,8 @@
-//! Edits of one value of one environment, byte for byte: comments, layout, line ends and a byte order mark stay as they
-//! are, because the text is spliced and never written anew. Every edit is read back before it is returned.
-//! Pure: works on the text of the file that defines the environment ([`super::load::Loaded::defined_in`]).
+//! Edits of one value of one environment, or of one template, byte for byte: comments, layout, line ends and a byte order mark
+//! stay as they are, because the text is spliced and never written anew. Every edit is read back before it is returned.
+//! Pure: works on the text of the file that defines the table ([`super::written::Written`]).
+
+use std::fmt;
 
 use super::diagnose::Diagnostics;
 use super::release;
@@ -11,39 +13,71 @@ use super::tree::{self, Entry, Node, Span, Value};
 pub enum EditError {
     #[error("the state file has syntax errors; repair it first: {0}")]
     Syntax(String),
-    #[error("`environments.{0}` is not defined in this file")]
-    NoEnvironment(String),
-    #[error("`{key}` of `environments.{env}` is {found}, not a text: edit line {line} by hand")]
-    NotText { env: String, key: String, found: &'static str, line: usize },
-    #[error("`{key}` of `environments.{env}` cannot be edited here (line {line}): {what}")]
-    ByHand { env: String, key: String, line: usize, what: &'static str },
+    #[error("`{0}` is not defined in this file")]
+    NoTable(String),
+    #[error("`{key}` of `{table}` is {found}, not a text: edit line {line} by hand")]
+    NotText { table: String, key: String, found: &'static str, line: usize },
+    #[error("`{key}` of `{table}` cannot be edited here (line {line}): {what}")]
+    ByHand { table: String, key: String, line: usize, what: &'static str },
     #[error("{0}")]
     Value(String),
 }
 
-/// Sets the desired release of an environment.
+/// The table that an edit is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableName<'a> {
+    section: &'static str,
+    name: &'a str,
+}
+
+impl<'a> TableName<'a> {
+    /// `[templates.NAME]`.
+    pub fn template(name: &'a str) -> TableName<'a> {
+        TableName { section: "templates", name }
+    }
+}
+
+/// `[environments.NAME]`.
+impl<'a> From<&'a str> for TableName<'a> {
+    fn from(name: &'a str) -> TableName<'a> {
+        TableName { section: "environments", name }
+    }
+}
+
+impl fmt::Display for TableName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.section, self.name)
+    }
+}
+
+/// Sets the desired release of an environment, or of all that take theirs from a template.
 ///
 /// # Errors
-/// Where the text is no release, the environment is not in this file, or only a person can make the edit.
-pub fn set_release(text: &str, env: &str, new: &str) -> Result<String, EditError> {
+/// Where the text is no release, the table is not in this file, or only a person can make the edit.
+pub fn set_release<'a>(text: &'a str, table: impl Into<TableName<'a>>, new: &str) -> Result<String, EditError> {
     release::check(new).map_err(|fault| match fault.help {
         Some(help) => EditError::Value(format!("{} ({help})", fault.message)),
         None => EditError::Value(fault.message),
     })?;
-    set_string(text, env, "release", new)
+    set_string(text, table, "release", new)
 }
 
-/// Sets a text of an environment; a key that is not there yet becomes a line of its own, in the style of its neighbours.
+/// Sets a text of a table; a key that is not there yet becomes a line of its own, in the style of its neighbours.
 ///
 /// # Errors
-/// Where the environment is not in this file, or only a person can make the edit.
-pub fn set_string(text: &str, env: &str, key: &str, value: &str) -> Result<String, EditError> {
-    let edit = Edit::new(text, env, key)?;
+/// Where the table is not in this file, or only a person can make the edit.
+pub fn set_string<'a>(
+    text: &'a str,
+    table: impl Into<TableName<'a>>,
+    key: &'a str,
+    value: &str,
+) -> Result<String, EditError> {
+    let edit = Edit::new(text, table.into(), key)?;
     let edited = match edit.present() {
         Some(entry) => {
             if entry.node.text().is_none() {
                 let (found, line) = (entry.node.kind(), edit.line(entry.key));
-                return Err(EditError::NotText { env: env.to_owned(), key: key.to_owned(), found, line });
+                return Err(EditError::NotText { table: edit.name.to_string(), key: key.to_owned(), found, line });
             }
             let old = &text[entry.node.span.range()];
             edit.splice(entry.node.span.start, entry.node.span.end, &quoted(value, old.starts_with('\'')))
@@ -53,16 +87,16 @@ pub fn set_string(text: &str, env: &str, key: &str, value: &str) -> Result<Strin
     edit.prove(edited, Some(value))
 }
 
-/// Removes a text of an environment, with its whole line. One that is not there is no error.
+/// Removes a text of a table, with its whole line. One that is not there is no error.
 ///
 /// # Errors
-/// Where the environment is not in this file, or only a person can make the edit.
-pub fn remove_key(text: &str, env: &str, key: &str) -> Result<String, EditError> {
-    let edit = Edit::new(text, env, key)?;
+/// Where the table is not in this file, or only a person can make the edit.
+pub fn remove_key<'a>(text: &'a str, table: impl Into<TableName<'a>>, key: &'a str) -> Result<String, EditError> {
+    let edit = Edit::new(text, table.into(), key)?;
     let Some(entry) = edit.present() else { return Ok(text.to_owned()) };
     if entry.node.text().is_none() {
         let (found, line) = (entry.node.kind(), edit.line(entry.key));
-        return Err(EditError::NotText { env: env.to_owned(), key: key.to_owned(), found, line });
+        return Err(EditError::NotText { table: edit.name.to_string(), key: key.to_owned(), found, line });
     }
     let edited = match edit.home() {
         Home::Inline => edit.remove_inline(entry),
@@ -71,7 +105,7 @@ pub fn remove_key(text: &str, env: &str, key: &str) -> Result<String, EditError>
     edit.prove(edited, None)
 }
 
-/// How the table of an environment is written.
+/// How a table is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Home {
     /// `[environments.x]`
@@ -84,18 +118,18 @@ enum Home {
 
 struct Edit<'a> {
     text: &'a str,
-    env: &'a str,
+    name: TableName<'a>,
     key: &'a str,
     tree: Node,
     table: Node,
 }
 
 impl<'a> Edit<'a> {
-    fn new(text: &'a str, env: &'a str, key: &'a str) -> Result<Self, EditError> {
+    fn new(text: &'a str, name: TableName<'a>, key: &'a str) -> Result<Self, EditError> {
         let tree = parse(text)?;
-        let table = tree.get("environments").and_then(|all| all.get(env)).filter(|node| node.table().is_some());
-        let table = table.cloned().ok_or_else(|| EditError::NoEnvironment(env.to_owned()))?;
-        Ok(Edit { text, env, key, tree, table })
+        let table = tree.get(name.section).and_then(|all| all.get(name.name)).filter(|node| node.table().is_some());
+        let table = table.cloned().ok_or_else(|| EditError::NoTable(name.to_string()))?;
+        Ok(Edit { text, name, key, tree, table })
     }
 
     fn present(&self) -> Option<&Entry> {
@@ -133,7 +167,7 @@ impl<'a> Edit<'a> {
         if self.text.contains("\r\n") { "\r\n" } else { "\n" }
     }
 
-    /// The keys that stand in the environment's own table, in the order of the text: the new one follows the best of them.
+    /// The keys that stand in the table itself, in the order of the text: the new one follows the best of them.
     fn neighbour(&self) -> Option<(&str, &Entry)> {
         let inside = |entry: &Entry| match self.home() {
             // Sub-tables with headers of their own stand elsewhere.
@@ -182,10 +216,10 @@ impl<'a> Edit<'a> {
                 Ok(self.splice(span.start, span.end, &format!("{{ {} = {value} }}", self.key)))
             }
             (Home::Dotted, None) => Err(EditError::ByHand {
-                env: self.env.to_owned(),
+                table: self.name.to_string(),
                 key: self.key.to_owned(),
                 line: self.line(self.table.span),
-                what: "the environment has only sub-tables; add a line under a header of its own, `[environments.NAME]`",
+                what: "it has only sub-tables; add a line under a header of its own, such as `[environments.NAME]`",
             }),
         }
     }
@@ -228,7 +262,7 @@ impl<'a> Edit<'a> {
     fn prove(&self, edited: String, value: Option<&str>) -> Result<String, EditError> {
         let without = |tree: &Node| {
             let mut json = tree.json();
-            let table = json.pointer_mut("/environments").and_then(|all| all.get_mut(self.env));
+            let table = json.get_mut(self.name.section).and_then(|all| all.get_mut(self.name.name));
             let had = table.and_then(|table| table.as_object_mut()).and_then(|table| table.remove(self.key));
             (json, had)
         };
@@ -239,9 +273,9 @@ impl<'a> Edit<'a> {
         if same {
             return Ok(edited);
         }
-        let (env, key, line) = (self.env.to_owned(), self.key.to_owned(), self.line(self.table.span));
+        let (table, key, line) = (self.name.to_string(), self.key.to_owned(), self.line(self.table.span));
         Err(EditError::ByHand {
-            env,
+            table,
             key,
             line,
             what: "its table is written in a way that only a person should change",

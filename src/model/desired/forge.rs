@@ -97,6 +97,20 @@ impl Home {
         is_project.then(|| Home { host: host.to_ascii_lowercase(), web, project: project.to_owned() })
     }
 
+    /// The page that shows what lies between two commits; `None`: nobody knows what the forge of this host is.
+    pub fn compare(&self, from: &Sha, to: &Sha) -> Option<String> {
+        let Home { host, web, project } = self;
+        // It is shown where some characters mean something.
+        if !project.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) {
+            return None;
+        }
+        let page = match Forge::of_host(host)? {
+            Forge::Github | Forge::Gitea => "compare",
+            Forge::Gitlab => "-/compare",
+        };
+        Some(format!("{}/{project}/{page}/{from}...{to}", web.to_ascii_lowercase()))
+    }
+
     /// Where the API of that forge usually is.
     pub fn api(&self, forge: Forge) -> String {
         forge.usual_api(&self.web.to_ascii_lowercase())
@@ -145,6 +159,17 @@ impl ChecksFrom {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_between_two_commits_is_where_the_forge_has_it() {
+        let (from, to) = ("a".repeat(40), "b".repeat(40));
+        let page = |repository: &str| Home::of(repository)?.compare(&from.parse().ok()?, &to.parse().ok()?);
+        let told = |begin: &str| Some(format!("{begin}/compare/{from}...{to}"));
+        assert_eq!(page("git@github.com:acme/api.git"), told("https://github.com/acme/api"));
+        assert_eq!(page("https://user:secret@gitlab.com/a/b/c.git"), told("https://gitlab.com/a/b/c/-"));
+        assert_eq!(page("ssh://git@codeberg.org/acme/api"), told("https://codeberg.org/acme/api"));
+        assert_eq!(page("https://git.example.com/acme/api.git"), None);
+    }
 
     #[test]
     fn the_address_of_a_repository_says_where_its_forge_is() {

@@ -12,6 +12,7 @@ use super::resolve;
 use super::resolve::Templates;
 use super::tree::{self, Entry, Node, Span, Table, Value};
 use super::walk;
+use super::written::{Own, Written};
 use crate::model::ids::EnvName;
 
 /// A state that may be acted on.
@@ -22,8 +23,8 @@ pub struct Loaded {
     pub warnings: Diagnostics,
     /// Where the `release` of each environment is written, for edits and messages. None where `track` has not found one.
     pub releases: BTreeMap<EnvName, ReleasePlace>,
-    /// Where each environment is defined: the file that edits of it go to.
-    pub defined_in: BTreeMap<EnvName, String>,
+    /// How environments and templates are written, for edits.
+    pub written: Written,
     /// Every file that was read, the main one first.
     pub files: Vec<String>,
 }
@@ -128,9 +129,14 @@ pub fn load_without(
         desired: Desired::default(),
         warnings: out.warnings(),
         releases: BTreeMap::new(),
-        defined_in: BTreeMap::new(),
+        written: Written { templates: written(&tables.templates, &out).collect(), ..Written::default() },
         files,
     };
+    for (name, own) in written(&tables.environments, &out) {
+        if let Ok(name) = name.parse() {
+            loaded.written.environments.insert(name, own);
+        }
+    }
     for resolved in environments {
         let name = resolved.environment.name.clone();
         if let Some(span) = resolved.release {
@@ -138,10 +144,23 @@ pub fn load_without(
             let place = ReleasePlace { file: place.file, span: span.range(), line: place.line };
             loaded.releases.insert(name.clone(), place);
         }
-        loaded.defined_in.insert(name.clone(), out.place(resolved.key).file);
         loaded.desired.environments.insert(name, resolved.environment);
     }
     Ok(loaded)
+}
+
+/// What stands in each of these tables itself, by name.
+fn written<'a>(tables: &'a Table, out: &'a Diagnostics) -> impl Iterator<Item = (String, Own)> + 'a {
+    let text = |node: &Node, key: &str| node.get(key).and_then(Node::text).map(str::to_owned);
+    tables.iter().map(move |(name, Entry { key, node })| {
+        let own = Own {
+            file: out.files.get(key.file).map(|file| file.path.clone()).unwrap_or_default(),
+            extends: text(node, "extends"),
+            release: text(node, "release"),
+            frozen: text(node, "frozen"),
+        };
+        (name.clone(), own)
+    })
 }
 
 /// The environments that a file defines, as far as it can be read.

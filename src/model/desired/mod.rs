@@ -35,6 +35,7 @@ pub mod tree;
 pub mod walk;
 mod window;
 mod words;
+pub mod written;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -123,6 +124,9 @@ pub struct Environment {
     pub frozen: Option<String>,
     pub promote: Option<Promote>,
     pub approvals: u32,
+    /// So many where the change is a return to a release that was confirmed there before; `None`: as many as for any change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals_for_rollback: Option<u32>,
     /// Tags are refused; only a full SHA will do (B4).
     pub immutable: bool,
     pub track: Option<Track>,

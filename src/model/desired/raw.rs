@@ -447,6 +447,10 @@ with_settings! {
         #[schemars(range(min = 0, max = 10), example = 1)]
         #[schemars(extend("x-why" = "more than ten people never agree in time"))]
         pub approvals: Option<u32>,
+        /// So many people must approve a return to a release that was confirmed there before. Default: as many as for any change.
+        #[schemars(range(min = 0, max = 10), example = 0)]
+        #[schemars(extend("x-why" = "more than ten people never agree in time"))]
+        pub approvals_for_rollback: Option<u32>,
         /// Only a full commit id will do, no tag. Default: false.
         pub immutable: Option<bool>,
         /// Follow a branch of the application's repository.

@@ -1,6 +1,7 @@
 //! A plan as a pull-request comment: one comment, found again by its marker and edited in place. Summary first, blockers
 //! next, details folded; one line where nothing changes. Nothing from outside can mention, link or format.
 
+use super::fold::{self, Fold};
 use super::parts::{self, count};
 use super::services;
 use crate::model::desired::diagnose::Diagnostics;
@@ -41,12 +42,17 @@ pub fn markdown(plan: &Plan) -> String {
     if let Some(accepted) = &plan.accepted {
         comment.push(&format!("It is not accepted: hosts were looked at as commit {} names them.\n\n", code(accepted)));
     }
-    for env in &acting {
-        comment.push(&headline(env));
+    let folded = fold::folded(&acting);
+    for (title, env, of) in folded.iter().map(titled) {
+        comment.push(&headline(&title, env));
+        if !of.is_empty() {
+            let names: Vec<_> = of.iter().map(|env| code(env.name.as_str())).collect();
+            comment.push(&format!("{}\n\n", names.join(", ")));
+        }
         env.blockers.iter().filter(|b| b.blocks()).for_each(|b| comment.push(&blocker(b)));
         comment.push("\n");
     }
-    acting.iter().for_each(|env| details(&mut comment, env));
+    folded.iter().map(titled).for_each(|(title, env, _)| details(&mut comment, &title, env));
     quiet.iter().for_each(|env| notes(&mut comment, env));
     drift(&mut comment, &plan.environments);
     comment.finish()
@@ -100,10 +106,18 @@ impl Comment {
     }
 }
 
-fn headline(env: &EnvPlan) -> String {
+/// What a block is about: the name of an environment, or how many there are, and then which.
+fn titled<'a>(fold: &'a Fold<'_>) -> (String, &'a EnvPlan, &'a [&'a EnvPlan]) {
+    match fold {
+        Fold::One(env) => (env.name.to_string(), env, &[]),
+        Fold::Many { like, of } => (count(of.len(), "environment"), like, of),
+    }
+}
+
+fn headline(title: &str, env: &EnvPlan) -> String {
     format!(
         "### {}: {}\n\n{}, {}; desired {}, runs {}\n\n",
-        words(env.name.as_str()),
+        words(title),
         env.verdict.as_str(),
         parts::sync(env.sync),
         parts::health(env.health),
@@ -122,7 +136,7 @@ fn blocker(blocker: &Blocker) -> String {
     )
 }
 
-fn details(comment: &mut Comment, env: &EnvPlan) {
+fn details(comment: &mut Comment, title: &str, env: &EnvPlan) {
     let noted: Vec<_> = env.blockers.iter().filter(|b| !b.blocks()).map(blocker).collect();
     let hosts = env.hosts.iter().map(|host| {
         let confirmed = host.confirmed.as_ref().map_or("nothing".to_owned(), |c| code(c.as_str()));
@@ -131,8 +145,14 @@ fn details(comment: &mut Comment, env: &EnvPlan) {
             format!("- {}: runs {now}, confirmed {confirmed}: {}\n", code(host.name.as_str()), words(&host.reason));
         services::of(env, host).iter().fold(line, |line, service| format!("{line}  - {}\n", code(service)))
     });
-    let summary = format!("{}: {}", html(env.name.as_str()), count(env.hosts.len(), "host"));
+    let summary = format!("{}: {}", html(title), count(env.hosts.len(), "host"));
     comment.fold(&summary, noted.into_iter().chain(hosts));
+    if let Some(changes) = &env.changes {
+        let lines = changes.lines().map(|line| format!("- {}\n", words(&line)));
+        // The page is the forge's own, made of two commits and the name of a project.
+        let page = changes.compare.iter().map(|page| format!("\n<{}>\n", clean(page)));
+        comment.fold(&format!("{}: {}", html(title), html(&changes.summary())), lines.chain(page));
+    }
     if env.steps.is_empty() {
         return;
     }
@@ -140,7 +160,7 @@ fn details(comment: &mut Comment, env: &EnvPlan) {
     let gate = if env.verdict == Verdict::Go { "" } else { ", once nothing blocks" };
     let irreversible = env.steps.iter().filter(|s| s.irreversible).count();
     let marked = if irreversible > 0 { format!(", {irreversible} irreversible") } else { String::new() };
-    let summary = format!("{}: {}{marked}{about}{gate}", html(env.name.as_str()), count(env.steps.len(), "step"));
+    let summary = format!("{}: {}{marked}{about}{gate}", html(title), count(env.steps.len(), "step"));
     let lines = parts::parts(&env.steps).into_iter().flat_map(|(part, steps)| {
         let title = std::iter::once(format!("\n**{}**\n\n", words(part.title())));
         title.chain(steps.iter().map(step_line))

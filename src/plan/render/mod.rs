@@ -3,6 +3,7 @@
 //!
 //! Texts in a plan come from state files, hosts and commands: every renderer cleans them for the place they go to.
 
+mod fold;
 pub mod graph;
 pub mod markdown;
 pub mod parts;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::fold::{self, Fold};
 use super::parts::{self, count};
 use super::services;
 use crate::model::shown::clean;
@@ -31,9 +32,7 @@ pub fn text(plan: &Plan, style: Style) -> String {
     let mut page = Page { out: String::new(), style };
     let (changing, quiet): (Vec<_>, Vec<_>) =
         plan.environments.iter().partition(|e| e.has_changes() || e.blocking().next().is_some());
-    for env in changing {
-        page.environment(env);
-    }
+    page.environments(&changing);
     for env in &quiet {
         page.quiet(env);
     }
@@ -61,15 +60,45 @@ pub fn text(plan: &Plan, style: Style) -> String {
     page.out
 }
 
+/// The plans of these environments alone, those that are equal folded into one.
+pub fn environments(environments: &[&EnvPlan], style: Style) -> String {
+    let mut page = Page { out: String::new(), style };
+    page.environments(environments);
+    page.out
+}
+
 struct Page {
     out: String,
     style: Style,
 }
 
 impl Page {
-    fn environment(&mut self, env: &EnvPlan) {
-        let headline = self.headline(env);
+    fn environments(&mut self, environments: &[&EnvPlan]) {
+        for fold in fold::folded(environments) {
+            match fold {
+                Fold::One(env) => self.environment(env),
+                Fold::Many { like, of } => self.fold(&like, &of),
+            }
+        }
+    }
+
+    /// Several environments in which the same would be done: what each runs, and once what it is.
+    fn fold(&mut self, like: &EnvPlan, of: &[&EnvPlan]) {
+        let headline = self.headline(&count(of.len(), "environment"), like);
         self.line(&headline);
+        let width = of.iter().map(|env| env.name.as_str().len()).max().unwrap_or(0);
+        for env in of {
+            let hosts: Vec<_> = env.hosts.iter().map(|host| host.name.as_str()).collect();
+            self.line(&format!("  {:width$}  {}  {}", env.name.as_str(), parts::ist(env), hosts.join(", ")));
+        }
+        self.blockers(like);
+        self.changes(like);
+        let same = format!("the same {} in {} environments", count(like.steps.len(), "step"), of.len());
+        self.steps(like, &same, None);
+        self.line("");
+    }
+
+    fn blockers(&mut self, env: &EnvPlan) {
         for blocker in &env.blockers {
             let ink = if blocker.blocks() { Ink::Bad } else { Ink::Faint };
             let grade = self.ink(ink, parts::grade(blocker.grade));
@@ -77,6 +106,12 @@ impl Page {
             self.line(&format!("  {grade} {code}: {}", parts::message(blocker)));
             self.line(&format!("     fix: {}", clean(&blocker.fix)));
         }
+    }
+
+    fn environment(&mut self, env: &EnvPlan) {
+        let headline = self.headline(env.name.as_str(), env);
+        self.line(&headline);
+        self.blockers(env);
         let width = env.hosts.iter().map(|h| h.name.as_str().len()).max().unwrap_or(0);
         for host in &env.hosts {
             let line = host_line(host, width);
@@ -84,19 +119,29 @@ impl Page {
             services::of(env, host).iter().for_each(|line| self.line(&format!("    {line}")));
         }
         self.backups(env);
-        self.steps(env);
+        self.changes(env);
+        let about = env.expected_ms().map(|ms| format!(", about {}", parts::time(ms))).unwrap_or_default();
+        self.steps(env, "steps", Some(format!("({}{about})", env.steps.len())));
         self.line("");
     }
 
+    /// What a release brings, before what is done for it.
+    fn changes(&mut self, env: &EnvPlan) {
+        let Some(changes) = &env.changes else { return };
+        self.line(&format!("  {}", changes.summary()));
+        changes.lines().for_each(|line| self.line(&format!("    {line}")));
+        changes.compare.iter().for_each(|page| self.line(&format!("    {}", clean(page))));
+    }
+
     /// `production  NO-GO  out of sync  healthy  desired f0959baf  runs 20251102_154900-abc12345`
-    fn headline(&self, env: &EnvPlan) -> String {
+    fn headline(&self, name: &str, env: &EnvPlan) -> String {
         let verdict = match env.verdict {
             Verdict::Go => Ink::Good,
             Verdict::NoGo => Ink::Bad,
             Verdict::Pending => Ink::Open,
         };
         [
-            self.ink(Ink::Strong, env.name.as_str()),
+            self.ink(Ink::Strong, name),
             self.ink(verdict, env.verdict.as_str()),
             self.sync(env.sync),
             self.health(env.health),
@@ -125,13 +170,13 @@ impl Page {
         }
     }
 
-    fn steps(&mut self, env: &EnvPlan) {
+    fn steps(&mut self, env: &EnvPlan, title: &str, about: Option<String>) {
         if env.steps.is_empty() {
             return;
         }
-        let about = env.expected_ms().map(|ms| format!(", about {}", parts::time(ms))).unwrap_or_default();
-        let title = if env.verdict == Verdict::Go { "steps" } else { "steps, once nothing blocks" };
-        self.line(&format!("  {title} ({}{about})", env.steps.len()));
+        let once = if env.verdict == Verdict::Go { "" } else { ", once nothing blocks" };
+        let about = about.map(|about| format!(" {about}")).unwrap_or_default();
+        self.line(&format!("  {title}{once}{about}"));
         let host = |step: &Step| step.host.as_ref().map_or("controller", |h| h.as_str()).to_owned();
         let hosts = env.steps.iter().map(|s| host(s).len()).max().unwrap_or(0);
         let whats = env.steps.iter().map(|s| parts::what(s).chars().count()).max().unwrap_or(0).min(40);

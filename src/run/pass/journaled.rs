@@ -93,9 +93,9 @@ impl Asked {
 /// The journal of one operation.
 pub struct Journal {
     controller: Arc<Controller>,
-    /// `None`: it could not be opened. What a person asks for happens all the same: a full disk keeps nobody from stopping
-    /// what does harm.
-    run: Option<RunId>,
+    /// Its rows: one, or one for each environment that it is about. None: it could not be opened. What a person asks for happens
+    /// all the same: a full disk keeps nobody from stopping what does harm.
+    runs: Vec<RunId>,
 }
 
 /// Does what was asked for, between the first line of its journal and the last.
@@ -107,12 +107,25 @@ pub async fn journaled<T>(
     asked: Asked,
     work: impl AsyncFnOnce(&Journal) -> Result<T, OperateError>,
 ) -> Result<T, OperateError> {
-    let Asked { action, environment, hosts, commit, actor, reason } = asked;
-    let run = run_id();
-    let operation = Operation { run: run.clone(), action, environment, hosts, at: now(), commit, actor, reason };
-    let mut journal = Journal { controller: controller.clone(), run: Some(run) };
-    if !journal.append(Event::Operation(Box::new(operation))).await {
-        journal.run = None;
+    journaled_in_each(controller, vec![asked], work).await
+}
+
+/// The same for one thing that is asked for of several environments: each has a row of its own.
+///
+/// # Errors
+/// Those of the work, which are in every row by then.
+pub async fn journaled_in_each<T>(
+    controller: &Arc<Controller>,
+    asked: Vec<Asked>,
+    work: impl AsyncFnOnce(&Journal) -> Result<T, OperateError>,
+) -> Result<T, OperateError> {
+    let mut journal = Journal { controller: controller.clone(), runs: Vec::new() };
+    for Asked { action, environment, hosts, commit, actor, reason } in asked {
+        let run = run_id();
+        let operation = Operation { run: run.clone(), action, environment, hosts, at: now(), commit, actor, reason };
+        if journal.append_to(&run, &Event::Operation(Box::new(operation))).await {
+            journal.runs.push(run);
+        }
     }
     fault!("operation.after-opened");
     let done = work(&journal).await;
@@ -162,8 +175,14 @@ impl Journal {
         done
     }
 
-    async fn append(&self, event: Event) -> bool {
-        let Some(run) = self.run.clone() else { return false };
+    async fn append(&self, event: Event) {
+        for run in &self.runs {
+            self.append_to(run, &event).await;
+        }
+    }
+
+    async fn append_to(&self, run: &RunId, event: &Event) -> bool {
+        let (run, event) = (run.clone(), event.clone());
         let wrote = self.controller.beside(move |controller| controller.store.append(&run, &event)).await;
         match wrote.map_err(|error| error.to_string()).and_then(|wrote| wrote.map_err(|error| error.to_string())) {
             Ok(_) => true,

@@ -415,3 +415,19 @@ fn a_saved_plan_is_approved_elsewhere_and_applied() {
     w.write("plan.json", &plan.to_string());
     w.soll("approve staging --plan $DIR/plan.json").exits(1).says("make the plan again");
 }
+
+#[test]
+fn the_way_back_may_want_fewer_words_and_no_fewer_than_the_settings_say() {
+    let mut w = waiting(1);
+    w.edit("approvals = 1", "approvals = 1\napprovals_for_rollback = 0");
+    w.soll("apply").exits(4).says("0 of 1 approvals");
+    w.soll("approve staging").exits(0);
+    w.soll("apply").exits(0);
+    w.soll("rollback staging").exits(0);
+    w.write("config.toml", "[policy.staging]\napprovals = 1\n");
+    w.set("SOLL_CONFIG", "$DIR/config.toml");
+    w.soll("plan").exits(0).says("0 of 1 approvals");
+    w.write("config.toml", "");
+    w.soll("apply").exits(0);
+    assert_eq!(w.runs("staging"), "a");
+}

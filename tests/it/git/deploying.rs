@@ -217,3 +217,26 @@ fn a_table_of_the_other_kind_is_refused_and_so_is_no_repository() {
     w.edit("repository = \"$DIR/app\"\n", "");
     w.soll("validate").exits(1).says("does not say where its repository is");
 }
+
+#[test]
+fn a_plan_says_which_commits_come_and_go() {
+    let w = app("", "");
+    let first = w.git_in("app", &["rev-parse", "HEAD"]);
+    w.soll("apply").exits(0);
+    let second = grow(&w, &[("index.html", "two")]);
+    desire(&w, "", &staging(&second, "approvals = 1"));
+    let way = format!("({}..{})", &first[..8], &second[..8]);
+    let line = format!("+ {}  ", &second[..8]);
+    w.soll("plan").exits(0).says(&format!("1 commit comes {way}")).says(&line).says("  (Ann)");
+    w.soll("diff staging").exits(0).says(&format!("1 commit comes {way}")).says(&line);
+    w.soll("plan --output markdown").exits(0).says("1 commit comes").says(&second[..8]);
+    let json = w.soll("plan --output json").exits(0).json();
+    assert_eq!(json["environments"][0]["changes"]["come"][0]["author"], "Ann", "{json}");
+    w.soll("approve staging").exits(0).says(&format!("1 commit comes {way}"));
+    // The word was about the plan, and not about its history, which a saved plan leaves out.
+    w.soll("plan --out $DIR/plan.json").exits(0);
+    assert!(!w.read("plan.json").contains("\"come\""));
+    w.soll("apply --plan $DIR/plan.json").exits(0);
+    desire(&w, "", &staging(&first, ""));
+    w.soll("plan").exits(0).says(&format!("1 commit goes ({}..{})", &second[..8], &first[..8]));
+}

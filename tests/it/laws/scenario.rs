@@ -334,6 +334,7 @@ fn environment(dice: &mut Dice) -> Environment {
         frozen: None,
         promote: None,
         approvals: 0,
+        approvals_for_rollback: None,
         immutable: false,
         track: None,
         strategy: if dice.percent(40) { rolling } else { Strategy::AllAtOnce },

@@ -108,3 +108,35 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+#[test]
+fn what_lies_between_two_commits_is_told_both_ways() {
+    let app = app();
+    let of = |at: &str| git(&app.seed, &["rev-parse", at]).parse::<Sha>().unwrap();
+    let first = of("HEAD");
+    commit_all(&app.seed, "add the search");
+    commit_all(&app.seed, "mend the search \u{1b}[2J");
+    let second = of("HEAD");
+    git(&app.seed, &["checkout", "-q", "-b", "other", first.as_str()]);
+    commit_all(&app.seed, "something else");
+    let other = of("HEAD");
+    git(&app.seed, &["push", "-q", "origin", "main", "other"]);
+    let unknown: Sha = "1".repeat(40).parse().unwrap();
+    for (n, address) in app.addresses.iter().enumerate() {
+        let cache = app.sandbox.path(&format!("cache{n}"));
+        let repo = AppRepo::new(address, settings()).unwrap();
+        let told = |from: &Sha, to: &Sha, limit| {
+            let between = repo.between(from, to, &cache, limit).unwrap()?;
+            let subjects = |all: Vec<soll::state_repo::between::Authored>| {
+                all.into_iter().map(|commit| commit.subject).collect::<Vec<_>>().join(", ")
+            };
+            Some((subjects(between.come), subjects(between.gone)))
+        };
+        let both = |come: &str, gone: &str| Some((come.to_owned(), gone.to_owned()));
+        assert_eq!(told(&first, &second, 9), both("mend the search  [2J, add the search", ""));
+        assert_eq!(told(&second, &first, 9), both("", "mend the search  [2J, add the search"));
+        assert_eq!(told(&first, &second, 1), both("mend the search  [2J", ""));
+        assert_eq!(told(&other, &second, 9), both("mend the search  [2J, add the search", "something else"));
+        assert_eq!(told(&first, &unknown, 9), None);
+    }
+}

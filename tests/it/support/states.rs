@@ -114,6 +114,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
         frozen: None,
         promote: None,
         approvals: 0,
+        approvals_for_rollback: None,
         immutable: false,
         track: None,
         strategy: Strategy::AllAtOnce,

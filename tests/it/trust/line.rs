@@ -251,7 +251,8 @@ fn long_line(w: &World, commits: usize) {
     for n in 0..commits {
         let (headers, message) =
             (format!("tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n"), format!("\ncommit {n}\n"));
-        let signature = key.sign("git", russh::keys::ssh_key::HashAlg::Sha512, (headers.clone() + &message).as_bytes()).unwrap();
+        let signature =
+            key.sign("git", russh::keys::ssh_key::HashAlg::Sha512, (headers.clone() + &message).as_bytes()).unwrap();
         let armor = signature.to_pem(russh::keys::ssh_key::LineEnding::LF).unwrap();
         let raw = format!("{headers}gpgsig {}\n{message}", armor.trim_end().replace('\n', "\n "));
         parent = repo.odb().unwrap().write(git2::ObjectType::Commit, raw.as_bytes()).unwrap().to_string();

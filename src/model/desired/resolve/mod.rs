@@ -240,6 +240,7 @@ impl Scope<'_> {
             frozen: raw.frozen.as_ref().map(|reason| reason.0.clone()),
             promote: self.promote(tables, layered.repository.as_deref()),
             approvals: raw.approvals.unwrap_or(0),
+            approvals_for_rollback: raw.approvals_for_rollback,
             immutable: raw.immutable.unwrap_or(false),
             track: self.track(layered.repository.as_deref()),
             strategy: self.strategy(),
