@@ -144,14 +144,13 @@ fn files(
     root.remove_own(PLACE)?;
     root.own_dir("scratch")?.make_as("put-back", 0o700)?;
     let scratch = root.own(PLACE);
-    let done = load::files::unpack(stored, &scratch, wanted).map_err(said).and_then(|_| {
-        let from = scratch.join(archived_name(path, root.path()));
-        merge::merge(&from, path, &asked.spare)
+    let done = load::files::unpack(stored, &scratch, wanted).map_err(said).and_then(|unpacked| {
+        let name = archived_name(path, root.path());
+        let keep = merge::Keep { base: name.strip_prefix("shared").unwrap_or(&name), spare: &asked.spare };
+        Ok((unpacked, merge::merge(&scratch.join(&name), path, &keep)?))
     });
     root.remove_own(PLACE)?;
-    let merge::Merged { changed, same, spared } = done?;
-    Ok(format!(
-        "{}: {changed} files put back, {same} were the same, {spared} left as they are (`.env`, `storage/`, databases)",
-        path.display()
-    ))
+    let (unpacked, merged) = done?;
+    let told = [Some(merged.told(path)), unpacked.skipped()];
+    Ok(told.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

@@ -126,10 +126,7 @@ fn files(
     let unpacked = load::files::unpack(stored, &into, wanted);
     Ok(match unpacked {
         Ok(unpacked) => {
-            if !unpacked.left_out.is_empty() {
-                let left = unpacked.left_out.join(", ");
-                checks.push(Check::pass("links", format!("these lead out of the archive, and were not made: {left}")));
-            }
+            checks.extend(unpacked.skipped().map(|told| Check::pass("links", told)));
             Ok((checks, "this host".to_owned(), Some(into.display().to_string())))
         }
         Err(spoilt) => {
