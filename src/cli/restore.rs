@@ -13,8 +13,9 @@ use crate::model::backup::name::{BackupName, Content};
 use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup, Environment};
 use crate::model::ids::EnvName;
+use crate::model::shown::shell_word;
 use crate::run::commit::known;
-use crate::run::operate::restore::{At, Plan, Wish, plan};
+use crate::run::operate::restore::{At, Plan, Restored, Wish, named, plan};
 use crate::run::pass::backup::prove::{Trying, prove};
 
 /// How long an explicit command waits for whoever holds a root (contract 1.2).
@@ -103,9 +104,10 @@ impl Restore {
             without_safety: self.without_safety,
             reason: self.reason.clone(),
         };
-        let plan = plan(&controller, &snapshot, (env, backup), wish).await?;
         if self.to_scratch {
-            let (name, reason) = (Some(plan.backup()), self.reason.clone());
+            // Whatever stands in the way of putting it back: here it is only looked at.
+            let name = named(&controller, &snapshot, (env, backup), &wish.at).await?;
+            let (name, reason) = (Some(name), self.reason.clone());
             let trying = Trying { backup: name, reason, patience: PATIENCE, keep: true, here: true, only };
             let report = prove(&controller, &snapshot, (env, backup), trying, &say).await?;
             match global.output {
@@ -119,6 +121,7 @@ impl Restore {
                 Outcome::Inconclusive => 3,
             });
         }
+        let plan = plan(&controller, &snapshot, (env, backup), wish).await?;
         if self.dry_run {
             show(global, &plan);
             return Ok(0);
@@ -128,15 +131,22 @@ impl Restore {
             return Ok(1);
         }
         let name = plan.backup();
-        let safety = plan.restore(&say).await?;
+        let job = plan.job().to_owned();
+        let Restored { safety, halted } = plan.restore(&say).await?;
         if global.output == Output::Json {
-            out::json(&json!({ "environment": env.name, "backup": name, "safety": safety }));
+            let stopped = halted.is_some();
+            out::json(&json!({ "environment": env.name, "backup": name, "safety": safety, "stopped": stopped }));
             return Ok(0);
         }
+        let started = halted.map_or_else(
+            || "started".to_owned(),
+            |halted| format!("stays stopped, as before ({} by {}): soll start {}", halted.reason, halted.by, env.name),
+        );
         let before = safety.map_or_else(String::new, |safety| {
-            format!("; what was there before is {safety}: soll restore {} --at {safety}", env.name)
+            let job = shell_word(&job);
+            format!("; what was there before is {safety}: soll restore {} --at {safety} --backup {job}", env.name)
         });
-        out::text(&format!("{} is restored from {name}, and started{before}\n", env.name));
+        out::text(&format!("{} is restored from {name}, and {started}{before}\n", env.name));
         // Whether it is well with these data, its checks say.
         super::status::Status { environments: vec![env.name.clone()], drift: false }.run(global).await
     }

@@ -117,8 +117,10 @@ impl Report {
         }
         passed.sort_by_key(|trial| trial.millis);
         let middle = passed[passed.len() / 2].millis;
-        let count = passed.len();
-        format!(" (the {count} before it took {} in the median)", took(middle))
+        match passed.len() {
+            1 => format!(" (the one before it took {})", took(middle)),
+            count => format!(" (the {count} before it took {} in the median)", took(middle)),
+        }
     }
 
     /// Line by line.
@@ -242,6 +244,8 @@ mod tests {
         let told = "pass: daily/20261130_010000 from nas, restored on web2: RTO 20 s, RPO 2 h (the 3 before it took 10 s in \
                     the median)";
         assert_eq!(report().told(), told);
+        let second = Report { earlier: vec![trial(9_000)], ..report() };
+        assert!(second.told().ends_with(" (the one before it took 9 s)"), "{}", second.told());
         let markdown = report().markdown();
         for line in [
             "# Restore test of nightly: pass",

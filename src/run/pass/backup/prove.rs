@@ -28,6 +28,9 @@ use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::roots::Roots;
 use crate::run::secrets::Purpose;
 
+/// What is said of a target on which nothing lies that is restored without being named.
+pub const NO_CHOICE: &str = "there is no backup that is whole";
+
 /// What is tried, why and how.
 pub struct Trying {
     /// This one; `None`: the newest that is whole.
@@ -185,15 +188,19 @@ impl Bench<'_> {
         };
         let is_meant = |one: &OnShelf| match trying.backup {
             Some(wanted) => one.name == wanted,
-            None => one.state == State::Verified,
+            None => one.is_choice(),
         };
-        match Box::pin(self.chosen(&is_meant)).await {
+        let none = trying.backup.map_or_else(|| NO_CHOICE.to_owned(), |name| format!("there is no {name}"));
+        match Box::pin(self.chosen(&is_meant, &none)).await {
             Ok((place, name, manifest)) => {
                 (report.backup, report.target) = (Some(name), Some(place.name.clone()));
                 let age = started.duration_since(manifest.started).as_secs();
                 report.rpo_s = u64::try_from(age).unwrap_or(0);
-                let parts = manifest.parts.iter().filter(|part| trying.only.is_none_or(|only| part.content == only));
-                for entry in parts {
+                let is_wanted = |part: &&PartEntry| trying.only.is_none_or(|only| part.content == only);
+                if manifest.parts.iter().filter(is_wanted).count() == 0 {
+                    report.parts.push(empty(&manifest));
+                }
+                for entry in manifest.parts.iter().filter(is_wanted) {
                     let part = Box::pin(self.part(roots, journal, (&place, &manifest, entry), trying)).await;
                     say(&part.told());
                     report.rto_ms = report.rto_ms.saturating_add(part.millis);
@@ -214,13 +221,15 @@ impl Bench<'_> {
         backed.and_then(|backed| backed.tested).unwrap_or_default()
     }
 
-    /// The newest of those that are meant, that the host can read, and that is whole as far as a list shows.
+    /// The newest of those that are meant, that the host can read, and that is whole as far as a list shows. `none`: what is
+    /// said of a target that has none of them.
     ///
     /// # Errors
     /// There is none, target by target.
     pub async fn chosen(
         &self,
         is_meant: &(dyn Fn(&OnShelf) -> bool + Sync),
+        none: &str,
     ) -> Result<(BackupTarget, BackupName, Manifest), String> {
         let rows = shelf::all(self.controller, self.snapshot, self.env, self.backup, self.target).await;
         // Copies on the server itself are seen from there alone.
@@ -235,20 +244,30 @@ impl Bench<'_> {
                 }
             };
             // One that is much smaller than the one before it is whole all the same.
-            let whole = backups.into_iter().filter(|one| matches!(one.state, State::Verified | State::Shrunk(_)));
-            let newest = whole.filter(|one| is_meant(one)).max_by_key(|one| one.name.at);
-            match newest {
+            let is_whole = |one: &OnShelf| matches!(one.state, State::Verified | State::Shrunk(_));
+            let (whole, not): (Vec<_>, Vec<_>) = backups.into_iter().filter(|one| is_meant(one)).partition(is_whole);
+            match whole.into_iter().max_by_key(|one| one.name.at) {
                 Some(newest) if best.as_ref().is_none_or(|(_, best)| newest.name.at > best.name.at) => {
                     best = Some((row.target, newest));
                 }
                 Some(_) => {}
-                None => why.push(format!("{}: there is no backup that is whole", row.target.name)),
+                None => why.push(match not.first() {
+                    Some(OnShelf { name, state: State::Broken(why), .. }) => {
+                        format!("{}: {name} is not whole: {why}", row.target.name)
+                    }
+                    Some(OnShelf { name, .. }) => format!("{}: {name} has no manifest", row.target.name),
+                    None => format!("{}: {none}", row.target.name),
+                }),
             }
         }
         match best {
             Some((place, OnShelf { name, manifest: Some(manifest), .. })) => Ok((place, name, manifest)),
             _ if why.is_empty() => Err(format!("{} can read none of its targets", self.target.name)),
-            _ => Err(format!("{} can read no backup: {}", self.target.name, why.join("; "))),
+            _ => Err(format!(
+                "{} can read no backup: {}; what there is: soll backup list",
+                self.target.name,
+                why.join("; ")
+            )),
         }
     }
 
@@ -360,6 +379,15 @@ impl Bench<'_> {
             _ => login(None, None, None, password),
         }
     }
+}
+
+/// What is said where there is nothing to restore: of a whole backup that is a verdict, of the half that was asked for none.
+fn empty(manifest: &Manifest) -> Part {
+    let check = match manifest.parts.is_empty() {
+        true => Check::fail("parts", "its manifest names none: nothing was saved, and nothing can be restored"),
+        false => Check::inconclusive("parts", "it has none of those that were asked for"),
+    };
+    Part { name: "backup".to_owned(), instance: String::new(), millis: 0, checks: vec![check], kept: None }
 }
 
 /// A part of which nothing could be found out.
