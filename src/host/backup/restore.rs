@@ -1,6 +1,7 @@
 //! One part of a backup, restored into a place of its own and looked at. The place is noted in the record before it is made, and
 //! removed by what is noted there: what a crash leaves is swept by the next one.
 
+use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use age::x25519::Identity;
@@ -10,6 +11,7 @@ use zeroize::Zeroizing;
 use super::{login, open};
 use crate::backup::Wanted;
 use crate::backup::dump::Login;
+use crate::backup::load::gate::Events;
 use crate::backup::load::mysql::{SCRATCH, beyond, copy, create, drop_database, load, scan};
 use crate::backup::load::{self, Spoilt, Stored};
 use crate::backup::prove::{self, Expected};
@@ -21,6 +23,7 @@ use crate::model::backup::manifest::{DatabaseFacts, Engine};
 use crate::model::backup::name::Content;
 use crate::model::backup::proof::Check;
 use crate::model::record::backup::Scratch;
+use crate::model::shown::{self, counted};
 
 /// What somebody wanted to look at stays so long.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -36,7 +39,9 @@ pub fn prove(root: &Root, asked: &Prove, wanted: &dyn Wanted) -> Result<Proved, 
     root.prepare()?;
     let (mut checks, instance, kept) = match part(root, asked, wanted)? {
         Ok(done) => done,
-        Err(Spoilt { outcome, why }) => (vec![Check { what: "restore".to_owned(), outcome, why }], String::new(), None),
+        Err(Spoilt { outcome, why }) => {
+            (vec![Check { what: "restore".to_owned(), outcome, why, of_data: false }], String::new(), None)
+        }
     };
     if !wanted.is_wanted() {
         return Err(HostError::Connection("the controller was not heard any more during the restore".into()));
@@ -111,16 +116,21 @@ fn files(
     let saved = asked.part.files.as_ref().map(|facts| facts.entries);
     checks.push(match saved {
         None => Check::inconclusive("entries", "the manifest does not say how many there are"),
-        Some(saved) if saved == looked.entries => Check::pass("entries", format!("all {saved} are there")),
-        Some(saved) => Check::fail("entries", format!("{} are there, and {saved} were saved", looked.entries)),
+        Some(saved) if saved == looked.entries => {
+            Check::pass("entries", counted(saved, "entry, as saved", "entries, as saved"))
+        }
+        Some(saved) => {
+            let there = counted(looked.entries, "entry", "entries");
+            Check::fail("entries", format!("{there} in it, and {saved} when it was saved"))
+        }
     });
     if !asked.keep {
         return Ok(Ok((checks, "this host".to_owned(), None)));
     }
-    if let Err(spoilt) = has_room(root, looked.bytes) {
+    if let Err(spoilt) = has_room(&root.own(""), looked.bytes) {
         return Ok(Err(spoilt));
     }
-    let name = note(root, asked, false)?;
+    let name = note(root, asked, None)?;
     root.own_dir(DIR)?.make_as(&name, 0o700)?;
     let into = root.own(DIR).join(&name);
     let unpacked = load::files::unpack(stored, &into, wanted);
@@ -147,15 +157,15 @@ fn sqlite(
     if let Err(spoilt) = stored.pour(&mut load::Nowhere, wanted) {
         return Ok(Err(spoilt));
     }
-    if let Err(spoilt) = has_room(root, asked.part.plain_bytes.unwrap_or(asked.part.bytes)) {
+    if let Err(spoilt) = has_room(&root.own(""), asked.part.plain_bytes.unwrap_or(asked.part.bytes)) {
         return Ok(Err(spoilt));
     }
-    let name = note(root, asked, false)?;
+    let name = note(root, asked, None)?;
     fault!("host.restore.after-note");
     root.own_dir(DIR)?.make_as(&name, 0o700)?;
     let path = root.own(DIR).join(&name).join("restored.sqlite");
-    let done =
-        load::sqlite::load(stored, &path, wanted).and_then(|()| prove::sqlite::prove(&path, &expected(asked, facts)));
+    let done = load::sqlite::load(stored, &path, wanted)
+        .and_then(|()| prove::sqlite::prove(&path, &expected(asked, facts), wanted));
     let keep = asked.keep && done.is_ok();
     if !keep {
         forget(root, &name, false)?;
@@ -195,11 +205,11 @@ fn mysql(
         }
         Err(spoilt) => return Ok(Err(spoilt)),
     }
-    let name = note(root, asked, true)?;
+    let name = note(root, asked, Some(&instance))?;
     fault!("host.restore.after-note");
     login.database.clone_from(&name);
     let done = create(&login, wanted)
-        .and_then(|()| load(stored, &login, wanted))
+        .and_then(|()| load(stored, &login, Events::Disabled, wanted))
         .and_then(|()| prove::mysql::prove(&login, &seen, &expected(asked, facts), wanted));
     fault!("host.restore.before-drop");
     if asked.keep && done.is_ok() {
@@ -215,8 +225,7 @@ fn mysql(
     Ok(done.map(|mut checks| {
         checks.insert(0, whole(asked));
         if seen.definers > 0 {
-            let why =
-                format!("{} DEFINER clauses were left out: views and routines run as who restores them", seen.definers);
+            let why = format!("{}: views and routines run as who restores them", definers_left_out(seen.definers));
             checks.push(Check::pass("definers", why));
         }
         if let Err(spoilt) = dropped {
@@ -231,6 +240,12 @@ fn expected<'a>(asked: &'a Prove, facts: &'a DatabaseFacts) -> Expected<'a> {
     Expected { facts, window: asked.window, queries: &asked.queries }
 }
 
+/// `2 DEFINER clauses were left out`.
+pub(super) fn definers_left_out(count: u64) -> String {
+    let were = if count == 1 { "was" } else { "were" };
+    format!("{} {were} left out", counted(count, "DEFINER clause", "DEFINER clauses"))
+}
+
 /// Cleaning up is done whoever waits for it.
 struct Always;
 
@@ -241,11 +256,14 @@ impl Wanted for Always {
 }
 
 /// Notes a place that is about to be made. Gives its name, which nothing else has.
-fn note(root: &Root, asked: &Prove, database: bool) -> Result<String, HostError> {
+/// `instance`: the server of a database; `None`: it is a file.
+fn note(root: &Root, asked: &Prove, instance: Option<&str>) -> Result<String, HostError> {
     let job: String = asked.job.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let name = format!("{SCRATCH}{}_{nanos:x}", job.to_ascii_lowercase());
-    let scratch = Scratch { name: name.clone(), job: asked.job.clone(), database, at: now(), kept: asked.keep };
+    let (database, instance) = (instance.is_some(), instance.unwrap_or_default().to_owned());
+    let scratch =
+        Scratch { name: name.clone(), job: asked.job.clone(), database, instance, at: now(), kept: asked.keep };
     root.own_dir("")?.make_missing(DIR, 0o700)?;
     root.update(|record| {
         record.scratch.push(scratch);
@@ -254,16 +272,17 @@ fn note(root: &Root, asked: &Prove, database: bool) -> Result<String, HostError>
     Ok(name)
 }
 
-/// Whether so many bytes may be written below ROOT: a restore that is only tried must not fill the disk of what is live.
-fn has_room(root: &Root, bytes: u64) -> Result<(), Spoilt> {
-    let place = root.own("");
-    let stat = rustix::fs::statvfs(&place);
+/// Whether so many bytes may be written there: a restore must not fill the disk of what is live, and one in place that breaks
+/// off in its middle is worse than one that was not begun.
+pub(super) fn has_room(place: &Path, bytes: u64) -> Result<(), Spoilt> {
+    let stat = rustix::fs::statvfs(place);
     let stat =
         stat.map_err(|error| Spoilt::open(format!("the room below {} cannot be asked for: {error}", place.display())))?;
     fits(bytes, stat.f_bavail.saturating_mul(stat.f_frsize)).map_err(|needed| {
         Spoilt::open(format!(
-            "{} has not enough room for what is restored: {needed} bytes are needed; make room there",
-            place.display()
+            "{} has not enough room for what is restored: {} are needed; make room there",
+            place.display(),
+            shown::bytes(needed)
         ))
     })
 }
@@ -297,6 +316,14 @@ fn sweep(
     for scratch in root.record()?.scratch.into_iter().filter(is_over) {
         match (scratch.database, login) {
             (false, _) => forget(root, &scratch.name, false)?,
+            // The same user on another server would find nothing there, and the note of what is left would be lost.
+            (true, Some(login)) if !scratch.instance.is_empty() && scratch.instance != instance(login) => {
+                if scratch.job == asked.job {
+                    let why =
+                        format!("{} is left of an earlier one on {}: drop it there", scratch.name, scratch.instance);
+                    checks.push(Check::pass("clean-up", why));
+                }
+            }
             (true, Some(login)) if scratch.job == asked.job => {
                 let login = Login { database: scratch.name.clone(), ..copy(login) };
                 match drop_database(&login, wanted) {

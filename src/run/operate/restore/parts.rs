@@ -6,8 +6,9 @@ use super::Plan;
 use crate::host::wire::backup::{self as wire, Part, PutBack};
 use crate::model::backup::manifest::{Engine, PartEntry};
 use crate::model::backup::name::{Compression, Content};
-use crate::model::desired::Backup;
 use crate::model::desired::backup::{Access, Database, FileSet};
+use crate::model::desired::{Backup, Environment};
+use crate::run::pass::backup::prove::Bench;
 use crate::run::pass::journaled::OperateError;
 use crate::run::pass::roots::Roots;
 use crate::run::secrets::Purpose;
@@ -62,6 +63,21 @@ fn by_hand(backup: &Backup, part: &PartEntry) -> Option<String> {
     }
 }
 
+/// Databases in files among those that are put back, whichever job saves them, relative to the directory: they are restored as
+/// databases, or not at all.
+fn databases_below(env: &Environment, root: &str, path: &str) -> Vec<String> {
+    let dir = Path::new(root).join(path);
+    let all = env.backups.iter().flat_map(|backup| &backup.databases);
+    let below = all.filter_map(|database| match &database.access {
+        Access::Path(path) => {
+            let whole = Path::new(root).join(path);
+            whole.strip_prefix(&dir).ok().map(|rest| rest.to_string_lossy().into_owned())
+        }
+        _ => None,
+    });
+    below.collect()
+}
+
 impl Plan<'_> {
     /// What stands in the way of one of its parts, as far as that can be seen without a host; `None`: nothing.
     pub(super) fn impossible(&self) -> Option<String> {
@@ -96,16 +112,10 @@ impl Plan<'_> {
             }
             Home::Files(files) => wire::Source::Files { path: files.path.clone(), exclude: Vec::new() },
         };
-        // A database in a file among those that are saved is restored as a database.
-        let below = |path: &str| match &source {
-            wire::Source::Files { path: dir, .. } => path.strip_prefix(&format!("{dir}/")).map(str::to_owned),
-            _ => None,
+        let spare = match &source {
+            wire::Source::Files { path, .. } => databases_below(env, &self.bench.target.root, path),
+            _ => Vec::new(),
         };
-        let spare = backup.databases.iter().filter_map(|database| match &database.access {
-            Access::Path(path) => below(path),
-            _ => None,
-        });
-        let spare = spare.collect();
         let identity = backup.identity.as_ref().filter(|_| entry.file.ends_with(".age"));
         let identities =
             identity.map(|name| snapshot.secrets().get(name, &Purpose::backup(&env.name, None))).transpose();
