@@ -101,6 +101,7 @@ pub const OPERATION: &[&str] = &["operation.after-opened", "operation.before-fin
 
 /// The places between the steps of a restore in place, in their order.
 pub const RESTORE: &[&str] = &[
+    "restore.before-roots",
     "restore.after-tried",
     "restore.after-noted",
     "restore.after-marked",

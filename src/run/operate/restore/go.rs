@@ -31,6 +31,7 @@ impl Plan<'_> {
     pub async fn restore(self, say: &(dyn Fn(&str) + Sync)) -> Result<Restored, OperateError> {
         let Bench { controller, snapshot, env, .. } = &self.bench;
         let doing = format!("restore {}", self.manifest.name);
+        fault!("restore.before-roots");
         let roots = Box::pin(Roots::take(controller, snapshot, env, &doing)).await?;
         let reason = format!("{} from {}: {}", self.manifest.name, self.place.name, self.wish.reason);
         let asked = Asked::of(Action::Restore, controller, snapshot, env, Some(reason));

@@ -395,3 +395,33 @@ fn unanswered(name: &str, why: String) -> Part {
     let checks = vec![Check::inconclusive("restore", why)];
     Part { name: name.to_owned(), instance: String::new(), millis: 0, checks, kept: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_of_nothing_is_no_backup() {
+        let started: Timestamp = "2026-11-30T01:00:00Z".parse().unwrap();
+        let manifest = Manifest {
+            format: crate::model::backup::manifest::FORMAT,
+            name: "daily/20261130_010000".parse().unwrap(),
+            job: "nightly".to_owned(),
+            environment: "production".parse().unwrap(),
+            host: "web1".parse().unwrap(),
+            release: None,
+            before: None,
+            of_restore: None,
+            started,
+            ended: started,
+            soll: String::new(),
+            imported: false,
+            warnings: Vec::new(),
+            unknown: std::collections::BTreeMap::new(),
+            parts: Vec::new(),
+        };
+        let part = empty(&manifest);
+        assert_eq!(part.outcome(), Outcome::Fail);
+        assert!(part.told().contains("nothing was saved"), "{}", part.told());
+    }
+}
