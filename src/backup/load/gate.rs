@@ -112,7 +112,8 @@ impl<W: Write> Gate<W> {
             Decision::Refuse(why) => return Err(says(Spoilt::fail(why))),
             Decision::Unclear(what) => {
                 let why = format!(
-                    "the dump has {what}, which not everybody reads in the same way, so that nobody can say what it would do; it is not run"
+                    "the dump has {what}, which not everybody reads in the same way, so that nobody can say what it would \
+                     do; it is not run"
                 );
                 return Err(says(Spoilt::open(why)));
             }
@@ -328,8 +329,8 @@ mod tests {
 
     #[test]
     fn events_of_what_is_only_tried_do_not_happen() {
-        let event = "/*!50106 CREATE*/ /*!50106 EVENT `e` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE ENABLE DO DELETE FROM `t` \
-            WHERE x = 'ENABLE' */ ;\n";
+        let event = "/*!50106 CREATE*/ /*!50106 EVENT `e` ON SCHEDULE EVERY 1 DAY ON COMPLETION NOT PRESERVE ENABLE \
+            DO DELETE FROM `t` WHERE x = 'ENABLE' */ ;\n";
         let bare = "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO SELECT 1;\n";
         let off = "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DISABLE COMMENT 'x' DO SELECT 1;\n";
         let of = |dump: &str, events| in_pieces(dump, events).unwrap().0;

@@ -104,8 +104,8 @@ fn newest(rows: &[(String, Timestamp)], (started, ended): (Timestamp, Timestamp)
         Check::inconclusive(
             WHAT,
             format!(
-                "{column} has a row of {at}, and the backup ended at {ended}: either it is about a time to come, or the clock of who wrote \
-                 it was ahead"
+                "{column} has a row of {at}, and the backup ended at {ended}: either it is about a time to come, or the \
+                 clock of who wrote it was ahead"
             ),
         )
     } else if *at + FRESH + ANY_ZONE < started {

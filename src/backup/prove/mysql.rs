@@ -38,7 +38,8 @@ pub fn prove(login: &Login, seen: &Seen, expected: &Expected<'_>, wanted: &dyn W
     checks.push(rows(&counted, &facts.rows));
     checks.push(schema(&ask, expected)?);
     if !seen.sequences.is_empty() {
-        let sequences = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'SEQUENCE'";
+        let sequences = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+                         AND table_type = 'SEQUENCE'";
         checks.push(things("sequences", &names(sequences)?, &seen.sequences));
     }
     let views = names("SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()")?;
@@ -169,7 +170,8 @@ fn written(ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<Vec<(String,
     let list: Vec<_> = WRITTEN.iter().map(|column| format!("'{column}'")).collect();
     let columns = ask(&format!(
         "SELECT c.table_name, c.column_name FROM information_schema.columns c JOIN information_schema.tables t \
-         USING (table_schema, table_name) WHERE c.table_schema = DATABASE() AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
+         USING (table_schema, table_name) WHERE c.table_schema = DATABASE() \
+         AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
          AND c.data_type IN ('timestamp', 'datetime') AND LOWER(c.column_name) IN ({})",
         list.join(", ")
     ))?;

@@ -7,6 +7,7 @@ mod part;
 mod put_back;
 mod quiet;
 mod restore;
+mod scratch;
 
 use std::io;
 

@@ -2,33 +2,27 @@
 //! removed by what is noted there: what a crash leaves is swept by the next one.
 
 use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use age::x25519::Identity;
-use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
+use super::scratch::{Always, DIR, forget, note, sweep};
 use super::{login, open};
 use crate::backup::Wanted;
 use crate::backup::dump::Login;
 use crate::backup::load::gate::Events;
-use crate::backup::load::mysql::{SCRATCH, beyond, copy, create, drop_database, load, scan};
+use crate::backup::load::mysql::{beyond, create, drop_database, load, scan};
 use crate::backup::load::{self, Spoilt, Stored};
 use crate::backup::prove::{self, Expected};
 use crate::fault::fault;
-use crate::host::disk::root::{Root, now};
+use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Prove, Proved, ScratchPlace};
 use crate::host::wire::{HostError, Secret};
 use crate::model::backup::manifest::{DatabaseFacts, Engine};
 use crate::model::backup::name::Content;
 use crate::model::backup::proof::Check;
-use crate::model::record::backup::Scratch;
 use crate::model::shown::{self, counted};
-
-/// What somebody wanted to look at stays so long.
-const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Below `.soll`: where files of scratch lie.
-const DIR: &str = "scratch";
 
 /// Restores it, looks at it, and removes it.
 ///
@@ -246,32 +240,6 @@ pub(super) fn definers_left_out(count: u64) -> String {
     format!("{} {were} left out", counted(count, "DEFINER clause", "DEFINER clauses"))
 }
 
-/// Cleaning up is done whoever waits for it.
-struct Always;
-
-impl Wanted for Always {
-    fn is_wanted(&self) -> bool {
-        true
-    }
-}
-
-/// Notes a place that is about to be made. Gives its name, which nothing else has.
-/// `instance`: the server of a database; `None`: it is a file.
-fn note(root: &Root, asked: &Prove, instance: Option<&str>) -> Result<String, HostError> {
-    let job: String = asked.job.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let name = format!("{SCRATCH}{}_{nanos:x}", job.to_ascii_lowercase());
-    let (database, instance) = (instance.is_some(), instance.unwrap_or_default().to_owned());
-    let scratch =
-        Scratch { name: name.clone(), job: asked.job.clone(), database, instance, at: now(), kept: asked.keep };
-    root.own_dir("")?.make_missing(DIR, 0o700)?;
-    root.update(|record| {
-        record.scratch.push(scratch);
-        Ok(())
-    })?;
-    Ok(name)
-}
-
 /// Whether so many bytes may be written there: a restore must not fill the disk of what is live, and one in place that breaks
 /// off in its middle is worse than one that was not begun.
 pub(super) fn has_room(place: &Path, bytes: u64) -> Result<(), Spoilt> {
@@ -291,56 +259,6 @@ pub(super) fn has_room(place: &Path, bytes: u64) -> Result<(), Spoilt> {
 fn fits(bytes: u64, free: u64) -> Result<(), u64> {
     let needed = bytes.saturating_add(bytes / 10);
     if needed <= free { Ok(()) } else { Err(needed) }
-}
-
-/// Removes what lies below `.soll`, and the note. A database is dropped before.
-fn forget(root: &Root, name: &str, database: bool) -> Result<(), HostError> {
-    if !database {
-        root.remove_own(&format!("{DIR}/{name}"))?;
-    }
-    root.update(|record| {
-        record.scratch.retain(|scratch| scratch.name != name);
-        Ok(())
-    })
-}
-
-/// Removes what others left that broke off. Who holds the root is the only one who restores here.
-fn sweep(
-    root: &Root,
-    asked: &Prove,
-    login: Option<&Login>,
-    wanted: &dyn Wanted,
-    checks: &mut Vec<Check>,
-) -> Result<(), HostError> {
-    let is_over = |scratch: &Scratch| !scratch.kept || now().duration_since(scratch.at) > KEPT;
-    for scratch in root.record()?.scratch.into_iter().filter(is_over) {
-        match (scratch.database, login) {
-            (false, _) => forget(root, &scratch.name, false)?,
-            // The same user on another server would find nothing there, and the note of what is left would be lost.
-            (true, Some(login)) if !scratch.instance.is_empty() && scratch.instance != instance(login) => {
-                if scratch.job == asked.job {
-                    let why =
-                        format!("{} is left of an earlier one on {}: drop it there", scratch.name, scratch.instance);
-                    checks.push(Check::pass("clean-up", why));
-                }
-            }
-            (true, Some(login)) if scratch.job == asked.job => {
-                let login = Login { database: scratch.name.clone(), ..copy(login) };
-                match drop_database(&login, wanted) {
-                    Ok(()) => forget(root, &scratch.name, true)?,
-                    Err(spoilt) => {
-                        let why = format!(
-                            "{} is left of an earlier one, and cannot be dropped: {}",
-                            scratch.name, spoilt.why
-                        );
-                        checks.push(Check::inconclusive("clean-up", why));
-                    }
-                }
-            }
-            (true, _) => {}
-        }
-    }
-    Ok(())
 }
 
 /// The login of whoever makes scratch databases; `None`: none is needed.
@@ -378,7 +296,7 @@ pub(super) fn identities(secret: Option<&Secret>) -> Result<Vec<Identity>, Spoil
 }
 
 /// Which server it is, for people.
-fn instance(login: &Login) -> String {
+pub(super) fn instance(login: &Login) -> String {
     match (&login.socket, &login.host) {
         (Some(socket), _) => socket.clone(),
         (None, host) => {

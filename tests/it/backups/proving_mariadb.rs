@@ -152,7 +152,8 @@ fn a_user_that_may_do_more_restores_nothing_and_what_a_crash_leaves_is_swept() {
     for fault in ["host.restore.after-note", "host.restore.before-drop"] {
         let died = w.soll_with("restore-test", &[("SOLL_FAULT", fault)]);
         assert_ne!(died.exit, 0);
-        assert!(w.read("staging/.soll/record.json").contains("soll_scratch_nightly_"));
+        let record = w.read("staging/.soll/record.json");
+        assert!(record.contains("soll_scratch_nightly_") && record.contains("/db.sock"), "{record}");
     }
     assert_ne!(scratch_databases(&w), "");
     w.soll("restore-test").exits(0).says("nightly: pass");

@@ -268,13 +268,15 @@ fn a_mariadb_is_emptied_and_loaded_by_the_application_s_own_user() {
     sql(
         &w,
         "shop",
-        "DELETE FROM posts; DELETE FROM ver; DROP SEQUENCE sq; DROP TABLE t5; CREATE TABLE later (x INT); INSERT INTO old VALUES (7);",
+        "DELETE FROM posts; DELETE FROM ver; DROP SEQUENCE sq; DROP TABLE t5; \
+         CREATE TABLE later (x INT); INSERT INTO old VALUES (7);",
     );
     w.soll("restore staging --yes").exits(0).says("is restored from manual/");
     assert_eq!(sql(&w, "shop", sums), before);
     assert_eq!(sql(&w, "shop", "SHOW TABLES LIKE 'later'"), "", "a later migration would find it in its way");
     assert_eq!(sql(&w, "shop", "SELECT n FROM v; SELECT COUNT(*) FROM t5"), "100\n105");
-    let kinds = "SELECT table_type FROM information_schema.tables WHERE table_schema = 'shop' AND table_name IN ('sq', 'ver') ORDER BY 1";
+    let kinds = "SELECT table_type FROM information_schema.tables WHERE table_schema = 'shop' \
+                 AND table_name IN ('sq', 'ver') ORDER BY 1";
     assert_eq!(sql(&w, "shop", kinds), "SEQUENCE\nSYSTEM VERSIONED");
     assert_eq!(sql(&w, "shop", "SELECT x FROM ver; SELECT NEXTVAL(sq)"), "1\n8");
     assert_eq!(sql(&w, "", "SHOW DATABASES LIKE 'soll%'"), "");

@@ -81,8 +81,8 @@ mod tests {
         assert!(
             told.ends_with(
                 "it was of its databases alone, and now one of all of it is asked for; go on: soll restore production --at \
-                 daily/20261130_010000 --backup nightly --database-only; or back to what was there before: soll restore production \
-                 --at manual/20261130_090000 --backup nightly --database-only"
+                 daily/20261130_010000 --backup nightly --database-only; or back to what was there before: \
+                 soll restore production --at manual/20261130_090000 --backup nightly --database-only"
             ),
             "{told}"
         );

@@ -56,8 +56,8 @@ impl Plan<'_> {
         // What was seen before the lock was had may be what somebody else was doing.
         if record.and_then(|record| record.restoring.as_ref()) != self.broken.as_ref() {
             let why = format!(
-                "somebody else restored data of {} meanwhile, and nothing was changed here: look at what is there now, then say it once \
-                 more",
+                "somebody else restored data of {} meanwhile, and nothing was changed here: look at what is there now, then \
+                 say it once more",
                 env.name
             );
             return Err(OperateError::Waits(why));

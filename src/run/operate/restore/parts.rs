@@ -32,13 +32,14 @@ fn home<'a>(backup: &'a Backup, root: &str, entry: &PartEntry) -> Result<Home<'a
     let home = home.ok_or_else(|| {
         let (file, name) = (&entry.file, &backup.name);
         format!(
-            "the state file does not say any more where {file} of {name} came from: declare it again, or take it from `--to-scratch`"
+            "the state file does not say any more where {file} of {name} came from: declare it again, or take it \
+             from `--to-scratch`"
         )
     })?;
     match &home {
         Home::Files(files) if !is_below(root, &files.path) => Err(format!(
-            "{} does not lie below {root}, and belongs to others as well: take what is needed from `--to-scratch`, or restore the \
-             databases alone (`--database-only`)",
+            "{} does not lie below {root}, and belongs to others as well: take what is needed from `--to-scratch`, or \
+             restore the databases alone (`--database-only`)",
             files.path
         )),
         _ => Ok(home),

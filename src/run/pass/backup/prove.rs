@@ -1,6 +1,8 @@
 //! One restore test (F4): the newest backup is read by another host from its target, restored into a place of its own, looked
 //! at and thrown away. Under the lock of that host's root, with a row in the ledger, and remembered where the data are.
 
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +11,13 @@ use jiff::Timestamp;
 use super::due::is_busy;
 use super::saver;
 use super::shelf::{self, OnShelf};
-use crate::host::wire::backup::{Answer, Ask, Login, Prove, Proved, ScratchPlace, TestNote, Work};
-use crate::host::wire::{Op, Reply, Secret};
+use crate::host::wire::backup::{Answer, Ask, Proved, TestNote, Work};
+use crate::host::wire::{Op, Reply};
 use crate::journal::operation::Action;
-use crate::model::backup::manifest::{Engine, Manifest, PartEntry};
+use crate::model::backup::manifest::{Manifest, PartEntry};
 use crate::model::backup::name::{BackupName, Content};
 use crate::model::backup::proof::{Check, Outcome};
-use crate::model::desired::backup::{Access, BackupTarget, Database, LOCAL, ScratchUser};
+use crate::model::desired::backup::{BackupTarget, LOCAL};
 use crate::model::desired::{Backup, Environment, Target};
 use crate::model::ids::EnvName;
 use crate::model::record::backup::{Tested, Trial};
@@ -26,7 +28,6 @@ use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::reach::ask;
 use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::roots::Roots;
-use crate::run::secrets::Purpose;
 
 /// What is said of a target on which nothing lies that is restored without being named.
 pub const NO_CHOICE: &str = "there is no backup that is whole";
@@ -312,71 +313,6 @@ impl Bench<'_> {
             (Content::Database, Some(database), _) => format!("db-{}", database.name),
             (Content::Files, _, Some(files)) => files.name.clone(),
             _ => entry.file.clone(),
-        }
-    }
-
-    fn asked(
-        &self,
-        place: &BackupTarget,
-        manifest: &Manifest,
-        entry: &PartEntry,
-        trying: &Trying,
-    ) -> Result<Prove, String> {
-        let secrets = self.snapshot.secrets();
-        let get = |name: &str, purpose: &Purpose<'_>, what: &str| {
-            let got = secrets.get(name, purpose);
-            got.map_err(|refused| format!("{what} with the secret {name}, {}: {}", refused.why, refused.fix))
-        };
-        let identity = self.backup.identity.as_ref().filter(|_| entry.file.ends_with(".age"));
-        let identities = identity
-            .map(|name| get(name, &Purpose::backup(&self.env.name, None), "encrypted files are opened"))
-            .transpose()?;
-        let engine = entry.database.as_ref().map(|facts| facts.engine);
-        let test = self.backup.restore_test.as_ref();
-        let scratch = test.and_then(|test| test.scratch.as_ref());
-        let scratch_place = match (engine, scratch) {
-            (Some(Engine::Mysql | Engine::Postgres), Some(user)) => {
-                let password = get(&user.password, &Purpose::database(&self.on.name), "a database is restored")?;
-                self.server(user, password, entry)
-            }
-            _ => ScratchPlace::Own,
-        };
-        Ok(Prove {
-            job: self.backup.name.clone(),
-            target: place.clone(),
-            name: manifest.name,
-            part: entry.clone(),
-            window: (manifest.started, manifest.ended),
-            identities,
-            place: scratch_place,
-            // They are about the first database.
-            queries: match entry.content {
-                Content::Database if entry.name.is_none() => test.map(|test| test.queries.clone()).unwrap_or_default(),
-                _ => Vec::new(),
-            },
-            keep: trying.keep,
-        })
-    }
-
-    /// Where the server is: as the state file says, or as the application's own file says on that host.
-    fn server(&self, user: &ScratchUser, password: Secret, entry: &PartEntry) -> ScratchPlace {
-        let login = |host: Option<String>, port: Option<u16>, socket: Option<String>, password| {
-            let (user, database) = (user.user.clone(), String::new());
-            ScratchPlace::Server(Login { host, port, socket, user, database, password: Some(password) })
-        };
-        if user.host.is_some() || user.port.is_some() || user.socket.is_some() {
-            return login(user.host.clone(), user.port, user.socket.clone(), password);
-        }
-        let database: Option<&Database> = self.backup.databases.iter().find(|database| database.part == entry.name);
-        match database.map(|database| &database.access) {
-            Some(Access::EnvFile(from)) => {
-                let files = crate::run::step::backup::env_files(self.on, from);
-                ScratchPlace::Beside { files, user: user.user.clone(), password }
-            }
-            Some(Access::Login(of)) if self.on.name == self.env.name => {
-                login(of.host.clone(), of.port, of.socket.clone(), password)
-            }
-            _ => login(None, None, None, password),
         }
     }
 }
