@@ -7,9 +7,10 @@ use clap::Args;
 
 use super::apply::Apply;
 use super::global::{Global, Output, blocking};
-use super::restore::{Restore, confirmed};
+use super::restore::{PATIENCE, Restore, confirmed};
 use super::{CliError, Result, out, screen};
 use crate::model::backup::name::{BackupName, Content};
+use crate::model::backup::proof::Outcome;
 use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, ReleaseName, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Resolved};
@@ -19,6 +20,7 @@ use crate::run::commit::{Change, commit, known};
 use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::restore::{At, Wish, plan};
+use crate::run::pass::backup::prove::{Trying, prove};
 
 /// Commit a release.
 #[derive(Args)]
@@ -119,6 +121,7 @@ impl Rollback {
             out::text("nothing was changed\n");
             return Ok(1);
         };
+        self.tried(&controller, &snapshot, env, (backup, &job)).await?;
         write(global, self.environment.clone(), Change::Release(pick.text()), message.clone()).await?;
         let apply = Apply { environments: vec![self.environment.clone()], plan: None, observation: Vec::new() };
         let exit = Box::pin(apply.run(global)).await?;
@@ -128,6 +131,30 @@ impl Rollback {
             return Ok(exit);
         }
         Box::pin(Restore::of_databases(self.environment, backup, job, message).run(global)).await
+    }
+
+    /// Tries it before the earlier release is deployed: that would run on data that nobody can bring back.
+    async fn tried(
+        &self,
+        controller: &Arc<Controller>,
+        snapshot: &Arc<AcceptedSnapshot>,
+        env: &Environment,
+        (backup, job): (BackupName, &str),
+    ) -> std::result::Result<(), CliError> {
+        let Some(of) = env.backups.iter().find(|backup| backup.name == job) else { return Ok(()) };
+        let (only, reason) = (Some(Content::Database), format!("before a rollback of {}", env.name));
+        let trying = Trying { backup: Some(backup), reason, patience: PATIENCE, keep: false, here: true, only };
+        let report = prove(controller, snapshot, (env, of), trying, &|line| screen::line(line)).await?;
+        match report.faithful() {
+            Outcome::Pass => Ok(()),
+            _ => {
+                let why = format!(
+                    "nothing was changed, because {backup} cannot be shown to be what was saved: {}",
+                    report.why()
+                );
+                Err(CliError::plain(why).hint(format!("without it: soll rollback {}", env.name)))
+            }
+        }
     }
 
     /// The backup from before the release that is left, by name and job, and a person's word; `None`: the word is no.
@@ -145,7 +172,14 @@ impl Rollback {
         let mut why = format!("no backup of {name} is made before deployments (`pre_deploy`)");
         for backup in env.backups.iter().filter(|backup| backup.pre_deploy && !backup.databases.is_empty()) {
             let (only, reason) = (Some(Content::Database), String::new());
-            let wish = Wish { at: At::Before(left.clone()), only, unproven: false, without_safety: false, reason };
+            let wish = Wish {
+                at: At::Before(left.clone()),
+                only,
+                unproven: false,
+                without_safety: false,
+                tried: false,
+                reason,
+            };
             match plan(controller, snapshot, (env, backup), wish).await {
                 Ok(plan) if self.yes || confirmed(env, &plan)? => {
                     return Ok(Some((plan.backup(), plan.job().to_owned())));

@@ -19,7 +19,7 @@ use crate::run::operate::restore::{At, Plan, Restored, Wish, named, plan};
 use crate::run::pass::backup::prove::{Trying, prove};
 
 /// How long an explicit command waits for whoever holds a root (contract 1.2).
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A restore.
 #[derive(Args)]
@@ -53,6 +53,9 @@ pub struct Restore {
     /// Without saving first what is there: it is broken, and cannot be saved
     #[arg(long)]
     without_safety: bool,
+    /// It was tried just now.
+    #[arg(skip)]
+    tried: bool,
     /// Why, for the record
     #[arg(long, default_value = "by hand")]
     reason: String,
@@ -68,7 +71,7 @@ fn at(text: &str) -> std::result::Result<At, String> {
 }
 
 impl Restore {
-    /// The databases alone, from this backup of this job; whoever asks has been asked.
+    /// The databases alone, from this backup of this job; whoever asks has been asked, and has tried it.
     pub(super) fn of_databases(environment: EnvName, name: BackupName, job: String, reason: String) -> Restore {
         Restore {
             environment,
@@ -81,6 +84,7 @@ impl Restore {
             yes: true,
             unproven: false,
             without_safety: false,
+            tried: true,
             reason,
         }
     }
@@ -102,6 +106,7 @@ impl Restore {
             only,
             unproven: self.unproven,
             without_safety: self.without_safety,
+            tried: self.tried,
             reason: self.reason.clone(),
         };
         if self.to_scratch {

@@ -59,6 +59,11 @@ impl Part {
         worst(&self.checks)
     }
 
+    /// Whether it is what was saved, whatever the data say.
+    pub fn faithful(&self) -> Outcome {
+        worst(self.checks.iter().filter(|check| !check.of_data))
+    }
+
     /// What people read of it: what is wrong, or what was looked at.
     pub fn told(&self) -> String {
         let of = |check: &Check| format!("{}: {}", check.what, check.why);
@@ -75,6 +80,11 @@ impl Part {
 }
 
 impl Report {
+    /// Whether all of it is what was saved, whatever the data say: of an answer to less than all nothing follows.
+    pub fn faithful(&self) -> Outcome {
+        self.parts.iter().map(Part::faithful).max().unwrap_or(Outcome::Inconclusive)
+    }
+
     /// What is wrong; empty: nothing.
     pub fn why(&self) -> String {
         let wrong = self.parts.iter().filter(|part| part.outcome() != Outcome::Pass);
@@ -268,5 +278,9 @@ mod tests {
                 && report.told().ends_with("foreign keys: 2 rows of a lead to no row of b")
         );
         assert_eq!(report.trial().why, "db-main: fail: foreign keys: 2 rows of a lead to no row of b");
+        // What the data say is no reason against having them back.
+        assert_eq!(report.faithful(), Outcome::Fail);
+        report.parts[0].checks[2].of_data = true;
+        assert_eq!((report.faithful(), report.parts[0].outcome()), (Outcome::Pass, Outcome::Fail));
     }
 }

@@ -181,3 +181,62 @@ fn files(
     let told = [Some(merged.told(path)), unpacked.skipped()];
     Ok(told.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::backup::target::{Directory, Target};
+    use crate::model::backup::manifest::PartEntry;
+    use crate::model::backup::name::Content;
+    use crate::model::ids::Digest;
+
+    struct Always;
+    impl Wanted for Always {
+        fn is_wanted(&self) -> bool {
+            true
+        }
+    }
+
+    /// What comes of a dump that lies on a target, put back to this path.
+    fn of(dir: &Path, dump: &str, path: &Path) -> Result<String, Spoilt> {
+        let (nas, file) = (dir.join("nas"), "backup-db-20261130_010000.sql");
+        fs::create_dir_all(nas.join("manual")).unwrap();
+        fs::write(nas.join("manual").join(file), dump).unwrap();
+        let digest = Digest::of(dump.as_bytes());
+        let part = PartEntry {
+            file: file.to_owned(),
+            name: None,
+            content: Content::Database,
+            bytes: dump.len() as u64,
+            sha256: digest,
+            plain_bytes: Some(dump.len() as u64),
+            plain_sha256: Some(digest),
+            unknown: BTreeMap::new(),
+            database: None,
+            files: None,
+        };
+        let target = Target::Directory(Directory::open(&nas, true).unwrap());
+        sqlite(&Stored { target: &target, dir: "manual", part: &part, identities: &[] }, path, &Always)
+    }
+
+    #[test]
+    fn a_database_in_a_file_is_whole_or_the_old_one_and_nobody_else_reads_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.sqlite");
+        let good = "BEGIN TRANSACTION;\nCREATE TABLE t(x);\nINSERT INTO t VALUES(1);\nCOMMIT;\n-- Dump completed\n";
+        let bad = good.replace("INTO t", "INTO nothing");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
+        let left = || fs::read_dir(dir.path()).unwrap().count();
+        of(dir.path(), good, &path).unwrap();
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let before = (fs::read(&path).unwrap(), left());
+        let spoilt = of(dir.path(), &bad, &path).unwrap_err();
+        assert!(spoilt.why.contains("no such table"), "{}", spoilt.why);
+        assert_eq!((fs::read(&path).unwrap(), left()), before);
+        of(dir.path(), good, &path).unwrap();
+        assert_eq!(mode(), 0o640);
+    }
+}

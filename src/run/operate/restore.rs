@@ -48,6 +48,8 @@ pub struct Wish {
     pub unproven: bool,
     /// Without saving first what is there: it cannot be saved any more.
     pub without_safety: bool,
+    /// It was tried just now, and is what was saved.
+    pub tried: bool,
     pub reason: String,
 }
 
@@ -207,6 +209,10 @@ impl Plan<'_> {
         self.broken.as_ref().is_some_and(|broken| broken.backup == self.manifest.name)
     }
 
+    fn needs_trial(&self) -> bool {
+        !self.wish.tried && !self.is_tried()
+    }
+
     /// Whether the same has put everything back before it broke off: what was written since is not overwritten.
     fn is_loaded(&self) -> bool {
         self.is_tried() && self.broken.as_ref().is_some_and(|broken| broken.loaded)
@@ -242,7 +248,7 @@ impl Plan<'_> {
             self.parts().into_iter().map(one).collect()
         };
         let mut steps: Vec<Step> = Vec::new();
-        if !self.is_tried() {
+        if self.needs_trial() {
             steps.extend(each(
                 "prove",
                 &format!("restore into a place of its own, and look at, from {name} on {from}:"),

@@ -11,7 +11,7 @@ use crate::host::wire::{Op, Reply};
 use crate::journal::operation::Action;
 use crate::journal::{FailureClass, RunResult};
 use crate::model::backup::name::{BackupName, Kind};
-use crate::model::backup::proof::{Outcome, worst};
+use crate::model::backup::proof::Outcome;
 use crate::model::desired::Phase;
 use crate::model::record::Stopped;
 use crate::model::record::backup::Restoring;
@@ -63,7 +63,7 @@ impl Plan<'_> {
             return Err(OperateError::Waits(why));
         }
         let wanted = self.wanted(roots)?;
-        if !self.is_tried() {
+        if self.needs_trial() {
             Box::pin(self.tried(roots, journal, say)).await?;
             fault!("restore.after-tried");
         }
@@ -150,9 +150,8 @@ impl Plan<'_> {
             let part = Box::pin(self.bench.part(roots, journal, (&self.place, &self.manifest, entry), &trying)).await;
             say(&part.told());
             // What the data say was so when they were saved: a faithful copy of it is what is wanted.
-            let faithful = worst(part.checks.iter().filter(|check| !check.of_data));
-            outcome = outcome.max(faithful);
-            if faithful != Outcome::Pass {
+            outcome = outcome.max(part.faithful());
+            if part.faithful() != Outcome::Pass {
                 why.push(part.told());
             }
         }

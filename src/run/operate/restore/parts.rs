@@ -66,17 +66,23 @@ fn by_hand(backup: &Backup, part: &PartEntry) -> Option<String> {
 
 /// Databases in files among those that are put back, whichever job saves them, relative to the directory: they are restored as
 /// databases, or not at all.
-fn databases_below(env: &Environment, root: &str, path: &str) -> Vec<String> {
-    let dir = Path::new(root).join(path);
+fn databases_below(env: &Environment, root: &str, dir: &str) -> Vec<String> {
     let all = env.backups.iter().flat_map(|backup| &backup.databases);
-    let below = all.filter_map(|database| match &database.access {
-        Access::Path(path) => {
-            let whole = Path::new(root).join(path);
-            whole.strip_prefix(&dir).ok().map(|rest| rest.to_string_lossy().into_owned())
-        }
+    let paths = all.filter_map(|database| match &database.access {
+        Access::Path(path) => Some(path.as_str()),
         _ => None,
     });
-    below.collect()
+    below(root, dir, paths)
+}
+
+/// Those of these paths that lie below a directory, relative to it. All of them are absolute, or relative to ROOT.
+fn below<'a>(root: &str, dir: &str, paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let dir = Path::new(root).join(dir);
+    let rest = |path: &str| {
+        let whole = Path::new(root).join(path);
+        whole.strip_prefix(&dir).ok().map(|rest| rest.to_string_lossy().into_owned())
+    };
+    paths.filter_map(rest).collect()
 }
 
 impl Plan<'_> {
@@ -140,6 +146,14 @@ impl Plan<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn databases_among_files_are_known_however_they_are_written() {
+        let paths = ["shared/app.sqlite", "/srv/app/shared/db/other.sqlite", "data/third.sqlite", "/srv/app/shared2/x"];
+        let found = |dir: &str| below("/srv/app", dir, paths.into_iter());
+        assert_eq!(found("shared"), ["app.sqlite", "db/other.sqlite"]);
+        assert_eq!(found("/srv/app/shared/db"), ["other.sqlite"]);
+    }
 
     #[test]
     fn only_what_lies_below_the_root_is_put_back() {

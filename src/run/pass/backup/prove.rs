@@ -139,9 +139,15 @@ impl Bench<'_> {
         let mut report = None;
         let started = now();
         let done = journaled(self.controller, asked, async |journal| {
-            self.note(TestNote::Begun(started)).await;
+            // The half of a backup proves nothing about the whole.
+            let is_whole = trying.only.is_none();
+            if is_whole {
+                self.note(TestNote::Begun(started)).await;
+            }
             let made = Box::pin(self.tried(roots, journal, &trying, started, say)).await;
-            self.note(TestNote::Ended(made.trial())).await;
+            if is_whole {
+                self.note(TestNote::Ended(made.trial())).await;
+            }
             let told = made.told();
             let outcome = made.outcome;
             report = Some(made);
