@@ -255,7 +255,7 @@ mod tests {
                     the median)";
         assert_eq!(report().told(), told);
         let second = Report { earlier: report().earlier[..1].to_vec(), ..report() };
-        assert!(second.told().ends_with(" (the one before it took 9 s)"), "{}", second.told());
+        assert!(second.told().ends_with(" (the one before it took 9.0 s)"), "{}", second.told());
         let markdown = report().markdown();
         for line in [
             "# Restore test of nightly: pass",

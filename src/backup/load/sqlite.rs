@@ -303,7 +303,7 @@ mod tests {
         ] {
             assert_eq!(outcome(statement), Outcome::Inconclusive, "{statement}");
         }
-        assert_eq!(outcome("INSERT INTO nothing VALUES (1);"), Outcome::Fail);
+        assert_eq!(outcome("INSERT INTO missing VALUES (1);"), Outcome::Fail);
     }
 
     #[test]

@@ -226,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("app.sqlite");
         let good = "BEGIN TRANSACTION;\nCREATE TABLE t(x);\nINSERT INTO t VALUES(1);\nCOMMIT;\n-- Dump completed\n";
-        let bad = good.replace("INTO t", "INTO nothing");
+        let bad = good.replace("INTO t", "INTO missing");
         let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
         let left = || fs::read_dir(dir.path()).unwrap().count();
         of(dir.path(), good, &path).unwrap();

@@ -182,6 +182,7 @@ impl Statement {
         match word {
             Word::Unclear { what, .. } => return unclear(what),
             Word::Maybe { opens, .. } => return self.maybe(*opens),
+            Word::Sign { sign: b'\\', .. } => return Decision::Refuse(refused("\\")),
             _ => {}
         }
         match (self.maybe, word) {

@@ -353,7 +353,7 @@ impl Lexer {
                 }
             }
             // A command of the client, whatever stands around it.
-            b'\\' => return unclear("a backslash", at),
+            b'\\' => return [Some(Word::Sign { sign: byte, at }), None],
             b'@' if self.rows => return unclear("a variable among rows", at),
             b'\'' | b'"' | b'`' => {
                 self.within = In::Quoted(byte);
