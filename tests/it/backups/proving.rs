@@ -151,6 +151,9 @@ fn an_encrypted_backup_is_opened_with_an_identity_of_the_controller() {
     w.soll("restore-test").exits(3).says("no identity of age was given");
     w.edit("compress =", "identity = \"BACKUP_KEY\"\ncompress =");
     w.soll("restore-test").exits(3).says("the secret BACKUP_KEY");
+    // Before anything is stopped.
+    w.soll("restore staging --unproven --yes").exits(1).says("nothing was changed: encrypted files cannot be opened");
+    assert!(w.record("staging")["stopped"].is_null());
     let other = by_hand(&w, "", "age-keygen -o other.key 2>/dev/null; grep SECRET other.key");
     w.set("SOLL_SECRET_BACKUP_KEY", &other);
     w.soll("restore-test").exits(3).says("for other keys").hides("AGE-SECRET");
