@@ -99,6 +99,20 @@ pub const RUN: &[&str] = &[
 /// The places around what a person asks for beside deployments: its row is there, its effects have happened.
 pub const OPERATION: &[&str] = &["operation.after-opened", "operation.before-finished"];
 
+/// The places between the steps of a restore in place, in their order.
+pub const RESTORE: &[&str] = &[
+    "restore.before-roots",
+    "restore.after-tried",
+    "restore.after-noted",
+    "restore.after-marked",
+    "restore.after-stopped",
+    "restore.after-saved",
+    "restore.after-load",
+    "restore.after-loaded",
+    "restore.after-started",
+    "restore.after-unmarked",
+];
+
 /// The places around every step of a run; each is followed by `@` and the kind of the step (`run.after-intent@switch`).
 pub const STEP: &[&str] = &["run.before-intent", "run.after-intent", "run.after-effect", "run.after-result"];
 
@@ -183,15 +197,16 @@ fn stand_still() {
     }
 }
 
-/// A place of [`HOST`], [`RUN`] or [`OPERATION`], or, with the kind of a step, of [`STEP`].
+/// A place of [`HOST`], [`RUN`], [`OPERATION`] or [`RESTORE`], or, with the kind of a step, of [`STEP`].
 macro_rules! fault {
     ($name:literal) => {{
         const _: () = assert!(
             $crate::fault::listed($crate::fault::HOST, $name)
                 || $crate::fault::listed($crate::fault::BESIDE, $name)
                 || $crate::fault::listed($crate::fault::RUN, $name)
-                || $crate::fault::listed($crate::fault::OPERATION, $name),
-            "not in fault::HOST, fault::BESIDE, fault::RUN or fault::OPERATION"
+                || $crate::fault::listed($crate::fault::OPERATION, $name)
+                || $crate::fault::listed($crate::fault::RESTORE, $name),
+            "not in fault::HOST, fault::BESIDE, fault::RUN, fault::OPERATION or fault::RESTORE"
         );
         $crate::fault::point($name, None);
     }};

@@ -13,12 +13,13 @@ use crate::model::backup::name::{BackupName, Content};
 use crate::model::backup::proof::Outcome;
 use crate::model::desired::{Backup, Environment};
 use crate::model::ids::EnvName;
+use crate::model::shown::shell_word;
 use crate::run::commit::known;
-use crate::run::operate::restore::{At, Plan, Wish, plan};
+use crate::run::operate::restore::{At, Plan, Restored, Wish, named, plan};
 use crate::run::pass::backup::prove::{Trying, prove};
 
 /// How long an explicit command waits for whoever holds a root (contract 1.2).
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A restore.
 #[derive(Args)]
@@ -58,6 +59,9 @@ pub struct Restore {
     /// Without saving first what is there: it is broken, and cannot be saved
     #[arg(long)]
     without_safety: bool,
+    /// It was tried just now.
+    #[arg(skip)]
+    tried: bool,
     /// Why, for the record
     #[arg(long, default_value = "by hand")]
     reason: String,
@@ -73,7 +77,7 @@ fn at(text: &str) -> std::result::Result<At, String> {
 }
 
 impl Restore {
-    /// The databases alone, from this backup of this job; whoever asks has been asked.
+    /// The databases alone, from this backup of this job; whoever asks has been asked, and has tried it.
     pub(super) fn of_databases(environment: EnvName, name: BackupName, job: String, reason: String) -> Restore {
         Restore {
             environment,
@@ -86,6 +90,7 @@ impl Restore {
             yes: true,
             unproven: false,
             without_safety: false,
+            tried: true,
             reason,
         }
     }
@@ -107,11 +112,13 @@ impl Restore {
             only,
             unproven: self.unproven,
             without_safety: self.without_safety,
+            tried: self.tried,
             reason: self.reason.clone(),
         };
-        let plan = plan(&controller, &snapshot, (env, backup), wish).await?;
         if self.to_scratch {
-            let (name, reason) = (Some(plan.backup()), self.reason.clone());
+            // Whatever stands in the way of putting it back: here it is only looked at.
+            let name = named(&controller, &snapshot, (env, backup), &wish.at).await?;
+            let (name, reason) = (Some(name), self.reason.clone());
             let trying = Trying { backup: name, reason, patience: PATIENCE, keep: true, here: true, only };
             let report = prove(&controller, &snapshot, (env, backup), trying, &say).await?;
             match global.output {
@@ -125,6 +132,7 @@ impl Restore {
                 Outcome::Inconclusive => 3,
             });
         }
+        let plan = plan(&controller, &snapshot, (env, backup), wish).await?;
         if self.dry_run {
             show(global, &plan);
             return Ok(0);
@@ -134,15 +142,22 @@ impl Restore {
             return Ok(1);
         }
         let name = plan.backup();
-        let safety = plan.restore(&say).await?;
+        let job = plan.job().to_owned();
+        let Restored { safety, halted } = plan.restore(&say).await?;
         if global.output == Output::Json {
-            out::json(&json!({ "environment": env.name, "backup": name, "safety": safety }));
+            let stopped = halted.is_some();
+            out::json(&json!({ "environment": env.name, "backup": name, "safety": safety, "stopped": stopped }));
             return Ok(0);
         }
+        let started = halted.map_or_else(
+            || "started".to_owned(),
+            |halted| format!("stays stopped, as before ({} by {}): soll start {}", halted.reason, halted.by, env.name),
+        );
         let before = safety.map_or_else(String::new, |safety| {
-            format!("; what was there before is {safety}: soll restore {} --at {safety}", env.name)
+            let job = shell_word(&job);
+            format!("; what was there before is {safety}: soll restore {} --at {safety} --backup {job}", env.name)
         });
-        out::text(&format!("{} is restored from {name}, and started{before}\n", env.name));
+        out::text(&format!("{} is restored from {name}, and {started}{before}\n", env.name));
         // Whether it is well with these data, its checks say.
         super::status::Status { chosen: super::chosen::Chosen::one(env.name.clone()), drift: false }.run(global).await
     }

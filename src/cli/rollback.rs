@@ -9,9 +9,10 @@ use super::apply::{Apply, worst};
 use super::chosen::{Chosen, must_be_said};
 use super::edits::{Commit, Target};
 use super::global::Global;
-use super::restore::{Restore, confirmed};
+use super::restore::{PATIENCE, Restore, confirmed};
 use super::{CliError, Result, out, screen};
 use crate::model::backup::name::{BackupName, Content};
+use crate::model::backup::proof::Outcome;
 use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, ReleaseName, Sha};
 use crate::model::observed::{EnvObserved, HostObserved, HostState, Observed, Resolved};
@@ -21,6 +22,7 @@ use crate::run::commit::{Change, Line, Place, known};
 use crate::run::controller::{Controller, Snapshot};
 use crate::run::look::observe::{Look, Scan, observe};
 use crate::run::operate::restore::{At, Wish, plan};
+use crate::run::pass::backup::prove::{Trying, prove};
 
 /// Commit an earlier release.
 #[derive(Args)]
@@ -116,6 +118,7 @@ impl Rollback {
             out::text("nothing was changed\n");
             return Ok(1);
         };
+        tried(controller, snapshot, env, (backup, &job)).await?;
         let commit = one(snapshot, name, pick);
         let message = commit.subject.clone();
         commit.run(global).await?;
@@ -144,7 +147,14 @@ impl Rollback {
         let mut why = format!("no backup of {name} is made before deployments (`pre_deploy`)");
         for backup in env.backups.iter().filter(|backup| backup.pre_deploy && !backup.databases.is_empty()) {
             let (only, reason) = (Some(Content::Database), String::new());
-            let wish = Wish { at: At::Before(left.clone()), only, unproven: false, without_safety: false, reason };
+            let wish = Wish {
+                at: At::Before(left.clone()),
+                only,
+                unproven: false,
+                without_safety: false,
+                tried: false,
+                reason,
+            };
             match plan(controller, snapshot, (env, backup), wish).await {
                 Ok(plan) if self.yes || confirmed(env, &plan)? => {
                     return Ok(Some((plan.backup(), plan.job().to_owned())));
@@ -154,6 +164,27 @@ impl Rollback {
             }
         }
         Err(CliError::plain(format!("nothing was changed: {why}")).hint(format!("without it: soll rollback {name}")))
+    }
+}
+
+/// Tries it before the earlier release is deployed: that would run on data that nobody can bring back.
+async fn tried(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    env: &Environment,
+    (backup, job): (BackupName, &str),
+) -> Result<()> {
+    let Some(of) = env.backups.iter().find(|backup| backup.name == job) else { return Ok(()) };
+    let (only, reason) = (Some(Content::Database), format!("before a rollback of {}", env.name));
+    let trying = Trying { backup: Some(backup), reason, patience: PATIENCE, keep: false, here: true, only };
+    let report = prove(controller, snapshot, (env, of), trying, &|line| screen::line(line)).await?;
+    match report.faithful() {
+        Outcome::Pass => Ok(()),
+        _ => {
+            let why =
+                format!("nothing was changed, because {backup} cannot be shown to be what was saved: {}", report.why());
+            Err(CliError::plain(why).hint(format!("without it: soll rollback {}", env.name)))
+        }
     }
 }
 

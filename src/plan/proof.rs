@@ -59,6 +59,11 @@ impl Part {
         worst(&self.checks)
     }
 
+    /// Whether it is what was saved, whatever the data say.
+    pub fn faithful(&self) -> Outcome {
+        worst(self.checks.iter().filter(|check| !check.of_data))
+    }
+
     /// What people read of it: what is wrong, or what was looked at.
     pub fn told(&self) -> String {
         let of = |check: &Check| format!("{}: {}", check.what, check.why);
@@ -75,6 +80,11 @@ impl Part {
 }
 
 impl Report {
+    /// Whether all of it is what was saved, whatever the data say: of an answer to less than all nothing follows.
+    pub fn faithful(&self) -> Outcome {
+        self.parts.iter().map(Part::faithful).max().unwrap_or(Outcome::Inconclusive)
+    }
+
     /// What is wrong; empty: nothing.
     pub fn why(&self) -> String {
         let wrong = self.parts.iter().filter(|part| part.outcome() != Outcome::Pass);
@@ -117,15 +127,17 @@ impl Report {
         }
         passed.sort_by_key(|trial| trial.millis);
         let middle = passed[passed.len() / 2].millis;
-        let count = passed.len();
-        format!(" (the {count} before it took {} in the median)", took(middle))
+        match passed.len() {
+            1 => format!(" (the one before it took {})", took(middle)),
+            count => format!(" (the {count} before it took {} in the median)", took(middle)),
+        }
     }
 
     /// Line by line.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for part in &self.parts {
-            for Check { what, outcome, why } in &part.checks {
+            for Check { what, outcome, why, .. } in &part.checks {
                 let _ = writeln!(text, "{outcome:<12} {:<10} {what}: {why}", part.name);
             }
             if let Some(kept) = &part.kept {
@@ -148,7 +160,7 @@ impl Report {
         let _ = writeln!(text, "- Age of the data (RPO): {}\n", old(self.rpo_s));
         text.push_str("| Part | Looked at | Outcome | Found |\n|---|---|---|---|\n");
         for part in &self.parts {
-            for Check { what, outcome, why } in &part.checks {
+            for Check { what, outcome, why, .. } in &part.checks {
                 let (name, what, why) = (cell(&part.name), cell(what), cell(why));
                 let _ = writeln!(text, "| {name} | {what} | {outcome} | {why} |");
             }
@@ -242,6 +254,8 @@ mod tests {
         let told = "pass: daily/20261130_010000 from nas, restored on web2: RTO 20 s, RPO 2 h (the 3 before it took 10 s in \
                     the median)";
         assert_eq!(report().told(), told);
+        let second = Report { earlier: report().earlier[..1].to_vec(), ..report() };
+        assert!(second.told().ends_with(" (the one before it took 9.0 s)"), "{}", second.told());
         let markdown = report().markdown();
         for line in [
             "# Restore test of nightly: pass",
@@ -264,5 +278,9 @@ mod tests {
                 && report.told().ends_with("foreign keys: 2 rows of a lead to no row of b")
         );
         assert_eq!(report.trial().why, "db-main: fail: foreign keys: 2 rows of a lead to no row of b");
+        // What the data say is no reason against having them back.
+        assert_eq!(report.faithful(), Outcome::Fail);
+        report.parts[0].checks[2].of_data = true;
+        assert_eq!((report.faithful(), report.parts[0].outcome()), (Outcome::Pass, Outcome::Fail));
     }
 }

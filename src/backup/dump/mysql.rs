@@ -17,7 +17,7 @@ use crate::model::ids::Digest;
 pub(in crate::backup) const SCHEMA: &str = "SELECT table_name, column_name, ordinal_position, column_type, is_nullable, extra \
                       FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY 1, 3";
 const LOOSE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
-                     AND table_type = 'BASE TABLE' AND engine <> 'InnoDB' ORDER BY 1";
+                     AND table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND engine <> 'InnoDB' ORDER BY 1";
 
 /// Dumps it.
 ///

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
@@ -70,39 +70,40 @@ impl Program {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(mut command: Command, input: Option<File>) -> Result<Program, BackupError> {
+    pub fn start(command: Command, input: Option<File>) -> Result<Program, BackupError> {
+        Program::spawn(command, input.map_or_else(Stdio::null, Stdio::from))
+    }
+
+    /// Starts one that reads `hidden` by the path that [`inherited`] gives, and takes its input from whoever has what comes
+    /// with it, while somebody wants it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn fed(mut command: Command, hidden: File, wanted: &dyn Wanted) -> Result<(Program, Feed<'_>), BackupError> {
+        let keep = move || rustix::io::fcntl_setfd(&hidden, rustix::io::FdFlags::empty()).map_err(io::Error::from);
+        // SAFETY: it runs in the child between fork and exec, and makes one system call that is allowed there. Only there the
+        // file is inherited: a program that is started at the same time does not get it.
+        unsafe { command.pre_exec(keep) };
+        let mut program = Program::spawn(command, Stdio::piped())?;
+        let failed = |error: io::Error| BackupError(format!("{} cannot be fed: {error}", program.name));
+        let to = program.child.stdin.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        let flags = rustix::fs::fcntl_getfl(&to).map_err(|error| failed(error.into()))?;
+        rustix::fs::fcntl_setfl(&to, flags | OFlags::NONBLOCK).map_err(|error| failed(error.into()))?;
+        Ok((program, Feed { to, wanted }))
+    }
+
+    fn spawn(mut command: Command, input: Stdio) -> Result<Program, BackupError> {
         let name = command.get_program().to_string_lossy().into_owned();
         let failed = |error: io::Error| BackupError(format!("cannot run {name}: {error}"));
         let own: Vec<_> =
             command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect();
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").process_group(0);
         command.envs(own.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        command.stdin(input.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let stderr = child.stderr.take();
         let complaints = std::thread::spawn(move || stderr.map(first).unwrap_or_default());
         Ok(Program { name, child, complaints })
-    }
-
-    /// Starts one that reads `hidden` by the path that [`inherited`] gives, and takes its input from whoever has what comes
-    /// with it.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn fed(mut command: Command, hidden: File) -> Result<(Program, ChildStdin), BackupError> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let failed = |error: io::Error| BackupError(format!("cannot run {name}: {error}"));
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let keep = move || rustix::io::fcntl_setfd(&hidden, rustix::io::FdFlags::empty()).map_err(io::Error::from);
-        // SAFETY: it runs in the child between fork and exec, and makes one system call that is allowed there. Only there the
-        // file is inherited: a program that is started at the same time does not get it.
-        unsafe { command.pre_exec(keep) };
-        let mut child = command.spawn().map_err(failed)?;
-        let stderr = child.stderr.take();
-        let complaints = std::thread::spawn(move || stderr.map(first).unwrap_or_default());
-        let input = child.stdin.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
-        Ok((Program { name, child, complaints }, input))
     }
 
     /// Ends it: its input is over, or broke off. Waits for as long as somebody wants it, however long its last work takes.
@@ -112,25 +113,9 @@ impl Program {
     pub fn finish(mut self, wanted: &dyn Wanted) -> Result<(), BackupError> {
         let output = self.child.stdout.take();
         // Little comes of it, and it must not wait for room.
-        let said = std::thread::spawn(move || output.map(first).unwrap_or_default());
-        let status = loop {
-            let status = self.child.try_wait();
-            let status = status.map_err(|error| BackupError(format!("cannot wait for {}: {error}", self.name)))?;
-            if let Some(status) = status {
-                break status;
-            }
-            if !wanted.is_wanted() {
-                self.kill();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        drop(said);
-        let complaints = self.complaints.join().unwrap_or_default();
-        let said = String::from_utf8_lossy(&complaints).trim().to_owned();
-        match status.success() {
-            true => Ok(()),
-            false => Err(BackupError(format!("{} did not come to its end ({status}): {said}", self.name))),
-        }
+        std::thread::spawn(move || output.map(first).unwrap_or_default());
+        let status = self.wait(&mut || wanted.is_wanted())?;
+        self.came_to(status)
     }
 
     /// Passes its output on until it ends, while somebody wants it.
@@ -150,38 +135,53 @@ impl Program {
         if passed.is_err() {
             self.kill();
         }
-        let status = self.end()?;
-        let complaints = self.complaints.join().unwrap_or_default();
-        let said = String::from_utf8_lossy(&complaints).trim().to_owned();
-        passed.map_err(|error| {
-            let also = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
-            match error.kind() {
-                io::ErrorKind::TimedOut => BackupError(format!("{} hangs: {error}{also}", self.name)),
-                _ => BackupError(format!("the output of {} is lost: {error}{also}", self.name)),
+        let until = Instant::now() + ENDS;
+        let status = self.wait(&mut || Instant::now() < until)?;
+        let lost = passed.map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::TimedOut => format!("{} hangs: {error}", self.name),
+                _ => format!("the output of {} is lost: {error}", self.name),
+            };
+            move |said: &str| match said.is_empty() {
+                true => BackupError(what.clone()),
+                false => BackupError(format!("{what}; it said: {said}")),
             }
-        })?;
-        match status.success() {
-            true => Ok(()),
-            false => {
-                let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
-                Err(BackupError(format!("{} did not come to its end ({status}): {said}", self.name)))
-            }
+        });
+        match lost {
+            Ok(()) => self.came_to(status),
+            Err(lost) => Err(lost(&self.said())),
         }
     }
 
-    fn end(&mut self) -> Result<ExitStatus, BackupError> {
-        let until = Instant::now() + ENDS;
+    /// Its end; where it may not go on it is killed.
+    fn wait(&mut self, may_go_on: &mut dyn FnMut() -> bool) -> Result<ExitStatus, BackupError> {
         loop {
             let status = self.child.try_wait();
             let status = status.map_err(|error| BackupError(format!("cannot wait for {}: {error}", self.name)))?;
             if let Some(status) = status {
                 return Ok(status);
             }
-            if Instant::now() >= until {
+            if !may_go_on() {
                 self.kill();
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// What it complained about, after its end.
+    fn said(self) -> String {
+        let complaints = self.complaints.join().unwrap_or_default();
+        String::from_utf8_lossy(&complaints).trim().to_owned()
+    }
+
+    fn came_to(self, status: ExitStatus) -> Result<(), BackupError> {
+        if status.success() {
+            return Ok(());
+        }
+        let name = self.name.clone();
+        let said = self.said();
+        let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
+        Err(BackupError(format!("{name} did not come to its end ({status}): {said}")))
     }
 
     fn kill(&mut self) {
@@ -189,6 +189,36 @@ impl Program {
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.kill();
+    }
+}
+
+/// The standard input of a program. Where the program takes nothing for a while, because its server is at work or hangs, whoever
+/// writes is asked again and again whether somebody still waits: else it would hold its lock for as long as that lasts.
+pub struct Feed<'a> {
+    to: ChildStdin,
+    wanted: &'a dyn Wanted,
+}
+
+impl Write for Feed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            if !self.wanted.is_wanted() {
+                return Err(crate::backup::unwanted());
+            }
+            match poll(&mut [PollFd::new(&self.to, PollFlags::OUT)], Some(&LOOK)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match self.to.write(bytes) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                wrote => return wrote,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -229,6 +259,7 @@ fn first(mut from: impl Read) -> Vec<u8> {
     }
     kept
 }
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -259,6 +290,22 @@ mod tests {
         assert!(told.starts_with("/bin/sh hangs: for 100ms it gave nothing, and was ended; "), "{told}");
         assert!(told.ends_with("; it said: waiting for a lock"), "{told}");
         assert_eq!((output.as_slice(), begun.elapsed() < Duration::from_secs(60)), (&b"begun\n"[..], true));
+    }
+
+    #[test]
+    fn who_feeds_a_program_that_takes_nothing_more_does_not_wait_for_ever() {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 600"]);
+        let until = Until(Cell::new(4));
+        let (program, mut feed) = Program::fed(command, unnamed("").unwrap(), &until).unwrap();
+        let begun = Instant::now();
+        // More than a pipe holds.
+        let error = feed.write_all(&vec![0; 4 << 20]).unwrap_err().to_string();
+        assert!(error.contains("nobody waits for this backup any more"), "{error}");
+        drop(feed);
+        let told = program.finish(&Until(Cell::new(0))).unwrap_err().to_string();
+        assert!(told.contains("did not come to its end"), "{told}");
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

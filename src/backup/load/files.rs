@@ -11,6 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Spoilt, Stored};
 use crate::backup::{Wanted, at, unwanted};
+use crate::model::shown::{clean, counted};
 
 /// What is in an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +21,23 @@ pub struct Unpacked {
     /// Links that lead out of the archive, and were not made.
     pub left_out: Vec<String>,
 }
+
+impl Unpacked {
+    /// What was not made, in a sentence; `None`: everything was.
+    pub fn skipped(&self) -> Option<String> {
+        let some: Vec<_> = self.left_out.iter().take(NAMED).cloned().collect();
+        let more = self.left_out.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let made = if self.left_out.len() == 1 { "was" } else { "were" };
+        (!some.is_empty()).then(|| {
+            let links = counted(self.left_out.len() as u64, "link", "links");
+            clean(&format!("{links} out of the archive {made} not made: {}{more}", some.join(", "))).into_owned()
+        })
+    }
+}
+
+/// So many links that were not made are named.
+const NAMED: usize = 10;
 
 /// Reads every entry of it, and writes nothing.
 ///
@@ -159,6 +177,15 @@ fn descend(base: &impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_that_were_not_made_are_told() {
+        let of =
+            |count: usize| Unpacked { left_out: vec!["a\u{1b}b".to_owned(); count], ..Unpacked::default() }.skipped();
+        assert_eq!(of(0), None);
+        assert_eq!(of(1).as_deref(), Some("1 link out of the archive was not made: a b"));
+        assert!(of(12).is_some_and(|told| told.starts_with("12 links") && told.ends_with(" and 2 more")));
+    }
 
     #[test]
     fn no_path_and_no_link_leads_out() {

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use super::gate::{Gate, Seen};
+use super::gate::{Events, Gate, Seen};
 use super::{Nowhere, Spoilt, Stored};
 use crate::backup::Wanted;
 use crate::backup::count::{Counted, Counter};
@@ -23,7 +23,7 @@ const NOWHERE: &str = "information_schema";
 /// # Errors
 /// It is none of that, or it cannot be read.
 pub fn scan(stored: &Stored<'_>, wanted: &dyn Wanted) -> Result<(Counted, Seen), Spoilt> {
-    let mut watched = Watched { counter: Counter::default(), gate: Gate::new(Nowhere) };
+    let mut watched = Watched { counter: Counter::default(), gate: Gate::new(Nowhere, Events::AsSaved) };
     stored.pour(&mut watched, wanted)?;
     let (_, seen) = watched.gate.end().map_err(|error| super::taken_by(&error))?;
     let counted = watched.counter.end();
@@ -52,19 +52,19 @@ impl std::io::Write for Watched {
     }
 }
 
-/// Loads a dump that was scanned, into the database of the login.
+/// Loads a dump that was scanned, into the database of the login. `events`: whether those that it makes happen there.
 ///
 /// # Errors
 /// The server refuses a statement, or the way to it broke; the dump is not what was scanned.
-pub fn load(stored: &Stored<'_>, login: &Login, wanted: &dyn Wanted) -> Result<(), Spoilt> {
+pub fn load(stored: &Stored<'_>, login: &Login, events: Events, wanted: &dyn Wanted) -> Result<(), Spoilt> {
     let program = find(&CLIENTS).ok_or_else(missing)?;
     let hidden = login.file()?;
     let mut command = Command::new(&program);
     command.arg(format!("--defaults-extra-file={}", inherited(&hidden)));
     command.args(["--batch", "--binary-mode", "--local-infile=0", "--default-character-set=utf8mb4"]);
     command.arg(format!("--database={}", login.database));
-    let (program, input) = Program::fed(command, hidden)?;
-    let mut gate = Gate::new(input);
+    let (program, input) = Program::fed(command, hidden, wanted)?;
+    let mut gate = Gate::new(input, events);
     let poured = stored.pour(&mut gate, wanted);
     let ended = poured.and_then(|()| gate.end().map(drop).map_err(|error| super::taken_by(&error)));
     // The client's own words come first: that it took no more is what comes of them.
@@ -157,18 +157,26 @@ pub fn copy(login: &Login) -> Login {
     }
 }
 
-/// Errors of a server that say nothing about a dump: it is away, full, or does not let this user do it.
-const AROUND: [u32; 20] = [
-    1007, 1021, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1142, 1143, 1203, 1226, 1227, 1698, 2002, 2003, 2006,
-    2013,
+/// Errors of a server that are about the dump itself: no SQL, rows that cannot all be there, columns and tables that are not.
+/// Whatever else a server says is about the server, the user or the way to it.
+const OF_DUMP: [u32; 53] = [
+    1022, 1048, 1050, 1051, 1054, 1060, 1061, 1062, 1063, 1064, 1065, 1067, 1068, 1072, 1075, 1090, 1091, 1101, 1103,
+    1110, 1136, 1146, 1166, 1215, 1216, 1217, 1264, 1265, 1292, 1300, 1304, 1305, 1356, 1359, 1360, 1364, 1366, 1367,
+    1406, 1416, 1451, 1452, 1537, 1586, 1822, 1824, 1906, 3105, 3140, 3819, 4025, 4078, 4161,
 ];
+/// Functions and triggers may be made by nobody who is no administrator while there is a log of changes.
+const LOGGED: u32 = 1419;
 
 /// What the client says, and whether it is about the dump.
 fn said(why: &str) -> Spoilt {
     let after = why.split("ERROR ").nth(1).unwrap_or_default();
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     match digits.parse::<u32>() {
-        Ok(code) if !AROUND.contains(&code) => Spoilt::fail(why),
+        Ok(code) if OF_DUMP.contains(&code) => Spoilt::fail(why),
+        Ok(LOGGED) => Spoilt::open(format!(
+            "{why}; the server writes a binary log, and takes functions and triggers only from administrators: set \
+             log_bin_trust_function_creators=1 there"
+        )),
         _ => Spoilt::open(why),
     }
 }
@@ -190,7 +198,18 @@ mod tests {
             of("mariadb did not come to its end: ERROR 1064 (42000) at line 3: You have an error"),
             Outcome::Fail
         );
-        assert_eq!(of("ERROR 1045 (28000): Access denied for user 'x'"), Outcome::Inconclusive);
+        for code in [1062, 1054, 1146, 1366, 1452, 4025] {
+            assert_eq!(of(&format!("ERROR {code} (42000) at line 3: x")), Outcome::Fail, "{code}");
+        }
+        // The client's own; disks, grants, locks, sizes; and what no list knows.
+        for code in [1045, 1021, 1114, 1142, 1153, 1205, 1213, 1227, 1273, 1419, 2002, 2006, 2013, 2026, 5000] {
+            assert_eq!(of(&format!("ERROR {code} (HY000) at line 3: x")), Outcome::Inconclusive, "{code}");
+        }
+        assert!(
+            said("ERROR 1419 (HY000): You do not have the SUPER privilege")
+                .why
+                .contains("log_bin_trust_function_creators=1")
+        );
         assert_eq!(of("mariadb did not come to its end (signal: 9 (SIGKILL)): "), Outcome::Inconclusive);
     }
 }

@@ -1,7 +1,9 @@
 //! A dump of SQLite, into a file that was made for it, statement by statement. A statement that could reach beyond the file
 //! (`ATTACH`, `VACUUM INTO`) is not run, and neither is one that no dump has.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -12,11 +14,14 @@ use crate::backup::{Wanted, at};
 /// What SQLite itself takes as one statement.
 const LONGEST: usize = 1_000_000_000;
 
-/// Loads it into a new file.
+/// Loads it into a new file, which this user alone can read.
 ///
 /// # Errors
 /// It is not what was written; SQLite refuses a statement; the file cannot be written.
 pub fn load(stored: &Stored<'_>, into: &Path, wanted: &dyn Wanted) -> Result<(), Spoilt> {
+    // Before the first row is in it: what an application keeps is nobody else's.
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(into);
+    made.map_err(at("make the database", into))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(into, flags).map_err(at("make the database", into))?;
     connection.execute_batch("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;").map_err(at("write", into))?;
@@ -46,8 +51,18 @@ fn refused(error: &rusqlite::Error, statement: &str) -> Spoilt {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory | ErrorCode::CannotOpen) => {
             Spoilt::open(why)
         }
+        _ if lacks_extension(error) => Spoilt::open(why),
         _ => Spoilt::fail(why),
     }
+}
+
+/// Whether SQLite lacks something that the application brings along (a collation, a function, a module of virtual tables):
+/// that says nothing about the backup.
+pub fn lacks_extension(error: &rusqlite::Error) -> bool {
+    let text = error.to_string();
+    ["no such collation sequence", "no such function", "no such module", "unknown tokenizer", "no such tokenizer"]
+        .iter()
+        .any(|lacking| text.contains(lacking))
 }
 
 /// Where in the text the next byte stands.
@@ -241,6 +256,7 @@ impl Write for Statements<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::backup::proof::Outcome;
 
     fn cut(dump: &str, size: usize) -> Result<(Vec<String>, bool), String> {
         let mut all = Vec::new();
@@ -271,6 +287,23 @@ mod tests {
         assert!(!cut(&all.join("\n"), 7).unwrap().1);
         assert!(!cut("-- Dump completed\nCOMMIT;\n", 7).unwrap().1);
         assert!(!cut("INSERT INTO t VALUES('\n-- Dump completed\n", 7).unwrap().1);
+    }
+
+    #[test]
+    fn what_the_application_brings_along_is_no_verdict_about_a_dump() {
+        let connection = Connection::open_in_memory().unwrap();
+        let outcome = |statement: &str| {
+            let error = connection.execute_batch(statement).unwrap_err();
+            refused(&error, statement).outcome
+        };
+        for statement in [
+            "CREATE TABLE a(x TEXT COLLATE german); CREATE INDEX i ON a(x);",
+            "SELECT distance(1, 2);",
+            "CREATE VIRTUAL TABLE v USING vectors(x);",
+        ] {
+            assert_eq!(outcome(statement), Outcome::Inconclusive, "{statement}");
+        }
+        assert_eq!(outcome("INSERT INTO missing VALUES (1);"), Outcome::Fail);
     }
 
     #[test]

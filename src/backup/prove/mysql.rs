@@ -6,15 +6,16 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::{Expected, NAMED, WRITTEN, answered, named, newest, rows, tables, things};
+use super::{Expected, NAMED, WRITTEN, answered, leads_nowhere, named, newest, rows, tables, things};
 use crate::backup::Wanted;
 use crate::backup::dump::Login;
 use crate::backup::dump::mysql::SCHEMA;
 use crate::backup::load::Spoilt;
 use crate::backup::load::gate::Seen;
 use crate::backup::load::mysql::{ask, identifier};
-use crate::model::backup::proof::{Check, Outcome};
+use crate::model::backup::proof::Check;
 use crate::model::ids::Digest;
+use crate::model::shown::counted as counted_of;
 
 /// One command line holds so many questions at most.
 const AT_ONCE: usize = 100;
@@ -29,12 +30,18 @@ pub fn prove(login: &Login, seen: &Seen, expected: &Expected<'_>, wanted: &dyn W
     let names =
         |question: &str| -> Result<BTreeSet<String>, Spoilt> { Ok(ask(question)?.lines().map(plain).collect()) };
     let there = names(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'",
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type IN ('BASE TABLE', \
+         'SYSTEM VERSIONED')",
     )?;
     let mut checks = vec![tables(&there, &facts.rows)];
     let counted = count(&there, &ask)?;
     checks.push(rows(&counted, &facts.rows));
     checks.push(schema(&ask, expected)?);
+    if !seen.sequences.is_empty() {
+        let sequences = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() \
+                         AND table_type = 'SEQUENCE'";
+        checks.push(things("sequences", &names(sequences)?, &seen.sequences));
+    }
     let views = names("SELECT table_name FROM information_schema.views WHERE table_schema = DATABASE()")?;
     checks.push(things("views", &views, &seen.views));
     checks.extend(readable(&views, &ask));
@@ -53,7 +60,7 @@ pub fn prove(login: &Login, seen: &Seen, expected: &Expected<'_>, wanted: &dyn W
         checks.push(match ask(query) {
             Ok(answer) => answered(index, query, &answer),
             Err(Spoilt { why, .. }) => {
-                Check::inconclusive(&format!("query {}", index + 1), format!("`{query}`: {why}"))
+                Check::inconclusive(&format!("query {}", index + 1), format!("`{query}`: {why}")).about_data()
             }
         });
     }
@@ -73,9 +80,9 @@ fn count(
         let numbers: Vec<u64> = answer.lines().filter_map(|line| line.trim().parse().ok()).collect();
         if numbers.len() != some.len() {
             return Err(Spoilt::open(format!(
-                "{} tables were counted, and {} numbers came",
-                some.len(),
-                numbers.len()
+                "{} were counted, and {} came",
+                counted_of(some.len() as u64, "table", "tables"),
+                counted_of(numbers.len() as u64, "number", "numbers")
             )));
         }
         counted.extend(some.iter().map(|table| (*table).clone()).zip(numbers));
@@ -113,7 +120,7 @@ fn readable(views: &BTreeSet<String>, ask: &impl Fn(&str) -> Result<String, Spoi
     let wrong: Vec<_> = views.iter().filter_map(wrong).collect();
     let Some(outcome) = wrong.iter().map(|(_, spoilt)| spoilt.outcome).max() else { return Vec::new() };
     let told: Vec<_> = wrong.iter().map(|(view, spoilt)| format!("{view} cannot be read: {}", spoilt.why)).collect();
-    vec![Check { what: "views".to_owned(), outcome, why: named(&told) }]
+    vec![Check { what: "views".to_owned(), outcome, why: named(&told), of_data: false }]
 }
 
 /// Rows that lead to a row that is not there: a restore switches the checks of foreign keys off, and nothing looks again.
@@ -146,13 +153,16 @@ fn orphans(ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<Check, Spoil
             format!("SELECT COUNT(*) FROM {child} c LEFT JOIN {of_parent} p ON {on} WHERE {set} AND p.{first} IS NULL");
         let orphans = ask(&question)?;
         if orphans.trim() != "0" {
-            wrong.push(format!("{} rows of {table} lead to no row of {parent} ({name})", orphans.trim()));
+            let rows = orphans.trim().parse().unwrap_or(u64::MAX);
+            wrong.push(format!("{} ({name})", leads_nowhere(rows, table, parent)));
         }
     }
-    Ok(match wrong.is_empty() {
-        true => Check::pass(WHAT, format!("{} hold", all.len())),
-        false => Check { what: WHAT.to_owned(), outcome: Outcome::Fail, why: named(&wrong) },
-    })
+    let check = match (wrong.is_empty(), all.len()) {
+        (true, 1) => Check::pass(WHAT, "1 holds"),
+        (true, keys) => Check::pass(WHAT, format!("{keys} hold")),
+        (false, _) => Check::fail(WHAT, named(&wrong)),
+    };
+    Ok(check.about_data())
 }
 
 /// The newest time of each column that says when a row was written.
@@ -160,7 +170,8 @@ fn written(ask: &impl Fn(&str) -> Result<String, Spoilt>) -> Result<Vec<(String,
     let list: Vec<_> = WRITTEN.iter().map(|column| format!("'{column}'")).collect();
     let columns = ask(&format!(
         "SELECT c.table_name, c.column_name FROM information_schema.columns c JOIN information_schema.tables t \
-         USING (table_schema, table_name) WHERE c.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' \
+         USING (table_schema, table_name) WHERE c.table_schema = DATABASE() \
+         AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
          AND c.data_type IN ('timestamp', 'datetime') AND LOWER(c.column_name) IN ({})",
         list.join(", ")
     ))?;

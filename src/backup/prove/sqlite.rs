@@ -9,16 +9,19 @@ use jiff::tz::TimeZone;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Expected, WRITTEN, answered, named, newest, rows, tables};
+use super::{Expected, WRITTEN, answered, leads_nowhere, named, newest, rows, tables};
 use crate::backup::dump::sqlite::{Made, digest, is_virtual, schema};
 use crate::backup::load::Spoilt;
-use crate::model::backup::proof::Check;
+use crate::backup::load::sqlite::lacks_extension;
+use crate::backup::{Wanted, unwanted};
+use crate::model::backup::proof::{Check, Outcome};
+use crate::model::shown::counted as counted_of;
 
 /// Asks.
 ///
 /// # Errors
-/// It cannot be asked.
-pub fn prove(path: &Path, expected: &Expected<'_>) -> Result<Vec<Check>, Spoilt> {
+/// It cannot be asked, or nobody waits for the answers any more.
+pub fn prove(path: &Path, expected: &Expected<'_>, wanted: &dyn Wanted) -> Result<Vec<Check>, Spoilt> {
     let open = |error: rusqlite::Error| Spoilt::open(format!("{} cannot be asked: {error}", path.display()));
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(open)?;
@@ -39,6 +42,9 @@ pub fn prove(path: &Path, expected: &Expected<'_>) -> Result<Vec<Check>, Spoilt>
     checks.push(tables(&there, &facts.rows));
     let mut counted = BTreeMap::new();
     for table in &there {
+        if !wanted.is_wanted() {
+            return Err(Spoilt::open(unwanted().to_string()));
+        }
         let rows: i64 = connection
             .query_row(&format!("SELECT COUNT(*) FROM {}", identifier(table)), [], |row| row.get(0))
             .map_err(open)?;
@@ -48,17 +54,23 @@ pub fn prove(path: &Path, expected: &Expected<'_>) -> Result<Vec<Check>, Spoilt>
     checks.push(match facts.schema {
         None => Check::inconclusive("schema", "the manifest has no digest of it"),
         Some(saved) if saved == digest(&made) => {
-            Check::pass("schema", format!("all {} definitions are as they were", made.len()))
+            let all = counted_of(made.len() as u64, "definition is as it was", "definitions are as they were");
+            Check::pass("schema", all)
         }
         Some(_) => Check::fail("schema", "the definitions are not what they were when they were saved"),
     });
     checks.push(views(&connection, &made));
     checks.push(orphans(&connection).map_err(open)?);
     checks.push(newest(&written(&connection, &there).map_err(open)?, expected.window));
+    if !wanted.is_wanted() {
+        return Err(Spoilt::open(unwanted().to_string()));
+    }
     for (index, query) in expected.queries.iter().enumerate() {
         checks.push(match first(&connection, query) {
             Ok(answer) => answered(index, query, &answer),
-            Err(error) => Check::inconclusive(&format!("query {}", index + 1), format!("`{query}`: {error}")),
+            Err(error) => {
+                Check::inconclusive(&format!("query {}", index + 1), format!("`{query}`: {error}")).about_data()
+            }
         });
     }
     Ok(checks)
@@ -69,14 +81,18 @@ fn views(connection: &Connection, made: &[Made]) -> Check {
     let wrong = |view: &Made| {
         let asked = connection.prepare(&format!("SELECT * FROM {} LIMIT 1", identifier(&view.name)));
         let asked = asked.and_then(|mut statement| statement.query([]).and_then(|mut rows| rows.next().map(drop)));
-        asked.err().map(|error| format!("{} cannot be read: {error}", view.name))
+        asked.err().map(|error| {
+            let outcome = if lacks_extension(&error) { Outcome::Inconclusive } else { Outcome::Fail };
+            (outcome, format!("{} cannot be read: {error}", view.name))
+        })
     };
     let count = views.clone().count();
     let wrong: Vec<_> = views.filter_map(wrong).collect();
-    match wrong.is_empty() {
-        true => Check::pass("views", format!("{count} can be read")),
-        false => Check::fail("views", named(&wrong)),
-    }
+    let Some(outcome) = wrong.iter().map(|(outcome, _)| *outcome).max() else {
+        return Check::pass("views", format!("{count} can be read"));
+    };
+    let told: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
+    Check { what: "views".to_owned(), outcome, why: named(&told), of_data: false }
 }
 
 /// Rows that lead to a row that is not there.
@@ -85,13 +101,14 @@ fn orphans(connection: &Connection) -> rusqlite::Result<Check> {
         .prepare("SELECT \"table\", parent, COUNT(*) FROM pragma_foreign_key_check GROUP BY \"table\", parent, fkid")?;
     let each = statement.query_map([], |row| {
         let (table, parent, rows): (String, String, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(format!("{rows} rows of {table} lead to no row of {parent}"))
+        Ok(leads_nowhere(rows.unsigned_abs(), &table, &parent))
     })?;
     let wrong = each.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(match wrong.is_empty() {
+    let check = match wrong.is_empty() {
         true => Check::pass("foreign keys", "all hold"),
         false => Check::fail("foreign keys", named(&wrong)),
-    })
+    };
+    Ok(check.about_data())
 }
 
 fn written(connection: &Connection, tables: &BTreeSet<String>) -> rusqlite::Result<Vec<(String, Timestamp)>> {

@@ -7,6 +7,7 @@ mod part;
 mod put_back;
 mod quiet;
 mod restore;
+mod scratch;
 
 use std::io;
 
@@ -26,7 +27,6 @@ use crate::model::ids::Digest;
 /// # Errors
 /// [`HostError::Io`]: it cannot be done, and why; [`HostError::Connection`]: nobody waits for it any more.
 pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, HostError> {
-    let wanted = Asker(gone);
     let answer = match work {
         Work::Begin { job, name, targets } => {
             let name = root.update(|record| Ok(record.begin_backup(&job, name)))?;
@@ -57,12 +57,18 @@ pub fn work(root: &Root, work: Work, gone: &dyn Fn() -> bool) -> Result<Reply, H
             }
             Answer::Done
         }
-        Work::PutBack(asked) => Answer::Restored { told: put_back::put_back(root, &asked, &wanted)? },
+        Work::PutBack(asked) => {
+            let told = quiet::quietly(gone, |wanted| put_back::put_back(root, &asked, wanted))?;
+            Answer::Restored { told }
+        }
         Work::Restoring { restoring } => root.update(|record| {
             record.restoring = restoring;
             Ok(Answer::Done)
         })?,
-        Work::Prove(asked) => Answer::Proved(Box::new(restore::prove(root, &asked, &wanted)?)),
+        Work::Prove(asked) => {
+            let proved = quiet::quietly(gone, |wanted| restore::prove(root, &asked, wanted))?;
+            Answer::Proved(Box::new(proved))
+        }
     };
     Ok(Reply::Backup(Box::new(answer)))
 }

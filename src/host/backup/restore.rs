@@ -1,31 +1,28 @@
 //! One part of a backup, restored into a place of its own and looked at. The place is noted in the record before it is made, and
 //! removed by what is noted there: what a crash leaves is swept by the next one.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::Instant;
 
 use age::x25519::Identity;
-use jiff::SignedDuration;
 use zeroize::Zeroizing;
 
+use super::scratch::{Always, DIR, forget, note, sweep};
 use super::{login, open};
 use crate::backup::Wanted;
 use crate::backup::dump::Login;
-use crate::backup::load::mysql::{SCRATCH, beyond, copy, create, drop_database, load, scan};
+use crate::backup::load::gate::Events;
+use crate::backup::load::mysql::{beyond, create, drop_database, load, scan};
 use crate::backup::load::{self, Spoilt, Stored};
 use crate::backup::prove::{self, Expected};
 use crate::fault::fault;
-use crate::host::disk::root::{Root, now};
+use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Prove, Proved, ScratchPlace};
 use crate::host::wire::{HostError, Secret};
 use crate::model::backup::manifest::{DatabaseFacts, Engine};
 use crate::model::backup::name::Content;
 use crate::model::backup::proof::Check;
-use crate::model::record::backup::Scratch;
-
-/// What somebody wanted to look at stays so long.
-const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Below `.soll`: where files of scratch lie.
-const DIR: &str = "scratch";
+use crate::model::shown::{self, counted};
 
 /// Restores it, looks at it, and removes it.
 ///
@@ -36,7 +33,9 @@ pub fn prove(root: &Root, asked: &Prove, wanted: &dyn Wanted) -> Result<Proved, 
     root.prepare()?;
     let (mut checks, instance, kept) = match part(root, asked, wanted)? {
         Ok(done) => done,
-        Err(Spoilt { outcome, why }) => (vec![Check { what: "restore".to_owned(), outcome, why }], String::new(), None),
+        Err(Spoilt { outcome, why }) => {
+            (vec![Check { what: "restore".to_owned(), outcome, why, of_data: false }], String::new(), None)
+        }
     };
     if !wanted.is_wanted() {
         return Err(HostError::Connection("the controller was not heard any more during the restore".into()));
@@ -111,25 +110,27 @@ fn files(
     let saved = asked.part.files.as_ref().map(|facts| facts.entries);
     checks.push(match saved {
         None => Check::inconclusive("entries", "the manifest does not say how many there are"),
-        Some(saved) if saved == looked.entries => Check::pass("entries", format!("all {saved} are there")),
-        Some(saved) => Check::fail("entries", format!("{} are there, and {saved} were saved", looked.entries)),
+        Some(saved) if saved == looked.entries => {
+            Check::pass("entries", counted(saved, "entry, as saved", "entries, as saved"))
+        }
+        Some(saved) => {
+            let there = counted(looked.entries, "entry", "entries");
+            Check::fail("entries", format!("{there} in it, and {saved} when it was saved"))
+        }
     });
     if !asked.keep {
         return Ok(Ok((checks, "this host".to_owned(), None)));
     }
-    if let Err(spoilt) = has_room(root, looked.bytes) {
+    if let Err(spoilt) = has_room(&root.own(""), looked.bytes) {
         return Ok(Err(spoilt));
     }
-    let name = note(root, asked, false)?;
+    let name = note(root, asked, None)?;
     root.own_dir(DIR)?.make_as(&name, 0o700)?;
     let into = root.own(DIR).join(&name);
     let unpacked = load::files::unpack(stored, &into, wanted);
     Ok(match unpacked {
         Ok(unpacked) => {
-            if !unpacked.left_out.is_empty() {
-                let left = unpacked.left_out.join(", ");
-                checks.push(Check::pass("links", format!("these lead out of the archive, and were not made: {left}")));
-            }
+            checks.extend(unpacked.skipped().map(|told| Check::pass("links", told)));
             Ok((checks, "this host".to_owned(), Some(into.display().to_string())))
         }
         Err(spoilt) => {
@@ -150,15 +151,15 @@ fn sqlite(
     if let Err(spoilt) = stored.pour(&mut load::Nowhere, wanted) {
         return Ok(Err(spoilt));
     }
-    if let Err(spoilt) = has_room(root, asked.part.plain_bytes.unwrap_or(asked.part.bytes)) {
+    if let Err(spoilt) = has_room(&root.own(""), asked.part.plain_bytes.unwrap_or(asked.part.bytes)) {
         return Ok(Err(spoilt));
     }
-    let name = note(root, asked, false)?;
+    let name = note(root, asked, None)?;
     fault!("host.restore.after-note");
     root.own_dir(DIR)?.make_as(&name, 0o700)?;
     let path = root.own(DIR).join(&name).join("restored.sqlite");
-    let done =
-        load::sqlite::load(stored, &path, wanted).and_then(|()| prove::sqlite::prove(&path, &expected(asked, facts)));
+    let done = load::sqlite::load(stored, &path, wanted)
+        .and_then(|()| prove::sqlite::prove(&path, &expected(asked, facts), wanted));
     let keep = asked.keep && done.is_ok();
     if !keep {
         forget(root, &name, false)?;
@@ -198,11 +199,11 @@ fn mysql(
         }
         Err(spoilt) => return Ok(Err(spoilt)),
     }
-    let name = note(root, asked, true)?;
+    let name = note(root, asked, Some(&instance))?;
     fault!("host.restore.after-note");
     login.database.clone_from(&name);
     let done = create(&login, wanted)
-        .and_then(|()| load(stored, &login, wanted))
+        .and_then(|()| load(stored, &login, Events::Disabled, wanted))
         .and_then(|()| prove::mysql::prove(&login, &seen, &expected(asked, facts), wanted));
     fault!("host.restore.before-drop");
     if asked.keep && done.is_ok() {
@@ -218,8 +219,7 @@ fn mysql(
     Ok(done.map(|mut checks| {
         checks.insert(0, whole(asked));
         if seen.definers > 0 {
-            let why =
-                format!("{} DEFINER clauses were left out: views and routines run as who restores them", seen.definers);
+            let why = format!("{}: views and routines run as who restores them", definers_left_out(seen.definers));
             checks.push(Check::pass("definers", why));
         }
         if let Err(spoilt) = dropped {
@@ -234,39 +234,23 @@ fn expected<'a>(asked: &'a Prove, facts: &'a DatabaseFacts) -> Expected<'a> {
     Expected { facts, window: asked.window, queries: &asked.queries }
 }
 
-/// Cleaning up is done whoever waits for it.
-struct Always;
-
-impl Wanted for Always {
-    fn is_wanted(&self) -> bool {
-        true
-    }
+/// `2 DEFINER clauses were left out`.
+pub(super) fn definers_left_out(count: u64) -> String {
+    let were = if count == 1 { "was" } else { "were" };
+    format!("{} {were} left out", counted(count, "DEFINER clause", "DEFINER clauses"))
 }
 
-/// Notes a place that is about to be made. Gives its name, which nothing else has.
-fn note(root: &Root, asked: &Prove, database: bool) -> Result<String, HostError> {
-    let job: String = asked.job.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let name = format!("{SCRATCH}{}_{nanos:x}", job.to_ascii_lowercase());
-    let scratch = Scratch { name: name.clone(), job: asked.job.clone(), database, at: now(), kept: asked.keep };
-    root.own_dir("")?.make_missing(DIR, 0o700)?;
-    root.update(|record| {
-        record.scratch.push(scratch);
-        Ok(())
-    })?;
-    Ok(name)
-}
-
-/// Whether so many bytes may be written below ROOT: a restore that is only tried must not fill the disk of what is live.
-fn has_room(root: &Root, bytes: u64) -> Result<(), Spoilt> {
-    let place = root.own("");
-    let stat = rustix::fs::statvfs(&place);
+/// Whether so many bytes may be written there: a restore must not fill the disk of what is live, and one in place that breaks
+/// off in its middle is worse than one that was not begun.
+pub(super) fn has_room(place: &Path, bytes: u64) -> Result<(), Spoilt> {
+    let stat = rustix::fs::statvfs(place);
     let stat =
         stat.map_err(|error| Spoilt::open(format!("the room below {} cannot be asked for: {error}", place.display())))?;
     fits(bytes, stat.f_bavail.saturating_mul(stat.f_frsize)).map_err(|needed| {
         Spoilt::open(format!(
-            "{} has not enough room for what is restored: {needed} bytes are needed; make room there",
-            place.display()
+            "{} has not enough room for what is restored: {} are needed; make room there",
+            place.display(),
+            shown::bytes(needed)
         ))
     })
 }
@@ -275,48 +259,6 @@ fn has_room(root: &Root, bytes: u64) -> Result<(), Spoilt> {
 fn fits(bytes: u64, free: u64) -> Result<(), u64> {
     let needed = bytes.saturating_add(bytes / 10);
     if needed <= free { Ok(()) } else { Err(needed) }
-}
-
-/// Removes what lies below `.soll`, and the note. A database is dropped before.
-fn forget(root: &Root, name: &str, database: bool) -> Result<(), HostError> {
-    if !database {
-        root.remove_own(&format!("{DIR}/{name}"))?;
-    }
-    root.update(|record| {
-        record.scratch.retain(|scratch| scratch.name != name);
-        Ok(())
-    })
-}
-
-/// Removes what others left that broke off. Who holds the root is the only one who restores here.
-fn sweep(
-    root: &Root,
-    asked: &Prove,
-    login: Option<&Login>,
-    wanted: &dyn Wanted,
-    checks: &mut Vec<Check>,
-) -> Result<(), HostError> {
-    let is_over = |scratch: &Scratch| !scratch.kept || now().duration_since(scratch.at) > KEPT;
-    for scratch in root.record()?.scratch.into_iter().filter(is_over) {
-        match (scratch.database, login) {
-            (false, _) => forget(root, &scratch.name, false)?,
-            (true, Some(login)) if scratch.job == asked.job => {
-                let login = Login { database: scratch.name.clone(), ..copy(login) };
-                match drop_database(&login, wanted) {
-                    Ok(()) => forget(root, &scratch.name, true)?,
-                    Err(spoilt) => {
-                        let why = format!(
-                            "{} is left of an earlier one, and cannot be dropped: {}",
-                            scratch.name, spoilt.why
-                        );
-                        checks.push(Check::inconclusive("clean-up", why));
-                    }
-                }
-            }
-            (true, _) => {}
-        }
-    }
-    Ok(())
 }
 
 /// The login of whoever makes scratch databases; `None`: none is needed.
@@ -354,7 +296,7 @@ pub(super) fn identities(secret: Option<&Secret>) -> Result<Vec<Identity>, Spoil
 }
 
 /// Which server it is, for people.
-fn instance(login: &Login) -> String {
+pub(super) fn instance(login: &Login) -> String {
     match (&login.socket, &login.host) {
         (Some(socket), _) => socket.clone(),
         (None, host) => {

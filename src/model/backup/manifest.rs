@@ -39,6 +39,9 @@ pub struct Manifest {
     /// Before which deployment it was made: the release that came after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<ReleaseName>,
+    /// It keeps what was there when this backup was restored: nobody wants that one unless it is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of_restore: Option<BackupName>,
     pub started: Timestamp,
     pub ended: Timestamp,
     /// The version of the program that made it.
@@ -282,6 +285,7 @@ mod tests {
             host: "web1".parse().unwrap(),
             release: Some("20261120_154900-f0959baf".parse().unwrap()),
             before: None,
+            of_restore: None,
             started,
             ended: "2026-11-30T01:00:42Z".parse().unwrap(),
             soll: "0.1.0".to_owned(),

@@ -38,22 +38,32 @@ pub struct Check {
     pub outcome: Outcome,
     /// What was found, in a sentence.
     pub why: String,
+    /// It is about what the data say (keys that lead nowhere, the newest row, a question of the state file), not about whether
+    /// they are what was saved: a faithful copy of data that were so is what a restore in place wants.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_data: bool,
 }
 
 impl Check {
     /// It is as it should be.
     pub fn pass(what: &str, why: impl Into<String>) -> Check {
-        Check { what: what.to_owned(), outcome: Outcome::Pass, why: why.into() }
+        Check { what: what.to_owned(), outcome: Outcome::Pass, why: why.into(), of_data: false }
     }
 
     /// It is not.
     pub fn fail(what: &str, why: impl Into<String>) -> Check {
-        Check { what: what.to_owned(), outcome: Outcome::Fail, why: why.into() }
+        Check { what: what.to_owned(), outcome: Outcome::Fail, why: why.into(), of_data: false }
     }
 
     /// Nobody can say.
     pub fn inconclusive(what: &str, why: impl Into<String>) -> Check {
-        Check { what: what.to_owned(), outcome: Outcome::Inconclusive, why: why.into() }
+        Check { what: what.to_owned(), outcome: Outcome::Inconclusive, why: why.into(), of_data: false }
+    }
+
+    /// The same, about what the data say.
+    #[must_use]
+    pub fn about_data(self) -> Check {
+        Check { of_data: true, ..self }
     }
 }
 

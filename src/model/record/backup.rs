@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::Record;
-use crate::model::backup::name::BackupName;
+use super::{Record, Stopped};
+use crate::model::backup::name::{BackupName, Content};
 use crate::model::backup::proof::Outcome;
-use crate::model::ids::Epoch;
+use crate::model::ids::{EnvName, Epoch};
+use crate::model::shown::shell_word;
 
 /// What was begun longer ago is not remembered as a leftover any more.
 const LEFT_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -94,6 +95,9 @@ pub struct Scratch {
     pub job: String,
     /// Behind a server; else below `.soll`.
     pub database: bool,
+    /// Which server that is: host and port, or socket; empty: an older version did not note it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
     pub at: Timestamp,
     /// Somebody asked for it, to look at: it is not removed by itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -110,6 +114,36 @@ pub struct Restoring {
     /// What was there before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<BackupName>,
+    /// Only databases, or only files; `None`: both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Content>,
+    /// Everything is put back: what is left is to start it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loaded: bool,
+    /// A person had stopped the environment before it: it stays stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<Stopped>,
+}
+
+impl Restoring {
+    /// The command that goes on with it where it broke off.
+    pub fn way_on(&self, env: &EnvName) -> String {
+        self.command(env, self.backup)
+    }
+
+    /// The command that brings back what was there before it; `None`: that was not saved.
+    pub fn way_back(&self, env: &EnvName) -> Option<String> {
+        self.safety.map(|safety| self.command(env, safety))
+    }
+
+    fn command(&self, env: &EnvName, backup: BackupName) -> String {
+        let only = match self.only {
+            Some(Content::Database) => " --database-only",
+            Some(Content::Files) => " --files-only",
+            None => "",
+        };
+        format!("soll restore {env} --at {backup} --backup {}{only}", shell_word(&self.job))
+    }
 }
 
 /// So many restore tests of a job are remembered.

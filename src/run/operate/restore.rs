@@ -3,35 +3,29 @@
 //! on the record of the host: a restore that broke off leaves the environment stopped, and is gone on with, or taken back by
 //! restoring what was saved before it.
 
+mod course;
+mod go;
+mod parts;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::stop::{hooks, mark, units};
-use crate::host::wire::activate::Deed;
-use crate::host::wire::backup::{self as wire, Answer, Part, PutBack, Work};
-use crate::host::wire::{Op, Reply};
-use crate::journal::operation::Action;
-use crate::model::backup::manifest::{Engine, Manifest, PartEntry};
-use crate::model::backup::name::{BackupName, Compression, Content, Kind};
-use crate::model::backup::proof::Outcome;
-use crate::model::desired::backup::{Access, BackupTarget};
-use crate::model::desired::{Backup, Environment, Phase};
+use crate::model::backup::manifest::{Manifest, PartEntry};
+use crate::model::backup::name::{BackupName, Content};
+use crate::model::desired::backup::BackupTarget;
+use crate::model::desired::{Backup, Environment};
 use crate::model::ids::{HostName, ReleaseName};
 use crate::model::observed::HostObserved;
 use crate::model::record::Stopped;
 use crate::model::record::backup::Restoring;
-use crate::plan::retention::State;
 use crate::run::accepted::AcceptedSnapshot;
-use crate::run::controller::{Controller, now};
+use crate::run::controller::Controller;
 use crate::run::look::observe::{Look, Scan, observe};
-use crate::run::pass::backup::prove::{Bench, Trying};
+use crate::run::pass::backup::prove::{Bench, NO_CHOICE};
 use crate::run::pass::backup::saver;
 use crate::run::pass::backup::shelf::OnShelf;
-use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
-use crate::run::pass::roots::Roots;
-use crate::run::secrets::Purpose;
-use crate::run::step::backup::{Job, Saving, source_of};
+use crate::run::pass::journaled::OperateError;
 
 /// Which backup is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +48,8 @@ pub struct Wish {
     pub unproven: bool,
     /// Without saving first what is there: it cannot be saved any more.
     pub without_safety: bool,
+    /// It was tried just now, and is what was saved.
+    pub tried: bool,
     pub reason: String,
 }
 
@@ -74,18 +70,34 @@ pub struct Plan<'a> {
     manifest: Manifest,
     /// One that broke off.
     broken: Option<Restoring>,
+    /// A person has stopped the environment: it stays so.
+    is_halted: bool,
 }
 
-/// What would be restored, and how. Changes nothing.
-///
-/// # Errors
-/// There is no such backup, or the host cannot be seen.
-pub async fn plan<'a>(
+/// What came of a restore.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// What was there before it.
+    pub safety: Option<BackupName>,
+    /// A person had stopped the environment before: it was not started.
+    pub halted: Option<Stopped>,
+}
+
+/// Which backup is meant, and where it is read from. Changes nothing.
+struct Found<'a> {
+    bench: Bench<'a>,
+    place: BackupTarget,
+    manifest: Manifest,
+    broken: Option<Restoring>,
+    is_halted: bool,
+}
+
+async fn find<'a>(
     controller: &'a Arc<Controller>,
     snapshot: &'a Arc<AcceptedSnapshot>,
     (env, backup): (&'a Environment, &'a Backup),
-    wish: Wish,
-) -> Result<Plan<'a>, OperateError> {
+    at: &At,
+) -> Result<Found<'a>, OperateError> {
     let Some(target) = saver(&snapshot.desired, env) else {
         let why = format!("the data of {} are on another host, which restores them itself", env.name);
         return Err(OperateError::Refused(why));
@@ -93,43 +105,80 @@ pub async fn plan<'a>(
     let look = Look { health: false, drift: Scan::Last };
     let observed = Box::pin(observe(controller, snapshot, std::slice::from_ref(&env.name), look)).await;
     let seen = observed.environments.get(&env.name).and_then(|seen| seen.hosts.get(&target.name));
-    let broken = match seen {
-        Some(HostObserved::Reached(state)) => state.record.restoring.clone(),
+    let (broken, is_stopped) = match seen {
+        Some(HostObserved::Reached(state)) => (state.record.restoring.clone(), state.record.stopped.is_some()),
         Some(HostObserved::Unreachable(why)) => {
             return Err(OperateError::Unreachable(format!("{} cannot be seen: {why}", target.name)));
         }
         None => return Err(OperateError::Unreachable(format!("{} was not looked at", target.name))),
     };
+    let is_halted = broken.as_ref().map_or(is_stopped, |broken| broken.halted.is_some());
     let bench = Bench { controller, snapshot, env, backup, on: env, target };
-    let is_meant = |one: &OnShelf| match &wish.at {
-        At::Newest => match &broken {
-            Some(broken) => one.name == broken.backup,
-            None => one.state == State::Verified,
-        },
-        At::Name(wanted) => one.name == *wanted,
-        At::Time(until) => one.name.at.at() <= *until && one.state == State::Verified,
-        At::Before(release) => one.manifest.as_ref().is_some_and(|manifest| manifest.before.as_ref() == Some(release)),
+    let own = broken.as_ref().filter(|broken| broken.job == backup.name).map(|broken| broken.backup);
+    let is_meant = |one: &OnShelf| match (at, own) {
+        (At::Newest, Some(own)) => one.name == own,
+        (At::Newest, None) => one.is_choice(),
+        (At::Name(wanted), _) => one.name == *wanted,
+        (At::Time(until), _) => one.name.at.at() <= *until && one.is_choice(),
+        (At::Before(release), _) => {
+            one.manifest.as_ref().is_some_and(|manifest| manifest.before.as_ref() == Some(release))
+        }
     };
-    let (place, _, manifest) = Box::pin(bench.chosen(&is_meant)).await.map_err(OperateError::Refused)?;
-    let plan = Plan { bench, wish, place, manifest, broken };
-    match plan.parts().into_iter().find_map(|part| by_hand(backup, part)) {
-        Some(why) => Err(OperateError::Refused(format!(
-            "{why}, which this version does not restore: RESTORE.txt on {} says how it is done by hand; `--files-only` restores the \
-             files alone. Nothing was touched",
-            plan.place.name
-        ))),
+    let none = match at {
+        At::Newest => NO_CHOICE.to_owned(),
+        At::Name(name) => format!("there is no {name}"),
+        At::Time(until) => format!("there is no backup of {until} or earlier that is whole"),
+        At::Before(release) => format!("there is no backup from before {release}"),
+    };
+    let (place, _, manifest) = Box::pin(bench.chosen(&is_meant, &none)).await.map_err(OperateError::Refused)?;
+    Ok(Found { bench, place, manifest, broken, is_halted })
+}
+
+/// Which backup is meant, whatever stands in the way of putting it back: to look at it in a place of its own.
+///
+/// # Errors
+/// There is no such backup, or the host cannot be seen.
+pub async fn named(
+    controller: &Arc<Controller>,
+    snapshot: &Arc<AcceptedSnapshot>,
+    of: (&Environment, &Backup),
+    at: &At,
+) -> Result<BackupName, OperateError> {
+    Ok(find(controller, snapshot, of, at).await?.manifest.name)
+}
+
+/// What would be restored, and how. Changes nothing.
+///
+/// # Errors
+/// There is no such backup, or the host cannot be seen; a part of it cannot be put back; another restore broke off, which is
+/// ended first.
+pub async fn plan<'a>(
+    controller: &'a Arc<Controller>,
+    snapshot: &'a Arc<AcceptedSnapshot>,
+    of: (&'a Environment, &'a Backup),
+    wish: Wish,
+) -> Result<Plan<'a>, OperateError> {
+    let (env, backup) = (&of.0.name, &of.1.name);
+    let Found { bench, place, manifest, broken, is_halted } = find(controller, snapshot, of, &wish.at).await?;
+    let asked = course::Asked { env, job: backup, backup: manifest.name, only: wish.only };
+    course::must_fit(broken.as_ref(), &asked).map_err(OperateError::Refused)?;
+    let plan = Plan { bench, wish, place, manifest, broken, is_halted };
+    let why = match plan.parts().is_empty() {
+        true => Some(format!("{} has {}", plan.manifest.name, lacks(plan.wish.only))),
+        false => plan.impossible(),
+    };
+    match why {
+        Some(why) => Err(OperateError::Refused(format!("{why}. Nothing was touched"))),
         None => Ok(plan),
     }
 }
 
-/// What of a backup soll cannot put back, in words.
-fn by_hand(backup: &Backup, part: &PartEntry) -> Option<String> {
-    let facts = part.database.as_ref()?;
-    let service = backup.databases.iter().find(|one| one.part == part.name).and_then(|one| one.service.as_ref());
-    match (facts.engine, service) {
-        (_, Some(service)) => Some(format!("the database {} runs inside the service {service}", facts.database)),
-        (Engine::Postgres, None) => Some(format!("{} is a database of PostgreSQL", facts.database)),
-        (Engine::Mysql | Engine::Sqlite, None) => None,
+/// What is not in a backup.
+fn lacks(only: Option<Content>) -> &'static str {
+    match only {
+        Some(Content::Database) => "no database",
+        Some(Content::Files) => "no files",
+        None => "no parts at all: nothing was saved",
     }
 }
 
@@ -160,8 +209,24 @@ impl Plan<'_> {
         self.broken.as_ref().is_some_and(|broken| broken.backup == self.manifest.name)
     }
 
+    fn needs_trial(&self) -> bool {
+        !self.wish.tried && !self.is_tried()
+    }
+
+    /// Whether the same has put everything back before it broke off: what was written since is not overwritten.
+    fn is_loaded(&self) -> bool {
+        self.is_tried() && self.broken.as_ref().is_some_and(|broken| broken.loaded)
+    }
+
+    /// What was there before one that broke off, and is there no more. Where that had put everything back, what is there now
+    /// is whole, and is saved before another backup is put in its place.
+    fn safety(&self) -> Option<BackupName> {
+        let broken = self.broken.as_ref().filter(|broken| !broken.loaded || self.is_tried());
+        broken.and_then(|broken| broken.safety)
+    }
+
     fn needs_safety(&self) -> bool {
-        !self.wish.without_safety && self.broken.as_ref().is_none_or(|broken| broken.safety.is_none())
+        !self.wish.without_safety && self.safety().is_none()
     }
 
     /// Every step, in its order.
@@ -183,265 +248,24 @@ impl Plan<'_> {
             self.parts().into_iter().map(one).collect()
         };
         let mut steps: Vec<Step> = Vec::new();
-        if !self.is_tried() {
+        if self.needs_trial() {
             steps.extend(each(
                 "prove",
                 &format!("restore into a place of its own, and look at, from {name} on {from}:"),
             ));
         }
-        steps.extend(all("stopped", "note that it is stopped: nothing is deployed meanwhile"));
-        steps.extend(all("stop", "maintenance on, the stop hooks, then units and services are stopped"));
-        if self.needs_safety() {
-            steps.push(own("safety", "save what is there now, read it back".to_owned()));
+        if !self.is_loaded() {
+            steps.extend(all("stopped", "note that it is stopped: nothing is deployed meanwhile"));
+            steps.extend(all("stop", "maintenance on, the stop hooks, then units and services are stopped"));
+            if self.needs_safety() {
+                steps.push(own("safety", "save what is there now, read it back".to_owned()));
+            }
+            steps.extend(each("load", "put back where it came from:"));
         }
-        steps.extend(each("load", "put back where it came from:"));
-        steps.extend(all("start", "units and services, the start hooks, then maintenance off"));
+        match self.is_halted {
+            true => steps.extend(all("stays", "stays stopped, as it was before: soll start starts it")),
+            false => steps.extend(all("start", "units and services, the start hooks, then maintenance off")),
+        }
         steps
-    }
-
-    /// Does it. `say`: told of each step that is over. Gives the name of what was saved before.
-    ///
-    /// # Errors
-    /// A root cannot be had; the backup is not what it should be: then nothing was changed. A later step failed: then the
-    /// environment stays stopped, and the error says how to go on and how to go back.
-    pub async fn restore(self, say: &(dyn Fn(&str) + Sync)) -> Result<Option<BackupName>, OperateError> {
-        let Bench { controller, snapshot, env, .. } = &self.bench;
-        let doing = format!("restore {}", self.manifest.name);
-        let roots = Box::pin(Roots::take(controller, snapshot, env, &doing)).await?;
-        let reason = format!("{} from {}: {}", self.manifest.name, self.place.name, self.wish.reason);
-        let asked = Asked::of(Action::Restore, controller, snapshot, env, Some(reason));
-        let done = journaled(controller, asked, async |journal| Box::pin(self.held(&roots, journal, say)).await);
-        let done = Box::pin(done).await;
-        roots.release().await;
-        done
-    }
-
-    async fn held(
-        &self,
-        roots: &Roots<'_>,
-        journal: &Journal,
-        say: &(dyn Fn(&str) + Sync),
-    ) -> Result<Option<BackupName>, OperateError> {
-        let Bench { env, target, .. } = &self.bench;
-        if roots.taken(&target.name).is_some_and(|state| state.record.probation.is_some()) {
-            let why = format!("a release of {} is on probation: restore when that is over", env.name);
-            return Err(OperateError::Waits(why));
-        }
-        if !self.is_tried() {
-            Box::pin(self.tried(roots, journal, say)).await?;
-        }
-        let mut restoring = Restoring {
-            job: self.bench.backup.name.clone(),
-            backup: self.manifest.name,
-            since: now(),
-            safety: self.broken.as_ref().and_then(|broken| broken.safety),
-        };
-        self.note(roots, Some(&restoring)).await?;
-        let done = Box::pin(self.changed(roots, journal, &mut restoring, say)).await;
-        done.map_err(|error| self.stays(&restoring, error))?;
-        Ok(restoring.safety)
-    }
-
-    /// Everything that changes something.
-    async fn changed(
-        &self,
-        roots: &Roots<'_>,
-        journal: &Journal,
-        restoring: &mut Restoring,
-        say: &(dyn Fn(&str) + Sync),
-    ) -> Result<(), OperateError> {
-        mark(roots, journal, Some(self.stopped(restoring))).await?;
-        hooks(roots, journal, &[Phase::MaintenanceOn, Phase::Stop], say).await?;
-        units(roots, journal, Deed::Stop, say).await?;
-        if self.needs_safety() {
-            let saved = Box::pin(self.saved(roots, journal)).await?;
-            say(&format!("what is there now is saved: {saved}"));
-            restoring.safety = Some(saved);
-            self.note(roots, Some(restoring)).await?;
-            mark(roots, journal, Some(self.stopped(restoring))).await?;
-        }
-        for part in self.parts() {
-            let told = Box::pin(self.load(roots, journal, part)).await?;
-            say(&told);
-        }
-        units(roots, journal, Deed::Start, say).await?;
-        hooks(roots, journal, &[Phase::Start, Phase::MaintenanceOff], say).await?;
-        self.note(roots, None).await?;
-        mark(roots, journal, None).await
-    }
-
-    /// In a place of its own, before anything is stopped.
-    async fn tried(
-        &self,
-        roots: &Roots<'_>,
-        journal: &Journal,
-        say: &(dyn Fn(&str) + Sync),
-    ) -> Result<(), OperateError> {
-        let trying = Trying {
-            backup: None,
-            reason: String::new(),
-            patience: std::time::Duration::ZERO,
-            keep: false,
-            here: true,
-            only: self.wish.only,
-        };
-        let mut worst = Outcome::Pass;
-        let mut why = Vec::new();
-        for entry in self.parts() {
-            let part = Box::pin(self.bench.part(roots, journal, (&self.place, &self.manifest, entry), &trying)).await;
-            say(&part.told());
-            worst = worst.max(part.outcome());
-            if part.outcome() != Outcome::Pass {
-                why.push(part.told());
-            }
-        }
-        let why = why.join("; ");
-        match worst {
-            Outcome::Pass => Ok(()),
-            Outcome::Inconclusive if self.wish.unproven => Ok(()),
-            Outcome::Inconclusive => Err(OperateError::Refused(format!(
-                "nothing was changed, because nobody can say whether {} is what it should be: {why}; restore it all the same: \
-                 --unproven",
-                self.manifest.name
-            ))),
-            Outcome::Fail => Err(OperateError::Refused(format!(
-                "nothing was changed, because {} is not what it should be: {why}; take another one: soll backup list",
-                self.manifest.name
-            ))),
-        }
-    }
-
-    /// What is there now, as a backup like others.
-    async fn saved(&self, roots: &Roots<'_>, journal: &Journal) -> Result<BackupName, OperateError> {
-        let Bench { env, target, backup, .. } = &self.bench;
-        let failed = |why: String| {
-            OperateError::Refused(format!(
-                "what is there now cannot be saved: {why}; where it is broken, restore without that: --without-safety"
-            ))
-        };
-        let work = async {
-            let state = roots.taken(&target.name);
-            let job = Job { env, target, epoch: roots.epoch, backup, kind: Kind::Manual, state, before: None };
-            let mut saving = Saving::begin(roots.site(), job).await.map_err(|trouble| failed(trouble.message))?;
-            let mut saved = Ok(());
-            for index in 0..saving.parts().len() {
-                saved = saving.part(index).await.map(drop);
-                if saved.is_err() {
-                    break;
-                }
-            }
-            let saved = match saved {
-                Ok(()) => saving.seal().await,
-                Err(trouble) => Err(trouble),
-            };
-            saving.end(&saved).await;
-            saved.map(|saved| saved.name).map_err(|trouble| failed(trouble.message))
-        };
-        let step = format!("safety:{}", target.name);
-        journal.step(&step, Some(&target.name), ToString::to_string, Box::pin(work)).await
-    }
-
-    async fn load(&self, roots: &Roots<'_>, journal: &Journal, entry: &PartEntry) -> Result<String, OperateError> {
-        let target = self.bench.target;
-        let work = async {
-            let asked = self.asked(roots, entry)?;
-            let op = Op::Backup { epoch: roots.epoch, work: Box::new(Work::PutBack(Box::new(asked))) };
-            match roots.call(target, op).await? {
-                Reply::Backup(answer) => match *answer {
-                    Answer::Restored { told } => Ok(told),
-                    other => {
-                        Err(OperateError::Refused(format!("the host gave an answer that does not fit: {other:?}")))
-                    }
-                },
-                other => Err(OperateError::Refused(format!("the host gave an answer that does not fit: {other:?}"))),
-            }
-        };
-        let step = format!("load:{}:{}", target.name, self.bench.named(entry));
-        journal.step(&step, Some(&target.name), String::clone, work).await
-    }
-
-    fn asked(&self, roots: &Roots<'_>, entry: &PartEntry) -> Result<PutBack, OperateError> {
-        let Bench { snapshot, env, backup, .. } = &self.bench;
-        let gone = || {
-            let (file, name) = (&entry.file, &backup.name);
-            OperateError::Refused(format!("the state file does not say any more where {file} of {name} came from"))
-        };
-        let source = match entry.content {
-            Content::Database => {
-                let database = backup.databases.iter().find(|database| database.part == entry.name).ok_or_else(gone)?;
-                source_of(roots.site(), env, database).map_err(|trouble| OperateError::Refused(trouble.message))?
-            }
-            Content::Files => {
-                let files = backup.files.iter().find(|files| files.part == entry.name).ok_or_else(gone)?;
-                wire::Source::Files { path: files.path.clone(), exclude: Vec::new() }
-            }
-        };
-        // A database in a file among those that are saved is restored as a database.
-        let below = |path: &str| match &source {
-            wire::Source::Files { path: dir, .. } => path.strip_prefix(&format!("{dir}/")).map(str::to_owned),
-            _ => None,
-        };
-        let spare = backup.databases.iter().filter_map(|database| match &database.access {
-            Access::Path(path) => below(path),
-            _ => None,
-        });
-        let spare = spare.collect();
-        let identity = backup.identity.as_ref().filter(|_| entry.file.ends_with(".age"));
-        let identities =
-            identity.map(|name| snapshot.secrets().get(name, &Purpose::backup(&env.name, None))).transpose();
-        let identities = identities.map_err(|refused| {
-            OperateError::Refused(format!("encrypted files cannot be opened: {}: {}", refused.why, refused.fix))
-        })?;
-        let part = Part {
-            name: self.manifest.name,
-            part: entry.name.clone(),
-            content: entry.content,
-            file: entry.file.clone(),
-            source,
-            compress: Compression::None,
-            encrypt: Vec::new(),
-            targets: vec![self.place.clone()],
-            limit: None,
-        };
-        Ok(PutBack { part, entry: entry.clone(), identities, spare })
-    }
-
-    /// How far it has come, on the host of the data.
-    async fn note(&self, roots: &Roots<'_>, restoring: Option<&Restoring>) -> Result<(), OperateError> {
-        let work = Work::Restoring { restoring: restoring.cloned() };
-        let op = Op::Backup { epoch: roots.epoch, work: Box::new(work) };
-        roots.call(self.bench.target, op).await.map(drop)
-    }
-
-    /// What stands in the way of deployments meanwhile, with the way on and the way back.
-    fn stopped(&self, restoring: &Restoring) -> Stopped {
-        let reason = format!("{} is being restored; if that broke off, {}", restoring.backup, self.moves(restoring));
-        Stopped { reason, by: self.bench.controller.who.clone(), at: now() }
-    }
-
-    fn moves(&self, restoring: &Restoring) -> String {
-        let (env, backup) = (&self.bench.env.name, restoring.backup);
-        let on = format!("go on: soll restore {env} --at {backup}");
-        match restoring.safety {
-            Some(safety) => format!("{on}; or back to what was there before: soll restore {env} --at {safety}"),
-            None => on,
-        }
-    }
-
-    fn stays(&self, restoring: &Restoring, error: OperateError) -> OperateError {
-        let told = |why: String| format!("{why}; {} stays stopped; {}", self.bench.env.name, self.moves(restoring));
-        match error {
-            OperateError::Refused(why) => OperateError::Refused(told(why)),
-            OperateError::Unreachable(why) => OperateError::Unreachable(told(why)),
-            OperateError::Waits(why) => OperateError::Waits(told(why)),
-            OperateError::Host { host, error } => {
-                let error = OperateError::Host { host, error };
-                match error.result() {
-                    crate::journal::RunResult::Unreachable => OperateError::Unreachable(told(error.to_string())),
-                    _ => OperateError::Refused(told(error.to_string())),
-                }
-            }
-            OperateError::Controller(error) => OperateError::Refused(told(error.to_string())),
-        }
     }
 }

@@ -71,8 +71,9 @@ fn not_restoring(roots: &Roots<'_>) -> Result<(), OperateError> {
         None => Ok(()),
         Some(restoring) => Err(OperateError::Refused(format!(
             "the restore of {} did not come to its end, and its data are neither the old nor the new ones: go on with \
-             soll restore {env} --at {0}",
-            restoring.backup
+             {}",
+            restoring.backup,
+            restoring.way_on(env)
         ))),
     }
 }

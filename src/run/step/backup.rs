@@ -33,6 +33,8 @@ pub struct Job<'a> {
     pub state: Option<&'a HostState>,
     /// The release that comes after it, before a deployment.
     pub before: Option<ReleaseName>,
+    /// What is restored after it: it keeps what was there before.
+    pub of_restore: Option<BackupName>,
 }
 
 /// A backup that is being made.
@@ -144,7 +146,7 @@ impl<'a, W: World> Saving<'a, W> {
     /// # Errors
     /// No target takes it.
     pub async fn seal(&mut self) -> Result<Saved, StepTrouble> {
-        let Job { env, target, backup, state, before, .. } = &self.job;
+        let Job { env, target, backup, state, before, of_restore, .. } = &self.job;
         let mut warnings: Vec<String> = self.made.iter().flat_map(|made| made.warnings.clone()).collect();
         let mut manifest = Manifest {
             format: manifest::FORMAT,
@@ -154,6 +156,7 @@ impl<'a, W: World> Saving<'a, W> {
             host: target.name.clone(),
             release: state.and_then(|state| state.current.release().cloned()),
             before: before.clone(),
+            of_restore: *of_restore,
             started: self.name.at.at(),
             ended: self.world.now(),
             soll: env!("CARGO_PKG_VERSION").to_owned(),
@@ -275,6 +278,7 @@ pub async fn step<W: World>(executor: &Executor<W>, step: &Step, target: &Target
         kind: Kind::PreDeploy,
         state: step.host.as_ref().and_then(|host| task.states.get(host)),
         before: Some(task.started.release.clone()),
+        of_restore: None,
     };
     let state = job.state;
     let mut saving = Saving::begin(&*executor.world, job).await?;

@@ -28,6 +28,15 @@ pub struct OnShelf {
     pub foreign: Option<String>,
 }
 
+impl OnShelf {
+    /// Whether it is one of those of which the newest is meant where none is named: whole, and not what a restore kept of what
+    /// was there before it.
+    pub fn is_choice(&self) -> bool {
+        let is_kept = self.manifest.as_ref().is_some_and(|manifest| manifest.of_restore.is_some());
+        self.state == State::Verified && !is_kept
+    }
+}
+
 /// One target, or why it cannot be read.
 pub struct Row {
     pub target: BackupTarget,

@@ -178,6 +178,9 @@ fn a_dump_of_postgresql_has_every_row_and_a_person_restores_it() {
         assert!(!holds(&w.path(dir), "pl4nted"), "the password lies in {dir}");
     }
     by_hand(&w, "nas/manual", "sha256sum -c *.sha256");
+    // What cannot be put back is in nobody's way who only looks at it: that says so itself.
+    w.soll("restore staging --yes").exits(1).says("is a database of PostgreSQL").says("RESTORE.txt");
+    w.soll("restore staging --to-scratch").exits(3).says("this version restores no database of PostgreSQL");
     server.sql("postgres", "CREATE DATABASE restored");
     // As its manifest says, as all of it or nothing.
     let manifest = fs::read_to_string(file(&w, "nas/manual", "backup-manifest-", ".txt")).unwrap();

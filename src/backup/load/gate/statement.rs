@@ -1,5 +1,7 @@
 //! One statement of a dump, from its first words: whether it may pass, what it makes, and what of it is left out.
 
+use super::Events;
+use super::set::Set;
 use super::words::Word;
 
 /// What comes of a word.
@@ -9,10 +11,14 @@ pub enum Decision {
     More,
     /// These bytes are left out.
     Cut(usize, usize),
+    /// These bytes are left out, and these others stand there.
+    Swap(usize, usize, &'static str),
     /// Nothing but rows follow.
     Rows,
     /// No dump has it, or it reaches beyond its database.
     Refuse(String),
+    /// Nobody can say what it is: it is read in one way here, and in another one there.
+    Unclear(String),
 }
 
 /// What a statement is, as far as that is known.
@@ -45,6 +51,21 @@ enum Definer {
     At(usize),
 }
 
+/// How a statement stands to a remark that is run by some servers alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maybe {
+    /// There was none.
+    No,
+    /// All of it stands in one.
+    Whole,
+    /// It stood in one, which is over: nothing may come after it.
+    Over,
+    /// Part of it stands in one.
+    Part,
+    /// That has just ended.
+    After,
+}
+
 /// A statement that goes by.
 #[derive(Debug)]
 pub struct Statement {
@@ -59,20 +80,33 @@ pub struct Statement {
     /// Whether that was the last word.
     own: bool,
     definer: Definer,
-}
-
-impl Default for Statement {
-    fn default() -> Self {
-        let (kind, definer) = (Kind::Open, Definer::No);
-        Statement { kind, from: None, words: Vec::new(), name: None, made: None, own: false, definer }
-    }
+    maybe: Maybe,
+    set: Set,
+    /// Whether the events that it makes may happen, as far as that is not said yet.
+    events: Events,
 }
 
 /// What may be made, changed and dropped in a database.
-const STORED: [&str; 6] = ["VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE"];
-const PLAIN: [&str; 3] = ["TABLE", "SEQUENCE", "INDEX"];
+const STORED: [&str; 7] = ["VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "PACKAGE", "SEQUENCE"];
+const PLAIN: [&str; 2] = ["TABLE", "INDEX"];
 
 impl Statement {
+    /// None of it has come yet.
+    pub fn new(events: Events) -> Statement {
+        Statement {
+            kind: Kind::Open,
+            from: None,
+            words: Vec::new(),
+            name: None,
+            made: None,
+            own: false,
+            definer: Definer::No,
+            maybe: Maybe::No,
+            set: Set::default(),
+            events,
+        }
+    }
+
     /// Whether nothing of one has come.
     pub fn is_empty(&self) -> bool {
         self.from.is_none()
@@ -116,17 +150,28 @@ impl Statement {
     /// Its delimiter, which begins here. Gives what of it is left out.
     ///
     /// # Errors
-    /// It is none that a dump has.
-    pub fn end(&mut self, at: usize) -> Result<Option<(usize, usize)>, String> {
+    /// It is none that a dump has, or nobody can say what it is.
+    pub fn end(&mut self, at: usize) -> Result<Option<(usize, usize)>, Decision> {
         let cut = match self.definer {
             Definer::User(from, to) => Some((from, to)),
             _ => None,
         };
+        if matches!(self.maybe, Maybe::Whole | Maybe::Part) {
+            return Err(unclear("a remark that does not end"));
+        }
         match self.kind {
+            Kind::Left if self.maybe != Maybe::No => Err(unclear("ALTER DATABASE in a remark")),
             Kind::Left => Ok(self.from.map(|from| (from, at))),
-            Kind::Insert => Err("the dump has an INSERT without VALUES, which no dump of a table has".to_owned()),
+            Kind::Set => match self.set.end() {
+                Decision::More => Ok(cut),
+                other => Err(other),
+            },
+            Kind::Insert => {
+                let why = "the dump has an INSERT without VALUES, which no dump of a table has".to_owned();
+                Err(Decision::Refuse(why))
+            }
             Kind::Open if !matches!(self.words.first().map(String::as_str), None | Some("BEGIN")) => {
-                Err(refused(&self.words.join(" ")))
+                Err(Decision::Refuse(refused(&self.words.join(" "))))
             }
             _ => Ok(cut),
         }
@@ -134,13 +179,36 @@ impl Statement {
 
     /// Its next word.
     pub fn word(&mut self, word: &Word) -> Decision {
+        match word {
+            Word::Unclear { what, .. } => return unclear(what),
+            Word::Maybe { opens, .. } => return self.maybe(*opens),
+            Word::Sign { sign: b'\\', .. } => return Decision::Refuse(refused("\\")),
+            _ => {}
+        }
+        match (self.maybe, word) {
+            (Maybe::Over, _) | (Maybe::After, Word::Sign { sign: b'.', .. }) => {
+                return unclear("something after a remark");
+            }
+            (Maybe::After, _) => self.maybe = Maybe::No,
+            _ => {}
+        }
         self.from.get_or_insert(word.from());
+        if self.kind == Kind::Set {
+            return match word {
+                Word::Plain { text, .. } if is_global(&text.to_ascii_uppercase()) => {
+                    let text = text.to_ascii_uppercase();
+                    Decision::Refuse(refused(&format!("SET {}", text.trim_start_matches('@'))))
+                }
+                word => self.set.word(word),
+            };
+        }
         if let Some(cut) = self.definer(word) {
             return cut;
         }
         let (plain, name) = match word {
             Word::Plain { text, .. } => (Some(text.to_ascii_uppercase()), Some(text.clone())),
-            Word::Name { text, .. } => (None, Some(text.clone())),
+            // In double quotes it is a name where a mode of SQL says so.
+            Word::Name { text, .. } | Word::Text { text, .. } => (None, Some(text.clone())),
             _ => (None, None),
         };
         let own = std::mem::take(&mut self.own);
@@ -161,12 +229,6 @@ impl Statement {
                 ),
                 _ => Decision::More,
             },
-            Kind::Set => match plain.as_deref() {
-                Some(word) if is_global(word) => {
-                    Decision::Refuse(refused(&format!("SET {}", word.trim_start_matches('@'))))
-                }
-                _ => Decision::More,
-            },
             Kind::Stored(_) if self.made.is_none() => {
                 if !matches!(plain.as_deref(), Some("IF" | "NOT" | "EXISTS" | "BODY")) {
                     self.made.clone_from(&name);
@@ -174,11 +236,45 @@ impl Statement {
                 }
                 Decision::More
             }
+            Kind::Stored(kind) if kind == "EVENT" && self.events == Events::Disabled => {
+                match (word, plain.as_deref()) {
+                    (Word::Plain { from, to, .. }, Some("ENABLE")) => {
+                        self.events = Events::AsSaved;
+                        Decision::Swap(*from, *to, "DISABLE")
+                    }
+                    (_, Some("DISABLE")) => {
+                        self.events = Events::AsSaved;
+                        Decision::More
+                    }
+                    (Word::Plain { from, .. }, Some("COMMENT" | "DO")) => {
+                        self.events = Events::AsSaved;
+                        Decision::Swap(*from, *from, "DISABLE ")
+                    }
+                    _ => Decision::More,
+                }
+            }
+            Kind::Plain if self.words[0] != "CREATE" && name.as_ref().is_some_and(|name| name.starts_with('@')) => {
+                Decision::Refuse(refused(&format!("{} with a variable", self.words[0])))
+            }
             _ => Decision::More,
         };
         // A number is no name, and neither is a variable.
         self.name = name.filter(|name| !name.starts_with(|first: char| first.is_ascii_digit() || first == '@'));
         decision
+    }
+
+    /// A remark begins or ends that some servers run and others pass over: what it is about is the same in both readings only
+    /// where all of a statement stands in it, or properties of a table.
+    fn maybe(&mut self, opens: bool) -> Decision {
+        let is_table = self.kind == Kind::Plain && self.words.first().is_some_and(|word| word == "CREATE");
+        self.maybe = match (opens, self.maybe) {
+            (true, Maybe::No) if self.is_empty() => Maybe::Whole,
+            (true, Maybe::No | Maybe::After) if is_table => Maybe::Part,
+            (false, Maybe::Whole) => Maybe::Over,
+            (false, Maybe::Part) => Maybe::After,
+            _ => return unclear("a remark in the middle of a statement"),
+        };
+        Decision::More
     }
 
     /// A name that stands before a dot. `own`: where its own name should be.
@@ -302,6 +398,11 @@ fn is_global(word: &str) -> bool {
     matches!(word, "GLOBAL" | "PERSIST" | "PERSIST_ONLY" | "PASSWORD" | "ROLE" | "DEFAULT_ROLE")
 }
 
-fn refused(what: &str) -> String {
+/// Nobody can say what it is.
+fn unclear(what: &str) -> Decision {
+    Decision::Unclear(what.to_owned())
+}
+
+pub(super) fn refused(what: &str) -> String {
     format!("the dump has a statement that no dump of one database has, and it is not run: {}", what.escape_debug())
 }

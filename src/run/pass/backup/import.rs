@@ -81,6 +81,7 @@ pub async fn examine(
         host: target.name.clone(),
         release: None,
         before: None,
+        of_restore: None,
         started: one.name.at.at(),
         ended: one.name.at.at(),
         soll: env!("CARGO_PKG_VERSION").to_owned(),

@@ -67,8 +67,10 @@ async fn held(
     if let Some(restoring) = state.and_then(|state| state.record.restoring.as_ref()) {
         let why = format!(
             "{} is being restored from {}: what is there now is neither the old nor the new, and nothing is saved of it before that is \
-             ended: soll restore {}",
-            env.name, restoring.backup, env.name
+             ended: {}",
+            env.name,
+            restoring.backup,
+            restoring.way_on(&env.name)
         );
         return Err(OperateError::Waits(why));
     }
@@ -89,7 +91,8 @@ async fn held(
         switch.tell(Beat::Start).await;
     }
     let journaled = journaled(controller, asked, async |journal| {
-        let job = Job { env, target, epoch: roots.epoch, backup, kind: wish.kind, state, before: None };
+        let job =
+            Job { env, target, epoch: roots.epoch, backup, kind: wish.kind, state, before: None, of_restore: None };
         let mut saving = Saving::begin(roots.site(), job).await.map_err(|trouble| failed(&target.name, trouble))?;
         let parts = saving.parts();
         let mut saved = Err(StepTrouble::none());

@@ -1,6 +1,8 @@
 //! One restore test (F4): the newest backup is read by another host from its target, restored into a place of its own, looked
 //! at and thrown away. Under the lock of that host's root, with a row in the ledger, and remembered where the data are.
 
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +11,13 @@ use jiff::Timestamp;
 use super::due::is_busy;
 use super::saver;
 use super::shelf::{self, OnShelf};
-use crate::host::wire::backup::{Answer, Ask, Login, Prove, Proved, ScratchPlace, TestNote, Work};
-use crate::host::wire::{Op, Reply, Secret};
+use crate::host::wire::backup::{Answer, Ask, Proved, TestNote, Work};
+use crate::host::wire::{Op, Reply};
 use crate::journal::operation::Action;
-use crate::model::backup::manifest::{Engine, Manifest, PartEntry};
+use crate::model::backup::manifest::{Manifest, PartEntry};
 use crate::model::backup::name::{BackupName, Content};
 use crate::model::backup::proof::{Check, Outcome};
-use crate::model::desired::backup::{Access, BackupTarget, Database, LOCAL, ScratchUser};
+use crate::model::desired::backup::{BackupTarget, LOCAL};
 use crate::model::desired::{Backup, Environment, Target};
 use crate::model::ids::EnvName;
 use crate::model::record::backup::{Tested, Trial};
@@ -26,7 +28,9 @@ use crate::run::controller::{Controller, ControllerError, now};
 use crate::run::look::reach::ask;
 use crate::run::pass::journaled::{Asked, Journal, OperateError, journaled};
 use crate::run::pass::roots::Roots;
-use crate::run::secrets::Purpose;
+
+/// What is said of a target on which nothing lies that is restored without being named.
+pub const NO_CHOICE: &str = "there is no backup that is whole";
 
 /// What is tried, why and how.
 pub struct Trying {
@@ -135,9 +139,15 @@ impl Bench<'_> {
         let mut report = None;
         let started = now();
         let done = journaled(self.controller, asked, async |journal| {
-            self.note(TestNote::Begun(started)).await;
+            // The half of a backup proves nothing about the whole.
+            let is_whole = trying.only.is_none();
+            if is_whole {
+                self.note(TestNote::Begun(started)).await;
+            }
             let made = Box::pin(self.tried(roots, journal, &trying, started, say)).await;
-            self.note(TestNote::Ended(made.trial())).await;
+            if is_whole {
+                self.note(TestNote::Ended(made.trial())).await;
+            }
             let told = made.told();
             let outcome = made.outcome;
             report = Some(made);
@@ -185,15 +195,19 @@ impl Bench<'_> {
         };
         let is_meant = |one: &OnShelf| match trying.backup {
             Some(wanted) => one.name == wanted,
-            None => one.state == State::Verified,
+            None => one.is_choice(),
         };
-        match Box::pin(self.chosen(&is_meant)).await {
+        let none = trying.backup.map_or_else(|| NO_CHOICE.to_owned(), |name| format!("there is no {name}"));
+        match Box::pin(self.chosen(&is_meant, &none)).await {
             Ok((place, name, manifest)) => {
                 (report.backup, report.target) = (Some(name), Some(place.name.clone()));
                 let age = started.duration_since(manifest.started).as_secs();
                 report.rpo_s = u64::try_from(age).unwrap_or(0);
-                let parts = manifest.parts.iter().filter(|part| trying.only.is_none_or(|only| part.content == only));
-                for entry in parts {
+                let is_wanted = |part: &&PartEntry| trying.only.is_none_or(|only| part.content == only);
+                if manifest.parts.iter().filter(is_wanted).count() == 0 {
+                    report.parts.push(empty(&manifest));
+                }
+                for entry in manifest.parts.iter().filter(is_wanted) {
                     let part = Box::pin(self.part(roots, journal, (&place, &manifest, entry), trying)).await;
                     say(&part.told());
                     report.rto_ms = report.rto_ms.saturating_add(part.millis);
@@ -214,13 +228,15 @@ impl Bench<'_> {
         backed.and_then(|backed| backed.tested).unwrap_or_default()
     }
 
-    /// The newest of those that are meant, that the host can read, and that is whole as far as a list shows.
+    /// The newest of those that are meant, that the host can read, and that is whole as far as a list shows. `none`: what is
+    /// said of a target that has none of them.
     ///
     /// # Errors
     /// There is none, target by target.
     pub async fn chosen(
         &self,
         is_meant: &(dyn Fn(&OnShelf) -> bool + Sync),
+        none: &str,
     ) -> Result<(BackupTarget, BackupName, Manifest), String> {
         let rows = shelf::all(self.controller, self.snapshot, self.env, self.backup, self.target).await;
         // Copies on the server itself are seen from there alone.
@@ -235,20 +251,30 @@ impl Bench<'_> {
                 }
             };
             // One that is much smaller than the one before it is whole all the same.
-            let whole = backups.into_iter().filter(|one| matches!(one.state, State::Verified | State::Shrunk(_)));
-            let newest = whole.filter(|one| is_meant(one)).max_by_key(|one| one.name.at);
-            match newest {
+            let is_whole = |one: &OnShelf| matches!(one.state, State::Verified | State::Shrunk(_));
+            let (whole, not): (Vec<_>, Vec<_>) = backups.into_iter().filter(|one| is_meant(one)).partition(is_whole);
+            match whole.into_iter().max_by_key(|one| one.name.at) {
                 Some(newest) if best.as_ref().is_none_or(|(_, best)| newest.name.at > best.name.at) => {
                     best = Some((row.target, newest));
                 }
                 Some(_) => {}
-                None => why.push(format!("{}: there is no backup that is whole", row.target.name)),
+                None => why.push(match not.first() {
+                    Some(OnShelf { name, state: State::Broken(why), .. }) => {
+                        format!("{}: {name} is not whole: {why}", row.target.name)
+                    }
+                    Some(OnShelf { name, .. }) => format!("{}: {name} has no manifest", row.target.name),
+                    None => format!("{}: {none}", row.target.name),
+                }),
             }
         }
         match best {
             Some((place, OnShelf { name, manifest: Some(manifest), .. })) => Ok((place, name, manifest)),
             _ if why.is_empty() => Err(format!("{} can read none of its targets", self.target.name)),
-            _ => Err(format!("{} can read no backup: {}", self.target.name, why.join("; "))),
+            _ => Err(format!(
+                "{} can read no backup: {}; what there is: soll backup list",
+                self.target.name,
+                why.join("; ")
+            )),
         }
     }
 
@@ -295,75 +321,49 @@ impl Bench<'_> {
             _ => entry.file.clone(),
         }
     }
+}
 
-    fn asked(
-        &self,
-        place: &BackupTarget,
-        manifest: &Manifest,
-        entry: &PartEntry,
-        trying: &Trying,
-    ) -> Result<Prove, String> {
-        let secrets = self.snapshot.secrets();
-        let get = |name: &str, purpose: &Purpose<'_>, what: &str| {
-            let got = secrets.get(name, purpose);
-            got.map_err(|refused| format!("{what} with the secret {name}, {}: {}", refused.why, refused.fix))
-        };
-        let identity = self.backup.identity.as_ref().filter(|_| entry.file.ends_with(".age"));
-        let identities = identity
-            .map(|name| get(name, &Purpose::backup(&self.env.name, None), "encrypted files are opened"))
-            .transpose()?;
-        let engine = entry.database.as_ref().map(|facts| facts.engine);
-        let test = self.backup.restore_test.as_ref();
-        let scratch = test.and_then(|test| test.scratch.as_ref());
-        let scratch_place = match (engine, scratch) {
-            (Some(Engine::Mysql | Engine::Postgres), Some(user)) => {
-                let password = get(&user.password, &Purpose::database(&self.on.name), "a database is restored")?;
-                self.server(user, password, entry)
-            }
-            _ => ScratchPlace::Own,
-        };
-        Ok(Prove {
-            job: self.backup.name.clone(),
-            target: place.clone(),
-            name: manifest.name,
-            part: entry.clone(),
-            window: (manifest.started, manifest.ended),
-            identities,
-            place: scratch_place,
-            // They are about the first database.
-            queries: match entry.content {
-                Content::Database if entry.name.is_none() => test.map(|test| test.queries.clone()).unwrap_or_default(),
-                _ => Vec::new(),
-            },
-            keep: trying.keep,
-        })
-    }
-
-    /// Where the server is: as the state file says, or as the application's own file says on that host.
-    fn server(&self, user: &ScratchUser, password: Secret, entry: &PartEntry) -> ScratchPlace {
-        let login = |host: Option<String>, port: Option<u16>, socket: Option<String>, password| {
-            let (user, database) = (user.user.clone(), String::new());
-            ScratchPlace::Server(Login { host, port, socket, user, database, password: Some(password) })
-        };
-        if user.host.is_some() || user.port.is_some() || user.socket.is_some() {
-            return login(user.host.clone(), user.port, user.socket.clone(), password);
-        }
-        let database: Option<&Database> = self.backup.databases.iter().find(|database| database.part == entry.name);
-        match database.map(|database| &database.access) {
-            Some(Access::EnvFile(from)) => {
-                let files = crate::run::step::backup::env_files(self.on, from);
-                ScratchPlace::Beside { files, user: user.user.clone(), password }
-            }
-            Some(Access::Login(of)) if self.on.name == self.env.name => {
-                login(of.host.clone(), of.port, of.socket.clone(), password)
-            }
-            _ => login(None, None, None, password),
-        }
-    }
+/// What is said where there is nothing to restore: of a whole backup that is a verdict, of the half that was asked for none.
+fn empty(manifest: &Manifest) -> Part {
+    let check = match manifest.parts.is_empty() {
+        true => Check::fail("parts", "its manifest names none: nothing was saved, and nothing can be restored"),
+        false => Check::inconclusive("parts", "it has none of those that were asked for"),
+    };
+    Part { name: "backup".to_owned(), instance: String::new(), millis: 0, checks: vec![check], kept: None }
 }
 
 /// A part of which nothing could be found out.
 fn unanswered(name: &str, why: String) -> Part {
     let checks = vec![Check::inconclusive("restore", why)];
     Part { name: name.to_owned(), instance: String::new(), millis: 0, checks, kept: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_of_nothing_is_no_backup() {
+        let started: Timestamp = "2026-11-30T01:00:00Z".parse().unwrap();
+        let manifest = Manifest {
+            format: crate::model::backup::manifest::FORMAT,
+            name: "daily/20261130_010000".parse().unwrap(),
+            job: "nightly".to_owned(),
+            environment: "production".parse().unwrap(),
+            host: "web1".parse().unwrap(),
+            release: None,
+            before: None,
+            of_restore: None,
+            started,
+            ended: started,
+            soll: String::new(),
+            imported: false,
+            warnings: Vec::new(),
+            unknown: std::collections::BTreeMap::new(),
+            parts: Vec::new(),
+        };
+        let part = empty(&manifest);
+        assert_eq!(part.outcome(), Outcome::Fail);
+        assert!(part.told().contains("nothing was saved"), "{}", part.told());
+    }
 }
