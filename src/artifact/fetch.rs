@@ -3,7 +3,6 @@
 //! A download that breaks off goes on where it stopped, in this process or in the next one, as long as the server says
 //! that the file is still the same; and what counts in the end is the digest alone.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -11,9 +10,9 @@ use std::time::Duration;
 use reqwest::header::{LOCATION, RANGE};
 use reqwest::{RequestBuilder, StatusCode, Url};
 
-use crate::model::authority;
 use crate::model::ids::Digest;
 use crate::model::observed::Fact;
+use crate::model::{authority, causes};
 
 use super::backoff::Backoff;
 use super::checksum;
@@ -101,15 +100,8 @@ impl FetchError {
         let refused = error.is_builder();
         // The client's text repeats the address, secrets included; ours names the place.
         let error = error.without_url();
-        let mut reason = if error.is_timeout() { "the server took too long".to_owned() } else { error.to_string() };
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            if !reason.contains(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            cause = inner.source();
-        }
+        let outermost = if error.is_timeout() { "the server took too long".to_owned() } else { error.to_string() };
+        let mut reason = causes::behind(outermost, &error);
         if authority::is_unknown(&reason) {
             reason = format!("{reason}; {}", trust());
         }

@@ -8,7 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ fn lost(path: &Path, error: &io::Error) -> BackupError {
     BackupError(format!("the archive of {} is lost: {error}", path.display()))
 }
 
-/// Of a file that may be exchanged at any time: a pipe, or a file that is leased, is not waited for.
+/// Of a file that may be exchanged at any time: a pipe is not waited for.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Only to look at it, whatever it is.
@@ -97,6 +97,16 @@ fn same(a: &Metadata, b: &Metadata) -> bool {
 }
 
 /// What an open says of an entry that was exchanged, or is gone: it is looked at once more.
+/// A file that another program holds a lease on (Samba, an NFS server) is not opened without waiting: that program is told, and has
+/// some seconds to give it back. The regular file that was looked at is waited for, and nothing that stands in its place by now.
+fn leased(error: io::Error, seen: &File) -> io::Result<(File, Metadata)> {
+    if error.kind() != ErrorKind::WouldBlock || !seen.metadata()?.is_file() {
+        return Err(error);
+    }
+    let path = format!("/proc/self/fd/{}", seen.as_raw_fd());
+    open(CWD, Path::new(&path), OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY)
+}
+
 fn is_exchanged(error: &io::Error) -> bool {
     let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NXIO, Errno::NODEV];
     Errno::from_io_error(error).is_some_and(|error| gone.contains(&error))
@@ -117,13 +127,14 @@ impl Walk<'_, '_> {
     /// The directory, or the file, itself. It may be named by a link, as `current` is; links in it are archived as links.
     fn root(&mut self) -> Result<(), BackupError> {
         let path = self.files.path;
-        let (_, seen) = open(CWD, path, LOOK).map_err(at("read", path))?;
+        let (link, seen) = open(CWD, path, LOOK).map_err(at("read", path))?;
         let flags = if seen.is_dir() { DIRECTORY } else { READ };
         if !seen.is_dir() && !seen.is_file() {
             let why = "is neither a directory nor a file: nothing of it can be in a backup";
             return Err(BackupError(format!("{} {why}", path.display())));
         }
-        let (file, meta) = open(CWD, path, flags).map_err(at("read", path))?;
+        let opened = open(CWD, path, flags).or_else(|error| leased(error, &link));
+        let (file, meta) = opened.map_err(at("read", path))?;
         if !same(&seen, &meta) {
             return Err(BackupError(format!("{} was exchanged while it was opened", path.display())));
         }
@@ -166,7 +177,7 @@ impl Walk<'_, '_> {
                 self.archived.special.push(format!("{} ({what})", rel.display()));
                 return Ok(());
             };
-            match open(dir, name, flags | OFlags::NOFOLLOW) {
+            match open(dir, name, flags | OFlags::NOFOLLOW).or_else(|error| leased(error, &link)) {
                 Ok((file, meta)) if same(&seen, &meta) => {
                     return if kind.is_dir() { self.directory(&file, &meta, rel) } else { self.file(file, &meta, rel) };
                 }
@@ -423,6 +434,40 @@ mod tests {
         // What is gone is named.
         let (_, archived) = exchanged(file, |entry, _| fs::remove_file(entry).unwrap());
         assert_eq!(archived.warnings, ["changed while they were read: entry"]);
+    }
+
+    #[test]
+    fn a_file_that_another_program_has_leased_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("leased");
+        fs::write(&path, "the contents").unwrap();
+        let holder = File::open(&path).unwrap();
+        let lease = |command: libc::c_int, kind: libc::c_int| {
+            // SAFETY: the call takes three numbers; the file is open.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::fcntl(holder.as_raw_fd(), command, kind)
+            }
+        };
+        // Linux's number for it, which the crate does not know.
+        const F_SETSIG: libc::c_int = 10;
+        // Who holds it is told by a signal, which by itself ends a program: by one that does not.
+        assert_eq!((lease(F_SETSIG, libc::SIGURG), lease(libc::F_SETLEASE, libc::F_WRLCK)), (0, 0));
+        let bytes = std::thread::scope(|scope| {
+            let archiving = scope.spawn(|| {
+                let files = Files { path: dir.path(), name: Path::new("shared"), exclude: &[], leave_out: &[] };
+                let mut bytes = Vec::new();
+                archive(&files, &mut bytes, &Always).map(|_| bytes)
+            });
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while !archiving.is_finished() && lease(libc::F_GETLEASE, 0) == libc::F_WRLCK {
+                assert!(std::time::Instant::now() < until, "nobody wants it");
+                std::thread::yield_now();
+            }
+            lease(libc::F_SETLEASE, libc::F_UNLCK);
+            archiving.join().unwrap()
+        });
+        assert_eq!(fs::read_to_string(unpacked(&bytes.unwrap()).path().join("shared/leased")).unwrap(), "the contents");
     }
 
     #[test]

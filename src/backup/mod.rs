@@ -16,6 +16,7 @@ pub mod load;
 pub mod measure;
 pub mod part;
 pub mod prove;
+pub mod room;
 pub mod target;
 pub mod throttle;
 

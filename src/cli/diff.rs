@@ -48,7 +48,7 @@ impl Diff {
             return Ok(exit);
         }
         out::text(&format!("{}: desired {}\n", plan.name, plan.release));
-        for changes in plan.changes.iter() {
+        if let Some(changes) = &plan.changes {
             out::text(&format!("  {}\n", changes.summary()));
             changes.lines().for_each(|line| out::text(&format!("    {line}\n")));
         }

@@ -1,7 +1,6 @@
 //! HTTP as a prober needs it: one origin, no redirects, no proxy, no reused connection, bodies with a cap, and errors
 //! that say whose fault they are.
 
-use std::error::Error as _;
 use std::io;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
@@ -11,6 +10,7 @@ use tokio_rustls::rustls;
 use super::net::{Deadline, HostPort, refusal, resolve};
 use super::{Finding, tls};
 use crate::host::wire::Secret;
+use crate::model::causes;
 
 /// A client for one origin, with its addresses already resolved.
 #[derive(Clone)]
@@ -56,7 +56,7 @@ pub(super) async fn open(url: &str, deadline: &Deadline) -> Result<(Session, Url
         .pool_max_idle_per_host(0)
         .resolve_to_addrs(&place.host, &addresses)
         .build()
-        .map_err(|error| Finding::unsure(format!("cannot make an HTTP client here: {}", deepest(&error))))?;
+        .map_err(|error| Finding::unsure(format!("cannot make an HTTP client here: {}", innermost(&error))))?;
     Ok((Session { client, origin: url.clone(), place }, url))
 }
 
@@ -124,35 +124,22 @@ impl Session {
 
     fn trouble(&self, error: &reqwest::Error) -> Finding {
         let place = &self.place;
-        let mut cause = error.source();
-        let mut found_io = None;
-        while let Some(this) = cause {
-            if let Some(tls) = this.downcast_ref::<rustls::Error>() {
-                return tls::broken(place, tls);
-            }
-            let io = this.downcast_ref::<io::Error>();
-            found_io = io.or(found_io);
-            // An I/O error that wraps another error does not name it as its source.
-            cause = match io.and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => this.source(),
-            };
+        let all = || causes::causes(error).skip(1);
+        if let Some(tls) = all().find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
+            return tls::broken(place, tls);
         }
+        let found_io = all().filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
         match found_io {
             Some(io) if error.is_connect() => refusal(place, io),
             Some(io) if io.kind() == io::ErrorKind::ConnectionReset => {
                 Finding::fail(format!("{place} reset the connection in the middle of its answer"))
             }
-            _ => Finding::fail(format!("no complete HTTP answer from {place}: {}", deepest(error))),
+            _ => Finding::fail(format!("no complete HTTP answer from {place}: {}", innermost(error))),
         }
     }
 }
 
 /// The innermost reason: the outer ones only repeat the URL.
-fn deepest(error: &reqwest::Error) -> String {
-    let mut last: &dyn std::error::Error = error;
-    while let Some(next) = last.source() {
-        last = next;
-    }
-    last.to_string()
+fn innermost(error: &reqwest::Error) -> String {
+    causes::causes(error).last().map(ToString::to_string).unwrap_or_default()
 }

@@ -7,6 +7,7 @@ pub mod approval;
 pub mod authority;
 pub mod backup;
 pub mod calls;
+pub mod causes;
 pub mod compose;
 pub mod desired;
 mod digest;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::model::address::redacted;
 use crate::model::ids::HostName;
+use crate::model::origin::is_loopback;
 use crate::run::pattern::Pattern;
 
 /// How old what was published may be where nothing is said.
@@ -56,7 +57,7 @@ impl Source {
         match url.scheme() {
             "file" => url.to_file_path().map(Way::File).or_else(|()| bad("names no file of this machine")),
             "https" => Ok(Way::Web(url)),
-            "http" if is_loopback(&url) => Ok(Way::Web(url)),
+            "http" if url.host_str().is_some_and(is_loopback) => Ok(Way::Web(url)),
             "http" => bad(
                 "is not read: over http anybody on the way may change an observation. Serve it over https (a proxy before \
                  the listener), or bring it here through a tunnel, or as a file",
@@ -95,17 +96,6 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&redacted(&self.place))
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => {
-            let host = host.trim_start_matches('[').trim_end_matches(']');
-            host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-        }
-        None => false,
     }
 }
 

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::artifact::fetch::{FetchError, Fetcher};
 use crate::artifact::source::Location;
+use crate::model::origin::is_loopback;
 
 /// A token is good for at least a minute, says the one who invented them: for this long it is not asked for again.
 const KEPT: Duration = Duration::from_secs(45);
@@ -131,7 +132,7 @@ async fn token(
     login: Option<&Login>,
 ) -> Result<HeaderValue, FetchError> {
     let from = Location::Http(realm.clone());
-    if realm.scheme() != "https" && !super::is_loopback(realm.host_str().unwrap_or_default()) {
+    if realm.scheme() != "https" && !is_loopback(realm.host_str().unwrap_or_default()) {
         return Err(FetchError::refused(
             place,
             "it has its tokens from an address without https, where no login is sent",

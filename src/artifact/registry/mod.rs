@@ -19,7 +19,7 @@ use super::fetch::{FetchError, Fetcher};
 use super::source::Location;
 use crate::model::ids::Digest;
 use crate::model::image::{self, HUB, Platform};
-use crate::model::origin::Origin;
+use crate::model::origin::{Origin, is_loopback};
 
 /// No manifest and no configuration is larger.
 const MOST: usize = 8 << 20;
@@ -168,6 +168,7 @@ impl Registry {
 
     fn place(&self, reference: &str, what: &str) -> Result<Location, FetchError> {
         let host = if self.name == HUB { "registry-1.docker.io" } else { &self.name };
+        // A registry of this machine is asked without https, as engines do.
         let scheme = if is_loopback(host_of(host)) { "http" } else { "https" };
         let address = format!("{scheme}://{host}/v2/{}/{what}", image::path(reference));
         address.parse().map_err(|error: super::source::BadLocation| FetchError::Refused {
@@ -226,10 +227,4 @@ fn same_origin(one: &Url, other: &Url) -> bool {
 /// `registry.example.com` of `registry.example.com:5000`.
 fn host_of(name: &str) -> &str {
     name.rsplit_once(':').map_or(name, |(host, _)| host)
-}
-
-/// A registry of this machine is asked without https, as engines do.
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

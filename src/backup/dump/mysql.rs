@@ -10,6 +10,7 @@ use super::process::unnamed;
 use super::tool::{Call, Tool};
 use super::{CHANGED, Dumped, Login, Sink};
 use crate::backup::count::Counter;
+use crate::backup::measure::Counting;
 use crate::backup::{BackupError, Wanted};
 use crate::model::ids::Digest;
 
@@ -50,11 +51,11 @@ fn dump_by(
     // Without `--databases`: a dump that names its database is restored into that one, wherever it was meant to go.
     words.extend(["--", &login.database]);
     let call = login.call(words)?;
-    let mut watched =
-        Watched { to: &mut *sink.to, counter: Counter::default(), first: Some(Vec::new()), dropped: false };
-    dumper.run(call, &mut watched, sink.wanted)?;
-    watched.end_of_first().map_err(|error| BackupError(format!("the dump cannot be written: {error}")))?;
-    let (counted, dropped) = (watched.counter.end(), watched.dropped);
+    let mut dumped = Unboxed::new(Counting::<_, Counter>::new(&mut *sink.to));
+    dumper.run(call, &mut dumped, sink.wanted)?;
+    let ended = dumped.end().map_err(|error| BackupError(format!("the dump cannot be written: {error}")));
+    let (counting, dropped) = ended?;
+    let counted = counting.end();
     if !counted.is_complete {
         return Err(BackupError(format!(
             "the dump of {} ended without `-- Dump completed`: {} stopped in the middle, and what came is a part of it",
@@ -88,17 +89,21 @@ fn dump_by(
 impl Login {
     /// A call of one of the programs, which all understand this.
     fn call(&self, words: Vec<&str>) -> Result<Call, BackupError> {
-        let all = |first: String| std::iter::once(first.into()).chain(words.into_iter().map(OsString::from)).collect();
+        let all = |first: Vec<String>| {
+            let first = first.into_iter().map(OsString::from);
+            first.chain(words.into_iter().map(OsString::from)).collect()
+        };
         Ok(match &self.inside {
-            // Where it runs it is reached by its socket, as the programs there have it by themselves.
+            // Where it runs it is reached by its socket, which the programs there know by themselves, whatever host a file or a
+            // variable of the container names.
             Some(_) => Call {
-                words: all(format!("--user={}", self.user)),
+                words: all(vec![format!("--user={}", self.user), "--protocol=socket".to_owned()]),
                 variables: vec![("MYSQL_PWD", self.password.clone())],
-                input: None,
+                ..Call::default()
             },
             // First, or it is not read.
             None => Call {
-                words: all("--defaults-extra-file=/dev/stdin".to_owned()),
+                words: all(vec!["--defaults-extra-file=/dev/stdin".to_owned()]),
                 input: Some(self.file()?),
                 ..Call::default()
             },
@@ -114,15 +119,21 @@ impl Login {
         };
         line("user", &self.user);
         line("password", &self.password);
-        // `localhost` means the socket to these programs, and so it does to the application.
-        if let Some(host) = &self.host {
-            line("host", host);
-        }
-        if let Some(port) = self.port {
-            line("port", &port.to_string());
-        }
-        if let Some(socket) = &self.socket {
-            line("socket", socket);
+        match &self.socket {
+            // Beside a host the socket would not be used, and another server be asked.
+            Some(socket) => {
+                line("protocol", "socket");
+                line("socket", socket);
+            }
+            // `localhost` means the socket to these programs, and so it does to the application.
+            None => {
+                if let Some(host) = &self.host {
+                    line("host", host);
+                }
+                if let Some(port) = self.port {
+                    line("port", &port.to_string());
+                }
+            }
         }
         unnamed(&text)
     }
@@ -149,45 +160,40 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Counts what goes by, and leaves out the first line that only new clients of MariaDB understand.
-struct Watched<'a> {
-    to: &'a mut dyn Write,
-    counter: Counter,
+/// Leaves out the first line, which only new clients of MariaDB understand.
+struct Unboxed<W> {
+    to: W,
     /// The first line, as far as it has come; `None`: it has gone by.
     first: Option<Vec<u8>>,
     dropped: bool,
 }
 
-impl Watched<'_> {
-    fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.counter.feed(bytes);
-        self.to.write_all(bytes)
+impl<W: Write> Unboxed<W> {
+    fn new(to: W) -> Unboxed<W> {
+        Unboxed { to, first: Some(Vec::new()), dropped: false }
     }
 
-    fn end_of_first(&mut self) -> io::Result<()> {
-        match self.first.take() {
-            Some(line) => self.pass(&line),
-            None => Ok(()),
+    /// What it stands in front of, and whether a line was left out.
+    fn end(mut self) -> io::Result<(W, bool)> {
+        if let Some(line) = self.first.take() {
+            self.to.write_all(&line)?;
         }
+        Ok((self.to, self.dropped))
     }
 }
 
-impl Write for Watched<'_> {
+impl<W: Write> Write for Unboxed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(first) = &mut self.first else {
-            self.pass(bytes)?;
-            return Ok(bytes.len());
-        };
+        let Some(first) = &mut self.first else { return self.to.write(bytes) };
         first.extend_from_slice(bytes);
         let Some(end) = first.iter().position(|byte| *byte == b'\n') else { return Ok(bytes.len()) };
         let mut line = self.first.take().unwrap_or_default();
         let rest = line.split_off(end + 1);
-        let sandbox = line.starts_with(b"/*M!999999\\-") || line.starts_with(b"/*!999999\\-");
-        self.dropped = sandbox;
-        if !sandbox {
-            self.pass(&line)?;
+        self.dropped = line.starts_with(b"/*M!999999\\-") || line.starts_with(b"/*!999999\\-");
+        if !self.dropped {
+            self.to.write_all(&line)?;
         }
-        self.pass(&rest)?;
+        self.to.write_all(&rest)?;
         Ok(bytes.len())
     }
 
@@ -247,6 +253,26 @@ mod tests {
         assert!(text.contains("password=\"hunter \\\"2\\\"\"") && text.contains("user=\"app\""), "{text}");
         let words = text.lines().find(|line| line.contains("--single-transaction")).unwrap();
         assert!(!words.contains("hunter"), "{words}");
+    }
+
+    #[test]
+    fn where_a_socket_is_meant_no_host_is_asked() {
+        let read = |login: Login| {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut login.file().unwrap(), &mut text).unwrap();
+            text
+        };
+        let host = Some("db.example.com".to_owned());
+        let login = |socket: Option<&str>| Login {
+            host: host.clone(),
+            port: Some(3307),
+            socket: socket.map(str::to_owned),
+            ..Login::default()
+        };
+        let text = read(login(Some("/run/db.sock")));
+        assert!(text.ends_with("protocol=\"socket\"\nsocket=\"/run/db.sock\"\n") && !text.contains("host"), "{text}");
+        let text = read(login(None));
+        assert!(text.ends_with("host=\"db.example.com\"\nport=\"3307\"\n") && !text.contains("socket"), "{text}");
     }
 
     #[test]

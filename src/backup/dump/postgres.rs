@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -12,15 +11,17 @@ use super::process::unnamed;
 use super::tool::{Call, Tool};
 use super::{CHANGED, Dumped, Login, Sink};
 use crate::backup::copied::Copied;
+use crate::backup::measure::Counting;
 use crate::backup::{BackupError, Wanted};
 use crate::model::ids::Digest;
+use crate::model::shown::counted;
 
 /// Where Debian keeps the programs of each version beside each other.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Everything that a table, a view or a routine is made of: another answer is another schema. The order of columns counts, and
-/// not the number that a column that is gone has left.
-const SCHEMA: [&str; 5] = [
+/// Everything that tables, views, routines and types are made of, and what happens by itself or is kept from somebody: another
+/// answer is another schema. The order of columns counts, and not the number that a column that is gone has left.
+const SCHEMA: [&str; 9] = [
     "SELECT n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
            pg_get_expr(d.adbin, d.adrelid) \
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -38,15 +39,44 @@ const SCHEMA: [&str; 5] = [
     "SELECT schemaname, viewname, definition FROM pg_views \
     WHERE schemaname <> 'information_schema' AND schemaname !~ '^pg_' \
     ORDER BY schemaname COLLATE \"C\", viewname COLLATE \"C\"",
+    "SELECT schemaname, matviewname, definition FROM pg_matviews \
+    WHERE schemaname <> 'information_schema' AND schemaname !~ '^pg_' \
+    ORDER BY schemaname COLLATE \"C\", matviewname COLLATE \"C\"",
+    "SELECT n.nspname, c.relname, t.tgname, t.tgenabled, pg_get_triggerdef(t.oid) \
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE NOT t.tgisinternal AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+    ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\", t.tgname COLLATE \"C\"",
+    "SELECT n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity, p.polname, p.polcmd, p.polpermissive, \
+           ARRAY(SELECT pg_get_userbyid(role) FROM unnest(p.polroles) AS role ORDER BY 1), \
+           pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid) \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_policy p ON p.polrelid = c.oid \
+    WHERE (p.oid IS NOT NULL OR c.relrowsecurity) AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
+    ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\", p.polname COLLATE \"C\"",
+    "SELECT n.nspname, t.typname, e.enumlabel \
+    FROM pg_enum e JOIN pg_type t ON t.oid = e.enumtypid JOIN pg_namespace n ON n.oid = t.typnamespace \
+    ORDER BY n.nspname COLLATE \"C\", t.typname COLLATE \"C\", e.enumsortorder",
     "SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid), md5(p.prosrc) \
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' \
     ORDER BY n.nspname COLLATE \"C\", p.proname COLLATE \"C\", 3",
 ];
-/// Its number, its name, and where its log stands. A standby has another word for that.
-const SERVER: &str = "\
-    SELECT current_setting('server_version_num'), version(), \
-           CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END";
+/// Its number and its name.
+const SERVER: &str = "SELECT current_setting('server_version_num'), version()";
+/// Where the log of a server stands. A standby has another word for that, and a user may lack the right to ask.
+const POSITION: &str =
+    "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END";
+/// What leads the programs of a container to another server than the one that runs there. `PGPORT` does not: that server
+/// itself listens where it says.
+const ELSEWHERE: [&str; 8] = [
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGPASSFILE",
+    "PGSSLMODE",
+    "PGTARGETSESSIONATTRS",
+    "PGOPTIONS",
+];
 /// Whether `psql -1` keeps its word: large objects bring transactions of their own into a dump.
 const LARGE: &str = "SELECT count(*) FROM pg_largeobject_metadata";
 
@@ -63,12 +93,13 @@ pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
     let client = Client { tool: tool(login, "psql", newest, sink.wanted)?.ok_or_else(|| missing("psql"))?, login };
     let server = client.ask(&[SERVER], sink.wanted)?;
     let mut words = server.trim().splitn(2, FIELD);
-    let (number, rest) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (number, version) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let major: u32 = number
         .parse::<u32>()
         .map(|number| number / 10_000)
         .map_err(|_| BackupError(format!("the server does not say which version it is: {}", server.trim())))?;
-    let (version, position) = rest.rsplit_once(FIELD).unwrap_or((rest, ""));
+    // It is a remark for people: who may not know it dumps all the same.
+    let position = client.ask(&[POSITION], sink.wanted).unwrap_or_default();
     let dumper = tool(login, "pg_dump", |dir, _| dumper(dir, major), sink.wanted)?;
     let dumper = dumper.ok_or_else(|| missing("pg_dump"))?;
     let own = dumper.version(sink.wanted)?;
@@ -82,10 +113,10 @@ pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
     let mut warnings = Vec::new();
     let large = client.ask(&[LARGE], sink.wanted)?;
     if large.trim() != "0" {
+        // It is a number that the server gave.
+        let large = counted(large.trim().parse().unwrap_or(u64::MAX), "large object", "large objects");
         warnings.push(format!(
-            "{} large objects are in the dump, with transactions of their own: `psql -1` does not restore all of it or \
-             nothing",
-            large.trim()
+            "the dump has {large}, with transactions of their own: `psql -1` does not restore all of it or nothing"
         ));
     }
     Ok(Dumped {
@@ -93,7 +124,7 @@ pub fn dump(login: &Login, sink: &mut Sink<'_>) -> Result<Dumped, BackupError> {
         schema: Some(Digest::of(after.as_bytes())),
         client: own,
         server: version.to_owned(),
-        position: (!position.is_empty()).then(|| position.to_owned()),
+        position: Some(position.trim().to_owned()).filter(|position| !position.is_empty()),
         loose: Vec::new(),
         warnings,
     })
@@ -120,10 +151,10 @@ fn through(dumper: &Tool, login: &Login, sink: &mut Sink<'_>) -> Result<BTreeMap
     let mut words = vec!["--format=plain", "--encoding=UTF8", "--no-owner", "--no-privileges", "--no-tablespaces"];
     // What a subscription brings is dumped as rows; restored, it would go on bringing it.
     words.extend(["--no-subscriptions", "--no-password", "--lock-wait-timeout=60s"]);
-    let mut watched = Watched { to: &mut *sink.to, counter: Copied::default() };
-    dumper.run(login.libpq(words)?, &mut watched, sink.wanted)?;
-    let counted = watched.counter.end();
-    if !counted.is_complete {
+    let mut counting = Counting::<_, Copied>::new(&mut *sink.to);
+    dumper.run(login.libpq(words)?, &mut counting, sink.wanted)?;
+    let ended = counting.end();
+    if !ended.is_complete {
         return Err(BackupError(format!(
             "the dump of {} ended without `-- PostgreSQL database dump complete`: {} stopped in the middle, and what came \
              is a part of it",
@@ -131,7 +162,7 @@ fn through(dumper: &Tool, login: &Login, sink: &mut Sink<'_>) -> Result<BTreeMap
             dumper.name()
         )));
     }
-    Ok(counted.tables)
+    Ok(ended.tables)
 }
 
 /// The program of each version that is here, the oldest first.
@@ -178,7 +209,10 @@ impl Login {
         let mut call = Call { words: words.into_iter().map(OsString::from).collect(), ..Call::default() };
         match &self.inside {
             // Where it runs it is reached by its socket.
-            Some(_) => variables.push(("PGPASSWORD", self.password.clone())),
+            Some(_) => {
+                variables.push(("PGPASSWORD", self.password.clone()));
+                call.without = &ELSEWHERE;
+            }
             None => {
                 variables.push(("PGPASSFILE", plain("/dev/stdin")));
                 call.input = Some(self.passfile()?);
@@ -222,24 +256,6 @@ impl Client<'_> {
         // Each by itself: of several in one argument old versions show the last answer alone.
         words.extend(questions.iter().flat_map(|question| ["--command", question]));
         self.tool.output(self.login.libpq(words)?, wanted)
-    }
-}
-
-/// Counts what goes by.
-struct Watched<'a> {
-    to: &'a mut dyn Write,
-    counter: Copied,
-}
-
-impl Write for Watched<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.to.write_all(bytes)?;
-        self.counter.feed(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

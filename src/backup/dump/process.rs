@@ -16,15 +16,13 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
+use super::tool::{SILENCE, silent};
 use crate::backup::{BackupError, Wanted};
 
 /// Where programs are found, as for every configured command.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Of what a program complains about so much is kept.
 const COMPLAINTS: usize = 8 * 1024;
-/// A dumper that gives nothing for so long hangs: it waits for a lock, or for a server that is gone. How long its reader takes
-/// is not counted.
-const SILENCE: Duration = Duration::from_secs(15 * 60);
 /// While a program is quiet it is asked so often whether anybody still waits for it.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// A program that has closed its output ends; one that does not hangs.
@@ -129,7 +127,7 @@ impl Program {
 
     fn pass_within(mut self, silence: Duration, to: &mut dyn Write, wanted: &dyn Wanted) -> Result<(), BackupError> {
         let passed = match self.child.stdout.take() {
-            Some(mut output) => pass(&mut output, to, wanted, silence),
+            Some(mut output) => pass((&self.name, &mut output), to, wanted, silence),
             None => Ok(()),
         };
         if passed.is_err() {
@@ -222,7 +220,12 @@ impl Write for Feed<'_> {
     }
 }
 
-fn pass(from: &mut ChildStdout, to: &mut dyn Write, wanted: &dyn Wanted, silence: Duration) -> io::Result<()> {
+fn pass(
+    (name, from): (&str, &mut ChildStdout),
+    to: &mut dyn Write,
+    wanted: &dyn Wanted,
+    silence: Duration,
+) -> io::Result<()> {
     let mut piece = vec![0; 256 * 1024];
     let mut heard = Instant::now();
     loop {
@@ -231,9 +234,7 @@ fn pass(from: &mut ChildStdout, to: &mut dyn Write, wanted: &dyn Wanted, silence
         }
         match poll(&mut [PollFd::new(from, PollFlags::IN)], Some(&LOOK)) {
             Ok(0) if heard.elapsed() >= silence => {
-                let silence = humantime::format_duration(silence);
-                let why = "it gave nothing, and was ended; look what its database waits for (SHOW PROCESSLIST)";
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("for {silence} {why}")));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, silent(name, silence)));
             }
             Ok(0) | Err(Errno::INTR) => continue,
             Ok(_) => {}

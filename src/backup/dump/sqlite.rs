@@ -13,9 +13,11 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Dumped, Sink};
-use crate::backup::{BackupError, Wanted, unwanted};
+use crate::backup::{BackupError, Wanted, room, unwanted};
 use crate::model::ids::Digest;
 
+/// How the name of a copy begins.
+const SCRATCH: &str = ".dump.tmp-";
 /// So long a writer is waited for.
 const BUSY: Duration = Duration::from_secs(30);
 /// After so many rows it is asked whether anybody still wants them.
@@ -45,11 +47,37 @@ pub fn dump(path: &Path, scratch: &Path, sink: &mut Sink<'_>) -> Result<Dumped, 
     if journal.eq_ignore_ascii_case("wal") {
         return text(&mut source, sink).map_err(|error| named(path, error));
     }
-    let copy = tempfile::Builder::new().prefix(".soll-dump-").tempfile_in(scratch);
+    has_room(&source, path, scratch)?;
+    // As whatever is there for a moment is called: a copy that a crash leaves is removed as such.
+    let copy = tempfile::Builder::new().prefix(SCRATCH).tempfile_in(scratch);
     let copy = copy.map_err(crate::backup::at("make a copy in", scratch))?;
     let mut target = Connection::open(copy.path()).map_err(failed)?;
     copied(&source, &mut target, sink.wanted).map_err(|error| named(path, error))?;
     text(&mut target, sink).map_err(|error| named(path, error))
+}
+
+/// A copy that is only there to be dumped must not fill the disk of what is live.
+fn has_room(source: &Connection, path: &Path, scratch: &Path) -> Result<(), BackupError> {
+    let failed = |error| named(path, Broken::Sql(error));
+    let asked = |pragma: &str| source.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
+    let size = asked("page_count").map_err(failed)?.saturating_mul(asked("page_size").map_err(failed)?);
+    let size = u64::try_from(size).unwrap_or_default();
+    let free = room::free(scratch).map_err(crate::backup::at("ask for the room of", scratch))?;
+    fits(size, free).map_err(|free| {
+        let (path, scratch) = (path.display(), scratch.display());
+        BackupError(format!(
+            "the database {path} cannot be dumped: a copy of it has {size} bytes, and {free} are free in {scratch}: make room \
+             there, or give it a write-ahead log (PRAGMA journal_mode=WAL), which needs no copy"
+        ))
+    })
+}
+
+/// A tenth more than the copy: others write meanwhile.
+fn fits(size: u64, free: Option<u64>) -> Result<(), u64> {
+    match free {
+        Some(free) if free < size.saturating_add(size / 10) => Err(free),
+        _ => Ok(()),
+    }
 }
 
 fn named(path: &Path, error: Broken) -> BackupError {
@@ -370,7 +398,7 @@ lines; --',-1e300,X'',1e999),(10,CAST(X'610062' AS TEXT),5.0,NULL,92233720368547
             assert_eq!(version, 42);
             // Nothing of a copy stays.
             let left = std::fs::read_dir(dir.path()).unwrap().filter(|entry| {
-                entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(".soll"))
+                entry.as_ref().is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with(SCRATCH))
             });
             assert_eq!(left.count(), 0);
         }
@@ -423,6 +451,11 @@ lines; --',-1e300,X'',1e999),(10,CAST(X'610062' AS TEXT),5.0,NULL,92233720368547
         back.execute_batch(&text).unwrap();
         let rounds = "SELECT count(DISTINCT round) FROM t WHERE id IN (1, 10000)";
         assert_eq!(back.query_row(rounds, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_copy_is_made_where_it_fits() {
+        assert_eq!((fits(100, Some(110)), fits(100, None), fits(100, Some(109))), (Ok(()), Ok(()), Err(109)));
     }
 
     #[test]

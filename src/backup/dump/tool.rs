@@ -6,11 +6,27 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::process::{Program, find};
 use crate::backup::{BackupError, Wanted};
+
+/// A program that gives nothing for so long hangs: it waits for a lock, or for a server that is gone. How long its reader takes
+/// is not counted.
+pub const SILENCE: Duration = Duration::from_secs(15 * 60);
+
+/// What is said of a program that gave nothing for so long: where a person sees what it waits for.
+pub fn silent(program: &str, silence: Duration) -> String {
+    let silence = humantime::format_duration(silence);
+    let program = program.rsplit('/').next().unwrap_or(program);
+    let look = match program.starts_with("pg_") || program.starts_with("psql") {
+        true => "SELECT * FROM pg_stat_activity",
+        false => "SHOW PROCESSLIST",
+    };
+    format!("for {silence} it gave nothing, and was ended; look what its database waits for ({look})")
+}
 
 /// A container in which programs can be run.
 pub trait Inside: Send + Sync {
@@ -20,7 +36,7 @@ pub trait Inside: Send + Sync {
     /// Runs a program with these words and variables, passes its output on until it ends, and says how it did.
     ///
     /// # Errors
-    /// It cannot be run there; whoever takes the output cannot; nobody wants it any more.
+    /// It cannot be run there; whoever takes the output cannot; it gave nothing for too long; nobody wants it any more.
     fn run(
         &self,
         words: &[OsString],
@@ -30,8 +46,12 @@ pub trait Inside: Send + Sync {
     ) -> Result<Ended, BackupError>;
 }
 
+/// How a shell, and an engine of containers, say that there is no such program.
+pub const MISSING: i64 = 127;
+
 /// How a program ended.
 pub struct Ended {
+    /// Its exit status; [`MISSING`]: there is no such program.
     pub code: i64,
     /// The first of what it complained about.
     pub said: String,
@@ -48,8 +68,10 @@ pub enum Tool {
 #[derive(Default)]
 pub struct Call {
     pub words: Vec<OsString>,
-    /// Of its environment it has these alone, and what finds programs.
+    /// On this machine its environment has these alone, and what finds programs; inside a container also what that sets.
     pub variables: Vec<(&'static str, Zeroizing<String>)>,
+    /// What a container sets and the program must not see.
+    pub without: &'static [&'static str],
     /// Its standard input, on this machine.
     pub input: Option<File>,
 }
@@ -58,7 +80,7 @@ impl Tool {
     /// The first of these programs that is there.
     ///
     /// # Errors
-    /// Nothing can be run in the container.
+    /// Nothing can be run in the container, or what is there does not even say its version.
     pub fn find(
         inside: Option<&Arc<dyn Inside>>,
         names: &[&str],
@@ -68,7 +90,9 @@ impl Tool {
         for name in names {
             let tool = Tool::Inside(inside.clone(), (*name).to_owned());
             let words = [OsString::from(name), OsString::from("--version")];
-            if inside.run(&words, &[], &mut std::io::sink(), wanted)?.code == 0 {
+            let ended = inside.run(&words, &[], &mut std::io::sink(), wanted)?;
+            if ended.code != MISSING {
+                tool.well(&ended)?;
                 return Ok(Some(tool));
             }
         }
@@ -102,18 +126,24 @@ impl Tool {
                 Program::start(command, call.input)?.pass(to, wanted)
             }
             Tool::Inside(inside, name) => {
-                let words: Vec<OsString> = std::iter::once(name.into()).chain(call.words).collect();
-                let Ended { code, said } = inside.run(&words, &call.variables, to, wanted)?;
-                let said = said.trim();
-                let said = if said.is_empty() { "it said nothing" } else { said };
-                match code {
-                    0 => Ok(()),
-                    code => Err(BackupError(format!(
-                        "{} did not come to its end (exit status {code}): {said}",
-                        self.name()
-                    ))),
+                let mut words: Vec<OsString> = Vec::new();
+                if !call.without.is_empty() {
+                    words.push("env".into());
+                    words.extend(call.without.iter().flat_map(|name| ["-u".into(), name.into()]));
                 }
+                words.push(name.into());
+                words.extend(call.words);
+                self.well(&inside.run(&words, &call.variables, to, wanted)?)
             }
+        }
+    }
+
+    fn well(&self, ended: &Ended) -> Result<(), BackupError> {
+        let said = ended.said.trim();
+        let said = if said.is_empty() { "it said nothing" } else { said };
+        match ended.code {
+            0 => Ok(()),
+            code => Err(BackupError(format!("{} did not come to its end (exit status {code}): {said}", self.name()))),
         }
     }
 
@@ -134,5 +164,81 @@ impl Tool {
     pub fn version(&self, wanted: &dyn Wanted) -> Result<String, BackupError> {
         let call = Call { words: vec!["--version".into()], ..Call::default() };
         Ok(self.output(call, wanted)?.trim().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    struct Always;
+    impl Wanted for Always {
+        fn is_wanted(&self) -> bool {
+            true
+        }
+    }
+
+    /// A container in which programs end so, by their names; it remembers what was run.
+    struct Container(Vec<(&'static str, i64, &'static str)>, Mutex<Vec<String>>);
+
+    impl Inside for Container {
+        fn name(&self) -> &str {
+            "db"
+        }
+
+        fn run(
+            &self,
+            words: &[OsString],
+            _: &[(&str, Zeroizing<String>)],
+            _: &mut dyn Write,
+            _: &dyn Wanted,
+        ) -> Result<Ended, BackupError> {
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            let ended = self.0.iter().find(|(name, ..)| words.iter().any(|word| word == name));
+            self.1.lock().unwrap().push(words.join(" "));
+            Ok(ended.map_or(Ended { code: MISSING, said: String::new() }, |(_, code, said)| Ended {
+                code: *code,
+                said: (*said).to_owned(),
+            }))
+        }
+    }
+
+    #[test]
+    fn only_a_program_that_is_not_there_is_missing() {
+        let found = |programs| {
+            let inside: Arc<dyn Inside> = Arc::new(Container(programs, Mutex::default()));
+            let found = Tool::find(Some(&inside), &["mariadb-dump", "mysqldump"], &Always);
+            found.map(|tool| tool.map(|tool| tool.name())).map_err(|error| error.to_string())
+        };
+        assert_eq!(found(Vec::new()), Ok(None));
+        assert_eq!(found(vec![("mysqldump", 0, "")]), Ok(Some("mysqldump in the service db".to_owned())));
+        // One that is there and cannot be run is not passed over for another one.
+        let why = "mariadb-dump in the service db did not come to its end (exit status 126): Permission denied";
+        assert_eq!(
+            found(vec![("mariadb-dump", 126, "Permission denied\n"), ("mysqldump", 0, "")]),
+            Err(why.to_owned())
+        );
+    }
+
+    #[test]
+    fn what_a_container_sets_for_others_is_taken_away() {
+        let inside = Arc::new(Container(vec![("psql", 0, "")], Mutex::default()));
+        let call = Call { words: vec!["--quiet".into()], without: &["PGHOST", "PGSERVICE"], ..Call::default() };
+        Tool::Inside(inside.clone(), "psql".to_owned()).run(call, &mut std::io::sink(), &Always).unwrap();
+        assert_eq!(*inside.1.lock().unwrap(), ["env -u PGHOST -u PGSERVICE psql --quiet"]);
+    }
+
+    #[test]
+    fn a_hint_names_what_the_database_knows() {
+        for (program, word) in [
+            ("/usr/lib/postgresql/15/bin/pg_dump", "pg_stat_activity"),
+            ("psql", "pg_stat_activity"),
+            ("/usr/bin/mariadb-dump", "SHOW PROCESSLIST"),
+        ] {
+            let told = silent(program, SILENCE);
+            assert!(told.starts_with("for 15m it gave nothing") && told.contains(word), "{told}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, CWD, OFlags, RenameFlags};
 
 use super::{Found, NO_RIGHT};
-use crate::backup::{BackupError, at};
+use crate::backup::{BackupError, at, room};
 use crate::model::backup::name::{TRASH, UNFINISHED};
 
 /// A directory that is there already: what a mount point hides is not written to by mistake.
@@ -133,9 +133,8 @@ impl Directory {
     }
 
     /// See [`super::Target::room`].
-    pub fn room(&self) -> Result<u64, BackupError> {
-        let stat = rustix::fs::statvfs(&self.path).map_err(at("ask for the room of", &self.path))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    pub fn room(&self) -> Result<Option<u64>, BackupError> {
+        room::free(&self.path).map_err(at("ask for the room of", &self.path))
     }
 }
 

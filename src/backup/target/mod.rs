@@ -80,14 +80,12 @@ impl Target {
     /// # Errors
     /// The target cannot be read.
     pub fn unfinished(&self, dir: &str) -> Result<Vec<Found>, BackupError> {
-        // What else there is shows nothing before its end.
-        if let Target::Directory(directory) = self {
-            return directory.unfinished(dir);
+        match self {
+            Target::Directory(directory) => directory.unfinished(dir),
+            Target::Sftp(sftp) => sftp.unfinished(dir),
+            // An object is there whole, or not at all.
+            Target::S3(_) => Ok(Vec::new()),
         }
-        if let Target::Sftp(sftp) = self {
-            return sftp.unfinished(dir);
-        }
-        Ok(Vec::new())
     }
 
     /// Removes a file, by way of `trash/`: what a crash leaves half removed lies there and counts no more.
@@ -109,7 +107,7 @@ impl Target {
     /// The target cannot be asked.
     pub fn room(&self) -> Result<Option<u64>, BackupError> {
         match self {
-            Target::Directory(directory) => directory.room().map(Some),
+            Target::Directory(directory) => directory.room(),
             Target::Sftp(sftp) => sftp.room(),
             // As much as is paid for.
             Target::S3(_) => Ok(None),

@@ -18,17 +18,19 @@ use crate::backup::BackupError;
 use crate::model::desired::backup::{Key, S3Place};
 use crate::model::secret::Secret;
 
-/// A piece of an upload: servers take none below 5 MiB, the last one aside.
+/// A piece of an upload has 8 MiB. Servers take none below 5 MiB, the last one aside.
 const PIECE: usize = 8 << 20;
-/// So many pieces are sent as they are; an upload has at most 10,000, so that those that come later are larger (about 190 GB in
-/// all). Some servers want pieces of one size, and take no more than these (about 75 GB).
+/// An upload has at most 10,000 pieces. The first 9,000 are sent as they are (75 GB): some servers want pieces of one size, and
+/// take no upload that is larger.
 const PLAIN: usize = 9_000;
-/// So many make one of the larger ones.
+/// Each one after them is made of so many, 128 MiB, so that an upload has up to 200 GB.
 const JOINED: usize = 16;
 /// Pieces on their way at the same time.
 const UNDER_WAY: usize = 2;
-/// A server that says nothing for so long is not waited for.
+/// A server that is asked something and says nothing for so long is not waited for.
 const SILENCE: Duration = Duration::from_secs(60);
+/// A piece may take so long: a server says nothing until it has all of it, and the larger ones have 128 MiB.
+const SENDING: Duration = Duration::from_secs(15 * 60);
 const CONNECT: Duration = Duration::from_secs(15);
 /// What failed for a moment is asked again.
 const RETRIES: usize = 4;
@@ -45,7 +47,10 @@ pub struct S3 {
 }
 
 struct Bucket {
+    /// Is asked, and read from.
     store: AmazonS3,
+    /// Is written to.
+    sender: AmazonS3,
     /// As people write it.
     place: String,
     prefix: String,
@@ -73,26 +78,29 @@ impl S3 {
                 return Err(BackupError(format!("{address}: the key {access} did not come with the request")));
             }
         };
-        let options = ClientOptions::new()
-            .with_timeout_disabled()
-            .with_read_timeout(SILENCE)
-            .with_connect_timeout(CONNECT)
-            .with_allow_http(place.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")));
-        let retry = RetryConfig { max_retries: RETRIES, retry_timeout: SILENCE, ..RetryConfig::default() };
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(&place.bucket)
-            .with_region(place.region.as_deref().unwrap_or(REGION))
-            .with_access_key_id(access.expose())
-            .with_secret_access_key(secret.expose())
-            .with_client_options(options)
-            .with_retry(retry);
-        if let Some(endpoint) = &place.endpoint {
-            builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
-        }
-        let store = builder.build().map_err(|error| BackupError(format!("{address} cannot be asked: {error}")))?;
+        let client = |patience: Duration| {
+            let options = ClientOptions::new()
+                .with_timeout_disabled()
+                .with_read_timeout(patience)
+                .with_connect_timeout(CONNECT)
+                .with_allow_http(place.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")));
+            let retry = RetryConfig { max_retries: RETRIES, retry_timeout: patience, ..RetryConfig::default() };
+            let mut builder = AmazonS3Builder::new()
+                .with_bucket_name(&place.bucket)
+                .with_region(place.region.as_deref().unwrap_or(REGION))
+                .with_access_key_id(access.expose())
+                .with_secret_access_key(secret.expose())
+                .with_client_options(options)
+                .with_retry(retry);
+            if let Some(endpoint) = &place.endpoint {
+                builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
+            }
+            builder.build().map_err(|error| BackupError(format!("{address} cannot be asked: {error}")))
+        };
+        let (store, sender) = (client(SILENCE)?, client(SENDING)?);
         let work = Work::new()?;
         let (place, prefix) = (address.to_string(), place.prefix.clone());
-        let bucket = Bucket { store, place, prefix, access: access.clone() };
+        let bucket = Bucket { store, sender, place, prefix, access: access.clone() };
         work.wait(bucket.look())?;
         Ok(S3 { bucket: Arc::new(bucket), work })
     }
@@ -223,24 +231,23 @@ impl Bucket {
             if bytes > 0 && !matches!(pieces.recv().await, Some(Piece::End)) {
                 return Err(self.broken(path));
             }
-            self.store.put(path, PutPayload::from(first)).await.map_err(failed)?;
+            self.sender.put(path, PutPayload::from(first)).await.map_err(failed)?;
         } else {
-            let mut upload = self.store.put_multipart(path).await.map_err(failed)?;
-            let sent = self.send(path, &mut *upload, first, pieces).await;
-            match sent {
-                Ok(more) => {
-                    bytes = more;
-                    upload.complete().await.map_err(failed)?;
-                }
-                Err(error) => {
-                    let _ = tokio::time::timeout(CONNECT, upload.abort()).await;
-                    return Err(error);
-                }
+            let mut upload = self.sender.put_multipart(path).await.map_err(failed)?;
+            let sent = match self.send(path, &mut *upload, first, pieces).await {
+                Ok(sent) => upload.complete().await.map(|_| sent).map_err(failed),
+                Err(error) => Err(error),
+            };
+            if sent.is_err() {
+                // Pieces of an upload that nobody ends are kept there, and paid for.
+                let _ = tokio::time::timeout(CONNECT, upload.abort()).await;
             }
+            bytes = sent?;
         }
         match self.size(path).await? {
             Some(there) if there == bytes => Ok(()),
-            there => Err(self.say(path, &format!("has {there:?} bytes where {bytes} were written"))),
+            Some(there) => Err(self.say(path, &format!("has {there} bytes there where {bytes} were written"))),
+            None => Err(self.say(path, &format!("is not there, although {bytes} bytes were written"))),
         }
     }
 

@@ -5,6 +5,8 @@ use serde_json::json;
 
 use super::{Job, PATIENCE, Shell};
 use crate::cli::{Result, out, screen};
+use crate::model::backup::manifest::Manifest;
+use crate::model::shown::counted;
 use crate::run::pass::backup::{import, shelf};
 use crate::run::pass::roots::Roots;
 
@@ -33,30 +35,30 @@ impl Shell<'_> {
             for (place, one, fits) in import::strangers(&shelves, backup, state) {
                 seen += 1;
                 let done = match fits {
-                    Err(why) => Err(why),
+                    Err(why) => Err(format!("left alone: {why}")),
                     Ok(()) => {
                         let examined =
                             import::examine(&self.controller, &self.snapshot, (env, target), backup, place, one);
                         match examined.await {
-                            Ok((manifest, parts)) => {
-                                let rows = manifest.rows();
-                                let told =
-                                    rows.map_or_else(|| "whole".to_owned(), |rows| format!("whole, {rows} rows"));
+                            Ok(Ok((manifest, parts))) => {
+                                let told = told(&manifest);
                                 match wanted.dry_run {
                                     true => Ok(format!("would be imported: {told}")),
                                     false => import::seal((&roots, target), place, (manifest, parts), one)
                                         .await
                                         .map(|()| format!("imported: {told}"))
-                                        .map_err(|error| error.to_string()),
+                                        .map_err(|error| format!("not imported: {error}")),
                                 }
                             }
-                            Err(error) => Err(error.to_string()),
+                            Ok(Err(why)) => Err(format!("left alone: {why}")),
+                            // That is no word about the backup.
+                            Err(error) => Err(format!("not looked at: {error}")),
                         }
                     }
                 };
                 bad |= done.is_err();
                 let imported = done.is_ok() && !wanted.dry_run;
-                let told = done.unwrap_or_else(|why| format!("left alone: {why}"));
+                let told = done.unwrap_or_else(|why| why);
                 if !self.is_json() {
                     out::text(&format!("{} {} on {}: {told}\n", backup.name, one.name, place.name));
                 }
@@ -73,4 +75,11 @@ impl Shell<'_> {
         }
         Ok(u8::from(bad))
     }
+}
+
+/// What was seen of one that is whole.
+fn told(manifest: &Manifest) -> String {
+    let rows = manifest.rows().map(|rows| format!(", {}", counted(rows, "row", "rows")));
+    let remarks: String = manifest.warnings.iter().map(|remark| format!("; {remark}")).collect();
+    format!("whole{}{remarks}", rows.unwrap_or_default())
 }

@@ -2,21 +2,27 @@
 
 use std::io::{Read, Write};
 
-use crate::backup::part::read_back;
+use crate::backup::examine::Expected;
+use crate::backup::part::{archived_name, read_back};
 use crate::backup::target::{NO_RIGHT, Target};
 use crate::backup::{BackupError, Wanted, examine};
+use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Examined, Kept, Listed, Question, Tried};
 use crate::model::backup::checksum;
 use crate::model::backup::manifest::{LARGEST, PartEntry};
-use crate::model::backup::name::{BackupName, FileName, Kind, What};
+use crate::model::backup::name::{ASIDE, BackupName, FileName, Kind, What};
 use crate::model::ids::Digest;
 
 /// Everything that lies there under the directories of backups, with the manifests.
 pub fn list(place: &Target) -> Result<Listed, BackupError> {
     let (mut files, mut kept) = (Vec::new(), Vec::new());
     for kind in Kind::ALL {
-        for found in place.list(kind.as_str())? {
-            if let Ok(FileName { at, what: What::Manifest, checksum: false }) = found.name.parse::<FileName>() {
+        let there = place.list(kind.as_str())?;
+        for found in &there {
+            // Of an import that broke off: the words of whoever made the backup, where there is no manifest any more.
+            let own = found.name.strip_suffix(ASIDE).filter(|own| there.iter().all(|other| other.name != *own));
+            let named = own.unwrap_or(&found.name).parse::<FileName>();
+            if let Ok(FileName { at, what: What::Manifest, checksum: false }) = named {
                 let (manifest, why) = match text(place, kind.as_str(), &found.name) {
                     Ok(text) => (text, String::new()),
                     Err(error) => (String::new(), error.0),
@@ -28,10 +34,10 @@ pub fn list(place: &Target) -> Result<Listed, BackupError> {
         let unfinished = place.unfinished(kind.as_str())?.into_iter();
         files.extend(unfinished.map(|found| (format!("{kind}/{}", found.name), found.bytes)));
     }
-    Ok(Listed { files, kept, room: place.room()? })
+    Ok(Listed { files, kept })
 }
 
-fn text(place: &Target, dir: &str, file: &str) -> Result<String, BackupError> {
+pub(super) fn text(place: &Target, dir: &str, file: &str) -> Result<String, BackupError> {
     let mut text = String::new();
     let most = u64::try_from(LARGEST).unwrap_or(u64::MAX);
     let read = place.read(dir, file)?.take(most).read_to_string(&mut text);
@@ -59,7 +65,7 @@ pub fn verify(place: &Target, name: BackupName, parts: &[PartEntry], wanted: &dy
 
 /// Reads files that something else made to their end, and compares each with the checksum beside it.
 pub fn examine(
-    place: &Target,
+    (root, place): (&Root, &Target),
     name: BackupName,
     files: Vec<Question>,
     wanted: &dyn Wanted,
@@ -67,14 +73,15 @@ pub fn examine(
     let dir = name.kind.as_str();
     let there = place.list(dir)?;
     let mut parts = Vec::new();
-    for Question { file, engine } in files {
+    for Question { file, engine, path } in files {
         let Ok(FileName { at, what: What::Part(part), checksum: false }) = file.parse::<FileName>() else {
             return Err(BackupError(format!("{file} is not the name of a part of {name}")));
         };
         if at != name.at {
             return Err(BackupError(format!("{file} is not the name of a part of {name}")));
         }
-        let found = examine::examine(place, (dir, &file), &part, engine, wanted)?;
+        let held = path.map(|path| archived_name(&root.path().join(path), root.path()));
+        let found = examine::examine(place, (dir, &file), &part, &Expected { engine, name: held }, wanted)?;
         let beside = format!("{file}.sha256");
         let has_checksum = there.iter().any(|found| found.name == beside);
         let sha256 = found.sha256.unwrap_or_else(|| Digest::of(b""));
@@ -82,8 +89,8 @@ pub fn examine(
         if has_checksum && checksum::read(&text(place, dir, &beside)?, &file) != Some(sha256) {
             wrong = Some(format!("{file} is not what {beside} says: it was changed, or is cut off"));
         }
-        let examine::Found { bytes, plain, rows, entries, .. } = found;
-        parts.push(Examined { file, bytes, sha256, plain, rows, entries, has_checksum, wrong });
+        let examine::Found { bytes, plain, rows, entries, remarks, .. } = found;
+        parts.push(Examined { file, bytes, sha256, plain, rows, entries, has_checksum, remarks, wrong });
     }
     Ok(parts)
 }

@@ -9,16 +9,13 @@ mod quiet;
 mod restore;
 mod scratch;
 
-use std::io;
-
 use crate::backup::target::{Directory, S3, Sftp, Target};
 use crate::backup::{BackupError, Wanted, part as parts};
 use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Answer, Ask, Refused, TestNote, Work};
 use crate::host::wire::{HostError, Reply};
 use crate::model::backup::checksum;
-use crate::model::backup::manifest::LARGEST;
-use crate::model::backup::name::{BackupName, FileName, RESTORE, What};
+use crate::model::backup::name::{ASIDE, BackupName, FileName, RESTORE, What};
 use crate::model::desired::backup::{BackupTarget, Place};
 use crate::model::ids::Digest;
 
@@ -90,7 +87,7 @@ pub fn ask(root: &Root, ask: Ask, gone: &dyn Fn() -> bool) -> Result<Reply, Host
         }
         Ask::Examine { target, name, files } => {
             let parts = quiet::quietly(gone, |wanted| {
-                open(root, &target).and_then(|place| look::examine(&place, name, files, wanted))
+                open(root, &target).and_then(|place| look::examine((root, &place), name, files, wanted))
             });
             Answer::Examined { parts: parts.map_err(failed)? }
         }
@@ -125,8 +122,8 @@ fn seal(root: &Root, targets: &[BackupTarget], name: BackupName, manifest: &str,
     targets.iter().filter_map(refused).collect()
 }
 
-/// A manifest for what something else made, last as always. Its own one lies beside for a moment, so that no crash loses its
-/// words.
+/// A manifest for what something else made, last as always. `replaces`: its own one, which lies beside for a moment, so that no
+/// crash loses its words: until there is one of ours, [`look::list`] shows them from there.
 fn import(
     place: &Target,
     name: BackupName,
@@ -142,20 +139,18 @@ fn import(
         parts::write_small(place, "", RESTORE, by_hand)?;
     }
     let file = FileName { at: name.at, what: What::Manifest, checksum: false }.to_string();
-    if !replaces {
-        return parts::write_small(place, dir, &file, manifest);
+    let aside = format!("{file}{ASIDE}");
+    let there = place.list(dir)?;
+    let lies = |name: &str| there.iter().any(|found| found.name == name);
+    let (has_own, is_aside) = (lies(&file), lies(&aside));
+    if replaces && has_own {
+        if !is_aside {
+            parts::write_small(place, dir, &aside, &look::text(place, dir, &file)?)?;
+        }
+        place.remove(dir, &file)?;
     }
-    let aside = format!("{file}.before-import");
-    let mut text = String::new();
-    let most = u64::try_from(LARGEST).unwrap_or(u64::MAX);
-    let read = io::Read::read_to_string(&mut io::Read::take(place.read(dir, &file)?, most), &mut text);
-    read.map_err(|error| BackupError(format!("{dir}/{file} cannot be read: {error}")))?;
-    if place.list(dir)?.iter().all(|found| found.name != aside) {
-        parts::write_small(place, dir, &aside, &text)?;
-    }
-    place.remove(dir, &file)?;
     parts::write_small(place, dir, &file, manifest)?;
-    place.remove(dir, &aside)
+    if is_aside || (replaces && has_own) { place.remove(dir, &aside) } else { Ok(()) }
 }
 
 /// The place behind a target. What lies below ROOT is made there; what is elsewhere was put there by somebody.
@@ -180,5 +175,41 @@ struct Asker<'a>(&'a dyn Fn() -> bool);
 impl Wanted for Asker<'_> {
     fn is_wanted(&self) -> bool {
         !(self.0)()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "backup-manifest-20261101_010000.txt";
+    const BESIDE: &str = "backup-manifest-20261101_010000.txt.before-import";
+
+    fn read(place: &Target, name: &str) -> Option<String> {
+        look::text(place, "daily", name).ok()
+    }
+
+    /// Wherever an import breaks off: the words of whoever made the backup are there, and the next import finds them.
+    #[test]
+    fn no_import_that_breaks_off_loses_the_words_of_who_made_the_backup() {
+        let name: BackupName = "daily/20261101_010000".parse().unwrap();
+        for (left, of) in [(&[OWN][..], "own"), (&[OWN, BESIDE], "own and aside"), (&[BESIDE], "aside alone")] {
+            let dir = tempfile::tempdir().unwrap();
+            let place = Target::Directory(Directory::open(dir.path(), false).unwrap());
+            for file in left {
+                parts::write_small(&place, "daily", file, "Backup of a script").unwrap();
+            }
+            let kept = look::list(&place).unwrap().kept;
+            let words: Vec<_> = kept.iter().map(|kept| (kept.name, kept.manifest.as_str())).collect();
+            assert_eq!(words, [(name, "Backup of a script")], "{of}");
+            import(&place, name, ("of ours", true), &[], "how").unwrap();
+            assert_eq!(read(&place, OWN).as_deref(), Some("of ours"), "{of}");
+            assert_eq!(read(&place, BESIDE), None, "{of}");
+        }
+        // Where there was none there is nothing to keep.
+        let dir = tempfile::tempdir().unwrap();
+        let place = Target::Directory(Directory::open(dir.path(), false).unwrap());
+        import(&place, name, ("of ours", false), &[], "how").unwrap();
+        assert_eq!(place.list("daily").unwrap().len(), 1);
     }
 }

@@ -156,6 +156,8 @@ pub struct Question {
     pub file: String,
     /// Whose dialect a dump is in.
     pub engine: Option<Engine>,
+    /// What is archived, as the state file names it: relative to ROOT, or absolute.
+    pub path: Option<String>,
 }
 
 /// What is in it.
@@ -168,6 +170,8 @@ pub struct Examined {
     pub rows: Option<BTreeMap<String, u64>>,
     pub entries: Option<u64>,
     pub has_checksum: bool,
+    /// What people should know of it although it is whole.
+    pub remarks: Vec<String>,
     /// Why it is no whole part of a backup.
     pub wrong: Option<String>,
 }
@@ -193,8 +197,6 @@ pub struct Listed {
     /// Relative to the target, with their sizes.
     pub files: Vec<(String, u64)>,
     pub kept: Vec<Kept>,
-    /// How many bytes still go there, where it says.
-    pub room: Option<u64>,
 }
 
 /// A backup that has a manifest.

@@ -17,6 +17,8 @@ use crate::model::ids::BadId;
 
 /// What a file ends in while it is written: it counts as nothing.
 pub const UNFINISHED: &str = ".part";
+/// What the manifest of somebody else ends in while one of ours takes its place.
+pub const ASIDE: &str = ".before-import";
 /// The directory of a target that what is pruned is moved to first.
 pub const TRASH: &str = "trash";
 /// Lies beside the directories of a target: how to restore by hand.

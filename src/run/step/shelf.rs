@@ -63,7 +63,7 @@ pub fn row(place: BackupTarget, answer: Result<Reply, HostError>, backup: &Backu
 
 /// The backups of a list, the newest first. Those of another job or environment in the same place are not this one's.
 fn sorted(listed: Listed, backup: &Backup, env: &Environment) -> Vec<OnShelf> {
-    let Listed { files, kept, .. } = listed;
+    let Listed { files, kept } = listed;
     let contents = Contents::of(files.into_iter().map(|(path, bytes)| Stored { path, bytes }));
     let read = |set: BackupSet| {
         let text = kept.iter().find(|kept| kept.name == set.name);

@@ -7,7 +7,7 @@ use super::{JOB, by_hand, files, world};
 
 /// A backup as a script of somebody else makes it.
 const SCRIPT: &str = "mkdir -p daily; cd daily; \
-    printf 'CREATE TABLE users(name TEXT);\\nINSERT INTO users VALUES (1);\\n' | gzip > backup-db-TS.sql.gz; \
+    printf 'CREATE TABLE users(name TEXT);\\nINSERT INTO users VALUES (1);\\nCOMMIT;\\n' | gzip > backup-db-TS.sql.gz; \
     tar -czf backup-app-TS.tar.gz -C $DIR/staging shared; \
     sha256sum backup-db-TS.sql.gz > backup-db-TS.sql.gz.sha256; \
     printf 'Backup of TS\\nDatabase: shop\\n' > backup-manifest-TS.txt";
@@ -31,7 +31,7 @@ fn backups_of_another_script_are_taken_over() {
     assert_eq!(files(&w, "nas/daily").iter().filter(|name| name.ends_with(".sha256")).count(), 4);
     w.soll("backup import")
         .exits(1)
-        .says("daily/20261101_010000 on nas: left alone: it has no archive of files")
+        .says("daily/20261101_010000 on nas: left alone: it has no archive of the files app")
         .says("backup-app-20261102_010000.tar.gz cannot be unpacked to its end")
         .says("daily/20261103_010000 on nas: imported");
     // Its own words are kept, and its files are as they were.
@@ -64,6 +64,6 @@ fn what_broke_off_is_not_imported_as_whole() {
     w.soll("backup now").exits(0);
     let manifest = files(&w, "nas/manual").into_iter().find(|name| name.contains("manifest")).unwrap();
     fs::remove_file(w.path("nas/manual").join(manifest)).unwrap();
-    w.soll("backup import").exits(1).says("soll began it, and did not come to its end");
+    w.soll("backup import").exits(1).says("soll began it for the job nightly, and did not come to its end");
     assert!(w.soll("backup list").exits(0).stdout.contains("no manifest"));
 }

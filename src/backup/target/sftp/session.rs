@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{Found, NO_RIGHT};
 use super::told::Told;
-use crate::backup::BackupError;
+use crate::backup::{BackupError, room};
 use crate::link::connection::Slot;
 use crate::link::endpoint::Endpoint;
 use crate::link::error::{Phase, SshError};
@@ -247,9 +247,9 @@ impl Session {
         match self.raw.statvfs(base).await {
             Ok(there) => {
                 let unit = if there.fragment_size == 0 { there.block_size } else { there.fragment_size };
-                Ok(Some(there.blocks_avail.saturating_mul(unit)))
+                Ok(room::said(there.blocks, there.blocks_avail, unit))
             }
-            Err(error) if is(&error, StatusCode::OpUnsupported) => Ok(None),
+            Err(error) if is(&error, StatusCode::OpUnsupported) || is(&error, StatusCode::PermissionDenied) => Ok(None),
             Err(error) => Err(self.failed("ask for the room of", base, &error)),
         }
     }

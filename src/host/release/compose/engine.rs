@@ -23,6 +23,7 @@ use super::container::{Container, Inspected};
 use crate::host::disk::people;
 use crate::host::wire::HostError;
 use crate::host::wire::compose::EngineVersion;
+use crate::model::causes;
 
 /// Where an engine listens unless DOCKER_HOST of the user says otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -229,14 +230,7 @@ fn unanswered(socket: &std::path::Path, error: &Error) -> HostError {
 
 /// The kind of the failure of the system that an error is about, however deep that lies.
 fn cause(error: &Error) -> Option<io::ErrorKind> {
-    let mut at: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(one) = at {
-        if let Some(error) = one.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        at = one.source();
-    }
-    None
+    causes::causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
 }
 
 /// An error in the words of the engine, or with all of its causes.
@@ -244,17 +238,6 @@ fn words(error: &Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         Error::DockerStreamError { error } => error.trim().to_owned(),
-        error => {
-            let mut said = error.to_string();
-            let mut at = std::error::Error::source(error);
-            while let Some(one) = at {
-                let more = one.to_string();
-                if !said.contains(&more) {
-                    said.push_str(&format!(": {more}"));
-                }
-                at = one.source();
-            }
-            said
-        }
+        error => causes::in_one_line(error),
     }
 }

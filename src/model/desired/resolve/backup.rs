@@ -3,6 +3,8 @@
 
 use std::cmp::Ordering;
 
+use reqwest::Url;
+
 use super::super::backup::{
     Access, Backup, BackupTarget, Cron, Database, FileSet, Keep, Key, LOCAL, Login, Place, RestoreTest, S3Place,
     ScratchUser, SftpPlace,
@@ -11,10 +13,12 @@ use super::super::diagnose::{Diagnostic, Diagnostics};
 use super::super::load::Tables;
 use super::super::raw;
 use super::super::tree::{Entry, Node, Span};
+use super::seat::Seat;
 use super::{Resolved, suggest};
 use crate::model::backup::address::Address;
 use crate::model::backup::manifest::Engine;
 use crate::model::backup::name::{Compression, PartName};
+use crate::model::origin::is_loopback;
 use crate::model::schedule::Schedule;
 
 /// Resolves every job and gives it to its environment.
@@ -165,6 +169,23 @@ impl Job<'_> {
             let help = "database = { user = \"soll_scratch\", password = \"SCRATCH\" }: a user that may touch \
                         `soll\\_scratch\\_%` and nothing else";
             self.refuse(at(self, "database"), message, "needs `database`", help);
+        }
+        let user = test.database.as_ref();
+        let has_place = user.is_some_and(|user| user.host.is_some() || user.port.is_some() || user.socket.is_some());
+        for (index, database) in raw.databases.iter().enumerate() {
+            let (key, what) = match database.engine {
+                raw::BackupEngine::Postgres => ("engine", "of PostgreSQL"),
+                // The dump is as any other; a server is what is missing.
+                _ if database.service.is_some() && !has_place => ("service", "that runs in a service"),
+                _ => continue,
+            };
+            let (name, job) = (&database.name.0, self.name);
+            let message = format!("the restore of `{job}` cannot be tried: `{name}` is a database {what}");
+            let help = match key {
+                "engine" => "remove `restore_test`, and try by hand what the manifest says",
+                _ => "name another server: restore_test.database = { user, password, host }, or remove `restore_test`",
+            };
+            self.refuse(self.entry("databases", index, key), message, "not in this version", help);
         }
         let on = test.on.as_ref().map_or(&raw.environment.0, |on| &on.0);
         Some(RestoreTest {
@@ -344,11 +365,9 @@ impl Job<'_> {
             return None;
         };
         let endpoint = raw.endpoint.as_ref().map(|endpoint| endpoint.0.clone());
-        let is_plain = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let is_here = |endpoint: &String| {
-            ["http://127.", "http://localhost", "http://[::1]"].iter().any(|here| endpoint.starts_with(here))
-        };
-        if is_plain && self.raw.encrypt.is_empty() && !endpoint.as_ref().is_some_and(is_here) {
+        let goes_open = |url: &Url| url.scheme() == "http" && !url.host_str().is_some_and(is_loopback);
+        let url = endpoint.as_ref().and_then(|endpoint| Url::parse(endpoint).ok());
+        if self.raw.encrypt.is_empty() && url.as_ref().is_some_and(goes_open) {
             let message = "what goes to this endpoint can be read on its way".to_owned();
             let span = self.entry("targets", index, "endpoint");
             let help = "write https://, or `encrypt` for somebody";
@@ -427,35 +446,4 @@ struct Taken {
     seat: Seat,
     /// ROOT/backups.
     is_local: bool,
-}
-
-/// Where a place is: on which machine, and the steps of its path there.
-struct Seat {
-    machine: String,
-    path: Vec<String>,
-}
-
-impl Seat {
-    /// `host`: the one that writes, whose directories are its own.
-    fn of(place: &Place, host: &str) -> Seat {
-        let (machine, path) = match place {
-            // The same path on another host is another place.
-            Place::Directory(path) => (format!("the host {host}"), path),
-            // As whom one logs in may decide which directory a path is.
-            Place::Sftp(SftpPlace { user, host, port, path, .. }) => {
-                let user = user.as_deref().unwrap_or_default();
-                (format!("{user}@{}:{}", host.to_ascii_lowercase(), port.unwrap_or(22)), path)
-            }
-            Place::S3(S3Place { bucket, prefix, endpoint, .. }) => {
-                let endpoint = endpoint.as_deref().unwrap_or("Amazon").trim_end_matches('/');
-                (format!("the bucket {bucket} of {}", endpoint.to_ascii_lowercase()), prefix)
-            }
-        };
-        Seat { machine, path: path.split('/').filter(|step| !step.is_empty()).map(str::to_owned).collect() }
-    }
-
-    /// Whether one is the other, or lies in it.
-    fn meets(&self, other: &Seat) -> bool {
-        self.machine == other.machine && self.path.iter().zip(&other.path).all(|(a, b)| a == b)
-    }
 }

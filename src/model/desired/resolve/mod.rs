@@ -10,6 +10,7 @@ mod hooks;
 mod host;
 mod policy;
 mod sealed;
+mod seat;
 mod units;
 
 pub(super) use self::files::Templates;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::model::causes;
 use crate::model::desired::{Backup, Environment};
 use crate::run::secrets::{Purpose, Store};
 
@@ -62,13 +63,7 @@ impl Switch {
 async fn send(url: &str, beat: Beat<'_>) -> Result<(), String> {
     let (url, body) = request(url, beat)?;
     // The address is what nobody else may know: no error shows it, and no redirect carries it elsewhere.
-    let shown = |error: reqwest::Error| {
-        let error = error.without_url();
-        match std::error::Error::source(&error) {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        }
-    };
+    let shown = |error: reqwest::Error| causes::in_one_line(&error.without_url());
     let client = reqwest::Client::builder()
         .user_agent(concat!("soll/", env!("CARGO_PKG_VERSION")))
         .timeout(PATIENCE)
