@@ -3,9 +3,9 @@
 //!
 //! Reading order: [`manifest`] and [`tree`] (what a release may be), `decode`, `tarball`, `intake` and [`unpack`] (from
 //! bytes to a tree), [`links`] and [`terms`] (what an application takes of that), [`pack`] (where contents lie), [`delta`] and
-//! [`picked`] (how a tree is told to somebody who has most of it), [`source`], [`inspect`], `forge` and [`fetch`] (from an address to
-//! bytes), [`store`] (all of it, once, under a `lock`; `sparing` leaves room for others on its disk), [`bundle`] and `archive`
-//! (the other way round). [`registry`]: images of containers, as their registry has them.
+//! [`picked`] (how a tree is told to somebody who has most of it), [`source`], [`inspect`], `forge` and [`fetch`] (from an
+//! address to bytes), [`store`] (all of it, once, under a `lock`; `sparing` leaves room for others on its disk), [`bundle`] and
+//! `archive` (the other way round). [`registry`]: images of containers, as their registry has them.
 
 mod apple_double;
 mod archive;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{Digest, EnvName, HostName, Sha};
+use crate::model::shown::{are, counted};
 use crate::plan::Code;
 
 /// So many paths are named where contents differ.
@@ -380,8 +381,10 @@ impl Notice {
             Notice::Drift { environment, host, count, paths } => {
                 let paths = paths.join(", ");
                 let more = if *count > PATHS { ", …" } else { "" };
+                let differ = counted(*count as u64, "path", "paths");
+                let be = are(*count as u64);
                 format!(
-                    "{environment}: {count} path(s) on {host} are not what was deployed: {paths}{more}; see them: soll diff \
+                    "{environment}: {differ} on {host} {be} not what was deployed: {paths}{more}; see them: soll diff \
                      {environment}"
                 )
             }

@@ -36,8 +36,8 @@ impl Subject {
     }
 }
 
-/// What a person asked for, or a schedule. What is a commit of the state repository (`release`, `promote`, `rollback`, `freeze`) is none of
-/// these: that commit says who made it and why.
+/// What a person asked for, or a schedule. What is a commit of the state repository (`release`, `promote`, `rollback`, `freeze`)
+/// is none of these: that commit says who made it and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {

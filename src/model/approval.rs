@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::format::{Form, Unreadable};
 use super::ids::{Digest, EnvName, HostName};
 use super::observed::{Approval, Remark};
+use super::shown::counted;
 
 /// The version of a word. 1, which bound less and was signed as a commit, counts no more.
 const FORMAT: u64 = 2;
@@ -300,7 +301,8 @@ pub fn judge(
     }
     if old > 0 && heard.is_empty() {
         let message = format!(
-            "{old} word(s) of an older version of soll on {} do not count: they were not bound to all that is decided now",
+            "{} on {}: an older version of soll did not bind it to all that is decided now",
+            counted(old, "word does not count", "words do not count"),
             by.environment
         );
         told.push(Remark { message, fix: format!("say them again: soll approve {}", by.environment) });
@@ -369,8 +371,12 @@ fn tampering(odd: &[(&Change, String)]) -> Option<Remark> {
     }
     let more = odd.len().checked_sub(SHOWN).filter(|more| *more > 0).map(|more| format!("; and {more} more"));
     let message = format!(
-        "{} commit(s) under refs/soll/approvals are no words and count for nothing; what was said before them stands: {}{}",
-        odd.len(),
+        "{}; what was said before stands: {}{}",
+        counted(
+            odd.len() as u64,
+            "commit under refs/soll/approvals is no word and counts for nothing",
+            "commits under refs/soll/approvals are no words and count for nothing",
+        ),
         shown.join("; "),
         more.unwrap_or_default()
     );

@@ -129,7 +129,8 @@ pub struct ServiceSeen {
     pub running: u32,
     /// Of the containers; where there are none, what they would be made of. Empty for a unit.
     pub image: String,
-    /// Every container was made from the definition of the release ([`DIGEST_LABEL`]), and of its image; a unit runs out of that release.
+    /// Every container was made from the definition of the release ([`DIGEST_LABEL`]), and of its image; a unit runs out of that
+    /// release.
     pub digest_ok: bool,
     /// `running`, `restarting`, `exited (1)`, `missing`, `extra`: the worst of its containers.
     pub state: String,

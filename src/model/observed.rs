@@ -51,8 +51,8 @@ pub struct EnvObserved {
     /// Its hosts acted on a commit that does not lead to this one, so that nothing is done there (law 10).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub astray: Option<Remark>,
-    /// The observation was published by a daemon: in place of the digests of shared files there are tokens, which are equal where the digests are,
-    /// and steps that were approved are named by the digests of their names (`model::published`).
+    /// The observation was published by a daemon: in place of the digests of shared files there are tokens, which are equal where
+    /// the digests are, and steps that were approved are named by the digests of their names (`model::published`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub veiled: bool,
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A secret on its way to where it is used, or a text that holds some. It has no `Display`, and its `Debug` shows nothing (law 9).
+/// A secret on its way to where it is used, or a text that holds some. It has no `Display`, and its `Debug` shows nothing (law
+/// 9).
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -7,6 +7,7 @@ use crate::model::desired::{DriftPolicy, Environment, Phase, digests};
 use crate::model::ids::{Digest, ReleaseName, Sha};
 use crate::model::observed::{Current, DriftReport, HostState};
 use crate::model::record::{QuarantineKey, Record, Release};
+use crate::model::shown::counted;
 
 /// What has to happen on one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,8 +186,8 @@ fn settled(
     if let Some(report) = drifted(env, state, current)
         && let Some(first) = report.entries.first()
     {
-        let (paths, first) = (report.count(), &first.path);
-        return Intent::Deploy { why: format!("{paths} drifted path(s) in {current}, `{first}` first: made anew") };
+        let (paths, first) = (counted(report.count(), "drifted path", "drifted paths"), &first.path);
+        return Intent::Deploy { why: format!("{paths} in {current}, `{first}` first: made anew") };
     }
     if confirmed.inputs != Some(env.inputs_digest()) {
         let what = if env.units.is_empty() { "the variables" } else { "the variables or the units" };

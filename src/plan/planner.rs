@@ -20,6 +20,7 @@ use crate::model::ids::{Digest, EnvName, HostName, ReleaseName};
 use crate::model::machine::{self, OtherMachine};
 use crate::model::observed::{self, Drift, EnvObserved, HostObserved, HostState, Observed, Resolved};
 use crate::model::record::Migration;
+use crate::model::shown::{are, counted};
 use crate::model::tenancy::{Shared, shared};
 
 /// What a plan depends on beside desired and observed.
@@ -352,7 +353,8 @@ fn notes(env: &Environment, seen: &EnvObserved) -> Vec<Blocker> {
         let drift =
             state.drift.as_ref().filter(|d| !d.entries.is_empty() && Some(&d.release) == state.current.release());
         if let Some(report) = drift.filter(|_| env.drift == DriftPolicy::Report) {
-            let message = format!("{} path(s) of {} on {name} are not as released", report.count(), report.release);
+            let (paths, are) = (counted(report.count(), "path", "paths"), are(report.count()));
+            let message = format!("{paths} of {} on {name} {are} not as released", report.release);
             let fix = format!("see them: soll diff {}; put them right with `drift = \"heal\"`", env.name);
             found.push(Blocker { grade: Grade::P2, code: Code::Drift, message, fix });
         }

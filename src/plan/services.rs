@@ -6,6 +6,7 @@ use crate::model::compose::ServiceSeen;
 use crate::model::desired::{DriftPolicy, Environment, Grade};
 use crate::model::ids::HostName;
 use crate::model::observed::HostState;
+use crate::model::shown::{are, counted};
 
 /// So many are named.
 const NAMED: usize = 3;
@@ -53,7 +54,8 @@ pub(super) fn notes(env: &Environment, host: &HostName, state: &HostState) -> Ve
         }
     };
     if !differ.is_empty() {
-        let message = format!("{} service(s) on {host} are not as released: {}", differ.len(), told(&differ));
+        let (services, are) = (counted(differ.len() as u64, "service", "services"), are(differ.len() as u64));
+        let message = format!("{services} on {host} {are} not as released: {}", told(&differ));
         let fix =
             format!("see them: soll status {}; those of the release are put right with `drift = \"heal\"`", env.name);
         found.push(Blocker { grade: Grade::P2, code: Code::Drift, message, fix });

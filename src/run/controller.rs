@@ -15,7 +15,7 @@ use crate::model::desired::load::{Loaded, Sources, load_without};
 use crate::model::desired::part::Part;
 use crate::model::desired::sealed;
 use crate::model::ids::{EnvName, HostName};
-use crate::model::shown::{clean, is_odd};
+use crate::model::shown::{clean, counted, is_odd};
 use crate::run::ahead::Ahead;
 use crate::run::board::Board;
 use crate::run::ear::Ear;
@@ -94,7 +94,7 @@ pub enum ControllerError {
     Store(#[from] StoreError),
     #[error(transparent)]
     NotAccepted(#[from] NotAccepted),
-    #[error("{} error(s) in the state file", .0.iter().count())]
+    #[error("{} in the state file", counted(.0.iter().count() as u64, "error", "errors"))]
     Invalid(Box<Diagnostics>),
     /// A commit without a state file, or with one that is no text.
     #[error("{0}")]

@@ -1,7 +1,7 @@
 //! A commit in which some of its parts are wrong: included files, environments of the state file itself. What its good parts
 //! define is as they say; an environment that a wrong one defines stays as the newest commit before it has it in which that part
-//! was good. Each environment is that of one commit, never a mixture; and what is wrong for one customer keeps nobody from looking
-//! after the others.
+//! was good. Each environment is that of one commit, never a mixture; and what is wrong for one customer keeps nobody from
+//! looking after the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

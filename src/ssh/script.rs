@@ -21,8 +21,8 @@ macro_rules! safe {
 }
 
 /// Starts the agent whose digest is given for this kind of machine, or says what is in the way. Arguments: the marker in
-/// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each program. A file of another
-/// size is what a crash has left of one.
+/// two halves, so that an echo of the command is no answer; the directory; how to start it; `machine=digest,size` for each
+/// program. A file of another size is what a crash has left of one.
 const START: &str = safe!(
     r#"m=$1$2; d=$3; x=$4; shift 4; case $d in "~/"*) d=$HOME/${d#??};; esac; a=$(uname -m); for p; do case $p in "$a="*) h=${p#*=}; f=$d/soll-${h%,*}; if test -f "$f"; then walk "$d" "$f"; test -n "$s" || s=$(wc -c <"$f"); if test $s -eq ${h#*,}; then if test -x "$f"; then echo "$m agent"; exec "$f" host-agent $x; fi; echo "$m noexec $d"; exit; fi; fi; echo "$m missing $a $d"; exit;; esac; done; echo "$m foreign $a""#
 );

@@ -1,5 +1,6 @@
-//! The controller's memory in SQLite: run journal and ledger, resolved tags, accepted commits, the machines of hosts, backoff. Losing it loses
-//! history, never safety: what decides is on the hosts (contract 1.4). Several processes may use one file at a time.
+//! The controller's memory in SQLite: run journal and ledger, resolved tags, accepted commits, the machines of hosts, backoff.
+//! Losing it loses history, never safety: what decides is on the hosts (contract 1.4). Several processes may use one file at a
+//! time.
 //!
 //! It may know events, notices and identifiers. It knows no planner, no host and no clock: `now` is handed in.
 

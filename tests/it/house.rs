@@ -392,8 +392,8 @@ fn files_with_secrets_are_opened_for_accepted_commits_alone() {
     assert_eq!(with("secrets.accepted("), ["run/accepted.rs"]);
     assert_eq!(with("Opened::of("), ["run/secrets.rs"]);
     assert_eq!(with("AcceptedSnapshot {"), ["run/accepted.rs"]);
-    // Whoever acts on the word of a commit asks `AcceptedSnapshot::secrets`, which has those files; the controller's own alone are
-    // for its listener, for what it reads of others, and for what no commit vouches for.
+    // Whoever acts on the word of a commit asks `AcceptedSnapshot::secrets`, which has those files; the controller's own alone
+    // are for its listener, for what it reads of others, and for what no commit vouches for.
     let own = [
         "cli/plan.rs",
         "run/accepted.rs",

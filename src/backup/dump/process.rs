@@ -65,7 +65,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it, with `input` as its standard input, and of this environment only what the command sets itself. Where this process dies nobody reads its output, and it ends.
+    /// Starts it, with `input` as its standard input, and of this environment only what the command sets itself. Where this
+    /// process dies nobody reads its output, and it ends.
     ///
     /// # Errors
     /// It cannot be started.

@@ -1,5 +1,5 @@
-//! The transport to one agent: its stream, and the next one when it is lost: frames go out in order, answers come in, and a call that was
-//! on its way is never given up before the agent itself is. Knows frames, not what they ask for.
+//! The transport to one agent: its stream, and the next one when it is lost: frames go out in order, answers come in, and a call
+//! that was on its way is never given up before the agent itself is. Knows frames, not what they ask for.
 
 use std::io;
 use std::sync::atomic::Ordering;

@@ -1,5 +1,5 @@
-//! Makes what `current` leads to run: its project of containers, then its units. On the way back and at a stop likewise, and a way
-//! back that waited for this is over when it went well.
+//! Makes what `current` leads to run: its project of containers, then its units. On the way back and at a stop likewise, and a
+//! way back that waited for this is over when it went well.
 
 use super::compose;
 use super::units;

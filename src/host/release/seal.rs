@@ -16,6 +16,7 @@ use crate::host::wire::{HostError, Reply};
 use crate::model::desired::{Shared, digests};
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::record::{Refusal, Release};
+use crate::model::shown::counted;
 
 /// Records the contents as the pre-switch hooks left them, makes them durable, and seals the release.
 pub fn seal(root: &Root, name: &ReleaseName, shared: &[Shared], mutable: &[String]) -> Result<Reply, HostError> {
@@ -121,8 +122,8 @@ pub fn verify(root: &Root, name: &ReleaseName) -> Result<(), HostError> {
     let report = drift::scan(root, name, Depth::Stamps)?.ok_or_else(|| Refusal::NotSealed(name.clone()))?;
     let Some(first) = report.entries.first() else { return Ok(()) };
     let text = format!(
-        "release {name} is not what was sealed ({} path(s) differ, `{}` first): it is not returned to, but made anew",
-        report.count(),
+        "release {name} is not what was sealed ({}, `{}` first): it is not returned to, but made anew",
+        counted(report.count(), "path differs", "paths differ"),
         first.path
     );
     root.update(|record| {

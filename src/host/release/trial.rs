@@ -1,6 +1,6 @@
 //! A release that is only tried: built in `.soll/staging/`, linked to `shared/` as it is, with its rendered files as they would
-//! be, asked its gates, and thrown away. It never comes near `releases/`, makes nothing in `shared/`, and what a crash leaves of it the next holder of
-//! the root clears (`Root::tidy`).
+//! be, asked its gates, and thrown away. It never comes near `releases/`, makes nothing in `shared/`, and what a crash leaves of
+//! it the next holder of the root clears (`Root::tidy`).
 
 use std::fs;
 use std::io::Write;

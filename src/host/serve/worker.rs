@@ -248,8 +248,8 @@ impl Worker {
         self.held.as_ref().map(|held| held.lease().saturating_sub(self.session.silent()))
     }
 
-    /// The lease is over: back, where a release is on probation or the door is closed; and the root is given back. Later calls under this
-    /// epoch are refused.
+    /// The lease is over: back, where a release is on probation or the door is closed; and the root is given back. Later calls
+    /// under this epoch are refused.
     fn expire(&mut self) {
         let Some(held) = self.held.take() else { return };
         if held.leased.is_some() {

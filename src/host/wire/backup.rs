@@ -18,8 +18,8 @@ use crate::model::record::backup::Restoring;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
-    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says what it is called, and how much
-    /// goes to each target.
+    /// Noted before anything is written: whoever asks when it was begun last asks the host. It says what it is called, and how
+    /// much goes to each target.
     Begin { job: String, name: BackupName, targets: Vec<BackupTarget> },
     /// One database, or one set of files, to every target.
     Part(Box<Part>),
@@ -27,8 +27,8 @@ pub enum Work {
     Seal { targets: Vec<BackupTarget>, name: BackupName, manifest: String, by_hand: String },
     /// How it ended.
     End { job: String, end: End },
-    /// A manifest, and checksums of files that have none, for a backup that something else made. `replaces`: its own manifest, whose
-    /// text is in the new one.
+    /// A manifest, and checksums of files that have none, for a backup that something else made. `replaces`: its own manifest,
+    /// whose text is in the new one.
     Import {
         target: BackupTarget,
         name: BackupName,

@@ -139,7 +139,8 @@ pub enum Op {
         env_file: Option<String>,
         required_env: Vec<String>,
     },
-    /// Resolves the project of a release that is linked and not sealed, and brings what images it needs. Nothing that runs sees it.
+    /// Resolves the project of a release that is linked and not sealed, and brings what images it needs. Nothing that runs sees
+    /// it.
     Pull {
         epoch: Epoch,
         name: ReleaseName,

@@ -116,8 +116,8 @@ impl ComposeFiles {
     }
 
     /// The digest that a release of this commit goes by, known before anything is read: the id of the tree, or of the
-    /// commit, stands for the files, and beside it stands all else that is resolved into the release. Hosts keep it in their records, so that
-    /// another one makes the release anew at the same commit.
+    /// commit, stands for the files, and beside it stands all else that is resolved into the release. Hosts keep it in their
+    /// records, so that another one makes the release anew at the same commit.
     pub fn digest(&self, sha: &Sha, values: &Values) -> Digest {
         let Project { name, files, env_file, profiles, images, scale, once, update, replace_volumes: _, directory: _ } =
             self.project_of(sha, values);

@@ -129,7 +129,8 @@ pub struct Metric {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MetricSource {
-    /// A number in a response: the whole body, a JSON pointer (`/queue/size`), or a sample of a Prometheus text (`name{label="x"}`).
+    /// A number in a response: the whole body, a JSON pointer (`/queue/size`), or a sample of a Prometheus text
+    /// (`name{label="x"}`).
     Http { url: String, select: Option<String>, bearer: Option<String> },
     /// The last line that a command prints is a number.
     Run { command: String },

@@ -52,15 +52,15 @@ pub(super) struct Tables {
 /// What a state is read from beside its main file.
 #[derive(Clone, Copy)]
 pub struct Sources<'a> {
-    /// Gives the files that match a glob (relative to the root of the repository, as the path of the main file is), or says why it
-    /// cannot; see [`matcher`].
+    /// Gives the files that match a glob (relative to the root of the repository, as the path of the main file is), or says why
+    /// it cannot; see [`matcher`].
     pub files: &'a dyn Fn(&str) -> Result<Vec<SourceFile>, String>,
     /// Gives the id of what a directory holds; `None`: there is no such directory.
     pub tree: &'a dyn Fn(&str) -> Result<Option<String>, String>,
 }
 
-/// Loads a state of which nobody knows what its directories hold. `includes` gives the files that match a glob (relative to the root of the repository, as `main.path` is),
-/// or says why it cannot; see [`matcher`].
+/// Loads a state of which nobody knows what its directories hold. `includes` gives the files that match a glob (relative to the
+/// root of the repository, as `main.path` is), or says why it cannot; see [`matcher`].
 ///
 /// # Errors
 /// Everything that is wrong in all files, with its places.

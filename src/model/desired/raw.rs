@@ -351,7 +351,8 @@ macro_rules! with_settings {
             $($own)*
             /// Where bundles are.
             pub bundle: Option<Bundle>,
-            /// What of a commit becomes the release, with `kind = "git"`, or with `kind = "compose"` where its files lie in `repository`.
+            /// What of a commit becomes the release, with `kind = "git"`, or with `kind = "compose"` where its files lie in
+            /// `repository`.
             pub checkout: Option<Checkout>,
             /// The project, with `kind = "compose"`.
             pub compose: Option<Compose>,

@@ -1,5 +1,5 @@
-//! What may stand in `release = "…"`: a full commit id, a tag, or a directory that is on the hosts. Everything that only looks like one of them is
-//! refused with the reason (B1, B4, B8), because this is the line that decides what runs.
+//! What may stand in `release = "…"`: a full commit id, a tag, or a directory that is on the hosts. Everything that only looks
+//! like one of them is refused with the reason (B1, B4, B8), because this is the line that decides what runs.
 
 use super::ReleaseRef;
 use super::formats::Fault;

@@ -125,7 +125,8 @@ impl Veil {
     }
 
     fn root(&self, env: &Environment, host: &HostName, state: &HostState) -> RootV2 {
-        // Which machine and which directory it is its reader has nothing to compare with. Leftovers are for whoever is at the host: paths and names of its users.
+        // Which machine and which directory it is its reader has nothing to compare with. Leftovers are for whoever is at the
+        // host: paths and names of its users.
         let HostState {
             record,
             current,

@@ -3,11 +3,11 @@
 //!
 //! A commit is *here* while a release of it is, or it is confirmed or on probation. For each list:
 //! - **Verdicts**: once there are more than [`MOST_VERDICTS`], the newest [`VERDICTS`] stay whatever they are about, and of
-//!   the older ones those about commits that are here, [`MOST_VERDICTS`] in all. A forgotten one costs an attempt, which is judged again and goes back again: its commit
-//!   is neither here nor among those that failed lately.
+//!   the older ones those about commits that are here, [`MOST_VERDICTS`] in all. A forgotten one costs an attempt, which is
+//!   judged again and goes back again: its commit is neither here nor among those that failed lately.
 //! - **Migrations**: one that was begun and not seen to finish is never forgotten, a person has to say what it did (law 5).
-//!   For the others the same holds with [`MIGRATIONS`] and [`MOST_MIGRATIONS`]. A commit whose migrations are forgotten is not here, so it would be deployed anew, and its
-//!   migrate hooks asked again.
+//!   For the others the same holds with [`MIGRATIONS`] and [`MOST_MIGRATIONS`]. A commit whose migrations are forgotten is not
+//!   here, so it would be deployed anew, and its migrate hooks asked again.
 //! - **Releases** are those that are in `releases/`, which pruning bounds (`keep_releases`). Everything else is one value.
 //!
 //! Approvals are not on a host: what uses one up is the time of the confirmation, which is part of what it is bound to.

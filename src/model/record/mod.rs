@@ -1,7 +1,7 @@
 //! What a host knows about one root: the truth that decides (contract 1.4), kept under `ROOT/.soll/`.
 //!
-//! Every change of it is one of the transitions in `transition`, [`heal`] and [`forget`], pure and total, so that the real host and the simulated
-//! one of the law tests run the same code. No files, no clock: `now` is handed in.
+//! Every change of it is one of the transitions in `transition`, [`heal`] and [`forget`], pure and total, so that the real host
+//! and the simulated one of the law tests run the same code. No files, no clock: `now` is handed in.
 
 pub mod backup;
 pub mod forget;

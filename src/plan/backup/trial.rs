@@ -1,5 +1,5 @@
-//! How it stands with the restore tests of a job (F4, F6): when one is due, when one that passes is overdue, and what people read of
-//! it. Pure.
+//! How it stands with the restore tests of a job (F4, F6): when one is due, when one that passes is overdue, and what people read
+//! of it. Pure.
 
 use std::time::Duration;
 

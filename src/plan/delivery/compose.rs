@@ -1,5 +1,6 @@
 //! Releases that are the files of a project, with the images that its services are made of. The files take the way of a bundle
-//! or of a commit; then each host pulls what it lacks, or is sent it, and resolves the project, before anything is stopped anywhere.
+//! or of a commit; then each host pulls what it lacks, or is sent it, and resolves the project, before anything is stopped
+//! anywhere.
 
 use super::{Build, Words, git};
 use crate::model::compose::Transfer;

@@ -61,7 +61,7 @@ pub(super) fn bring(
         FetchFrom::Host => Action::Fetch { sha: sha.clone() },
     };
     let brought = steps.push(Some(host), None, brings, before, OnFailure::Abort, why);
-    let why = "complete, under a name of its own, beside what runs";
+    let why = "unpacked into a new release directory, beside what runs";
     vec![steps.push(Some(host), None, Action::Extract, &[brought], OnFailure::Abort, why)]
 }
 

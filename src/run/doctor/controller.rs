@@ -14,6 +14,7 @@ use crate::model::desired::{Checkout, Environment, FetchFrom, ReleaseRef};
 use crate::model::key_text::KeySource;
 use crate::model::observed::Fact;
 use crate::model::rendered;
+use crate::model::shown::counted;
 use crate::model::template::fill;
 use crate::plan::policy::{Refused, Secrets as _};
 use crate::run::accepted::{AcceptedSnapshot, Standing};
@@ -38,8 +39,8 @@ pub fn controller(controller: &Controller, read: &Result<Standing, ControllerErr
     match read {
         Ok(standing) => {
             let (accepted, commit) = (&standing.accepted, standing.accepted.commit.short());
-            let count = accepted.desired.environments.len();
-            let good = || format!("{place}, commit {commit}, {count} environment(s)");
+            let count = counted(accepted.desired.environments.len() as u64, "environment", "environments");
+            let good = || format!("{place}, commit {commit}, {count}");
             let refused = standing.refused.as_ref().map(|refused| &refused.why);
             match (refused, &accepted.held) {
                 (Some(ControllerError::NotAccepted(why)), _) => {

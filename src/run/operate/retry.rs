@@ -8,6 +8,7 @@ use crate::model::desired::{Environment, Phase};
 use crate::model::ids::Sha;
 use crate::model::observed::Resolved;
 use crate::model::record::Migration;
+use crate::model::shown::counted;
 use crate::plan::forward::migration_key;
 use crate::run::accepted::AcceptedSnapshot;
 use crate::run::controller::{Controller, ControllerError};
@@ -82,7 +83,8 @@ async fn lift(roots: &Roots<'_>, journal: &Journal, migration: Option<Migration>
             Reply::Retried { lifted } => *lifted,
             _ => 0,
         };
-        let note = |reply: &Reply| format!("{} verdict(s) of {} lifted", lifted(reply), env.release.short(sha));
+        let told = |reply: &Reply| counted(u64::from(lifted(reply)), "verdict", "verdicts");
+        let note = |reply: &Reply| format!("{} of {} lifted", told(reply), env.release.short(sha));
         let step = format!("retry:{}", target.name);
         let reply = journal.step(&step, Some(&target.name), note, roots.call(target, op)).await?;
         verdicts = verdicts.max(lifted(&reply));

@@ -8,6 +8,7 @@ use crate::journal::operation::Action;
 use crate::model::desired::{Environment, Target};
 use crate::model::ids::EnvName;
 use crate::model::observed::{HostObserved, Observed};
+use crate::model::shown::counted;
 use crate::run::accepted::{self, AcceptedSnapshot};
 use crate::run::controller::{Controller, ControllerError};
 use crate::run::look::observe::{Look, Scan, observe};
@@ -82,7 +83,8 @@ async fn accepted(
         Ok(Accepted { commit: head, hosts })
     };
     let note = |accepted: &Accepted| {
-        let told = format!("commit {} is accepted here and on {} host(s)", head.short(), accepted.hosts);
+        let hosts = counted(accepted.hosts as u64, "host", "hosts");
+        let told = format!("commit {} is accepted here and on {hosts}", head.short());
         std::iter::once(told).chain(lost).collect::<Vec<_>>().join("; ")
     };
     journal.step("accept", None, note, done).await

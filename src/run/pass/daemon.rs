@@ -388,7 +388,8 @@ impl<R: Report> Daemon<R> {
         self.controller.board.has_looked(&name);
         self.report.passed(&name, &outcome);
         let env = self.snapshot.as_ref().and_then(|s| s.desired.environments.get(&name));
-        // An environment that has left the state file meanwhile gets no more passes; without a snapshot nobody knows whether it has.
+        // An environment that has left the state file meanwhile gets no more passes; without a snapshot nobody knows whether it
+        // has.
         let gone = self.snapshot.is_some() && env.is_none();
         let seen = env.map(|env| notices::hosts(&name, env.drift, &self.controller.board.hosts(&name)));
         let standing = notices::standing(&name, &outcome);

@@ -1,11 +1,11 @@
-//! Images that the controller brings to a host (I26): it asks what the host lacks, reads that in its registry, and sends the layers
-//! that the engine there does not have. The host needs no registry and no login.
+//! Images that the controller brings to a host (I26): it asks what the host lacks, reads that in its registry, and sends the
+//! layers that the engine there does not have. The host needs no registry and no login.
 //!
-//! An engine keeps its layers unpacked and does not tell which bytes of a registry they came from, but it tells the digests of what
-//! it has unpacked, and the configuration of an image names those of its layers: so it is known what is missing before anything is
-//! sent. Layers go the way of a bundle's files, each with its own digest: taken up where a connection broke, packed once for many
-//! hosts, checked on arrival, refused where there is no room. Then the agent gives its engine an archive that leaves out what
-//! is there already. Should an engine not take that, it gets all of it.
+//! An engine keeps its layers unpacked and does not tell which bytes of a registry they came from, but it tells the digests of
+//! what it has unpacked, and the configuration of an image names those of its layers: so it is known what is missing before
+//! anything is sent. Layers go the way of a bundle's files, each with its own digest: taken up where a connection broke, packed
+//! once for many hosts, checked on arrival, refused where there is no room. Then the agent gives its engine an archive that
+//! leaves out what is there already. Should an engine not take that, it gets all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -69,7 +69,7 @@ fn a_refused_commit_and_its_cure_and_an_edit_by_hand_are_notices() {
     let index = yard.site.read("web/current/index.html");
     yard.site.write("web/current/added.php", "x");
     daemon.until("it is seen", || kinds(&yard, &["web"]).contains(&"drift".to_owned()));
-    daemon.says("web: 1 path(s) on local are not what was deployed: added.php; see them: soll diff web");
+    daemon.says("web: 1 path on local is not what was deployed: added.php; see them: soll diff web");
     std::fs::remove_file(yard.site.path("web/current/added.php")).unwrap();
     daemon.until("it is gone", || kinds(&yard, &["web"]).contains(&"drift-gone".to_owned()));
     assert_eq!(yard.site.read("web/current/index.html"), index);

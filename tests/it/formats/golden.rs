@@ -1,4 +1,5 @@
-//! What each version left behind (`fixtures/formats/vN`, made by `fixtures/formats/make`) is read by this one, and means the same.
+//! What each version left behind (`fixtures/formats/vN`, made by `fixtures/formats/make`) is read by this one, and means the
+//! same.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

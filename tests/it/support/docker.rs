@@ -19,7 +19,8 @@ use super::world::until;
 const PACKAGES: &str = "docker.io, docker-compose, docker-registry and busybox-static";
 
 /// Runs a program until our end of its input is gone, which it is however this process ends; then it ends the program. With each
-/// line of that input it waits for the program's end, and runs it once more. An engine that was killed leaves a mount of its data.
+/// line of that input it waits for the program's end, and runs it once more. An engine that was killed leaves a mount of its
+/// data.
 const WATCH: &str = r#"go() { "$@" >>"$LOG" 2>&1 </dev/null & pid=$!; }
 go "$@"; while read -r _; do wait $pid; go "$@"; done; kill $pid 2>/dev/null; wait $pid
 [ -z "$DIR" ] || { umount -l "$DIR/data" 2>/dev/null; rm -rf "$DIR"; }"#;

@@ -10,7 +10,8 @@ use rustix::fs::FlockOperation;
 
 use super::docker::{Docker, Options};
 
-/// A test for each of these pairs: `on_each!(test: old, strict)` makes `test::old` and `test::strict` of a function that takes one.
+/// A test for each of these pairs: `on_each!(test: old, strict)` makes `test::old` and `test::strict` of a function that takes
+/// one.
 macro_rules! on_each {
     (async $test:ident: $($pair:ident),+) => {
         mod $test {

@@ -144,7 +144,8 @@ impl Registry {
         (head.to_owned(), body.to_owned())
     }
 
-    /// Sends an image here whose name is one of this registry's, with the login where one is asked for, and forgets it on the engine.
+    /// Sends an image here whose name is one of this registry's, with the login where one is asked for, and forgets it on the
+    /// engine.
     pub fn send(&self, name: &str) {
         let (docker, config) = (Docker::here(), self.dir.path().join("client").display().to_string());
         if self.closed {

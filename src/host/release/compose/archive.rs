@@ -1,8 +1,8 @@
 //! One image as an archive that an engine takes: the form of `docker save`, which is a layout of OCI with a list beside it that
 //! older engines read. It is made while it is read, and lies nowhere as a whole.
 //!
-//! Layers that the engine has may be left out: it looks for the chain of a layer before it opens its file. The store of containerd
-//! wants the bytes that it does not keep; whoever leaves some out is told so, and gives all.
+//! Layers that the engine has may be left out: it looks for the chain of a layer before it opens its file. The store of
+//! containerd wants the bytes that it does not keep; whoever leaves some out is told so, and gives all.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! Images that came for a release that was never resolved, because a later one of them could not be had: no release names them. They
-//! stay for the next attempt, and go with the first release that is resolved and has no use for them.
+//! Images that came for a release that was never resolved, because a later one of them could not be had: no release names them.
+//! They stay for the next attempt, and go with the first release that is resolved and has no use for them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! What an end in the middle left of a project, and what no release of it has any more. Containers only: no volume is ever touched.
+//! What an end in the middle left of a project, and what no release of it has any more. Containers only: no volume is ever
+//! touched.
 
 use std::path::Path;
 
@@ -12,7 +13,8 @@ use crate::host::wire::HostError;
 const DIGITS: usize = 12;
 
 /// Gives containers their names back that a program renamed while it replaced them, and was killed (I5). Where something has the
-/// name already the other one is over: the first generation renames the old container, the second one the new one, which never ran.
+/// name already the other one is over: the first generation renames the old container, the second one the new one, which never
+/// ran.
 pub fn renamed(engine: &Engine, project: &str) -> Result<(), HostError> {
     let all = engine.containers(Some(project))?;
     for (container, name) in all.iter().filter_map(|one| Some((one, meant(one, project)?))) {

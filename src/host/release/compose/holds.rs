@@ -1,5 +1,6 @@
-//! The images that releases of this root hold, as the engine can see it: each has a tag of this root's own. Several roots share one
-//! engine, and none knows what another one goes back to. `docker image prune`, which removes what has no tag, leaves them, too.
+//! The images that releases of this root hold, as the engine can see it: each has a tag of this root's own. Several roots share
+//! one engine, and none knows what another one goes back to. `docker image prune`, which removes what has no tag, leaves them,
+//! too.
 
 use super::container::Image;
 use super::engine::Engine;
@@ -21,8 +22,8 @@ pub fn hold(root: &Root, engine: &Engine, pinned: &Pinned) -> Result<(), HostErr
     }
 }
 
-/// What releases of this root have is held, also where an older version of this program resolved them; what none of them has, because
-/// the one that wanted it was never finished, is let go.
+/// What releases of this root have is held, also where an older version of this program resolved them; what none of them has,
+/// because the one that wanted it was never finished, is let go.
 pub fn renew(root: &Root, engine: &Engine, pinned: &[Pinned]) -> Result<(), HostError> {
     let named = engine.names(&repository(root))?;
     for one in pinned.iter().filter(|one| named.iter().all(|(_, id)| *id != one.id)) {

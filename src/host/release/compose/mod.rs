@@ -1,7 +1,8 @@
 //! Projects of containers: what a release of one needs is brought before it is sealed, and what `current` holds is what runs.
 //!
-//! A release says all of it in one file ([`crate::model::compose::RESOLVED`]), so that a way back needs no registry, no controller and no state file.
-//! What the engine says of containers is a verdict. That there is no engine, no program, no registry or no room is an error.
+//! A release says all of it in one file ([`crate::model::compose::RESOLVED`]), so that a way back needs no registry, no
+//! controller and no state file. What the engine says of containers is a verdict. That there is no engine, no program, no
+//! registry or no room is an error.
 
 mod archive;
 mod brought;

@@ -1,5 +1,5 @@
-//! What of a release its containers mount: put aside under paths that are named by the contents (I2), so that another release with
-//! the same file is no other definition, and a changed one is.
+//! What of a release its containers mount: put aside under paths that are named by the contents (I2), so that another release
+//! with the same file is no other definition, and a changed one is.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

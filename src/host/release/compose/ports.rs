@@ -1,5 +1,5 @@
-//! The ports of this host that a project wants. One that somebody else holds is named before anything is stopped for it: an engine
-//! says so when the old container is gone already. A hook may still free it, so that it is a warning.
+//! The ports of this host that a project wants. One that somebody else holds is named before anything is stopped for it: an
+//! engine says so when the old container is gone already. A hook may still free it, so that it is a warning.
 
 use std::collections::BTreeMap;
 use std::fs;

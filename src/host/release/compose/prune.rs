@@ -1,5 +1,5 @@
-//! Images and mounts that went out of use with the releases that were removed. No volume, and no image that any release of any root,
-//! or any container, still has.
+//! Images and mounts that went out of use with the releases that were removed. No volume, and no image that any release of any
+//! root, or any container, still has.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
-//! Makes the project that `current` holds what runs, with exactly what its release says: nothing is built, no volume is renewed or
-//! removed, what a release does not change keeps its containers (I2). Then the verdict is ours, out of what the engine says (I3).
+//! Makes the project that `current` holds what runs, with exactly what its release says: nothing is built, no volume is renewed
+//! or removed, what a release does not change keeps its containers (I2). Then the verdict is ours, out of what the engine says
+//! (I3).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,6 +1,6 @@
-//! What services keep their data in, from one release to the next (I5). No volume is ever removed or made anew, but a service that
-//! mounts another one than before begins without its data, and a return would lose what it has written until then. That is no
-//! change like others: it needs a person's word, in the state file, for these services.
+//! What services keep their data in, from one release to the next (I5). No volume is ever removed or made anew, but a service
+//! that mounts another one than before begins without its data, and a return would lose what it has written until then. That is
+//! no change like others: it needs a person's word, in the state file, for these services.
 
 use std::collections::BTreeMap;
 

@@ -32,8 +32,8 @@ pub struct Backup {
     pub identity: Option<SecretName>,
     /// So fast each target is written to and read back from at most. Default: as fast as it goes.
     pub limit: Option<ByteRate>,
-    /// The name of a secret of the controller, with the use `backup`: a URL that hears `/start`, success and `/fail` of what is made
-    /// by the schedule.
+    /// The name of a secret of the controller, with the use `backup`: a URL that hears `/start`, success and `/fail` of what is
+    /// made by the schedule.
     pub ping: Option<SecretName>,
     /// What is dumped. The first one has the plain name `backup-db-TIME.sql.gz`.
     #[serde(default)]

@@ -12,8 +12,8 @@ use super::super::fields::*;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compose {
-    /// The directory that becomes the release, relative to this file: all that the project needs, and nothing else. Left out where
-    /// the files lie in the application's `repository` and `checkout` says where.
+    /// The directory that becomes the release, relative to this file: all that the project needs, and nothing else. Left out
+    /// where the files lie in the application's `repository` and `checkout` says where.
     #[schemars(example = &"platform")]
     pub directory: Option<RelPath>,
     /// The compose files in it, the later ones over the earlier ones. Default: compose.yml.
@@ -47,8 +47,8 @@ pub struct Compose {
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "format": "soll-service", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$" }))]
     pub update: BTreeMap<String, Update>,
-    /// Services that may mount something else than before where they keep their data: for one change, and taken out again after it.
-    /// Without it a release that would leave data behind is refused before anything is touched.
+    /// Services that may mount something else than before where they keep their data: for one change, and taken out again after
+    /// it. Without it a release that would leave data behind is refused before anything is touched.
     #[schemars(example = ["db"])]
     pub replace_volumes: Option<Vec<ServiceName>>,
 }

@@ -1,5 +1,6 @@
-//! The files of a project as a build: those of a commit of the application, as any other commit is; or a directory of the state repository: its tree, read as objects into the cache of bundles (law 10). The id of the
-//! tree was read with the state file, of the same commit.
+//! The files of a project as a build: those of a commit of the application, as any other commit is; or a directory of the state
+//! repository: its tree, read as objects into the cache of bundles (law 10). The id of the tree was read with the state file, of
+//! the same commit.
 
 use std::path::Path;
 

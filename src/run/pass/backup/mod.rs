@@ -1,5 +1,5 @@
-//! Backups beside deployments: [`make`] makes one, [`due`] those whose time has come, [`prove`] tries whether one can be restored, [`shelf`] says what lies on a target and
-//! what may go from there.
+//! Backups beside deployments: [`make`] makes one, [`due`] those whose time has come, [`prove`] tries whether one can be
+//! restored, [`shelf`] says what lies on a target and what may go from there.
 
 pub mod due;
 pub mod import;

@@ -30,8 +30,8 @@ const MISSING: i64 = 127;
 const ENDS: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Runs it, passes its output on until it ends, and says how it did. Where nobody takes its output any more it is cut off, and
-    /// ends at its next word.
+    /// Runs it, passes its output on until it ends, and says how it did. Where nobody takes its output any more it is cut off,
+    /// and ends at its next word.
     ///
     /// # Errors
     /// The engine does not run it; whoever takes the output cannot; nobody wants it any more.
