@@ -139,22 +139,35 @@ fn read_back_at(
     target: &Target,
     dir: &str,
     file: &str,
+    expected: (u64, Digest),
+    how: (Option<Rate>, &dyn Wanted),
+) -> Result<(), BackupError> {
+    match compared(target, dir, file, expected, how)? {
+        Some(why) => Err(BackupError(why)),
+        None => Ok(()),
+    }
+}
+
+/// Reads a file and compares it with what was written. Gives what is wrong with it.
+///
+/// # Errors
+/// It cannot be read to its end: that says nothing about what lies there.
+pub fn compared(
+    target: &Target,
+    dir: &str,
+    file: &str,
     (bytes, sha256): (u64, Digest),
     (limit, wanted): (Option<Rate>, &dyn Wanted),
-) -> Result<(), BackupError> {
+) -> Result<Option<String>, BackupError> {
     let failed = |error: io::Error| BackupError(format!("{dir}/{file} cannot be read back: {error}"));
     let (there, digest) = digest(&mut Slowed::new(target.read(dir, file)?, limit, wanted), wanted).map_err(failed)?;
     if there != bytes {
-        return Err(BackupError(format!("{dir}/{file} has {there} bytes there, and {bytes} were written")));
+        return Ok(Some(format!("{dir}/{file} has {there} bytes there, and {bytes} were written")));
     }
-    if digest != sha256 {
-        return Err(BackupError(format!(
-            "{dir}/{file} is not what was written: its SHA-256 is {}, and was {}",
-            digest.short(),
-            sha256.short()
-        )));
-    }
-    Ok(())
+    Ok((digest != sha256).then(|| {
+        let (digest, sha256) = (digest.short(), sha256.short());
+        format!("{dir}/{file} is not what was written: its SHA-256 is {digest}, and was {sha256}")
+    }))
 }
 
 fn digest(from: &mut dyn Read, wanted: &dyn Wanted) -> io::Result<(u64, Digest)> {

@@ -39,6 +39,13 @@ name = "nas"
 url = "file://$DIR/nas"
 "#;
 
+/// A job that saves the database of `staging`'s own `.env`, before deployments, into `$DIR/nas`.
+pub fn job_of(engine: &str) -> String {
+    let of = "environment = \"staging\"\npre_deploy = true\n[[backups.nightly.databases]]\nname = \"main\"\n";
+    let from = format!("engine = \"{engine}\"\nfrom = \".env\"\n");
+    format!("\n[backups.nightly]\n{of}{from}[[backups.nightly.targets]]\nname = \"nas\"\nurl = \"file://$DIR/nas\"\n")
+}
+
 /// A world that runs `a`, with a database of 250 users and a few shared files.
 pub fn world(job: &str) -> World {
     let w = World::with(&crate::support::world::env("staging", 'a', "shared_dirs = [\"uploads\", \"logs\"]"));

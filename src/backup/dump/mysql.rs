@@ -97,7 +97,12 @@ impl Login {
             // Where it runs it is reached by its socket, which the programs there know by themselves, whatever host a file or a
             // variable of the container names.
             Some(_) => Call {
-                words: all(vec![format!("--user={}", self.user), "--protocol=socket".to_owned()]),
+                words: all([
+                    "--user=".to_owned() + &self.user,
+                    "--host=localhost".to_owned(),
+                    "--protocol=socket".to_owned(),
+                ]
+                .into()),
                 variables: vec![("MYSQL_PWD", self.password.clone())],
                 ..Call::default()
             },
@@ -120,8 +125,9 @@ impl Login {
         line("user", &self.user);
         line("password", &self.password);
         match &self.socket {
-            // Beside a host the socket would not be used, and another server be asked.
+            // Beside another host it would not be used, and another server be asked.
             Some(socket) => {
+                line("host", "localhost");
                 line("protocol", "socket");
                 line("socket", socket);
             }
@@ -270,7 +276,8 @@ mod tests {
             ..Login::default()
         };
         let text = read(login(Some("/run/db.sock")));
-        assert!(text.ends_with("protocol=\"socket\"\nsocket=\"/run/db.sock\"\n") && !text.contains("host"), "{text}");
+        assert!(text.contains("host=\"localhost\"\nprotocol=\"socket\"\nsocket=\"/run/db.sock\"\n"), "{text}");
+        assert!(!text.contains("example.com") && !text.contains("port"), "{text}");
         let text = read(login(None));
         assert!(text.ends_with("host=\"db.example.com\"\nport=\"3307\"\n") && !text.contains("socket"), "{text}");
     }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::backup::examine::Expected;
-use crate::backup::part::{archived_name, read_back};
+use crate::backup::part::{self as parts, archived_name, read_back};
 use crate::backup::target::{NO_RIGHT, Target};
 use crate::backup::{BackupError, Wanted, examine};
 use crate::host::disk::root::Root;
@@ -45,22 +45,42 @@ pub(super) fn text(place: &Target, dir: &str, file: &str) -> Result<String, Back
     Ok(text)
 }
 
-/// Reads every byte of a backup. Gives what is wrong.
-pub fn verify(place: &Target, name: BackupName, parts: &[PartEntry], wanted: &dyn Wanted) -> Vec<String> {
+/// Reads every byte of a backup. Gives what is wrong, and beside that what could not be read.
+///
+/// # Errors
+/// Nothing wrong was seen, and something could not be read: nobody knows whether the backup is whole.
+pub fn verify(
+    place: &Target,
+    name: BackupName,
+    parts: &[PartEntry],
+    wanted: &dyn Wanted,
+) -> Result<Vec<String>, BackupError> {
     let dir = name.kind.as_str();
-    let mut wrong = Vec::new();
-    for part in parts {
-        if let Err(error) = read_back(place, dir, &part.file, (part.bytes, part.sha256), wanted) {
-            wrong.push(error.0);
-        }
+    let there = place.list(dir)?;
+    let lies = |file: &str| there.iter().any(|found| found.name == file);
+    let one = |part: &PartEntry| match lies(&part.file) {
+        true => parts::compared(place, dir, &part.file, (part.bytes, part.sha256), (None, wanted)),
+        false => Ok(Some(format!("{dir}/{} is not there", part.file))),
+    };
+    let beside = |part: &PartEntry| {
         let beside = format!("{}.sha256", part.file);
-        match text(place, dir, &beside) {
-            Ok(text) if checksum::read(&text, &part.file) == Some(part.sha256) => {}
-            Ok(_) => wrong.push(format!("{dir}/{beside} does not hold the checksum of the manifest")),
-            Err(error) => wrong.push(error.0),
+        if !lies(&beside) {
+            return Ok(Some(format!("{dir}/{beside} is not there")));
+        }
+        let is = checksum::read(&text(place, dir, &beside)?, &part.file) == Some(part.sha256);
+        Ok((!is).then(|| format!("{dir}/{beside} does not hold the checksum of the manifest")))
+    };
+    let (mut wrong, mut unread) = (Vec::new(), Vec::new());
+    for seen in parts.iter().flat_map(|part| [one(part), beside(part)]) {
+        match seen {
+            Ok(why) => wrong.extend(why),
+            Err(error) => unread.push(error.0),
         }
     }
-    wrong
+    match wrong.is_empty() && !unread.is_empty() {
+        true => Err(BackupError(unread.join("; "))),
+        false => Ok([wrong, unread].concat()),
+    }
 }
 
 /// Reads files that something else made to their end, and compares each with the checksum beside it.
@@ -143,4 +163,50 @@ pub fn try_out(open: impl FnOnce() -> Result<Target, BackupError>, wanted: &dyn 
         Ok(()) | Err(_) => {}
     }
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::target::Directory;
+    use crate::model::backup::name::Content;
+
+    struct Asked(bool);
+    impl Wanted for Asked {
+        fn is_wanted(&self) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_word_about_the_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Target::Directory(Directory::open(dir.path(), false).unwrap());
+        let name: BackupName = "daily/20261101_010000".parse().unwrap();
+        let part = |file: &str| PartEntry {
+            file: file.to_owned(),
+            name: None,
+            content: Content::Database,
+            bytes: 1,
+            sha256: Digest::of(b"x"),
+            plain_bytes: None,
+            plain_sha256: None,
+            unknown: std::collections::BTreeMap::new(),
+            database: None,
+            files: None,
+        };
+        let (whole, gone) = (part("backup-db-20261101_010000.sql"), part("backup-app-20261101_010000.tar"));
+        parts::write_small(&place, "daily", &whole.file, "x").unwrap();
+        let line = checksum::line(&whole.sha256, &whole.file);
+        parts::write_small(&place, "daily", &format!("{}.sha256", whole.file), &line).unwrap();
+        let seen = |parts: &[PartEntry], wanted| verify(&place, name, parts, &Asked(wanted)).map_err(|error| error.0);
+        assert_eq!(seen(&[whole.clone()], true), Ok(Vec::new()));
+        let other = PartEntry { sha256: Digest::of(b"y"), ..whole.clone() };
+        assert_eq!(seen(&[other], true).map(|wrong| wrong.len()), Ok(2));
+        // Who reads it is gone: so is the answer, except where something else was seen to be wrong.
+        assert!(seen(&[whole.clone()], false).is_err_and(|why| why.contains("nobody waits")));
+        let wrong = seen(&[whole, gone], false).unwrap();
+        assert_eq!(wrong[0], "daily/backup-app-20261101_010000.tar is not there");
+        assert!(wrong.len() == 3 && wrong[2].contains("nobody waits"), "{wrong:?}");
+    }
 }

@@ -83,7 +83,7 @@ pub fn ask(root: &Root, ask: Ask, gone: &dyn Fn() -> bool) -> Result<Reply, Host
         }
         Ask::Verify { target, name, parts } => {
             let place = open(root, &target).map_err(failed)?;
-            Answer::Verified { wrong: look::verify(&place, name, &parts, &wanted) }
+            Answer::Verified { wrong: look::verify(&place, name, &parts, &wanted).map_err(failed)? }
         }
         Ask::Examine { target, name, files } => {
             let parts = quiet::quietly(gone, |wanted| {

@@ -6,23 +6,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{by_hand, files};
+use super::{by_hand, files, job_of};
 use crate::support::world::{World, env, until};
 
 pub(super) const PASSWORD: &str = "pl4nted-pass word' #1";
-
-const JOB: &str = r#"
-[backups.nightly]
-environment = "staging"
-pre_deploy = true
-[[backups.nightly.databases]]
-name = "main"
-engine = "mysql"
-from = ".env"
-[[backups.nightly.targets]]
-name = "nas"
-url = "file://$DIR/nas"
-"#;
 
 /// A server of this test's own, on a socket.
 pub(super) struct Server {
@@ -106,7 +93,7 @@ pub(super) fn shop() -> (World, Server) {
     );
     w.soll("apply").exits(0);
     let text = w.read("state/desired-state.toml");
-    w.commit(&format!("{text}{JOB}"));
+    w.commit(&format!("{text}{}", job_of("mysql")));
     (w, server)
 }
 

@@ -103,9 +103,9 @@ fn a_mariadb_in_a_service_is_dumped_there() {
          EVENT ON shop.* TO app@localhost; CREATE TABLE shop.t (id INT PRIMARY KEY, name TEXT); INSERT INTO shop.t SELECT seq, \
          CONCAT('it''s ', seq) FROM shop.seq_1_to_777"
     );
-    let ask = |text: &str| p.exec(&["mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "-e", text]);
-    until("the database answers", || ask("SELECT 1"));
-    ask(&made).unwrap();
+    let client = ["mariadb", "--no-defaults", "--socket=/run/mysqld/mysqld.sock", "-e"];
+    until("the database answers", || p.exec(&[&client[..], &["SELECT 1"]].concat()));
+    p.exec(&[&client[..], &[made.as_str()]].concat()).unwrap();
     p.declare("mysql");
     p.w.set("SOLL_SECRET_SHOP", "wr0ng-planted");
     p.w.soll("backup now").exits(1).says("Access denied").says("in the service db").hides("wr0ng-planted");
@@ -116,6 +116,18 @@ fn a_mariadb_in_a_service_is_dumped_there() {
     assert!(lines.parse::<u32>().unwrap() >= 1);
     let manifest = by_hand(&p.w, "nas/manual", "cat $(ls -t backup-manifest-*.txt | head -n 1)");
     assert!(manifest.contains("the service db") && manifest.contains("MariaDB"), "{manifest}");
+    // A dump that waits for a lock, and whose controller is killed: it is ended, and holds nothing in the database.
+    let name = p.docker.pair.container(&p.name, "db", 1);
+    let lock = "LOCK TABLES shop.t WRITE; SELECT SLEEP(300)";
+    p.docker.run(&[&["exec", "-d", name.as_str()], &client[..], &[lock]].concat());
+    let list = || p.exec(&[&client[..], &["SHOW PROCESSLIST"]].concat());
+    until("the table is locked", || list().filter(|list| list.contains("SLEEP")));
+    let dumps = || p.docker.run(&["top", &name]).contains("mariadb-dump");
+    let mut running = p.w.start("backup now", "log");
+    until("the dump waits", || list().filter(|list| dumps() && list.contains("Waiting for table")));
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    until("the dump is ended", || (!dumps()).then_some(()));
     // What is not there is named, with what is.
     p.w.edit("service = \"db\"", "service = \"dbs\"");
     p.w.soll("backup now").exits(1).says("no container of the service dbs runs").says("its services are: db");
