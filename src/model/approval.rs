@@ -243,6 +243,25 @@ pub struct Judge<'a> {
     pub ttl: Duration,
     /// Whether only signed words count.
     pub strict: bool,
+    /// Whose approvals do not count, because what is approved is theirs.
+    pub makers: &'a [Maker],
+}
+
+/// Who committed what a plan is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    pub email: String,
+    /// Of the key that the commit is signed with, where that is known.
+    pub fingerprint: Option<String>,
+}
+
+impl Maker {
+    /// Whether a word is this person's: by the address that it bears or was committed under, or by its key.
+    fn said(&self, word: &Word, change: &Change, signed: Option<&Signed>) -> bool {
+        let is_theirs = |email: &str| email.eq_ignore_ascii_case(&self.email);
+        let key = signed.map(|signed| &signed.fingerprint);
+        is_theirs(&word.email) || is_theirs(&change.email) || (key.is_some() && key == self.fingerprint.as_ref())
+    }
 }
 
 /// Whose signature it is.
@@ -311,6 +330,7 @@ pub fn judge(
             Some(signature) if by.strict => verify(word, bytes, signature),
             _ => Err("it is not signed".to_owned()),
         };
+        let is_makers = by.makers.iter().any(|maker| maker.said(word, change, signed.as_ref().ok()));
         let who = match (signed, by.strict) {
             (Ok(signed), _) => people.entry(signed.fingerprint).or_insert(signed.principal).clone(),
             (Err(_), false) => format!("{} <{}>", change.name, change.email),
@@ -322,6 +342,14 @@ pub fn judge(
                 continue;
             }
         };
+        if approve && is_makers {
+            // What they said against it is taken back all the same.
+            heard.retain(|earlier: &Approval| earlier.approve || earlier.by != who);
+            let message = format!("the approval by {claimed} does not count: they committed what it is about");
+            let fix = format!("somebody else says it (`approvers`): soll approve {}", by.environment);
+            told.push(Remark { message, fix });
+            continue;
+        }
         let (reviewed, note) = (Some(reviewed.clone()), word.note.clone());
         heard.push(Approval { by: who, at: word.at, approve, note, reviewed, trusted: true });
     }

@@ -37,7 +37,7 @@ fn said(about: &[u8], decision: Decision, now: Timestamp) -> (Word, Change) {
 fn heard(history: &[Change], n: u8, plan: &Reviewed, now: Timestamp) -> Vec<bool> {
     let environment = of(n);
     let ttl = Duration::from_secs(3600);
-    let by = Judge { repository: REPOSITORY, environment: &environment, plan, now, ttl, strict: false };
+    let by = Judge { repository: REPOSITORY, environment: &environment, plan, now, ttl, strict: false, makers: &[] };
     let (words, told) = judge(history, &by, |_, _, _| Err(String::new()));
     assert!(told.is_empty(), "{told:?}");
     words.iter().map(|word| word.approve).collect()
@@ -88,7 +88,8 @@ fn a_set_in_which_one_plan_is_not_what_it_is_bound_to_is_no_word() {
     change.said.as_mut().unwrap().read = Read::of(&bytes);
     let (environment, plan) = (of(2), reviewed(7));
     let ttl = Duration::from_secs(3600);
-    let by = Judge { repository: REPOSITORY, environment: &environment, plan: &plan, now, ttl, strict: false };
+    let by =
+        Judge { repository: REPOSITORY, environment: &environment, plan: &plan, now, ttl, strict: false, makers: &[] };
     let (words, told) = judge(&[change], &by, |_, _, _| Err(String::new()));
     assert!(words.is_empty() && told[0].message.contains("said about another plan"), "{told:?}");
 }

@@ -170,6 +170,12 @@ pub fn mentioned(text: &str) -> BTreeSet<EnvName> {
     names.into_iter().flatten().filter_map(|name| name.parse().ok()).collect()
 }
 
+/// The `release` that stands in one table of a file itself, as far as it can be read.
+pub fn release_in(text: &str, section: &str, name: &str) -> Option<String> {
+    let root = tree::parse(0, text, &mut Diagnostics::default());
+    root.get(section)?.get(name)?.get("release")?.text().map(str::to_owned)
+}
+
 /// How the globs of `include` match: `*` stays inside one directory.
 ///
 /// # Errors

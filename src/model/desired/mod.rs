@@ -127,6 +127,9 @@ pub struct Environment {
     /// So many where the change is a return to a release that was confirmed there before; `None`: as many as for any change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approvals_for_rollback: Option<u32>,
+    /// The approval of whoever committed the release does not count (`approvers = { not_author = true }`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub not_author: bool,
     /// Tags are refused; only a full SHA will do (B4).
     pub immutable: bool,
     pub track: Option<Track>,

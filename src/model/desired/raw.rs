@@ -68,6 +68,15 @@ pub enum Kind {
     Compose,
 }
 
+/// Whose approvals count.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approvers {
+    /// Not the word of whoever committed what is approved. Default: false.
+    #[serde(default)]
+    pub not_author: bool,
+}
+
 /// A host.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -451,6 +460,8 @@ with_settings! {
         #[schemars(range(min = 0, max = 10), example = 0)]
         #[schemars(extend("x-why" = "more than ten people never agree in time"))]
         pub approvals_for_rollback: Option<u32>,
+        /// Whose approvals count.
+        pub approvers: Option<Approvers>,
         /// Only a full commit id will do, no tag. Default: false.
         pub immutable: Option<bool>,
         /// Follow a branch of the application's repository.

@@ -4,6 +4,7 @@ pub mod believe;
 pub mod build;
 pub mod grounds;
 pub mod hear;
+mod makers;
 pub mod observe;
 mod others;
 pub mod planned_commit;

@@ -431,3 +431,39 @@ fn the_way_back_may_want_fewer_words_and_no_fewer_than_the_settings_say() {
     w.soll("apply").exits(0);
     assert_eq!(w.runs("staging"), "a");
 }
+
+#[test]
+fn whoever_committed_it_approves_it_for_nobody() {
+    let mut w = waiting(1);
+    w.edit("approvals = 1", "approvals = 1\napprovers = { not_author = true }");
+    // Whoever touches something else has not made the release.
+    as_person(&mut w, "cleo");
+    w.edit("attempts = 2", "attempts = 3");
+    as_person(&mut w, "ann");
+    w.soll("approve staging").exits(0);
+    w.soll("apply").exits(4).says("0 of 1 approvals").says("does not count: they committed what it is about");
+    // What they say against it counts, until they take it back.
+    w.run(&["reject", "staging", "--reason", "wait"]).exits(0);
+    w.soll("apply").exits(4).says("rejected by ann");
+    w.soll("approve staging").exits(0);
+    w.soll("apply").exits(4).hides("rejected by ann");
+    as_person(&mut w, "cleo");
+    w.soll("approve staging").exits(0);
+    w.soll("apply").exits(0);
+    // By way of a merge as well: all whose commits it brings have made it.
+    as_person(&mut w, "bob");
+    w.git(&["checkout", "-q", "-b", "side"]);
+    w.edit("release = \"<b>\"", "release = \"<a>\"");
+    w.git(&["checkout", "-q", "main"]);
+    as_person(&mut w, "cleo");
+    w.git(&["merge", "-q", "--no-ff", "-m", "merge", "side"]);
+    for name in ["bob", "cleo"] {
+        as_person(&mut w, name);
+        w.soll("approve staging").exits(0);
+        w.soll("apply").exits(4).says("0 of 1 approvals");
+    }
+    as_person(&mut w, "ann");
+    w.soll("approve staging").exits(0);
+    w.soll("apply").exits(0);
+    assert_eq!(w.runs("staging"), "a");
+}

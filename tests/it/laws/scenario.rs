@@ -335,6 +335,7 @@ fn environment(dice: &mut Dice) -> Environment {
         promote: None,
         approvals: 0,
         approvals_for_rollback: None,
+        not_author: false,
         immutable: false,
         track: None,
         strategy: if dice.percent(40) { rolling } else { Strategy::AllAtOnce },

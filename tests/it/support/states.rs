@@ -115,6 +115,7 @@ pub fn environment(name: &str, desired: char) -> Environment {
         promote: None,
         approvals: 0,
         approvals_for_rollback: None,
+        not_author: false,
         immutable: false,
         track: None,
         strategy: Strategy::AllAtOnce,

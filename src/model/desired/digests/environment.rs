@@ -58,6 +58,8 @@ pub struct EnvironmentV1<'a> {
     approvals: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     approvals_for_rollback: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    not_author: bool,
     immutable: bool,
     track: Option<TrackV1<'a>>,
     strategy: StrategyV1,
@@ -106,6 +108,7 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             promote,
             approvals,
             approvals_for_rollback,
+            not_author,
             immutable,
             track,
             strategy,
@@ -165,6 +168,7 @@ impl<'a> From<&'a Environment> for EnvironmentV1<'a> {
             promote: promote.as_ref().map(PromoteV1::from),
             approvals: *approvals,
             approvals_for_rollback: *approvals_for_rollback,
+            not_author: *not_author,
             immutable: *immutable,
             track: track.as_ref().map(TrackV1::from),
             strategy: strategy.into(),
@@ -309,6 +313,7 @@ impl<'a> From<&'a Environment> for ApprovedV2<'a> {
             promote: _,
             approvals: _,
             approvals_for_rollback: _,
+            not_author: _,
             immutable: _,
             track: _,
             strategy,

@@ -242,6 +242,7 @@ impl Scope<'_> {
             promote: self.promote(tables, layered.repository.as_deref()),
             approvals: raw.approvals.unwrap_or(0),
             approvals_for_rollback: raw.approvals_for_rollback,
+            not_author: raw.approvers.as_ref().is_some_and(|approvers| approvers.not_author),
             immutable: raw.immutable.unwrap_or(false),
             track: self.track(layered.repository.as_deref()),
             strategy: self.strategy(),
