@@ -28,7 +28,10 @@ pub fn copied(dir: &std::path::Path, from: &str, to: &str) {
         }
         let mut bytes = fs::read(&path).unwrap();
         if name.ends_with(".txt") || name.ends_with(".sha256") {
-            let text = String::from_utf8(bytes).unwrap().replace(from, to);
+            // A release that was made in the same second keeps its name.
+            let release = format!("{from}-");
+            let text =
+                String::from_utf8(bytes).unwrap().replace(&release, "\0").replace(from, to).replace('\0', &release);
             bytes = match text.split_once("# sha256 of all lines above: ") {
                 Some((body, _)) => {
                     format!("{body}# sha256 of all lines above: {}\n", Digest::of(body.as_bytes())).into_bytes()
