@@ -8,7 +8,7 @@ use clap::Args;
 use super::apply::Apply;
 use super::global::{Global, Output, blocking};
 use super::restore::{Restore, confirmed};
-use super::{CliError, Result, out, screen};
+use super::{CliError, Result, out, screen, shortened};
 use crate::model::backup::name::{BackupName, Content};
 use crate::model::desired::Environment;
 use crate::model::ids::{EnvName, ReleaseName, Sha};
@@ -28,7 +28,7 @@ Examples:
   soll release staging v1.4.0 -m Hotfix")]
 pub struct Release {
     environment: EnvName,
-    /// A full SHA, or a tag
+    /// A full SHA, or a tag; the first digits of a commit that an environment wants or that was deployed here
     release: String,
     /// For the commit message
     #[arg(long, short)]
@@ -89,9 +89,15 @@ pub struct Unfreeze {
 impl Release {
     /// Commits.
     pub async fn run(self, global: &Global) -> Result {
-        let subject = format!("Release {} to {}", short(&self.release), self.environment);
+        let controller = global.controller()?;
+        let release = blocking(move || {
+            controller.repo.refresh()?;
+            shortened::whole(&self.release, &controller)
+        })
+        .await?;
+        let subject = format!("Release {} to {}", short(&release), self.environment);
         let message = self.message.map_or(subject.clone(), |more| format!("{subject}\n\n{more}\n"));
-        write(global, self.environment, Change::Release(self.release), message).await
+        write(global, self.environment, Change::Release(release), message).await
     }
 }
 

@@ -33,6 +33,7 @@ mod provision;
 mod restore;
 mod restore_test;
 mod screen;
+mod shortened;
 mod status;
 mod text;
 mod timeline;
@@ -314,7 +315,7 @@ mod tests {
             let parts = ["Usage:", "\nOptions:\n", "\nOptions of every command:\n", "\nExamples:\n"];
             let places: Vec<_> = parts.iter().map(|part| help.find(part)).collect();
             assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{name}: {places:?}\n{help}");
-            assert!(help.find("--repo") > places[2], "{help}");
+            assert!(help.find("--repo <") > places[2], "{help}");
         }
     }
 }
