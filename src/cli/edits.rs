@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::chosen::{Chosen, Narrowed, must_be_said};
 use super::global::{Global, Output, blocking};
-use super::{CliError, Result, out};
+use super::{CliError, Result, out, shortened};
 use crate::model::ids::{EnvName, Sha};
 use crate::model::observed::EnvObserved;
 use crate::model::shown::counted;
@@ -28,7 +28,8 @@ Examples:
   soll release 'customer-*' v1.4.0 -m Hotfix"
 )]
 pub struct Release {
-    /// The environments, by name or glob ('customer-*'), and last the release: a full SHA, or a tag
+    /// The environments, by name or glob ('customer-*'), and last the release: a full SHA, a tag, or the first digits of a
+    /// commit that an environment wants or that was deployed here
     #[arg(value_name = "ENV… RELEASE", required = true)]
     arguments: Vec<String>,
     /// For the commit message
@@ -93,6 +94,12 @@ impl Release {
             return Err(CliError::usage(format!("only `{release}` was said: which release of which environments?"))
                 .hint("soll release ENV… RELEASE, or --app NAME, --template NAME or --all in place of ENV"));
         }
+        let controller = global.controller()?;
+        let release = blocking(move || {
+            controller.repo.refresh()?;
+            shortened::whole(&release, &controller)
+        })
+        .await?;
         let target = Target::releases(global, &choice).await?;
         let subject = format!("Release {} to {}", short(&release), target.told());
         let lines = target.lines(&Change::Release(release));

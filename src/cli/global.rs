@@ -42,7 +42,8 @@ pub struct Global {
     /// With allowed signers: take this commit of the branch and all before it as they are [default: verify all of them]
     #[arg(long, global = true, env = "SOLL_TRUST_SINCE", value_name = "SHA")]
     pub trust_since: Option<String>,
-    /// Pull mode: this machine is that host of the state file, and acts for it alone, without SSH
+    /// Pull mode: this machine is that host of the state file, and acts for it alone, without SSH. `init`: the address of the
+    /// server; `acknowledge`: the host that is meant
     #[arg(long, global = true, value_name = "NAME")]
     pub host: Option<HostName>,
     /// How to print

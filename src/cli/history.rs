@@ -140,7 +140,11 @@ fn line(row: &RunRow) -> String {
     };
     // Of an operation people want to know what it was for; of a deployment that is the commit's to say.
     let why = match &row.details {
-        Details::Deployment(_) => vec![&row.reason],
+        // Who had approved it is part of why it began, and of what people look for.
+        Details::Deployment(_) => {
+            let approved = row.cause.split("; ").find(|part| part.starts_with("approved by "));
+            vec![approved.unwrap_or_default(), &row.reason]
+        }
         Details::Operation { .. } => vec![&row.cause, &row.reason],
     };
     let why: Vec<_> = why.iter().filter_map(|text| text.lines().next()).filter(|line| !line.is_empty()).collect();

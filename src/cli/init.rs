@@ -62,7 +62,12 @@ impl Init {
         let text = self.text(kind, preset, global.host.as_ref());
         let at = self.path.display();
         // What was said may be wrong: then nothing is written.
-        let found = load(SourceFile::of(at.to_string(), Ok(text.clone())), &|_| Ok(Vec::new()));
+        let beside = |pattern: &str| {
+            let is_project = kind == raw::Kind::Compose && pattern.ends_with("app/compose.yml");
+            let file = || SourceFile::of(pattern, Ok(include_str!("init-compose.yml").to_owned()));
+            Ok(is_project.then(file).into_iter().collect())
+        };
+        let found = load(SourceFile::of(at.to_string(), Ok(text.clone())), &beside);
         found.map_err(|found| CliError::from(ControllerError::Invalid(Box::new(found))).exit(64))?;
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&self.path).map_err(|error| {
             match error.kind() {

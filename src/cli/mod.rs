@@ -35,6 +35,7 @@ mod restore;
 mod restore_test;
 mod rollback;
 mod screen;
+mod shortened;
 mod status;
 mod text;
 mod timeline;
@@ -319,7 +320,7 @@ mod tests {
             let parts = ["Usage:", "\nOptions:\n", "\nOptions of every command:\n", "\nExamples:\n"];
             let places: Vec<_> = parts.iter().map(|part| help.find(part)).collect();
             assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{name}: {places:?}\n{help}");
-            assert!(help.find("--repo") > places[2], "{help}");
+            assert!(help.find("--repo <") > places[2], "{help}");
         }
     }
 }

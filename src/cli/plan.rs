@@ -90,7 +90,10 @@ impl Plan {
         }
         match global.output {
             Output::Json => out::json(&plan),
-            Output::Markdown => out::text(&markdown::markdown(&plan)),
+            Output::Markdown => out::text(&match &commit.snapshot().held {
+                Some(held) => markdown::with_mistakes(&plan, &held.told(&commit.snapshot().commit), &held.found),
+                None => markdown::markdown(&plan),
+            }),
             Output::Mermaid => plan.environments.iter().for_each(|env| out::text(&graph::mermaid(&env.steps))),
             Output::Dot => {
                 plan.environments.iter().for_each(|env| out::text(&graph::dot(env.name.as_str(), &env.steps)));

@@ -14,6 +14,7 @@ mod assets;
 mod exposition;
 mod http;
 mod net;
+mod page;
 mod systemd;
 mod tls;
 

@@ -3,10 +3,11 @@
 
 use std::time::Instant;
 
-use reqwest::Method;
+use reqwest::header::LOCATION;
+use reqwest::{Method, Response};
 
 use super::net::{Deadline, HostPort};
-use super::{Context, Finding, assets, bearer, block_on, http, mask, net, systemd, tls};
+use super::{Context, Finding, assets, bearer, block_on, http, mask, net, page, systemd, tls};
 use crate::host::wire::Secret;
 use crate::model::desired::Probe;
 use crate::model::observed::Attempt;
@@ -83,12 +84,14 @@ async fn http_check(
     let (status, millis) = (response.status().as_u16(), deadline.elapsed_ms());
     if status != wanted.status {
         // The status is verdict enough: a body that breaks off only makes the evidence shorter.
+        let to = leads_to(&response, ctx.secret);
         let quote = match session.read(response, QUOTE_CAP, &deadline).await {
-            Ok(body) => quote(&body.text(), ctx.secret),
+            Ok(body) => quote(&page::text(&body.text()), ctx.secret),
             Err(_) => String::new(),
         };
         let colon = if quote.is_empty() { "" } else { ": " };
-        return Ok(Finding::fail(format!("{status} instead of {} after {millis} ms{colon}{quote}", wanted.status)));
+        let wanted = wanted.status;
+        return Ok(Finding::fail(format!("{status} instead of {wanted} after {millis} ms{to}{colon}{quote}")));
     }
     if let Some(text) = wanted.body {
         let body = session.read(response, BODY_CAP, &deadline).await?;
@@ -98,6 +101,15 @@ async fn http_check(
         }
     }
     Ok(Finding::pass(format!("{status} in {millis} ms")))
+}
+
+/// Where a redirect leads, which mostly is why there is one: a login, another scheme, a host that nobody configured. Without its
+/// query, which may hold what is nobody's business.
+fn leads_to(response: &Response, secret: Option<&Secret>) -> String {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection());
+    let location = location.map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned());
+    let plain = location.as_deref().and_then(|location| location.split(['?', '#']).next());
+    plain.map(|plain| format!(", Location: {}", quote(plain, secret))).unwrap_or_default()
 }
 
 async fn tcp_check(address: &str, ctx: &Context<'_>) -> Result<Finding, Finding> {

@@ -355,7 +355,7 @@ pub fn judge(
     }
     if old > 0 && heard.is_empty() {
         let message = format!(
-            "{} on {}: an older version of soll did not bind it to all that is decided now",
+            "{} on {}: an older version of soll bound less than all that is decided now",
             counted(old, "word does not count", "words do not count"),
             by.environment
         );

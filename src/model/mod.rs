@@ -28,5 +28,6 @@ pub mod rendered;
 pub mod schedule;
 pub mod secret;
 pub mod shown;
+pub mod telling;
 pub mod template;
 pub mod tenancy;

@@ -160,8 +160,18 @@ fn commits_by_hand_are_followed_until_a_signal_and_the_folder_goes_on() {
     let line = demo.hear(&["  state "]);
     let state = Path::new(line.trim().trim_start_matches("state").trim()).to_owned();
     let [v1, v2, v3] = ["v1", "v2", "v3"].map(|name| fact(&demo.hear(&[&format!("  {name} ")])));
+    demo.hear(&["soll backup now && soll backup list"]);
+    demo.hear(&["soll restore-test"]);
     demo.hear(&["production", &v1[..8], "→ confirmed"]);
     shows(&staging, "<h1>Shop v1</h1>");
+
+    // What it says can be tried works as it stands there.
+    for (words, said) in [(&["backup", "now"][..], "250 rows"), (&["restore-test"][..], "shop: pass")] {
+        let tried = soll(words).current_dir(&state).env("SOLL_STATE_DIR", dir.join("controller")).output();
+        let tried = tried.expect("it runs");
+        let all = format!("{}{}", text(&tried.stdout), text(&tried.stderr));
+        assert!(tried.status.success() && all.contains(said), "{words:?}: {all}");
+    }
 
     // Both lines in one commit: production waits for staging by itself.
     let file = state.join("desired-state.toml");

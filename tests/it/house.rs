@@ -405,6 +405,18 @@ fn files_with_secrets_are_opened_for_accepted_commits_alone() {
     assert_eq!(with("settings.secrets"), own);
 }
 
+/// A line of a comment that is longer breaks in the middle wherever two files stand beside each other.
+#[test]
+fn comments_end_at_130_columns() {
+    let is_long = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > 130;
+    let long = house().into_iter().flat_map(|(path, text)| {
+        let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| is_long(line)).map(|(n, _)| n + 1).collect();
+        lines.into_iter().map(move |line| format!("src/{}:{line}", path.display()))
+    });
+    let long: Vec<_> = long.collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
 #[test]
 fn every_room_and_every_floor_has_a_row() {
     let files = house();

@@ -14,6 +14,7 @@ use crate::host::wire::render::Compared;
 use crate::model::ids::{Digest, ReleaseName};
 use crate::model::observed::{Attempt, DriftReport, HostState, Leftover};
 use crate::model::record::{Holder, Refusal};
+use crate::model::telling::explaining;
 
 /// The answer to one call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -181,7 +182,7 @@ impl CommandResult {
         })
     }
 
-    /// `exit code 1: last line of the output`.
+    /// `exit code 1: ` and the line of the output that explains it.
     pub fn evidence(&self) -> String {
         let end = match self.exit {
             Exit::Code(code) => format!("exit code {code}"),
@@ -189,8 +190,8 @@ impl CommandResult {
             Exit::TimedOut => format!("still running after {} ms and was killed", self.millis),
             Exit::Stopped => format!("stopped after {} ms", self.millis),
         };
-        let end = match self.output.lines().rfind(|line| !line.trim().is_empty()) {
-            Some(line) => format!("{end}: {}", line.trim()),
+        let end = match explaining(&self.output) {
+            Some(line) => format!("{end}: {line}"),
             None => end,
         };
         match self.left_behind() {

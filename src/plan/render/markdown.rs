@@ -70,6 +70,23 @@ pub fn invalid(commit: &str, wrong: &Diagnostics) -> String {
     comment.finish()
 }
 
+/// The comment on a commit of which parts are wrong, and the rest is planned: what is wrong stands first, after `told`, which says
+/// what becomes of those parts.
+pub fn with_mistakes(plan: &Plan, told: &str, wrong: &Diagnostics) -> String {
+    let planned = markdown(plan);
+    let rest = planned.strip_prefix(MARKER).unwrap_or(&planned);
+    let mut comment = Comment { out: format!("{MARKER}\n"), full: false };
+    comment.push(&format!("**soll**: {}\n\n", words(told)));
+    for line in wrong.to_string().lines() {
+        comment.push(&format!("- {}\n", words(line)));
+    }
+    match comment.out.len() + rest.len() < LIMIT - RESERVE {
+        true => comment.out.push_str(rest),
+        false => comment.full = true,
+    }
+    comment.finish()
+}
+
 /// A comment that takes whole blocks until it is full, so that nothing is cut inside a tag or an escape.
 struct Comment {
     out: String,

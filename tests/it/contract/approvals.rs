@@ -355,7 +355,7 @@ fn a_word_counts_where_it_was_said_once_and_for_a_time() {
     w.soll("apply").exits(4).says("0 of 1 approvals");
     place(&path, "{\"approve\":true,\"note\":null}", &empty);
     w.soll("apply").exits(4).says("0 of 1 approvals");
-    w.soll("plan").exits(0).says("of an older version of soll").says("say them again: soll approve staging");
+    w.soll("plan").exits(0).says("an older version of soll").says("say them again: soll approve staging");
     place(&path, "{\"format\":3,\"words\":[]}", &empty);
     w.soll("plan").exits(0).says("0 of 1 approvals").says("it has format 3");
     // Another state repository with the same environment.

@@ -188,12 +188,21 @@ fn waiting_asks_a_remote_repository_no_oftener_than_the_loop() {
 #[test]
 fn a_proposal_that_is_wrong_is_told_so_in_its_comment() {
     let w = World::with(&env("staging", 'a', ""));
+    let good = w.read("state/desired-state.toml");
+    // Of a part that is wrong it is said first, and what stays for it; the rest is planned.
     w.commit("schema = 1\n\n[environments.staging]\nrelaese = \"@everybody\"\nroot = \"/srv\"\n");
+    let said = w.soll("plan --ref HEAD --output markdown").exits(0).stdout;
+    let begins = "<!-- soll-plan -->\n**soll**: the environment staging of desired-state.toml is wrong in commit ";
+    assert!(said.starts_with(begins), "{said}");
+    assert!(said.contains("desired-state.toml:4:1") && said.contains("relaese"), "{said}");
+    assert!(said.contains("\n**soll**: 1 environment changes"), "{said}");
+    // Of a file that says nothing that can be believed there is no plan.
+    w.commit(&good.replace("schema = 1", "shcema = 1"));
     for line in ["plan --ref HEAD --output markdown", "plan --output markdown"] {
         let said = w.soll(line).exits(1).stdout;
         assert!(said.starts_with("<!-- soll-plan -->\n**soll**: no plan: the state file has "), "{line}: {said}");
-        assert!(said.contains("desired-state.toml:4:1") && said.contains("relaese"), "{line}: {said}");
-        assert!(said.contains("`soll validate`") && !said.contains("<details>"), "{line}: {said}");
+        assert!(said.contains("shcema") && said.contains("`soll validate`"), "{line}: {said}");
+        assert!(!said.contains("<details>"), "{line}: {said}");
     }
 }
 
@@ -224,4 +233,24 @@ fn a_shell_completes_what_there_is() {
     ];
     assert_eq!(w.soll_with("-- soll plan s", &empty).exits(0).stdout, "");
     assert!(!std::path::Path::new("/nowhere").exists());
+}
+
+/// As plans and `status` show commits, they can be named; the file gets the whole id.
+#[test]
+fn the_first_digits_of_a_known_commit_name_a_release() {
+    let w = World::with(&(env("staging", 'a', "") + &env("production", 'b', "")));
+    w.soll("release staging bbbbbbbb").exits(0).says("Release bbbbbbbb to staging");
+    let whole = format!("release = \"{}\"", crate::support::world::sha('b'));
+    assert_eq!(w.read("state/desired-state.toml").matches(&whole).count(), 2);
+    let twin = format!("bbbbbbbb{}", "0".repeat(32));
+    w.commit(&format!(
+        "{}\n[environments.old]\nrelease = \"{twin}\"\nroot = \"/srv/old\"\napp = \"web\"\n",
+        w.read("state/desired-state.toml")
+    ));
+    let several = w.soll("release staging bbbbbb").exits(64).says("several commits begin with bbbbbb: ").says(&twin);
+    several.says(&crate::support::world::sha('b'));
+    // One that nobody knows is no release.
+    let before = w.head();
+    w.soll("release staging dddddddd").says("shortened commit id");
+    assert_eq!(w.head(), before);
 }

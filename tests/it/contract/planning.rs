@@ -147,7 +147,7 @@ fn another_commit_is_planned_by_name() {
     w.edit("release = \"<a>\"", "release = \"<b>\"");
     w.git(&["checkout", "-q", "main"]);
     w.soll("plan --detailed-exitcode").exits(0);
-    w.soll("plan --ref proposal --detailed-exitcode").exits(2).says("soll bbbbbbbb");
+    w.soll("plan --ref proposal --detailed-exitcode").exits(2).says("desired bbbbbbbb");
     w.soll("plan --ref main~0 --detailed-exitcode").exits(0);
     w.soll("plan --ref nowhere").exits(1);
     w.soll("validate --ref proposal").exits(0);

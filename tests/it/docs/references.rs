@@ -108,8 +108,10 @@ fn listed(help: &str) -> Vec<String> {
 /// The flags that a command has for itself.
 fn own_flags(help: &str) -> Vec<String> {
     let Some((_, rest)) = help.split_once("\nOptions:\n") else { return Vec::new() };
-    let lines =
-        rest.lines().take_while(|line| !line.is_empty()).map(str::trim_start).filter(|line| line.starts_with('-'));
+    let lines = rest.lines().take_while(|line| !line.is_empty());
+    // What is said of a flag stands further to the right, and may name other commands' flags.
+    let lines = lines.filter(|line| line.len() - line.trim_start().len() <= 6).map(str::trim_start);
+    let lines = lines.filter(|line| line.starts_with('-'));
     let flags = lines.filter_map(|line| line.split([' ', ',', '=']).find(|word| word.starts_with("--")));
     flags.filter(|flag| !["--help", "--version"].contains(flag)).map(str::to_owned).collect()
 }

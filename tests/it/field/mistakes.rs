@@ -29,7 +29,7 @@ fn a_mistake_in_one_customers_file_keeps_nobody_from_looking() {
     mistake(&w);
     let said = w.soll("status").exits(0).says("customers/north.toml is wrong in commit").says("keep_relaeses");
     let said = said.says("north as commit").says("south        in-sync");
-    assert!(said.stdout.contains("north                in-sync"), "{}", said.stdout);
+    assert!(said.stdout.contains("north        in-sync"), "{}", said.stdout);
     assert_eq!(w.soll("status --output json").exits(0).json()["wrong"][0]["file"], "customers/north.toml");
     w.soll("why south").exits(0);
     w.soll("plan").exits(0).says("keep_relaeses").hides("bbbbbbbb");
@@ -244,7 +244,7 @@ fn a_root_that_a_mistake_takes_from_another_customer_is_given_to_nobody() {
     let w = one_file();
     w.edit("keep_releases = 3\nroot = \"$DIR/north\"", "root = \"$DIR/south\"");
     let said = w.soll("status").exits(0).says("share the root").says("north as commit").says("south as commit");
-    assert!(said.stdout.contains("south                in-sync"), "{}", said.stdout);
+    assert!(said.stdout.contains("south        in-sync"), "{}", said.stdout);
     w.soll("apply").exits(1);
     assert_eq!((w.runs("south"), w.runs("north")), ("b".into(), "a".into()));
     // In files of their own as well.
