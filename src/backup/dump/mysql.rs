@@ -97,12 +97,11 @@ impl Login {
             // Where it runs it is reached by its socket, which the programs there know by themselves, whatever host a file or a
             // variable of the container names.
             Some(_) => Call {
-                words: all([
-                    "--user=".to_owned() + &self.user,
+                words: all(vec![
+                    format!("--user={}", self.user),
                     "--host=localhost".to_owned(),
                     "--protocol=socket".to_owned(),
-                ]
-                .into()),
+                ]),
                 variables: vec![("MYSQL_PWD", self.password.clone())],
                 ..Call::default()
             },

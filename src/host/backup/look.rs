@@ -200,11 +200,11 @@ mod tests {
         let line = checksum::line(&whole.sha256, &whole.file);
         parts::write_small(&place, "daily", &format!("{}.sha256", whole.file), &line).unwrap();
         let seen = |parts: &[PartEntry], wanted| verify(&place, name, parts, &Asked(wanted)).map_err(|error| error.0);
-        assert_eq!(seen(&[whole.clone()], true), Ok(Vec::new()));
+        assert_eq!(seen(std::slice::from_ref(&whole), true), Ok(Vec::new()));
         let other = PartEntry { sha256: Digest::of(b"y"), ..whole.clone() };
         assert_eq!(seen(&[other], true).map(|wrong| wrong.len()), Ok(2));
         // Who reads it is gone: so is the answer, except where something else was seen to be wrong.
-        assert!(seen(&[whole.clone()], false).is_err_and(|why| why.contains("nobody waits")));
+        assert!(seen(std::slice::from_ref(&whole), false).is_err_and(|why| why.contains("nobody waits")));
         let wrong = seen(&[whole, gone], false).unwrap();
         assert_eq!(wrong[0], "daily/backup-app-20261101_010000.tar is not there");
         assert!(wrong.len() == 3 && wrong[2].contains("nobody waits"), "{wrong:?}");
