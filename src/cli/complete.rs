@@ -29,10 +29,8 @@ pub fn answered() -> bool {
     }
     let here = std::env::current_dir().ok();
     // A closed pipe, or a shell that nobody knows, is no reason to begin a run.
-    match CompleteEnv::with_factory(command).var(VARIABLE).try_complete(std::env::args_os(), here.as_deref()) {
-        Ok(answered) => answered,
-        Err(_) => true,
-    }
+    let shell = CompleteEnv::with_factory(command).var(VARIABLE);
+    shell.try_complete(std::env::args_os(), here.as_deref()).unwrap_or(true)
 }
 
 /// Prints the script of a shell.

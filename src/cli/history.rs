@@ -143,9 +143,9 @@ fn line(row: &RunRow) -> String {
         // Who had approved it is part of why it began, and of what people look for.
         Details::Deployment(_) => {
             let approved = row.cause.split("; ").find(|part| part.starts_with("approved by "));
-            [approved.unwrap_or_default(), &row.reason]
+            vec![approved.unwrap_or_default(), row.reason.as_str()]
         }
-        Details::Operation { .. } => [&*row.cause, &*row.reason],
+        Details::Operation { .. } => vec![row.cause.as_str(), row.reason.as_str()],
     };
     let why: Vec<_> = why.iter().filter_map(|text| text.lines().next()).filter(|line| !line.is_empty()).collect();
     let took = row.finished.map(|end| format!("{:.1}s", end.duration_since(row.started).as_secs_f64()));

@@ -32,10 +32,10 @@ pub fn explaining(output: &str) -> Option<&str> {
         let mut found = lines().filter(|line| line.starts_with(begins) && line.len() > begins.len());
         match which {
             Which::First => found.next(),
-            Which::Last => found.last(),
+            Which::Last => found.next_back(),
         }
     });
-    shaped.or_else(|| thrown(output)).or_else(|| lines().last())
+    shaped.or_else(|| thrown(output)).or_else(|| lines().next_back())
 }
 
 /// What Node, Python and PHP say of an error that nobody caught: `TypeError: x is no function`, with the places where it happened

@@ -169,8 +169,7 @@ fn is_line_of(line: &[u8], words: &[OsString]) -> bool {
     let line: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let Some(head) = line.len().checked_sub(words.len()).filter(|head| *head > 0) else { return false };
     let is_name = |word: &&[u8]| word.rsplit(|byte| *byte == b'/').next() == Some(name.as_encoded_bytes());
-    line[..head].iter().any(|word| is_name(word))
-        && line[head..].iter().zip(words).all(|(a, b)| *a == b.as_encoded_bytes())
+    line[..head].iter().any(is_name) && line[head..].iter().zip(words).all(|(a, b)| *a == b.as_encoded_bytes())
 }
 
 /// What it complained about, behind why its output ended.
