@@ -51,9 +51,9 @@
 //!    and [`run::step::prune`] (what lies on targets, and goes). [`run::pass::backup::prove`] tries whether one can be restored,
 //!    [`run::operate::restore`] puts it back. What a host remembers of them is in [`model::record::backup`]; [`plan::backup`]
 //!    says from that what is due and late.
-//! 10. [`cli`] and [`web`]: shells. [`run::choice`]: which environments a command means; [`run::commit`]: the commit that it makes of
-//!     all of them, whose lines [`model::desired::edit`] sets where [`model::desired::written`] says that they stand. [`demo`]: all of it at work in one folder; the quickest way to see what is
-//!     meant here.
+//! 10. [`cli`] and [`web`]: shells. [`run::choice`]: which environments a command means; [`run::commit`]: the commit that it
+//!     makes of all of them, whose lines [`model::desired::edit`] sets where [`model::desired::written`] says that they stand.
+//!     [`demo`]: all of it at work in one folder; the quickest way to see what is meant here.
 //!
 //! # Who may import whom (held by `tests/it/house.rs`, which names the exceptions and why)
 //! ```text

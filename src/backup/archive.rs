@@ -97,8 +97,9 @@ fn same(a: &Metadata, b: &Metadata) -> bool {
 }
 
 /// What an open says of an entry that was exchanged, or is gone: it is looked at once more.
-/// A file that another program holds a lease on (Samba, an NFS server) is not opened without waiting: that program is told, and has
-/// some seconds to give it back. The regular file that was looked at is waited for, and nothing that stands in its place by now.
+/// A file that another program holds a lease on (Samba, an NFS server) is not opened without waiting: that program is told, and
+/// has some seconds to give it back. The regular file that was looked at is waited for, and nothing that stands in its place by
+/// now.
 fn leased(error: io::Error, seen: &File) -> io::Result<(File, Metadata)> {
     if error.kind() != ErrorKind::WouldBlock || !seen.metadata()?.is_file() {
         return Err(error);

@@ -48,7 +48,7 @@ pub struct Apply {
     #[command(flatten)]
     pub(super) chosen: Chosen,
     /// Do exactly what this saved plan says, or nothing
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "app", "template", "all"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["environments", "app", "template", "all"])]
     pub(super) plan: Option<PathBuf>,
     /// Pull mode: where others publish what they see (may be repeated)
     #[arg(long, value_name = "FILE|URL")]

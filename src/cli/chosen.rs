@@ -11,7 +11,7 @@ use crate::run::controller::Snapshot;
 #[derive(Args, Clone, Default)]
 pub struct Chosen {
     /// The environments, by name or glob ('customer-*')
-    #[arg(value_name = "ENV")]
+    #[arg(id = "environments", value_name = "ENV")]
     names: Vec<Named>,
     #[command(flatten)]
     narrowed: Narrowed,

@@ -50,6 +50,8 @@ enum Names {
     Hosts,
     Backups,
     Releases,
+    /// What `release` takes: environments, and last a release.
+    EnvironmentsOrReleases,
     Recipes,
     Runs,
     /// What `show` takes: a run, or an environment's last one.
@@ -76,7 +78,8 @@ fn meant(command: &str, argument: &str) -> Option<Names> {
     match (command, argument) {
         ("init" | "demo", "environment" | "environments") => None,
         (_, "environment" | "environments") | ("promote", "from" | "to") => Some(Names::Environments),
-        ("rollback", "to") | ("release", "release") => Some(Names::Releases),
+        ("rollback", "to") => Some(Names::Releases),
+        ("release", "arguments") => Some(Names::EnvironmentsOrReleases),
         ("show", "run") => Some(Names::RunsOrEnvironments),
         ("cancel", "run") => Some(Names::Runs),
         ("recipe", "name") | ("init", "recipe") => Some(Names::Recipes),
@@ -117,6 +120,7 @@ fn said(names: Names) -> Vec<String> {
             };
             unique(runs().iter().filter_map(to))
         }
+        Names::EnvironmentsOrReleases => environments().into_iter().chain(said(Names::Releases)).collect(),
         Names::Runs => runs().iter().map(|row| row.run.to_string()).collect(),
         Names::RunsOrEnvironments => environments().into_iter().chain(said(Names::Runs)).collect(),
     }
@@ -176,11 +180,11 @@ mod tests {
         all(&Cli::command(), &mut there);
         for (command, argument) in [
             ("plan", "environments"),
-            ("rollback", "environment"),
+            ("rollback", "environments"),
             ("rollback", "to"),
             ("promote", "from"),
             ("promote", "to"),
-            ("release", "release"),
+            ("release", "arguments"),
             ("show", "run"),
             ("recipe", "name"),
             ("init", "recipe"),

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const TOLD: usize = 20;
 
 /// Puts beside each environment that changes what comes and goes with the change. What the repository does not tell within a
-/// moment is left out: nothing is decided by it. Of an accepted commit alone: no other one makes anybody ask a repository (law 11).
+/// moment is left out: nothing is decided by it. Of an accepted commit alone: no other one makes anybody ask a repository (law
+/// 11).
 pub async fn tell(controller: &Arc<Controller>, word: &AcceptedSnapshot, observed: &Observed, plan: &mut Plan) {
     let mut asked: BTreeMap<(String, Sha, Sha), Option<Changes>> = BTreeMap::new();
     for planned in plan.environments.iter_mut().filter(|env| env.has_changes()) {

@@ -1,6 +1,6 @@
 //! A choice of environments, as commands take it: names, globs, an application, a template, or all. What is named adds up,
-//! and an application or a template narrows it, also where nothing is named. A choice never comes to less than was said: a name, a
-//! glob, an application or a template that meets nothing is an error, with the nearest name that there is.
+//! and an application or a template narrows it, also where nothing is named. A choice never comes to less than was said: a name,
+//! a glob, an application or a template that meets nothing is an error, with the nearest name that there is.
 
 use std::fmt;
 use std::str::FromStr;

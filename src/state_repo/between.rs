@@ -29,8 +29,8 @@ pub struct Between {
 }
 
 impl AppRepo {
-    /// What lies between two commits, up to `limit` commits on either side. `None`: the repository does not give them out, or they
-    /// have nothing in common as far back as is looked.
+    /// What lies between two commits, up to `limit` commits on either side. `None`: the repository does not give them out, or
+    /// they have nothing in common as far back as is looked.
     ///
     /// # Errors
     /// The repository cannot be asked.

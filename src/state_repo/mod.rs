@@ -7,7 +7,8 @@
 //! Reading order: [`location`] (what an address may be), [`repo`] (open, refresh, head), `open` and `partial` (clones that
 //! others made), [`read`], `revision` (what `--ref` means), [`advance`] (may this commit be acted on), [`signers`] and
 //! [`signature`], [`commit`] and [`publish`] (writing), [`words`] (approvals), [`application`] and [`tree`] (the other kind of
-//! repository; `between`: what lies between two of its commits, `led`: which of its commits are taken, `submodules`, `tidy`), [`sources`] (the work tree of a build), [`watch`].
+//! repository; `between`: what lies between two of its commits, `led`: which of its commits are taken, `submodules`, `tidy`),
+//! [`sources`] (the work tree of a build), [`watch`].
 
 pub mod advance;
 pub mod application;

@@ -1,6 +1,6 @@
 //! Environments in which the same would be done, for people who look after many: each of them is told in one line, and what
-//! would be done once. Two plans are the same where they say the same in everything but the names of the environment, its hosts and
-//! its releases. Pure.
+//! would be done once. Two plans are the same where they say the same in everything but the names of the environment, its hosts
+//! and its releases. Pure.
 
 use crate::plan::EnvPlan;
 

@@ -70,8 +70,8 @@ pub fn invalid(commit: &str, wrong: &Diagnostics) -> String {
     comment.finish()
 }
 
-/// The comment on a commit of which parts are wrong, and the rest is planned: what is wrong stands first, after `told`, which says
-/// what becomes of those parts.
+/// The comment on a commit of which parts are wrong, and the rest is planned: what is wrong stands first, after `told`, which
+/// says what becomes of those parts.
 pub fn with_mistakes(plan: &Plan, told: &str, wrong: &Diagnostics) -> String {
     let planned = markdown(plan);
     let rest = planned.strip_prefix(MARKER).unwrap_or(&planned);

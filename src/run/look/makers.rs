@@ -1,5 +1,5 @@
-//! Who made it so that an environment desires what it desires: the authors of the commits that brought its release line to what it
-//! says, so that somebody else can be asked to approve it (`approvers = { not_author = true }`).
+//! Who made it so that an environment desires what it desires: the authors of the commits that brought its release line to what
+//! it says, so that somebody else can be asked to approve it (`approvers = { not_author = true }`).
 
 use std::collections::BTreeSet;
 

@@ -55,7 +55,7 @@ fn a_tag_is_peeled_and_holds_until_the_next_commit() {
     let mut app = App::new();
     app.tag(&["v1.0", "-a", "-m", "annotated"]);
     app.commit("v1.0", "");
-    app.w.soll("plan").exits(0).says(&format!("soll v1.0 ({}", &app.commits[0][..8]));
+    app.w.soll("plan").exits(0).says(&format!("desired v1.0 ({}", &app.commits[0][..8]));
     app.w.soll("apply").exits(0);
     assert_eq!(app.w.runs("staging"), app.commits[0]);
     // Somebody moves the tag: what runs stays, until a commit of the state repository asks again.

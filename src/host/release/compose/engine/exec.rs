@@ -29,8 +29,8 @@ const PIECE: usize = 256 * 1024;
 const ENDS: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Runs it, passes its output on until it ends, and says how it did. Where nobody takes its output any more it is ended, as far
-    /// as this user may: an engine lets it go on to its end, unheard.
+    /// Runs it, passes its output on until it ends, and says how it did. Where nobody takes its output any more it is ended, as
+    /// far as this user may: an engine lets it go on to its end, unheard.
     ///
     /// # Errors
     /// The engine does not run it; whoever takes the output cannot; it gave nothing for too long; nobody wants it any more.
@@ -121,8 +121,8 @@ impl Engine {
         }
     }
 
-    /// Ends a program whose output nobody takes any more. The engine has no word for that: it says which process of this machine it
-    /// is, and that one is ended where it is seen to be the program, and this user may.
+    /// Ends a program whose output nobody takes any more. The engine has no word for that: it says which process of this machine
+    /// it is, and that one is ended where it is seen to be the program, and this user may.
     fn end_exec(&self, exec: &str, what: &str, words: &[OsString]) {
         let Ok(seen) = self.wait(what, ANSWER, self.docker.inspect_exec(exec)) else { return };
         let pid = seen.pid.filter(|_| seen.running == Some(true)).and_then(|pid| i32::try_from(pid).ok());
