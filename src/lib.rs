@@ -105,6 +105,9 @@
 //!     `run::accepted::AcceptedSnapshot`. Another commit (`run::look::planned_commit`) is planned by `run::look::proposed`,
 //!     and asks for bundles and tags only on `run::look::grounds`.
 
+// What the outside world decides ends in an error that somebody can read, and in no panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod artifact;
 pub mod backup;
 pub mod cli;

@@ -80,7 +80,7 @@ fn an_unsigned_ancestor_is_found_without_a_memory() {
     w.commit(&(text.clone() + "# signed\n"));
     w.commit(&(text + "# and signed\n"));
     elsewhere(&w, "apply").exits(4).says("is not signed").says("trust_since");
-    elsewhere(&w, "status").exits(0).says("soll aaaaaaaa");
+    elsewhere(&w, "status").exits(0).says("healthy  idle       aaaaaaaa");
     elsewhere(&w, "release staging <b>").exits(4);
     assert_eq!(w.runs("staging"), "a");
 
@@ -272,7 +272,7 @@ fn a_long_line_is_verified_once_and_remembered() {
     w.soll(line).exits(0).hides("are signed by allowed keys");
     signs(&w, Some("ann"));
     ask(&w, 'b');
-    w.soll(line).exits(0).hides("are signed by allowed keys").says("soll bbbbbbbb");
+    w.soll(line).exits(0).hides("are signed by allowed keys").says("out-of-sync  healthy  idle       bbbbbbbb");
     // Another file of signers has verified nothing.
     w.write("others", &format!("# the same people\nann@example.com {}", w.read("ann.pub")));
     w.set("SOLL_ALLOWED_SIGNERS", "$DIR/others");

@@ -210,7 +210,7 @@ fn a_rewritten_branch_is_text_until_it_is_acknowledged() {
         untouched(&w, &trap, command);
     }
     // The accepted commit, from which it was stopped and started, runs on.
-    w.soll("status").exits(0).says("in-sync").says("soll bbbbbbbb");
+    w.soll("status").exits(0).says("in-sync").says("succeeded  bbbbbbbb");
     let plan = w.soll("plan --output json").exits(0).json();
     assert_eq!((&plan["commit"], &plan["accepted"]), (&head.as_str().into(), &good.as_str().into()));
     assert!(plan["refused"].as_str().unwrap().contains("the branch was rewritten"), "{plan}");
