@@ -287,15 +287,9 @@ impl Read for Exact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup::Always;
     use std::fs;
     use std::os::unix::net::UnixListener;
-
-    struct Always;
-    impl Wanted for Always {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-    }
 
     #[test]
     fn excluded_and_special_files_are_not_in_it_and_links_are_links() {

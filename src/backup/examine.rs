@@ -190,14 +190,8 @@ fn is_committed(tail: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup::Always;
     use std::io::Write;
-
-    struct Always;
-    impl Wanted for Always {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-    }
 
     fn part(content: Content, compression: Compression) -> Part {
         Part { content, name: None, compression, encrypted: false }

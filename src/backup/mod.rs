@@ -40,6 +40,15 @@ pub trait Wanted {
     fn is_wanted(&self) -> bool;
 }
 
+/// Work that is done whoever waits for it: cleaning up.
+pub struct Always;
+
+impl Wanted for Always {
+    fn is_wanted(&self) -> bool {
+        true
+    }
+}
+
 /// The error that ends a stream which nobody wants any more. Not `Interrupted`: whoever writes tries that again for ever.
 pub(crate) fn unwanted() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "nobody waits for this backup any more")

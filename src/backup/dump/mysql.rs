@@ -210,13 +210,7 @@ impl<W: Write> Write for Unboxed<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Always;
-    impl Wanted for Always {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-    }
+    use crate::backup::Always;
 
     /// What a dumper gives that is this script.
     fn by(script: &str) -> (Result<Dumped, BackupError>, String) {

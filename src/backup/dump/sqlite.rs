@@ -335,13 +335,7 @@ fn identifier(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Always;
-    impl Wanted for Always {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-    }
+    use crate::backup::Always;
 
     fn dumped(path: &Path) -> (String, Dumped) {
         let mut text = Vec::new();

@@ -172,13 +172,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-
-    struct Always;
-    impl Wanted for Always {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-    }
+    use crate::backup::Always;
 
     /// A container in which programs end so, by their names; it remembers what was run.
     struct Container(Vec<(&'static str, i64, &'static str)>, Mutex<Vec<String>>);

@@ -187,17 +187,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::backup::Always;
     use crate::backup::target::{Directory, Target};
     use crate::model::backup::manifest::PartEntry;
     use crate::model::backup::name::Content;
     use crate::model::ids::Digest;
-
-    struct Always;
-    impl Wanted for Always {
-        fn is_wanted(&self) -> bool {
-            true
-        }
-    }
 
     /// What comes of a dump that lies on a target, put back to this path.
     fn of(dir: &Path, dump: &str, path: &Path) -> Result<String, Spoilt> {

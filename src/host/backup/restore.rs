@@ -7,14 +7,14 @@ use std::time::Instant;
 use age::x25519::Identity;
 use zeroize::Zeroizing;
 
-use super::scratch::{Always, DIR, forget, note, sweep};
+use super::scratch::{DIR, forget, note, sweep};
 use super::{login, open};
-use crate::backup::Wanted;
 use crate::backup::dump::Login;
 use crate::backup::load::gate::Events;
 use crate::backup::load::mysql::{beyond, create, drop_database, load, scan};
 use crate::backup::load::{self, Spoilt, Stored};
 use crate::backup::prove::{self, Expected};
+use crate::backup::{Always, Wanted};
 use crate::fault::fault;
 use crate::host::disk::root::Root;
 use crate::host::wire::backup::{Prove, Proved, ScratchPlace};

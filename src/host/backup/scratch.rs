@@ -19,15 +19,6 @@ const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Below `.soll`: where files of scratch lie.
 pub const DIR: &str = "scratch";
 
-/// Cleaning up is done whoever waits for it.
-pub struct Always;
-
-impl Wanted for Always {
-    fn is_wanted(&self) -> bool {
-        true
-    }
-}
-
 /// Notes a place that is about to be made. Gives its name, which nothing else has.
 /// `instance`: the server of a database; `None`: it is a file.
 pub fn note(root: &Root, asked: &Prove, instance: Option<&str>) -> Result<String, HostError> {
