@@ -1,80 +1,21 @@
 //! The graph from what runs to what is desired. The order is A4's: look at the target, fetch, verify, stage and gate
 //! every host before the first one is switched; migrate once; switch batch by batch; judge; confirm all; prune.
 
+mod host;
 mod rest;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+pub use host::Host;
 
 use super::delivery;
 use super::graph::Builder;
 use super::intent::{Intent, is_failed};
 use super::step::{Action, ReleaseDir, Step};
 use crate::model::activation::Activation;
-use crate::model::desired::{Before, Check, Environment, Gate, Hook, OnFailure, Phase, Probe, Strategy, Target};
+use crate::model::desired::{Before, Check, Environment, Gate, Hook, OnFailure, Phase, Probe, Strategy};
 use crate::model::ids::{HostName, ReleaseName, Sha};
-use crate::model::observed::HostState;
-use crate::model::record::Probation;
-
-/// One host that takes part.
-pub struct Host<'a> {
-    pub target: &'a Target,
-    pub state: &'a HostState,
-    pub intent: Intent,
-}
-
-impl Host<'_> {
-    fn name(&self) -> &HostName {
-        &self.target.name
-    }
-
-    fn live(&self) -> ReleaseDir {
-        ReleaseDir::Live { sha: self.state.current.release().and_then(|r| self.state.sha_of(r)).cloned() }
-    }
-
-    /// Where the host will be afterwards.
-    fn goal(&self, sha: &Sha) -> ReleaseDir {
-        // What stands for a commit is none: no hook is told of it, and no record.
-        let sha_of = |release: &ReleaseName| match sha.is_unknown() {
-            true => self.state.sha_of(release).cloned(),
-            false => Some(sha.clone()),
-        };
-        let existing = |release: &ReleaseName| ReleaseDir::Existing { release: release.clone(), sha: sha_of(release) };
-        match &self.intent {
-            Intent::Deploy { .. } | Intent::Nothing => ReleaseDir::New { sha: sha.clone() },
-            Intent::SwitchTo { release, .. }
-            | Intent::Reconfigure { release, .. }
-            | Intent::Resume { release, .. }
-            | Intent::Restart { release, .. }
-            | Intent::Revive { release, .. }
-            | Intent::Adopt { release, .. } => existing(release),
-        }
-    }
-
-    fn deploys(&self) -> bool {
-        matches!(self.intent, Intent::Deploy { .. })
-    }
-
-    fn switches(&self) -> bool {
-        matches!(self.intent, Intent::Deploy { .. } | Intent::SwitchTo { .. })
-    }
-
-    /// The probation that an earlier run left, where this one goes on with it.
-    fn resumed(&self) -> Option<&Probation> {
-        let probation = self.state.record.probation.as_ref()?;
-        matches!(&self.intent, Intent::Resume { release, .. } if *release == probation.release).then_some(probation)
-    }
-
-    /// Whether figures are watched before it is confirmed: a release that is new here, also where an earlier run switched
-    /// to it and its watch did not come to its end.
-    fn is_watched(&self) -> bool {
-        let record = &self.state.record;
-        match &self.intent {
-            Intent::Resume { release, .. } => record.releases.get(release).is_none_or(|r| r.confirmed_at.is_none()),
-            intent => self.switches() && !intent.is_return(record),
-        }
-    }
-}
 
 /// So many steps are named by whatever comes after them. Of more, one step waits for all, and is named in their place:
 /// else the entries grow with the square of the hosts.
