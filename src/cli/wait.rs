@@ -22,7 +22,11 @@ const FAR: Duration = Duration::from_secs(2);
 
 /// A daemon begins within this time after a commit, where one follows the repository as often as is usual.
 const QUIET: Duration = Duration::from_secs(30);
-const NOBODY: &str = "nobody was seen at work on it";
+
+/// Where nobody works, as far as this controller sees.
+fn idle(environment: &EnvName) -> String {
+    format!("nobody was seen at work on {environment} from here")
+}
 
 /// What to do where nobody works.
 fn nobody(environment: &EnvName) -> String {
@@ -113,13 +117,13 @@ impl Wait {
                 // The exit code of an `apply` that stops for it.
                 (_, Some((blocker, exit))) => (exit, blocker.message.clone(), format!("{}; {more}", blocker.fix)),
                 _ if env.sync == Sync::Unknown => (6, "its state is unknown".to_owned(), more),
-                _ if !watch.seen => (1, NOBODY.to_owned(), nobody(&self.environment)),
+                _ if !watch.seen => (1, idle(&self.environment), nobody(&self.environment)),
                 _ => (1, "it is not there yet".to_owned(), more),
             };
             // Whoever waits for what nobody does is told so before his patience is over.
             if exit == 1 && !watch.seen && !watch.told && watch.since.elapsed() >= QUIET {
                 watch.told = true;
-                screen::line(&format!("soll: {NOBODY}\n  next: {}", nobody(&self.environment)));
+                screen::line(&format!("soll: {}\n  next: {}", idle(&self.environment), nobody(&self.environment)));
             }
             if tokio::time::Instant::now() >= deadline {
                 let message = format!("{} did not get there within {:?}: {why}", self.environment, self.timeout);

@@ -10,7 +10,7 @@ use crate::model::record::Quarantine;
 use crate::plan::backup::View;
 use crate::plan::{Code, EnvPlan, Health, HostView, Sync};
 use crate::run::controller::{Controller, Snapshot};
-use crate::store::RunRow;
+use crate::store::{Details, RunRow};
 
 /// One environment (contract 1.3).
 #[derive(Serialize)]
@@ -88,5 +88,14 @@ fn operation(env: &EnvPlan, last: Option<&RunRow>) -> (&'static str, String) {
         RunResult::Superseded | RunResult::Cancelled => "superseded",
         RunResult::Error | RunResult::Unreachable | RunResult::Interrupted => "error",
     };
-    (word, run.reason.clone())
+    // A run for another release than the one that is desired now says so: else its failure reads as that of what runs.
+    let other = match &run.details {
+        Details::Deployment(moved) if result != RunResult::Succeeded => env
+            .desired
+            .as_ref()
+            .filter(|desired| !desired.is_unknown() && moved.to != desired.as_str())
+            .map(|_| format!("the last run, of {}: ", moved.to.get(..8).unwrap_or(&moved.to))),
+        _ => None,
+    };
+    (word, other.unwrap_or_default() + &run.reason)
 }

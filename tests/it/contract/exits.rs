@@ -134,7 +134,10 @@ fn what_the_program_cannot_do_is_1_with_the_next_move() {
 #[test]
 fn wait_says_when_it_is_there_and_why_it_is_not() {
     let w = World::with(&(env("staging", 'a', "") + &env("cold", 'a', "frozen = \"incident 4711\"")));
-    w.soll("wait staging --timeout 300ms").exits(1).says("nobody was seen at work on it").says("soll apply staging");
+    w.soll("wait staging --timeout 300ms")
+        .exits(1)
+        .says("nobody was seen at work on staging")
+        .says("soll apply staging");
     w.soll("wait cold --timeout 300ms").exits(4).says("incident 4711");
     w.soll("apply staging").exits(0);
     w.soll("wait staging --timeout 1m").exits(0).says("staging runs aaaaaaaa");
